@@ -1,0 +1,32 @@
+"""CAA Registry: contrastive pairs, steering vectors and their scores in one catalogue.
+
+The public names are imported when first used (PEP 562), so that ``import caa_registry`` costs next to nothing
+and brings in neither MLX nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caa_registry.errors import CaaError as CaaError
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "CaaError": "caa_registry.errors",
+}
+
+__all__ = sorted([*_PUBLIC, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'caa_registry' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Content-addressed bytes. Knows no row of the catalogue."""

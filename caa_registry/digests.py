@@ -1,0 +1,70 @@
+"""Canonical JSON and content digests: the identity of everything the registry stores.
+
+A digest is written ``sha256:<64 hex>``. It never depends on dictionary order, process, platform or container
+format. Composite digests hash canonical JSON that names its own schema, so that two kinds of thing can never
+share a digest by accident.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {unicodedata.normalize("NFC", str(key)): _canonical(item) for key, item in value.items()}
+    raise TypeError(f"{type(value).__name__} has no canonical JSON form (write floats as repr strings)")
+
+
+def canonical_json(value: Any) -> str:
+    """``value`` as JSON with sorted keys, no spaces and NFC text.
+
+    Raises ``TypeError`` for floats: their text differs between writers, so callers store ``repr(x)``.
+    """
+    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_bytes(data: bytes | memoryview) -> str:
+    """The digest of raw bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest_object(kind: str, value: dict[str, Any]) -> str:
+    """The digest of a JSON object of schema ``caa-registry/<kind>/v1``."""
+    text = canonical_json({"schema": f"caa-registry/{kind}/v1", **value})
+    return digest_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def digest_file(path: Path) -> str:
+    """The digest of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def short(digest: str) -> str:
+    """The first 12 hex digits, for people."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def floats_as_text(value: Any) -> Any:
+    """``value`` with every float replaced by its ``repr``, so that it has a canonical JSON form."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return [floats_as_text(item) for item in value]
+    if isinstance(value, dict):
+        return {key: floats_as_text(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,68 @@
+"""The errors a user can meet. Each says what happened, to which input, and what to do about it."""
+
+from __future__ import annotations
+
+
+class CaaError(Exception):
+    """Base of every error this package raises on purpose.
+
+    ``message`` says what was wrong and names the input; ``hint`` says what to do. ``exit_code`` is what the
+    command line ends with: 1 for work that failed, 2 for wrong usage.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(CaaError):
+    """A request that cannot be understood or does not fit: a bad name, an unknown layer, options that clash."""
+
+    exit_code = 2
+
+
+class InputError(CaaError):
+    """Data from outside that cannot be used. Says which source, which row (1-based) and which field."""
+
+    def __init__(
+        self, message: str, hint: str = "", *, source: str = "", row: int | None = None, field: str = ""
+    ) -> None:
+        place = source
+        if row is not None:
+            place = f"{place}, row {row}" if place else f"row {row}"
+        if field:
+            place = f"{place}, field '{field}'" if place else f"field '{field}'"
+        super().__init__(f"{place}: {message}" if place else message, hint)
+        self.source = source
+        self.row = row
+        self.field = field
+
+
+class NotFoundError(CaaError):
+    """A reference, model, file or seed set that does not exist."""
+
+
+class RegistryError(CaaError):
+    """The registry itself cannot be opened, created or upgraded."""
+
+
+class IntegrityError(CaaError):
+    """Stored bytes do not match their digest. Nothing is guessed or repaired."""
+
+
+class ModelError(CaaError):
+    """A model cannot be loaded, or its residual stream cannot be read."""
+
+
+class ModelMismatchError(ModelError):
+    """A vector belongs to another model than the one it was to be applied to."""
+
+
+class HubError(CaaError):
+    """The Hugging Face hub could not be reached or refused a request."""

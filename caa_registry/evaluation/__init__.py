@@ -1,0 +1,1 @@
+"""How well a vector works: propensity, sweeps over layers and multipliers, intervals."""

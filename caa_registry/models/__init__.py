@@ -1,0 +1,1 @@
+"""Models: loading, fingerprint, the residual stream (read it, add to it), prompts and templates."""

@@ -1,0 +1,147 @@
+"""The identity of a model: digests of its weights, config, tokenizer and chat template.
+
+A steering vector belongs to one set of weights. The four parts are kept apart, so that a comparison can say what
+differs: another chat template is a smaller matter than other weights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from caa_registry.digests import digest_file, digest_object, floats_as_text
+from caa_registry.errors import ModelError
+from caa_registry.settings import home
+
+Verdict = Literal["exact", "same-weights", "same-architecture", "mismatch"]
+
+# What a re-save or another library version changes without changing the model.
+_VOLATILE_CONFIG = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "_commit_hash"}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
+_TOKENIZER_SETTINGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "bos_token", "eos_token")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Four digests. ``digest`` is the identity of the four together."""
+
+    weights: str
+    config: str
+    tokenizer: str
+    chat_template: str
+
+    @property
+    def digest(self) -> str:
+        return digest_object(
+            "model",
+            {
+                "weights": self.weights,
+                "config": self.config,
+                "tokenizer": self.tokenizer,
+                "chat_template": self.chat_template,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without holding its weights.
+
+    ``context_length`` is in tokens (``None``: the config does not say). ``revision`` is a 40-hex commit and only
+    set for a model from a hub; ``path`` only for one from a folder.
+    """
+
+    name: str
+    fingerprint: Fingerprint
+    architecture: str
+    n_layers: int
+    d_model: int
+    context_length: int | None = None
+    quantization: dict[str, Any] | None = None
+    repo_id: str | None = None
+    revision: str | None = None
+    path: str | None = None
+
+
+def compare(a: ModelInfo, b: ModelInfo) -> Verdict:
+    """How far two models are the same.
+
+    ``exact``: all four parts; ``same-weights``: the weights (tokenizer, config or template differ);
+    ``same-architecture``: architecture, depth and width; otherwise ``mismatch``.
+    """
+    if a.fingerprint == b.fingerprint:
+        return "exact"
+    if a.fingerprint.weights == b.fingerprint.weights:
+        return "same-weights"
+    if (a.architecture, a.n_layers, a.d_model) == (b.architecture, b.n_layers, b.d_model):
+        return "same-architecture"
+    return "mismatch"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files that mlx-lm reads from ``folder``, by name."""
+    return sorted(folder.glob("model*.safetensors"))
+
+
+def fingerprint_folder(folder: Path, config: dict[str, Any], chat_template: str) -> Fingerprint:
+    """The fingerprint of a model folder. Raises ``ModelError`` where it holds no weights."""
+    files = weight_files(folder)
+    if not files:
+        raise ModelError(
+            f"{folder}: no weights (model*.safetensors) in this folder",
+            "Give a model in the Hugging Face layout that mlx-lm reads.",
+        )
+    manifest = [{"name": file.name, "size": file.stat().st_size, "sha256": cached_digest(file)} for file in files]
+    return Fingerprint(
+        weights=digest_object("weights", {"files": manifest}),
+        config=digest_object(
+            "config", {"config": floats_as_text({k: v for k, v in config.items() if k not in _VOLATILE_CONFIG})}
+        ),
+        tokenizer=digest_object("tokenizer", _tokenizer_parts(folder)),
+        chat_template=digest_object("chat-template", {"text": chat_template}),
+    )
+
+
+def _tokenizer_parts(folder: Path) -> dict[str, Any]:
+    files = {name: digest_file(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
+    settings: dict[str, Any] = {}
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        values = json.loads(path.read_text(encoding="utf-8"))
+        settings = {key: values[key] for key in _TOKENIZER_SETTINGS if key in values}
+    return {"files": files, "settings": floats_as_text(settings)}
+
+
+def cached_digest(path: Path) -> str:
+    """The digest of a file, remembered under (path, size, mtime, inode): weights are large and rarely change."""
+    real = path.resolve()
+    stat = real.stat()
+    identity = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+    store = home() / "cache" / "file-digests.json"
+    try:
+        known = json.loads(store.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    entry = known.get(str(real))
+    if isinstance(entry, dict) and entry.get("identity") == identity:
+        return str(entry["digest"])
+    digest = digest_file(real)
+    known[str(real)] = {"identity": identity, "digest": digest}
+    _replace(store, json.dumps(known, indent=1, sort_keys=True))
+    return digest
+
+
+def _replace(path: Path, text: str) -> None:
+    # A cache: where it cannot be written the digest is simply computed again next time.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except OSError:
+        return

@@ -1,0 +1,141 @@
+"""Load a model from a folder, a hub repository, or the one that ships with the package."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from caa_registry.errors import HubError, ModelError, NotFoundError
+from caa_registry.models.fingerprint import ModelInfo, fingerprint_folder, weight_files
+from caa_registry.models.prompts import chat_template_text
+
+DEMO_MODEL = "demo"
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
+
+
+def demo_model_folder() -> Path:
+    """The folder of the demo model, which ``demo`` names."""
+    return Path(__file__).resolve().parents[1] / "assets" / "demo_model"
+
+
+def load(name: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Any:
+    """Load ``name``: a folder in Hugging Face layout, ``ORG/NAME`` on a hub, or ``demo``.
+
+    ``dtype`` is what to compute in (``float32``, ``float16``, ``bfloat16``). By default weights are used as stored on
+    a GPU, and widened to float32 on a CPU, which is exact and there the fastest. Quantized weights stay quantized;
+    their scales follow the dtype.
+
+    Returns a ``Model``. Raises ``NotFoundError`` for a folder that is not there, ``ModelError`` for one that mlx-lm
+    cannot load, ``HubError`` where the hub does not give it. Custom code in a model folder is never run.
+    """
+    folder, repo, commit = locate(name, revision)
+    if not weight_files(folder):
+        raise ModelError(
+            f"{folder}: no weights (model*.safetensors) in this folder",
+            "Give a model in the Hugging Face layout that mlx-lm reads.",
+        )
+
+    import mlx.core as mx
+    from mlx_lm.utils import load as load_network
+
+    from caa_registry.models.model import Model
+    from caa_registry.models.stream import ResidualStream
+
+    try:
+        network, tokenizer, config = load_network(str(folder), lazy=True, return_config=True)
+    except (ValueError, KeyError, FileNotFoundError, RuntimeError, OSError, TypeError, ImportError) as error:
+        raise ModelError(f"{folder}: mlx-lm cannot load this model: {error}") from error
+    if not getattr(tokenizer._tokenizer, "is_fast", False):
+        raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
+    on_cpu = mx.default_device() == mx.Device(mx.cpu)
+    computed = dtype or ("float32" if on_cpu else None)
+    if computed is not None:
+        network.set_dtype(getattr(mx, computed))
+    mx.eval(network.parameters())
+    stream = ResidualStream(network)
+    info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
+    return Model(info, network, tokenizer, stream, computed or _stored_dtype(network))
+
+
+def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | None, str | None]:
+    """The local folder of a model, and for a hub model its repository and 40-hex commit."""
+    if str(name) == DEMO_MODEL:
+        return demo_model_folder(), None, None
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{path}: no config.json in this folder", "Give a model in Hugging Face layout.")
+        return path.resolve(), None, None
+    if path.exists():
+        raise ModelError(f"{path}: is a file", "Give the folder of a model.")
+    if not _REPO.fullmatch(str(name)):
+        raise NotFoundError(
+            f"there is no model folder {name}", "Give a folder, a hub repository (ORG/NAME), or 'demo'."
+        )
+    return _download(str(name), revision)
+
+
+def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | None]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    patterns = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    except RepositoryNotFoundError as error:
+        raise HubError(
+            f"{repo}: not a folder here and not a model on the hub (or a private one)",
+            "Check the name; for a private repository set HF_TOKEN.",
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise HubError(
+            f"{repo}: not a folder here, not in the hub cache, and the hub cannot be reached",
+            "Check the path or the network (HF_ENDPOINT, HF_HUB_OFFLINE).",
+        ) from error
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise HubError(f"{repo}: the hub did not give this model: {error}") from error
+    # The hub client names a snapshot's folder by its commit.
+    commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
+    return folder, repo, commit
+
+
+def describe(
+    folder: Path,
+    config: dict[str, Any],
+    tokenizer: Any,
+    n_layers: int,
+    d_model: int,
+    repo: str | None,
+    commit: str | None,
+) -> ModelInfo:
+    """What is known of a loaded model."""
+    # The stored config, not the loaded one: mlx-lm adds keys of its own that change with its version.
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text_config = config.get("text_config") or {}
+    lengths = [c[key] for c in (text_config, config) for key in _CONTEXT_KEYS if isinstance(c.get(key), int)]
+    is_demo = folder == demo_model_folder()
+    return ModelInfo(
+        name=repo or (DEMO_MODEL if is_demo else folder.name),
+        fingerprint=fingerprint_folder(folder, stored, chat_template_text(tokenizer)),
+        architecture=str(config.get("model_type", "unknown")),
+        n_layers=n_layers,
+        d_model=d_model,
+        context_length=min(lengths) if lengths else None,
+        quantization=config.get("quantization"),
+        repo_id=repo,
+        revision=commit,
+        path=None if repo or is_demo else str(folder),
+    )
+
+
+def _stored_dtype(network: Any) -> str:
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    for _, value in tree_flatten(network.parameters()):
+        if mx.issubdtype(value.dtype, mx.floating):
+            return str(value.dtype).rsplit(".", 1)[-1]
+    return "unknown"

@@ -1,0 +1,207 @@
+"""The residual stream of a network: read it, add to it.
+
+The output of a decoder block is taken by swapping the block's class for a subclass that calls the original and
+then the taps. Parameters keep their names, ``isinstance`` dispatch keeps working, and ``model.layers`` may be a
+copy of the real list: wrapping list entries fails on each of these in some architecture. Classes are swapped only
+while a tap is in place and are restored afterwards, exception or not.
+
+Positions are absolute: the offset of the prompt cache is read before the network runs, since attention moves it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+
+from caa_registry.errors import ModelError
+
+_HOOK = "_caa_hook"
+_SEEN = "_caa_tokens_seen"
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where the tokens of one call stand.
+
+    ``index``: int32, ``(rows or 1, tokens)``, the absolute position of each token. ``prompt_end``: int32,
+    ``(rows or 1, 1)``, the position of the last token of the prompt's template; ``None`` where the caller of the
+    network did not say.
+    """
+
+    index: mx.array
+    prompt_end: mx.array | None
+
+
+Tap = Callable[[int, mx.array, Positions], mx.array]
+"""``tap(layer, hidden, positions) -> hidden``; hidden is ``(rows, tokens, d_model)`` in the network's dtype."""
+
+
+@functools.cache
+def _hooked(base: Any) -> Any:
+    """``base`` as a class whose instances call the hook in their ``__dict__`` around the original call."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hook = self.__dict__.get(_HOOK)
+        if hook is None:
+            return base.__call__(self, *args, **kwargs)
+        return hook(functools.partial(base.__call__, self), args, kwargs)
+
+    return type(base)(
+        base.__name__,
+        (base,),
+        {"__call__": call, "__module__": base.__module__, "__qualname__": base.__qualname__, "_caa_base": base},
+    )
+
+
+def _install(module: Any, hook: Callable[..., Any]) -> None:
+    base: Any = type(module)
+    object.__setattr__(module, "__class__", _hooked(base))
+    module.__dict__[_HOOK] = hook
+
+
+def _restore(module: Any) -> None:
+    base = getattr(type(module), "_caa_base", None)
+    if base is not None:
+        object.__setattr__(module, "__class__", base)
+    module.__dict__.pop(_HOOK, None)
+
+
+class ResidualStream:
+    """The residual stream of one loaded network.
+
+    ``n_layers`` blocks of width ``d_model``, both found by the self-test rather than read from a config. Raises
+    ``ModelError`` on construction where the blocks cannot be tapped: one is not called, is called twice, or does
+    not return a stream of one common width.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.blocks: list[Any] = list(network.layers)
+        self.n_layers = len(self.blocks)
+        self.prompt_end: mx.array | None = None
+        self._taps: list[Tap] = []
+        self._positions: Positions | None = None
+        self.d_model = self._self_test()
+
+    @contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """Call ``tap`` with every block's output while the context lasts. Taps run in the order they came."""
+        if not self._taps:
+            self._swap_in()
+        self._taps.append(tap)
+        try:
+            yield
+        finally:
+            self._taps.remove(tap)
+            if not self._taps:
+                self._swap_out()
+
+    @contextmanager
+    def prompt(self, ends: int | Sequence[int]) -> Iterator[None]:
+        """Say where the prompts of the calls inside end: the position of the template's last token, per row."""
+        before = self.prompt_end
+        values = [ends] if isinstance(ends, int) else list(ends)
+        self.prompt_end = mx.array(values, dtype=mx.int32)[:, None]
+        try:
+            yield
+        finally:
+            self.prompt_end = before
+
+    def _swap_in(self) -> None:
+        # Swapping is all or nothing: a failure half-way restores what was swapped.
+        try:
+            _install(self.network, self._run_network)
+            for layer, block in enumerate(self.blocks):
+                _install(block, functools.partial(self._run_block, layer))
+        except BaseException:
+            self._swap_out()
+            raise
+
+    def _swap_out(self) -> None:
+        for module in [self.network, *self.blocks]:
+            _restore(module)
+
+    def _run_network(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        tokens = args[0] if args else next(iter(kwargs.values()))
+        cache = kwargs.get("cache", args[1] if len(args) > 1 else None)
+        length = tokens.shape[1]
+        offset = _offset(cache, length)
+        before = self._positions
+        self._positions = Positions(offset + mx.arange(length, dtype=mx.int32)[None], self.prompt_end)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._positions = before
+
+    def _run_block(self, layer: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = call(*args, **kwargs)
+        if self._positions is None:
+            raise ModelError(
+                "a block was called outside its network, so the positions of its tokens are not known",
+                "Call the whole network, or use model.generate.",
+            )
+        several = isinstance(out, tuple | list)
+        hidden = out[0] if several else out
+        for tap in self._taps:
+            hidden = tap(layer, hidden, self._positions)
+        return type(out)([hidden, *out[1:]]) if several else hidden
+
+    def _self_test(self) -> int:
+        """Run two tokens through an identity tap, unevaluated: MLX builds the graph and computes nothing."""
+        name = type(self.network).__module__.rsplit(".", 1)[-1]
+        seen: list[int] = []
+        shapes: list[tuple[int, ...]] = []
+
+        def look(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
+            seen.append(layer)
+            shapes.append(tuple(hidden.shape))
+            return hidden
+
+        if len({id(block) for block in self.blocks}) != self.n_layers:
+            raise ModelError(f"{name}: one block stands at several layers; such models are not supported")
+        with self.tapped(look):
+            self.network(mx.array([[1, 2]]), cache=make_prompt_cache(self.network))
+        if sorted(seen) != list(range(self.n_layers)):
+            raise ModelError(
+                f"{name}: its blocks cannot be tapped ({self.n_layers} blocks, hits at layers {seen})",
+                "The architecture does not call each of its blocks exactly once.",
+            )
+        widths = {shape[-1] for shape in shapes}
+        if len(widths) != 1 or any(len(shape) != 3 or shape[:2] != (1, 2) for shape in shapes):
+            raise ModelError(f"{name}: its blocks do not return one residual stream (shapes {sorted(set(shapes))})")
+        return widths.pop()
+
+
+def _offset(cache: Any, length: int) -> mx.array:
+    """How many tokens the cache holds, ``(rows or 1, 1)``. Read before the call, since the call moves it."""
+    entries = list(_flat(cache))
+    for entry in entries:
+        offset = getattr(entry, "offset", None)
+        if isinstance(offset, int):
+            return mx.array([[offset]], dtype=mx.int32)
+        if isinstance(offset, mx.array):
+            # A copy: batch caches add to this array in place.
+            return mx.array(offset).astype(mx.int32).reshape(-1, 1)
+    if not entries:
+        return mx.array([[0]], dtype=mx.int32)
+    # State-space caches do not count their tokens. They cannot be rewound either, so a count kept here is exact.
+    seen = getattr(entries[0], _SEEN, 0)
+    setattr(entries[0], _SEEN, seen + length)
+    return mx.array([[seen]], dtype=mx.int32)
+
+
+def _flat(cache: Any) -> Iterator[Any]:
+    if cache is None:
+        return
+    for entry in cache:
+        inner = getattr(entry, "caches", None)
+        if inner is not None:
+            yield from _flat(inner)
+        elif entry is not None:
+            yield entry

@@ -1,0 +1,123 @@
+"""The contrastive pair, the open-ended question, and what an import gives."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from caa_registry.digests import digest_object
+from caa_registry.errors import InputError
+
+DatasetKind = Literal["pairs", "questions"]
+
+GENERATE = "generate"
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One prompt and two completions: ``positive`` shows the behavior, ``negative`` does not.
+
+    Where only whole texts contrast, ``prompt`` is empty. ``system`` is a system prompt, usually empty.
+    """
+
+    prompt: str
+    positive: str
+    negative: str
+    system: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The identity of the pair: its four texts, NFC-normalized."""
+        return digest_object(
+            "pair",
+            {
+                "prompt": self.prompt,
+                "positive": self.positive,
+                "negative": self.negative,
+                "system": self.system,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class PairItem:
+    """A pair as a member of a dataset. ``metadata`` holds what the source said beside it (category, row)."""
+
+    pair: Pair
+    split: str = GENERATE
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return self.pair.digest
+
+
+@dataclass(frozen=True)
+class QuestionItem:
+    """An open-ended question as a member of a dataset."""
+
+    text: str
+    split: str = TEST
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return digest_object("question", {"text": self.text})
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that was read: its name in the source, the digest of its bytes, and the split it went to."""
+
+    name: str
+    digest: str
+    split: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a source gave: items of one kind in file order, where they came from, and what a person should know.
+
+    ``source`` is JSON: ``uri``, ``format``, ``files`` and, where known, ``repo``, ``revision`` and ``licence``.
+    """
+
+    kind: DatasetKind
+    items: Sequence[PairItem] | Sequence[QuestionItem]
+    source: Mapping[str, Any]
+    licence: str = ""
+    notes: Sequence[str] = ()
+
+
+def checked_pair(pair: Pair, *, source: str = "", row: int | None = None) -> Pair:
+    """``pair`` if both completions are there and differ, else ``InputError`` naming source and row."""
+    for name, text in (("positive", pair.positive), ("negative", pair.negative)):
+        if not text.strip():
+            raise InputError(
+                f"the {name} completion is empty", "Every pair needs both sides.", source=source, row=row
+            )
+    for text in (pair.prompt, pair.positive, pair.negative, pair.system):
+        if "\x00" in text:
+            raise InputError("a text holds a NUL character", "Remove it.", source=source, row=row)
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise InputError(
+                "a text holds half of a surrogate pair", "Re-encode the file.", source=source, row=row
+            )
+    sides = [unicodedata.normalize("NFC", text).strip() for text in (pair.positive, pair.negative)]
+    if sides[0] == sides[1]:
+        raise InputError(
+            f"both sides say {sides[0][:60]!r}", "The two completions must differ.", source=source, row=row
+        )
+    return pair
+
+
+def dataset_digest(kind: DatasetKind, items: Sequence[PairItem] | Sequence[QuestionItem]) -> str:
+    """The identity of a dataset version: its (item digest, split) list, sorted, repeats kept.
+
+    Order of rows and metadata do not enter, so the same pairs from a reordered file are the same version.
+    """
+    members = sorted([item.digest, item.split] for item in items)
+    return digest_object("dataset", {"kind": kind, "members": members})

@@ -1,0 +1,1 @@
+"""What to add to the residual stream, where, and how strongly."""

@@ -1,0 +1,85 @@
+"""What is added to the residual stream, where, and how strongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.models.model import Model
+from caa_registry.models.stream import Positions
+
+SteeredPositions = Literal["after_prompt", "all", "generated", "last"]
+STEERED_POSITIONS: tuple[SteeredPositions, ...] = ("after_prompt", "all", "generated", "last")
+
+
+@dataclass(frozen=True)
+class Addition:
+    """``multiplier * vector`` added to the residual stream after block ``layer``. ``vector``: float ``(d_model,)``."""
+
+    layer: int
+    vector: NDArray[np.float32]
+    multiplier: float = 1.0
+
+
+@contextmanager
+def steering(
+    model: Model, additions: Sequence[Addition], positions: SteeredPositions = "after_prompt"
+) -> Iterator[None]:
+    """Add to the model's residual stream while the context lasts; afterwards the model is as before.
+
+    ``positions``, by absolute position p of a token and e, that of the last token of the prompt's template:
+    ``after_prompt`` p >= e (the paper's rule); ``all``; ``generated`` p > e; ``last`` p = e. Earlier positions keep
+    their bits. Several additions at one layer are summed; contexts may be nested.
+
+    Raises ``UsageError`` for a layer the model does not have, ``ModelMismatchError`` for a vector of another width.
+    """
+    if positions not in STEERED_POSITIONS:
+        raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(STEERED_POSITIONS)}.")
+    model.check_layers([addition.layer for addition in additions])
+    deltas: dict[int, mx.array] = {}
+    for addition in additions:
+        if addition.vector.shape != (model.d_model,):
+            raise ModelMismatchError(
+                f"the vector has {addition.vector.shape[0]} numbers; {model.info.name} is {model.d_model} wide",
+                "Use a vector that was computed for this model.",
+            )
+        if not np.isfinite(addition.multiplier):
+            raise UsageError(f"multiplier {addition.multiplier} is not a finite number")
+        delta = mx.array(addition.vector.astype(np.float32) * np.float32(addition.multiplier))
+        deltas[addition.layer] = deltas[addition.layer] + delta if addition.layer in deltas else delta
+    # Arrays belong to the thread that made them until they are evaluated.
+    mx.eval(*deltas.values())
+
+    def add(layer: int, hidden: mx.array, where: Positions) -> mx.array:
+        delta = deltas.get(layer)
+        if delta is None:
+            return hidden
+        # Cast the delta, not the stream: a float32 delta would widen a bfloat16 stream and its cache.
+        steered = hidden + delta.astype(hidden.dtype)
+        if positions == "all":
+            return steered
+        return mx.where(_mask(positions, where)[..., None], steered, hidden)
+
+    with model.stream.tapped(add):
+        yield
+
+
+def _mask(positions: SteeredPositions, where: Positions) -> mx.array:
+    """Bool ``(rows or 1, tokens)``: which tokens of this call are steered."""
+    if where.prompt_end is None:
+        raise UsageError(
+            f"positions '{positions}' need to know where the prompt ends",
+            "Generate with model.generate or model.stream_text, or steer positions='all'.",
+        )
+    if positions == "after_prompt":
+        return where.index >= where.prompt_end
+    if positions == "generated":
+        return where.index > where.prompt_end
+    return where.index == where.prompt_end

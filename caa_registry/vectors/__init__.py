@@ -1,0 +1,1 @@
+"""From activations to directions: extraction, estimators, the vector set and its file."""

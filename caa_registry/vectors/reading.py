@@ -1,0 +1,125 @@
+"""Activations of pairs: which token is read, and the residual stream there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.errors import UsageError
+from caa_registry.models.batching import batches
+from caa_registry.models.model import Model
+from caa_registry.models.prompts import CompletedTokens, Template
+from caa_registry.models.stream import Positions
+from caa_registry.pairs.answers import common_form, form_of
+from caa_registry.pairs.record import Pair
+from caa_registry.progress import Progress, silent
+
+ReadPosition = Literal["answer", "last", "mean"]
+READ_POSITIONS: tuple[ReadPosition, ...] = ("answer", "last", "mean")
+
+
+@dataclass(frozen=True)
+class PairTokens:
+    """Both sides of one pair, encoded. ``index`` is the pair's place in the list it came from."""
+
+    index: int
+    positive: CompletedTokens
+    negative: CompletedTokens
+
+
+def default_read(pairs: Sequence[Pair]) -> ReadPosition:
+    """``answer`` where every pair is answered by a letter, Yes or No; ``last`` where all are free text.
+
+    Raises ``UsageError`` for a mixture: which token is read decides what the vector means.
+    """
+    form = common_form(pairs)
+    if form == "mixed" and any(form_of(pair) == "free-form" for pair in pairs):
+        raise UsageError(
+            "these pairs are partly free text and partly letters or Yes/No",
+            "Say which token to read: --read answer, last or mean.",
+        )
+    return "last" if form == "free-form" else "answer"
+
+
+def encode_pairs(pairs: Sequence[Pair], template: Template, model: Model) -> tuple[list[PairTokens], list[int]]:
+    """All pairs as tokens, and the indexes of those left out because a side exceeds the model's context.
+
+    A pair is never cut: a cut text is another text.
+    """
+    kept: list[PairTokens] = []
+    too_long: list[int] = []
+    for index, pair in enumerate(pairs):
+        positive = template.complete(pair.prompt, pair.positive, pair.system)
+        negative = template.complete(pair.prompt, pair.negative, pair.system)
+        if model.fits(max(len(positive.ids), len(negative.ids))):
+            kept.append(PairTokens(index, positive, negative))
+        else:
+            too_long.append(index)
+    return kept, too_long
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Activations of one batch. ``values``: float32 ``(rows, layers, d_model)``; ``index``: row -> sequence."""
+
+    index: Sequence[int]
+    values: NDArray[np.float32]
+
+
+def read_activations(
+    model: Model,
+    sequences: Sequence[CompletedTokens],
+    layers: Sequence[int],
+    read: ReadPosition,
+    progress: Progress = silent,
+) -> Iterator[Rows]:
+    """The residual stream after each of ``layers`` at the read position of every sequence, batch by batch.
+
+    Neither the LM head nor a block above the highest layer is computed: MLX runs what is evaluated, and only the
+    gathered rows are. Rows come in order of length, not of ``sequences``.
+    """
+    wanted = set(layers)
+    done = 0
+    progress(0, len(sequences))
+    for batch in batches([len(s.ids) for s in sequences]):
+        chosen = [sequences[i] for i in batch]
+        captured: dict[int, mx.array] = {}
+        gather = _gatherer(chosen, read)
+
+        def capture(
+            layer: int,
+            hidden: mx.array,
+            positions: Positions,
+            captured: dict[int, mx.array] = captured,
+            gather: Callable[[mx.array], mx.array] = gather,
+        ) -> mx.array:
+            if layer in wanted:
+                captured[layer] = gather(hidden)
+            return hidden
+
+        ids = [s.ids for s in chosen]
+        with model.stream.tapped(capture), model.rows(ids, [s.prompt_end for s in chosen]) as (tokens, cache):
+            model.network(tokens, cache=cache)
+        stacked = mx.stack([captured[layer] for layer in layers], axis=1)
+        captured.clear()
+        yield Rows(batch, np.array(stacked))
+        done += len(batch)
+        progress(done, len(sequences))
+
+
+def _gatherer(sequences: Sequence[CompletedTokens], read: ReadPosition) -> Callable[[mx.array], mx.array]:
+    """From hidden ``(rows, tokens, d_model)`` to what is read, float32 ``(rows, d_model)``."""
+    if read == "mean":
+        width = max(len(s.ids) for s in sequences)
+        inside = mx.array([[s.start <= i < len(s.ids) for i in range(width)] for s in sequences])[..., None]
+        counts = mx.array([[float(len(s.ids) - s.start)] for s in sequences])
+        # Where, not a product: whatever stands on padding must not reach the sum.
+        return lambda hidden: mx.sum(mx.where(inside, hidden.astype(mx.float32), 0.0), axis=1) / counts
+    rows = mx.arange(len(sequences))
+    tokens = mx.array([s.answer if read == "answer" else len(s.ids) - 1 for s in sequences])
+    return lambda hidden: hidden[rows, tokens].astype(mx.float32)
