@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caa_registry.errors import CaaError as CaaError
+    from caa_registry.registry.records import Recommendation as Recommendation
+    from caa_registry.registry.registry import Registry as Registry
+    from caa_registry.registry.registry import open as open
+    from caa_registry.registry.steer import Steer as Steer
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "CaaError": "caa_registry.errors",
+    "Recommendation": "caa_registry.registry.records",
+    "Registry": "caa_registry.registry.registry",
+    "Steer": "caa_registry.registry.steer",
+    "open": "caa_registry.registry.registry",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caa_registry.errors import HubError, ModelError, NotFoundError
 from caa_registry.models.fingerprint import ModelInfo, fingerprint_folder, weight_files
 from caa_registry.models.prompts import chat_template_text
+
+if TYPE_CHECKING:
+    from caa_registry.models.model import Model
 
 DEMO_MODEL = "demo"
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -21,14 +24,14 @@ def demo_model_folder() -> Path:
     return Path(__file__).resolve().parents[1] / "assets" / "demo_model"
 
 
-def load(name: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Any:
+def load(name: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
     """Load ``name``: a folder in Hugging Face layout, ``ORG/NAME`` on a hub, or ``demo``.
 
     ``dtype`` is what to compute in (``float32``, ``float16``, ``bfloat16``). By default weights are used as stored on
     a GPU, and widened to float32 on a CPU, which is exact and there the fastest. Quantized weights stay quantized;
     their scales follow the dtype.
 
-    Returns a ``Model``. Raises ``NotFoundError`` for a folder that is not there, ``ModelError`` for one that mlx-lm
+    Raises ``NotFoundError`` for a folder that is not there, ``ModelError`` for one that mlx-lm
     cannot load, ``HubError`` where the hub does not give it. Custom code in a model folder is never run.
     """
     folder, repo, commit = locate(name, revision)

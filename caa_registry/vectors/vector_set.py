@@ -85,10 +85,10 @@ class VectorSet:
         for vector in self.layers:
             if vector.layer == layer:
                 return vector
-        raise UsageError(f"this vector has no layer {layer}", f"Its layers are {_ranges(self.layer_numbers)}.")
+        raise UsageError(f"this vector has no layer {layer}", f"Its layers are {ranges(self.layer_numbers)}.")
 
 
-def _ranges(numbers: list[int]) -> str:
+def ranges(numbers: list[int]) -> str:
     """``0-3, 7``: numbers as a person would list them."""
     parts: list[list[int]] = []
     for number in numbers:

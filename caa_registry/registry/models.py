@@ -1,0 +1,123 @@
+"""Models the registry knows, and loading them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog import models as t
+from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.models.fingerprint import Fingerprint, ModelInfo
+from caa_registry.registry.records import ModelRecord
+from caa_registry.registry.resolve import model_info
+from caa_registry.registry.runs import Activity, record_run
+
+if TYPE_CHECKING:
+    from caa_registry.models.model import Model
+    from caa_registry.registry.registry import Registry
+
+Part = Literal["weights", "config", "tokenizer", "chat_template"]
+PARTS: tuple[Part, ...] = ("weights", "config", "tokenizer", "chat_template")
+
+
+class Models:
+    """The models of a registry. Their weights stay where they are: a folder or a hub."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def load(self, model: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
+        """Load a model: a folder, ``ORG/NAME`` on a hub, or ``demo``. Writes nothing.
+
+        A name that ``ls`` shows is found where it was when it was added. See ``models.loading.load``.
+        """
+        from caa_registry.models.loading import load
+
+        known = None if Path(model).exists() else self._by_name(str(model))
+        if known is not None and known.info.path is not None:
+            model = known.info.path
+        return load(model, revision=revision, dtype=dtype)
+
+    def add(self, model: str | Path | Model, *, revision: str | None = None) -> ModelRecord:
+        """Record a model's identity. Adding it again returns the same record."""
+        loaded = self.load(model, revision=revision) if isinstance(model, str | Path) else model
+        activity = Activity("add-model", self._registry.actor, {"model": loaded.info.name})
+        with self._registry.database.write() as session:
+            row, created = ensure_model(session, loaded.info)
+            if created:
+                digest = loaded.info.fingerprint.digest
+                subject = {"model": loaded.info.name, "fingerprint": digest}
+                record_run(session, activity, outputs=[("model", row.id)], subject=subject)
+            return _record(session, row)
+
+    def ls(self) -> list[ModelRecord]:
+        """All models, in the order in which they came."""
+        with self._registry.database.read() as session:
+            return [_record(session, row) for row in session.scalars(select(t.Model).order_by(t.Model.id))]
+
+    def get(self, name: str) -> ModelRecord:
+        """The model of that name, hub repository or fingerprint (``sha256:`` and at least 8 digits).
+
+        Raises ``NotFoundError`` where there is none, ``UsageError`` where several fit.
+        """
+        found = self._by_name(name)
+        if found is None:
+            raise NotFoundError(f"the registry knows no model {name}", "List them with: caa model ls")
+        return found
+
+    def verify(self, name: str) -> dict[Part, bool]:
+        """Compare what is stored of a model with its files now, part by part. Raises ``CaaError`` as ``load`` does."""
+        stored = self.get(name).info
+        now = self.load(stored.repo_id or stored.path or stored.name, revision=stored.revision).info
+        return {part: getattr(stored.fingerprint, part) == getattr(now.fingerprint, part) for part in PARTS}
+
+    def _by_name(self, name: str) -> ModelRecord | None:
+        query = select(t.Model).order_by(t.Model.id.desc())
+        if name.startswith("sha256:") and len(name) >= 15:
+            query = query.where(t.Model.fingerprint.startswith(name, autoescape=True))
+        else:
+            query = query.where((t.Model.name == name) | (t.Model.repo_id == name))
+        with self._registry.database.read() as session:
+            rows = list(session.scalars(query))
+            if len(rows) > 1:
+                digests = ", ".join(row.fingerprint[:19] for row in rows)
+                raise UsageError(f"{len(rows)} models are called {name}", f"Give a fingerprint: {digests}.")
+            return _record(session, rows[0]) if rows else None
+
+
+def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
+    """The row of a model, written if it is not there yet, and whether it was written."""
+    digest = info.fingerprint.digest
+    row = session.scalar(select(t.Model).where(t.Model.fingerprint == digest))
+    if row is not None:
+        return row, False
+    parts: Fingerprint = info.fingerprint
+    row = t.Model(
+        name=info.name,
+        fingerprint=digest,
+        weights=parts.weights,
+        config=parts.config,
+        tokenizer=parts.tokenizer,
+        chat_template=parts.chat_template,
+        architecture=info.architecture,
+        n_layers=info.n_layers,
+        d_model=info.d_model,
+        context_length=info.context_length,
+        quantization=info.quantization or {},
+        repo_id=info.repo_id,
+        revision=info.revision,
+        path=info.path,
+        created_at=datetime.now(UTC),
+    )
+    session.add(row)
+    session.flush()
+    return row, True
+
+
+def _record(session: Session, row: t.Model) -> ModelRecord:
+    count = session.scalar(select(func.count()).where(t.VectorVersion.model_id == row.id)) or 0
+    return ModelRecord(row.id, model_info(row), row.created_at, count)

@@ -1,0 +1,198 @@
+"""What the registry hands out: frozen records, never rows of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.pairs.record import DatasetKind
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """One immutable version of a dataset.
+
+    ``splits``: split -> number of rows. ``existing``: the call found this version rather than made it.
+    """
+
+    id: int = field(repr=False)
+    name: str
+    number: int
+    digest: str
+    kind: DatasetKind
+    n_items: int
+    splits: Mapping[str, int]
+    source: Mapping[str, Any] = field(repr=False)
+    licence: str
+    message: str
+    parent: str | None
+    created_at: datetime
+    aliases: Sequence[str] = ()
+    existing: bool = False
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:v{self.number}"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the import noticed about the rows."""
+        return tuple(self.source.get("notes", ()))
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What is stored of one layer's vector. Norms are Euclidean; ``residual_norm`` that of the activations read."""
+
+    layer: int
+    norm: float
+    residual_norm: float | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recomputation beside what is stored: the largest absolute difference relative to the largest layer norm, and
+    the smallest cosine over layers."""
+
+    max_difference: float
+    min_cosine: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether both agree within what float32 and another order of summation explain."""
+        return self.max_difference <= 1e-4 and self.min_cosine >= 0.9999
+
+
+@dataclass(frozen=True)
+class VectorVersion:
+    """One immutable version of a steering vector.
+
+    ``existing``: the call found it rather than made it. ``comparison``: set where it was computed again.
+    """
+
+    id: int = field(repr=False)
+    name: str
+    number: int
+    digest: str
+    tensor_digest: str
+    dataset: str
+    dataset_digest: str
+    model: ModelInfo
+    recipe: Mapping[str, Any]
+    blob: str = field(repr=False)
+    layers: Sequence[LayerRecord] = field(repr=False)
+    d_model: int
+    created_at: datetime
+    aliases: Sequence[str] = ()
+    existing: bool = False
+    comparison: Comparison | None = None
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:v{self.number}"
+
+    @property
+    def layer_numbers(self) -> list[int]:
+        return [record.layer for record in self.layers]
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model the registry knows. ``vectors``: how many vector versions were computed on it."""
+
+    id: int = field(repr=False)
+    info: ModelInfo
+    created_at: datetime
+    vectors: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score: mean over ``n`` items with its 95 % interval."""
+
+    layer: int
+    multiplier: float
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one vector version on one split of one dataset version, with the exact model that was asked."""
+
+    id: int
+    vector: str
+    dataset: str
+    split: str
+    model: ModelInfo
+    metric: str
+    positions: str
+    template: str
+    parameters: Mapping[str, Any]
+    scores: Sequence[Score]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What an evaluation found best. Used where a vector is applied through the alias and no layer is given."""
+
+    layers: tuple[int, ...]
+    multiplier: float = 1.0
+    positions: str = "after_prompt"
+
+    def as_json(self) -> dict[str, Any]:
+        return {"layers": list(self.layers), "multiplier": self.multiplier, "positions": self.positions}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Recommendation:
+        return cls(tuple(value["layers"]), float(value["multiplier"]), str(value["positions"]))
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A movable name of one version."""
+
+    kind: str
+    name: str
+    alias: str
+    target: str
+    recommendation: Recommendation | None
+    updated_at: datetime
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:{self.alias}"
+
+
+@dataclass(frozen=True)
+class LineageNode:
+    """A thing, the run that made it with its inputs (upwards), and what was made from it (downwards)."""
+
+    kind: str
+    reference: str
+    digest: str
+    run: RunRecord | None = None
+    inputs: Sequence[LineageNode] = ()
+    outputs: Sequence[LineageNode] = ()
+    aliases: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One recorded activity: what was asked, where and by whom."""
+
+    id: int
+    kind: str
+    actor: str
+    parameters: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    started_at: datetime
+    finished_at: datetime

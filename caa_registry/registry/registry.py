@@ -1,0 +1,98 @@
+"""The Registry: what a user holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from caa_registry import settings
+from caa_registry.blobs.database import DatabaseBlobStore
+from caa_registry.blobs.store import BlobStore
+from caa_registry.catalog.database import Database
+from caa_registry.errors import UsageError
+from caa_registry.registry import steer as steer_module
+from caa_registry.registry.aliases import Aliases
+from caa_registry.registry.datasets import Datasets
+from caa_registry.registry.evaluations import Evaluations
+from caa_registry.registry.lineage import lineage
+from caa_registry.registry.models import Models
+from caa_registry.registry.records import LineageNode, VectorVersion
+from caa_registry.registry.steer import Plan, Steer
+from caa_registry.registry.vectors import Vectors
+
+if TYPE_CHECKING:
+    from caa_registry.models.model import Model
+    from caa_registry.steering.additions import SteeredPositions
+
+
+class Registry:
+    """One registry: its datasets, models, vectors, evaluations and aliases, and the means to steer with them.
+
+    A context manager that closes the database. What it hands out are frozen records that stay valid afterwards.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore, actor: str) -> None:
+        self.database = database
+        self.blobs = blobs
+        self.actor = actor
+        self.datasets = Datasets(self)
+        self.models = Models(self)
+        self.vectors = Vectors(self)
+        self.evaluations = Evaluations(self)
+        self.aliases = Aliases(self)
+
+    def steer(
+        self,
+        model: Model,
+        vector: str | VectorVersion | Sequence[Steer],
+        *,
+        layer: int | Sequence[int] | None = None,
+        multiplier: float | None = None,
+        positions: SteeredPositions | None = None,
+        allow_mismatch: bool = False,
+    ) -> AbstractContextManager[Plan]:
+        """Steer ``model`` while the context lasts; it is restored afterwards, exception or not.
+
+        One vector with its ``layer`` (or several layers, each with its own vector) and ``multiplier``; or a list of
+        ``Steer`` for several vectors. Without a layer the recommendation of the alias is used. ``positions`` defaults
+        to the recommendation's, else ``after_prompt``.
+
+        Raises ``ModelMismatchError`` where a vector was computed on other weights, ``UsageError`` where no layer is
+        known.
+        """
+        if isinstance(vector, str | VectorVersion):
+            wanted: Sequence[Steer] = [Steer(vector, layer, multiplier)]
+        elif layer is not None or multiplier is not None:
+            raise UsageError("several vectors carry their own layer and multiplier", "Give them in each Steer.")
+        else:
+            wanted = vector
+        return steer_module.steer(self, model, wanted, positions, allow_mismatch=allow_mismatch)
+
+    def lineage(self, reference: str) -> LineageNode:
+        """What a dataset or vector was made from, and what was made from it."""
+        with self.database.read() as session:
+            return lineage(session, reference)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open(url: str | None = None, *, actor: str | None = None, create: bool = True) -> Registry:
+    """Open a registry: a path, a SQLAlchemy URL, or by default ``CAA_REGISTRY`` or ``~/.caa/registry.db``.
+
+    A registry that does not exist is created unless ``create`` is false. Raises ``RegistryError`` where it cannot be
+    opened.
+    """
+    database = Database.open(settings.registry_url(url), create=create)
+    return Registry(database, DatabaseBlobStore(database), settings.actor(actor))
