@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ DatasetKind = Literal["pairs", "questions"]
 
 GENERATE = "generate"
 TEST = "test"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class SourceFile:
 class Imported:
     """What a source gave: items of one kind in file order, where they came from, and what a person should know.
 
-    ``source`` is JSON: ``uri``, ``format``, ``files`` and, where known, ``repo``, ``revision`` and ``licence``.
+    ``source`` is JSON: ``uri``, ``format``, ``files`` and, where there are any, ``repo``, ``revision`` and
+    ``columns``; several sources in one import are listed whole under ``sources``.
     """
 
     kind: DatasetKind
@@ -92,20 +96,35 @@ class Imported:
     notes: Sequence[str] = ()
 
 
+def checked_text(text: str, *, source: str = "", row: int | None = None, field: str = "") -> str:
+    """``text`` if every database can store it, else ``InputError``: no NUL, no half of a surrogate pair."""
+    if "\x00" in text:
+        raise InputError("a text holds a NUL character", "Remove it.", source=source, row=row, field=field)
+    if _SURROGATE.search(text):
+        raise InputError(
+            "a text holds half of a surrogate pair",
+            "Re-encode the file.",
+            source=source,
+            row=row,
+            field=field,
+        )
+    return text
+
+
+def checked_question(text: str, *, source: str = "", row: int | None = None) -> str:
+    """``text`` if it can be asked, else ``InputError`` naming source and row."""
+    if not text.strip():
+        raise InputError("the question is empty", "Remove the row or fill it.", source=source, row=row)
+    return checked_text(text, source=source, row=row)
+
+
 def checked_pair(pair: Pair, *, source: str = "", row: int | None = None) -> Pair:
     """``pair`` if both completions are there and differ, else ``InputError`` naming source and row."""
     for name, text in (("positive", pair.positive), ("negative", pair.negative)):
         if not text.strip():
-            raise InputError(
-                f"the {name} completion is empty", "Every pair needs both sides.", source=source, row=row
-            )
+            raise InputError(f"the {name} completion is empty", "Every pair needs both sides.", source=source, row=row)
     for text in (pair.prompt, pair.positive, pair.negative, pair.system):
-        if "\x00" in text:
-            raise InputError("a text holds a NUL character", "Remove it.", source=source, row=row)
-        if any("\ud800" <= char <= "\udfff" for char in text):
-            raise InputError(
-                "a text holds half of a surrogate pair", "Re-encode the file.", source=source, row=row
-            )
+        checked_text(text, source=source, row=row)
     sides = [unicodedata.normalize("NFC", text).strip() for text in (pair.positive, pair.negative)]
     if sides[0] == sides[1]:
         raise InputError(

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.numbering import next_number
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, dataset_digest
 from caa_registry.pairs.sources import load, load_splits
@@ -147,7 +148,7 @@ class Datasets:
             )
             version = t.DatasetVersion(
                 dataset_id=dataset.id,
-                number=parent.number + 1 if parent else 1,
+                number=next_number(session, t.DatasetVersion, dataset.id),
                 digest=digest,
                 parent_id=parent.id if parent else None,
                 message=message,

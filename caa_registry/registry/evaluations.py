@@ -54,10 +54,10 @@ class Evaluations:
         """Score a vector at every layer and multiplier and store the scores.
 
         The metric is ``propensity`` where all items answer by a letter or Yes/No, ``propensity_completion`` for free
-        text. ``dataset`` defaults to the version the vector was computed from, ``template`` to the one it was computed
-        with. ``rows`` takes the even or the odd rows of the split only (counted from 0), so that a layer can be chosen on
-        one half and reported on the other. Items whose matching letter is beyond A and B are left out and counted; ``paper`` counts them as 0, as
-        the paper does. Re-runs are separate observations.
+        text. ``dataset`` defaults to the version the vector was computed from, ``template`` to the one it was
+        computed with. ``rows`` takes only the even or the odd rows of the split (counted from 0), so that a layer can
+        be chosen on one half and reported on the other. Items whose matching letter is beyond A and B are left out
+        and counted; ``paper`` counts them as 0, as the paper does. Re-runs are separate observations.
 
         Raises ``UsageError`` for an unknown split, layer or template, ``ModelMismatchError`` for another model.
         """

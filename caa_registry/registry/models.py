@@ -72,8 +72,13 @@ class Models:
     def verify(self, name: str) -> dict[Part, bool]:
         """Compare what is stored of a model with its files now, part by part. Raises ``CaaError`` as ``load`` does."""
         stored = self.get(name).info
-        now = self.load(stored.repo_id or stored.path or stored.name, revision=stored.revision).info
+        now = self.load(self.where(stored), revision=stored.revision).info
         return {part: getattr(stored.fingerprint, part) == getattr(now.fingerprint, part) for part in PARTS}
+
+    @staticmethod
+    def where(info: ModelInfo) -> str:
+        """Where a recorded model is loaded from: its folder, its hub repository, or its name (``demo``)."""
+        return info.path or info.repo_id or info.name
 
     def _by_name(self, name: str) -> ModelRecord | None:
         query = select(t.Model).order_by(t.Model.id.desc())

@@ -12,10 +12,11 @@ import numpy as np
 from sqlalchemy import func, select
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.numbering import next_number
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.errors import InputError, IntegrityError, UsageError
 from caa_registry.progress import Progress, silent
-from caa_registry.references import check_name
+from caa_registry.references import check_name, ranges
 from caa_registry.registry.datasets import check_split
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.records import Comparison, DatasetVersion, VectorVersion
@@ -110,7 +111,7 @@ class Vectors:
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""
-        from caa_registry.vectors.vector_set import LayerVector, ranges
+        from caa_registry.vectors.vector_set import LayerVector
 
         version = self.get(reference)
         with self._registry.database.read() as session:
@@ -219,10 +220,9 @@ class Vectors:
             if found is not None:
                 return vector_record(session, found, existing=True)
             model, _ = ensure_model(session, plan.model.info)
-            last = session.scalar(select(func.max(t.VectorVersion.number)).where(t.VectorVersion.vector_id == owner.id))
             version = t.VectorVersion(
                 vector_id=owner.id,
-                number=(last or 0) + 1,
+                number=next_number(session, t.VectorVersion, owner.id),
                 digest=digest,
                 tensor_digest=vectors.tensor_digest,
                 dataset_version_id=plan.dataset.id,

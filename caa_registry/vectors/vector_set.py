@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.errors import UsageError
+from caa_registry.references import ranges
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,3 @@ class VectorSet:
             if vector.layer == layer:
                 return vector
         raise UsageError(f"this vector has no layer {layer}", f"Its layers are {ranges(self.layer_numbers)}.")
-
-
-def ranges(numbers: list[int]) -> str:
-    """``0-3, 7``: numbers as a person would list them."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

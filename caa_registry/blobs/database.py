@@ -1,0 +1,69 @@
+"""Blobs inside the registry's own database, so that the registry is one file that can be copied."""
+
+from __future__ import annotations
+
+from sqlalchemy import LargeBinary, func, insert, select
+
+from caa_registry.blobs.store import check_range, checked_digest
+from caa_registry.catalog.database import Database
+from caa_registry.catalog.models import Blob
+from caa_registry.digests import digest_bytes
+from caa_registry.errors import IntegrityError, NotFoundError
+
+_LARGEST = 2**31 - 1  # the widest integer that PostgreSQL's substr takes; no blob is as long
+
+
+class DatabaseBlobStore:
+    """A ``BlobStore`` in the table ``blob``.
+
+    ``put`` is a write transaction of its own and must come before the one that refers to the blob: when that
+    fails, a blob without a reference stays behind, never a reference without its blob.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, data: bytes) -> str:
+        digest = digest_bytes(data)
+        if digest in self:
+            return digest
+        with self._database.write() as session:
+            # Looked up again, because another process may have stored it since.
+            if session.scalar(select(Blob.digest).where(Blob.digest == digest)) is None:
+                session.execute(insert(Blob).values(digest=digest, size=len(data), data=data))
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        with self._database.read() as session:
+            data = session.scalar(select(Blob.data).where(Blob.digest == checked_digest(digest)))
+        if data is None:
+            raise self._missing(digest)
+        if digest_bytes(data) != digest:
+            raise IntegrityError(
+                f"blob {digest} is damaged: its bytes do not match its digest", "Restore it from a backup."
+            )
+        return data
+
+    def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
+        check_range(offset, nbytes)
+        piece = func.substr(Blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=LargeBinary)
+        with self._database.read() as session:
+            row = session.execute(select(Blob.digest, piece).where(Blob.digest == checked_digest(digest))).one_or_none()
+        if row is None:
+            raise self._missing(digest)
+        data = bytes(row[1] or b"")  # SQLite gives NULL for a piece of an empty blob
+        if len(data) != nbytes:
+            raise IntegrityError(
+                f"blob {digest} is too short for {nbytes} bytes from {offset}", "Restore it from a backup."
+            )
+        return data
+
+    def __contains__(self, digest: str) -> bool:
+        with self._database.read() as session:
+            found = session.scalar(select(Blob.digest).where(Blob.digest == checked_digest(digest)))
+        return found is not None
+
+    def _missing(self, digest: str) -> NotFoundError:
+        return NotFoundError(
+            f"blob {digest} is not in {self._database.shown}", "Restore it from a backup, or compute it again."
+        )

@@ -1,0 +1,47 @@
+"""What a store of content-addressed bytes promises, wherever it keeps them."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from caa_registry.digests import DIGEST
+from caa_registry.errors import UsageError
+
+
+@runtime_checkable
+class BlobStore(Protocol):
+    """Bytes by their digest. What was put is never changed.
+
+    Digests are checked before use, so that text from outside never becomes part of a query or a path.
+    """
+
+    def put(self, data: bytes) -> str:
+        """Store ``data`` durably and return its digest. Storing the same bytes again changes nothing."""
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of ``digest``, verified.
+
+        Raises ``NotFoundError`` when they are not there and ``IntegrityError`` when they do not match.
+        """
+
+    def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
+        """``nbytes`` from ``offset`` without reading the rest. Not verified: the caller knows their digest.
+
+        Raises ``NotFoundError`` when the blob is not there and ``IntegrityError`` when it is too short.
+        """
+
+    def __contains__(self, digest: str) -> bool:
+        """Whether bytes are stored under ``digest``."""
+
+
+def checked_digest(digest: str) -> str:
+    """``digest`` if it is written ``sha256:`` and 64 hex digits, else ``UsageError``."""
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest!r} is not a digest", "A digest is sha256: and 64 hex digits.")
+    return digest
+
+
+def check_range(offset: int, nbytes: int) -> None:
+    """``UsageError`` unless both are 0 or more."""
+    if offset < 0 or nbytes < 0:
+        raise UsageError(f"{nbytes} bytes from {offset} is not a range", "Both must be 0 or more.")

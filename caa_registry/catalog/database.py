@@ -1,0 +1,179 @@
+"""The one way to the catalogue's rows: a Database with read() and write()."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog.engines import ADVISORY_LOCK, explain, postgres_engine, readers, sqlite_engine
+from caa_registry.catalog.files import prepare_file
+from caa_registry.catalog.location import Location, locate
+from caa_registry.catalog.models import Base
+from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
+from caa_registry.catalog.upgrade import upgrade_file, upgrade_server
+from caa_registry.errors import RegistryError
+
+
+class ReadSession(Session):
+    """A session whose changes are refused."""
+
+
+@event.listens_for(ReadSession, "before_flush")
+def _refuse_changes(session: Session, _context: object, _instances: object) -> None:
+    if session.new or session.deleted or any(session.is_modified(row) for row in session.dirty):
+        raise RuntimeError("rows were changed inside Database.read(); use Database.write()")
+
+
+class Database:
+    """An open registry database, from ``Database.open``.
+
+    - ``read()`` sees one unchanging state and cannot write, by the ORM or by SQL.
+    - ``write()`` is one transaction: committed whole, or not at all. There is one writer at a time, on
+      SQLite (BEGIN IMMEDIATE) and on PostgreSQL (an advisory lock), so reading before writing is safe in it.
+      Hash, compute and download before entering.
+    - It may be shared between threads and survives a fork.
+    """
+
+    def __init__(self, location: Location, engine: Engine) -> None:
+        self._location = location
+        self._engine = engine
+        self._readers = readers(engine)
+        self._thread = threading.local()
+
+    @classmethod
+    def open(cls, url: str, *, create: bool, migrations: Path | None = None) -> Self:
+        """Open the registry at ``url``, making it first where ``create`` is true and there is none.
+
+        An older SQLite registry is backed up and upgraded; on PostgreSQL that is left to ``caa db upgrade``.
+        Raises ``RegistryError`` when there is no registry, when it is newer than this installation, and when
+        what is there belongs to another program (which is then left as it is).
+        """
+        location = locate(url)
+        folder = migrations or migrations_folder()
+        engine: Engine | None = None
+        try:
+            if location.path is not None:
+                prepare_file(location.path, folder, create=create)
+                engine = sqlite_engine(location.path)
+                _ready_file(engine, location.path, folder)
+            else:
+                engine = postgres_engine(location)
+                _ready_server(engine, location.shown, folder, create=create)
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            if engine is not None:
+                engine.dispose()
+            raise explain(location, error) from error
+        except BaseException:
+            if engine is not None:
+                engine.dispose()
+            raise
+        return cls(location, engine)
+
+    @property
+    def shown(self) -> str:
+        """Where the registry is, without a password."""
+        return self._location.shown
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite registry."""
+        return self._location.path
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database and cannot change it."""
+        with self._explained(), ReadSession(self._readers, expire_on_commit=False) as session:
+            yield session
+            session.flush()  # changes that nobody would ever see are a mistake: say so
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session in a write transaction, committed at the end and rolled back on an exception."""
+        if getattr(self._thread, "writing", False):
+            raise RuntimeError("write() inside write() would wait for itself; pass the session on")
+        self._thread.writing = True
+        try:
+            with (
+                self._explained(),
+                Session(self._engine, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                if self.dialect == "postgresql":
+                    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+                else:
+                    session.connection()  # take the lock now, before anything is read
+                yield session
+        finally:
+            self._thread.writing = False
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            raise explain(self._location, error) from error
+        except DatabaseError as error:
+            # Its subclasses (a broken constraint, bad SQL) are for the caller; the class itself is damage.
+            if type(error) is not DatabaseError:
+                raise
+            raise explain(self._location, error) from error
+
+    def close(self) -> None:
+        """Close all connections. On SQLite the last one to close folds the log into the file."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Database({self.shown!r})"
+
+
+def _ready_file(engine: Engine, path: Path, folder: Path) -> None:
+    with readers(engine).connect() as connection:
+        if current_revision(connection) is None:
+            raise RegistryError(f"{path} is damaged: it holds no schema", "Restore a backup.")
+        old = needs_upgrade(connection, str(path), folder)
+    if old:
+        engine.dispose()
+        upgrade_file(path, folder)
+
+
+def _ready_server(engine: Engine, shown: str, folder: Path, *, create: bool) -> None:
+    with readers(engine).connect() as connection:
+        revision = current_revision(connection)
+        if revision is not None:
+            if needs_upgrade(connection, shown, folder):
+                raise RegistryError(
+                    f"{shown} has the older schema {revision}",
+                    "Back it up, then run: caa db upgrade",
+                )
+            return
+        taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
+    if not create:
+        raise RegistryError(f"no registry at {shown}", "Run: caa init")
+    if taken:
+        raise RegistryError(
+            f"{shown} already has tables of another program named {', '.join(taken)}",
+            "Give the registry a database of its own.",
+        )
+    upgrade_server(engine, shown, folder)

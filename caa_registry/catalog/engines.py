@@ -1,0 +1,173 @@
+"""Engines with the transactions a registry needs, and plain words for what a database driver reports."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from caa_registry.catalog.location import Location
+from caa_registry.errors import RegistryError
+
+APPLICATION_ID = 0x43414152  # "CAAR", at offset 68 of the file
+READ_ONLY = "caa_read_only"
+LOCK_WAIT_MS = 30_000
+
+# One number for every advisory lock on PostgreSQL: there is one writer at a time, as on SQLite.
+ADVISORY_LOCK = 0x4341415245474953
+
+# NaN is refused on both dialects, since only one of them could store it.
+_dump_json = partial(json.dumps, allow_nan=False)
+
+_ADVICE = {
+    "locked": "Another process has been writing for a long time. Try again when it has ended.",
+    "disk is full": "Free some space, then try again: nothing was written.",
+    "malformed": "The file is damaged. Restore a backup.",
+    "no such table": "The registry does not have the tables it should. Restore a backup.",
+    "not a database": "The file is damaged or no registry. Restore a backup.",
+}
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class Purpose(enum.Enum):
+    """What a SQLite connection is for."""
+
+    USE = "use"
+    CREATE = "create"
+    UPGRADE = "upgrade"
+
+
+def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
+    """An engine on an existing file. Its transactions begin IMMEDIATE unless marked ``READ_ONLY``.
+
+    Never makes a file. Foreign keys are enforced for ``USE`` only: a migration that makes a table anew would
+    delete the rows that refer to it.
+    """
+    uri = f"file:{quote(str(path))}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=LOCK_WAIT_MS / 1000
+        )
+
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        creator=connect,
+        json_serializer=_dump_json,
+        **({} if purpose is Purpose.USE else {"poolclass": NullPool}),
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        def pragma(text: str) -> Any:
+            row = connection.execute(f"PRAGMA {text}").fetchone()
+            return row[0] if row else None
+
+        pragma(f"busy_timeout={LOCK_WAIT_MS}")
+        pragma("trusted_schema=OFF")
+        pragma("recursive_triggers=ON")  # else INSERT OR REPLACE would pass by the triggers on DELETE
+        if purpose is Purpose.USE:
+            pragma("foreign_keys=ON")
+        else:
+            pragma("foreign_keys=OFF")
+            pragma("legacy_alter_table=ON")  # else triggers that name a table made anew stop its renaming
+        if purpose is Purpose.CREATE:
+            pragma("page_size=8192")  # blobs of some 100 KB read faster; no effect on a file with content
+            return
+        if pragma("application_id") != APPLICATION_ID:
+            raise RegistryError(f"{path} is not a CAA registry any more", "Was the file replaced?")
+        if _use_log(connection) != "wal":
+            raise RegistryError(f"{path} cannot use write-ahead logging", "Keep it on a local disk, or use PostgreSQL.")
+        pragma("synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get(READ_ONLY, False)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    _engines.add(engine)
+    return engine
+
+
+def _use_log(connection: sqlite3.Connection) -> object:
+    # While one process switches a file over, SQLite turns others away without waiting for busy_timeout.
+    deadline = time.monotonic() + LOCK_WAIT_MS / 1000
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def postgres_engine(location: Location) -> Engine:
+    """An engine on a PostgreSQL database. Raises ``RegistryError`` where the driver is not installed."""
+    assert location.url is not None
+    arguments = {} if "connect_timeout" in location.url.query else {"connect_timeout": 10}
+    try:
+        engine = create_engine(location.url, pool_pre_ping=True, json_serializer=_dump_json, connect_args=arguments)
+    except ImportError as error:
+        raise RegistryError(
+            "PostgreSQL needs the psycopg driver, which is not installed",
+            "Run: pip install 'caa-registry[postgres]'",
+        ) from error
+    _engines.add(engine)
+    return engine
+
+
+def readers(engine: Engine) -> Engine:
+    """The same engine, with transactions that see one state of the database and cannot write."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**{READ_ONLY: True})
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One write transaction of an engine that is used for nothing else."""
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def explain(location: Location, error: Exception) -> RegistryError:
+    """What a driver or the operating system reported, as one message with what to do about it."""
+    if isinstance(error, OSError):
+        reason = error.strerror or str(error)
+    else:
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+    reason = location.without_secrets(" ".join(reason.split()))
+    hint = "Check the URL, the user and that the server runs."
+    if location.path is not None:
+        hint = next(
+            (advice for words, advice in _ADVICE.items() if words in reason),
+            "Check that the file and its folder exist and can be written.",
+        )
+    return RegistryError(f"{location.shown}: {reason}", hint)
+
+
+def _forget_connections() -> None:
+    # A SQLite handle that crosses a fork corrupts the file, so a child starts with an empty pool.
+    for engine in list(_engines):
+        engine.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)

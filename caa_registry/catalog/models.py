@@ -1,0 +1,29 @@
+"""Every table of the catalogue, under one import."""
+
+from __future__ import annotations
+
+from caa_registry.catalog.base import Base
+from caa_registry.catalog.tables_pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
+from caa_registry.catalog.tables_records import Alias, Blob, Evaluation, Event, Meta, Run, RunIO, Score
+from caa_registry.catalog.tables_vectors import Model, Vector, VectorLayer, VectorVersion
+
+__all__ = [
+    "Alias",
+    "Base",
+    "Blob",
+    "Dataset",
+    "DatasetMember",
+    "DatasetQuestion",
+    "DatasetVersion",
+    "Evaluation",
+    "Event",
+    "Meta",
+    "Model",
+    "Pair",
+    "Run",
+    "RunIO",
+    "Score",
+    "Vector",
+    "VectorLayer",
+    "VectorVersion",
+]

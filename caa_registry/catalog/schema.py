@@ -1,0 +1,84 @@
+"""Which schema a registry has, and which ones this installation knows.
+
+Revisions are numbered files in the migrations folder, so that looking whether anything is to be done needs no
+Alembic. A database is always brought up from the first revision, in one transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+import caa_registry
+from caa_registry.errors import RegistryError
+
+VERSION_TABLE = "caa_alembic_version"
+
+_one_at_a_time = threading.Lock()  # Alembic keeps its context in module globals
+
+
+def migrations_folder() -> Path:
+    """The migrations: beside the code in a wheel, at the top of a checkout."""
+    package = Path(caa_registry.__file__).parent
+    for folder in (package / "migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise RegistryError("the migrations are missing from this installation", "Install caa-registry again.")
+
+
+def revisions(folder: Path) -> list[str]:
+    """The revisions in ``folder``, oldest first."""
+    return sorted(path.name.split("_")[0] for path in (folder / "versions").glob("[0-9]*_*.py"))
+
+
+def head_revision(folder: Path | None = None) -> str:
+    """The newest schema that this installation knows."""
+    return revisions(folder or migrations_folder())[-1]
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The schema of the database, ``None`` when it has none."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    value = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return None if value is None else str(value)
+
+
+def needs_upgrade(connection: Connection, shown: str, folder: Path) -> bool:
+    """Whether the database is older than this installation. Raises ``RegistryError`` when it is newer."""
+    known = revisions(folder)
+    current = current_revision(connection)
+    if current is None or current in known:
+        return current != known[-1]
+    writer = connection.scalar(text("SELECT value FROM meta WHERE key = 'written_by'"))
+    wanted = f"{writer} or newer" if writer else "a newer caa-registry"
+    raise RegistryError(
+        f"{shown} was written by a newer caa-registry (schema {current}, this one knows up to {known[-1]})",
+        f"It needs {wanted}. Run: pip install --upgrade caa-registry",
+    )
+
+
+def migrate(connection: Connection, folder: Path) -> None:
+    """Bring the database to the newest schema, inside the transaction that ``connection`` is in."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    with _one_at_a_time:
+        command.upgrade(config, "head")
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            tables = ", ".join(sorted({row[0] for row in broken}))
+            raise RegistryError(
+                f"the upgrade would leave rows in {tables} that refer to nothing", "Nothing was changed."
+            )
+    connection.execute(text("DELETE FROM meta WHERE key = 'written_by'"))
+    connection.execute(
+        text("INSERT INTO meta (key, value) VALUES ('written_by', :writer)"),
+        {"writer": f"caa-registry {caa_registry.__version__}"},
+    )

@@ -1,0 +1,139 @@
+"""What was measured, what was run, what was named, and who did it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+
+
+class Evaluation(Base):
+    """One measurement of a vector version on a dataset version. Its figures are the rows of ``score``."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (KEEP_IDS,)
+
+    id: Mapped[Id]
+    vector_version_id: Mapped[int] = mapped_column(ForeignKey("vector_version.id"), index=True)
+    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_version.id"), index=True)
+    split: Mapped[str]
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), index=True)
+    metric: Mapped[str]
+    positions: Mapped[str]
+    template: Mapped[str]
+    parameters: Mapped[JsonObject]
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+
+class Score(Base):
+    """One figure with its interval and the number of items behind it."""
+
+    __tablename__ = "score"
+    __table_args__ = (UniqueConstraint("evaluation_id", "layer", "multiplier", "metric"),)
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    layer: Mapped[int]
+    multiplier: Mapped[float]
+    metric: Mapped[str]
+    value: Mapped[float]
+    ci_low: Mapped[float | None]
+    ci_high: Mapped[float | None]
+    n: Mapped[int]
+
+
+class Run(Base):
+    """One finished activity with its parameters and environment."""
+
+    __tablename__ = "run"
+    __table_args__ = (KEEP_IDS,)
+
+    id: Mapped[Id]
+    kind: Mapped[str]
+    parameters: Mapped[JsonObject]
+    environment: Mapped[JsonObject]
+    actor: Mapped[str]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime]
+
+
+class RunIO(Base):
+    """An object that a run read or made: an arrow of the lineage."""
+
+    __tablename__ = "run_io"
+    __table_args__ = (
+        CheckConstraint("direction IN ('input', 'output')", name="direction"),
+        CheckConstraint("kind IN ('dataset', 'model', 'vector', 'evaluation')", name="kind"),
+        Index(None, "kind", "object_id"),
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    direction: Mapped[str] = mapped_column(String(6), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    object_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    role: Mapped[str] = mapped_column(primary_key=True, default="")
+
+
+class Alias(Base):
+    """A movable name of one version, with what an evaluation recommended for it."""
+
+    __tablename__ = "alias"
+    __table_args__ = (
+        UniqueConstraint("kind", "owner_id", "name"),
+        CheckConstraint(
+            "(kind = 'dataset' AND dataset_version_id IS NOT NULL AND vector_version_id IS NULL) OR "
+            "(kind = 'vector' AND vector_version_id IS NOT NULL AND dataset_version_id IS NULL)",
+            name="target",
+        ),
+        KEEP_IDS,
+    )
+
+    id: Mapped[Id]
+    kind: Mapped[str]
+    owner_id: Mapped[int]
+    name: Mapped[str]
+    dataset_version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_version.id"), index=True)
+    vector_version_id: Mapped[int | None] = mapped_column(ForeignKey("vector_version.id"), index=True)
+    recommendation: Mapped[JsonObject | None]
+    updated_at: Mapped[datetime]
+
+
+class Event(Base):
+    """One entry of the append-only audit. ``previous`` is the digest of the entry before, so a chain forms.
+
+    It is unique too, so that the chain cannot fork.
+    """
+
+    __tablename__ = "event"
+    __table_args__ = (UniqueConstraint("digest"), UniqueConstraint("previous"), KEEP_IDS)
+
+    id: Mapped[Id]
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[JsonObject]
+    previous: Mapped[str]
+    digest: Mapped[Digest]
+
+
+class Blob(Base):
+    """Content-addressed bytes, where they are kept in the database."""
+
+    __tablename__ = "blob"
+
+    digest: Mapped[Digest] = mapped_column(primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Meta(Base):
+    """Facts about the registry itself, such as ``written_by``: the release that last changed its schema."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]

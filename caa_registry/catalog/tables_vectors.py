@@ -1,0 +1,91 @@
+"""Models, and the vectors that were computed on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+
+
+class Model(Base):
+    """The identity of a model: the parts of its fingerprint, its shape and where it came from."""
+
+    __tablename__ = "model"
+    __table_args__ = (UniqueConstraint("fingerprint"), KEEP_IDS)
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    fingerprint: Mapped[Digest]
+    weights: Mapped[Digest]
+    config: Mapped[Digest]
+    tokenizer: Mapped[Digest]
+    chat_template: Mapped[Digest]
+    architecture: Mapped[str]
+    n_layers: Mapped[int]
+    d_model: Mapped[int]
+    context_length: Mapped[int | None]
+    quantization: Mapped[JsonObject] = mapped_column(default=dict)
+    repo_id: Mapped[str | None]
+    revision: Mapped[str | None] = mapped_column(String(40))
+    path: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class Vector(Base):
+    """The name of a steering vector."""
+
+    __tablename__ = "vector"
+    __table_args__ = (UniqueConstraint("name"), KEEP_IDS)
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class VectorVersion(Base):
+    """One immutable set of directions, one per layer. Its bytes are the blob ``blob_digest``.
+
+    That is no foreign key, because blobs may live outside the database.
+    """
+
+    __tablename__ = "vector_version"
+    __table_args__ = (
+        UniqueConstraint("vector_id", "number"),
+        UniqueConstraint("vector_id", "digest"),
+        CheckConstraint("number >= 1", name="number"),
+        KEEP_IDS,
+    )
+
+    id: Mapped[Id]
+    vector_id: Mapped[int] = mapped_column(ForeignKey("vector.id"))
+    number: Mapped[int]
+    digest: Mapped[Digest]
+    tensor_digest: Mapped[Digest] = mapped_column(index=True)
+    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_version.id"), index=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), index=True)
+    recipe: Mapped[JsonObject]
+    blob_digest: Mapped[Digest] = mapped_column(index=True)
+    d_model: Mapped[int]
+    created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+
+
+class VectorLayer(Base):
+    """Where one layer's float32 bytes lie in the blob, their own digest, and their size beside the stream's."""
+
+    __tablename__ = "vector_layer"
+    __table_args__ = (
+        CheckConstraint("layer >= 0", name="layer"),
+        CheckConstraint('"offset" >= 0 AND nbytes >= 0', name="range"),
+    )
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("vector_version.id"), primary_key=True)
+    layer: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    offset: Mapped[int] = mapped_column(BigInteger)
+    nbytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[Digest]
+    norm: Mapped[float]
+    residual_norm: Mapped[float | None]

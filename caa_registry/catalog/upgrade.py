@@ -1,0 +1,106 @@
+"""How an older registry gets the newest schema: a file after a backup, a server when asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from caa_registry.catalog.engines import (
+    ADVISORY_LOCK,
+    Purpose,
+    explain,
+    postgres_engine,
+    sqlite_engine,
+    transaction,
+)
+from caa_registry.catalog.files import check_file
+from caa_registry.catalog.location import locate
+from caa_registry.catalog.schema import (
+    current_revision,
+    head_revision,
+    migrate,
+    migrations_folder,
+    needs_upgrade,
+)
+from caa_registry.errors import RegistryError
+
+
+def upgrade_file(path: Path, folder: Path) -> None:
+    """Upgrade a SQLite registry after copying it to ``<file>.bak-<revision>``.
+
+    The copy is made under the write lock, so it is what the upgrade starts from. When anything fails the file
+    is as it was. Several processes may do this at once: the first upgrades, the others find nothing to do.
+    """
+    with transaction(sqlite_engine(path, Purpose.UPGRADE)) as connection:
+        if not needs_upgrade(connection, str(path), folder):
+            return
+        _back_up(path, f"{path.name}.bak-{current_revision(connection) or 'none'}")
+        migrate(connection, folder)
+
+
+def upgrade_server(engine: Engine, shown: str, folder: Path) -> None:
+    """Bring a PostgreSQL registry, or an empty database, to the newest schema."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        if needs_upgrade(connection, shown, folder):
+            migrate(connection, folder)
+
+
+def upgrade(url: str, *, migrations: Path | None = None) -> tuple[str, str]:
+    """Upgrade an existing registry; returns its schema before and after. What ``caa db upgrade`` calls."""
+    location = locate(url)
+    folder = migrations or migrations_folder()
+    try:
+        if location.path is not None:
+            check_file(location.path)
+            with transaction(sqlite_engine(location.path, Purpose.UPGRADE)) as connection:
+                before = current_revision(connection)
+            if before is not None:
+                upgrade_file(location.path, folder)
+        else:
+            engine = postgres_engine(location)
+            try:
+                with engine.connect() as connection:
+                    before = current_revision(connection)
+                if before is not None:
+                    upgrade_server(engine, location.shown, folder)
+            finally:
+                engine.dispose()
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise explain(location, error) from error
+    if before is None:
+        raise RegistryError(f"no registry at {location.shown}", "Run: caa init")
+    return before, head_revision(folder)
+
+
+@contextmanager
+def migration_connection(url: str) -> Iterator[Connection]:
+    """A connection for a developer's Alembic commands on an existing registry."""
+    location = locate(url)
+    path = location.path
+    engine = postgres_engine(location) if path is None else sqlite_engine(path, Purpose.UPGRADE)
+    with transaction(engine) as connection:
+        yield connection
+
+
+def _back_up(path: Path, name: str) -> None:
+    target = path.with_name(name)
+    part = path.with_name(f"{name}.{os.getpid()}.part")
+    try:
+        with (
+            closing(sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(part)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # so that the backup is one file
+        shutil.copymode(path, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

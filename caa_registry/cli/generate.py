@@ -1,0 +1,83 @@
+"""``caa generate``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+from caa_registry.cli.steered import load_model, steering_options, wanted
+
+
+@click.command(
+    epilog="Example: caa generate --vector team/sycophancy:best --multipliers -1,0,1 'I wrote a poem. Is it good?'"
+)
+@click.argument("prompt")
+@steering_options
+@click.option(
+    "--max-tokens", default=128, show_default=True, type=click.IntRange(min=1), help="Most tokens to generate."
+)
+@click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
+@click.option("--seed", type=int, help="Seed of the sampling.")
+@click.option("--no-cache", is_flag=True, help="Run without the KV cache: slow, the same text; to check steering.")
+@common
+def generate(
+    settings: Settings,
+    prompt: str,
+    model: str | None,
+    vectors: tuple[str, ...],
+    layers: tuple[tuple[int, ...], ...],
+    multiplier: tuple[float, ...],
+    multipliers: tuple[float, ...] | None,
+    positions: Any,
+    template: Any,
+    system: str,
+    allow_mismatch: bool,
+    max_tokens: int,
+    temperature: float,
+    seed: int | None,
+    no_cache: bool,
+) -> None:
+    """Continue PROMPT, steered by vectors from the registry.
+
+    The layer and multiplier come from the options, else from what the alias recommends. --multipliers prints the text
+    at each strength; 0 is the unsteered model.
+    """
+    asked = wanted(vectors, layers, multiplier, multipliers)
+    options = {
+        "system": system,
+        "template": template,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "cache": not no_cache,
+    }
+    results: list[dict[str, Any]] = []
+    with settings.open(create=not asked.steers) as registry:
+        loaded = load_model(registry, model, asked.steers)
+        strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
+        for strength in strengths:
+            steers = asked.steers if strength is None else asked.at(strength)
+            with registry.steer(loaded, steers, positions=positions, allow_mismatch=allow_mismatch) as plan:
+                if strength is not None and not settings.as_json:
+                    click.echo(click.style(f"[{strength:+g}] ", bold=True), nl=False)
+                pieces = []
+                for piece in loaded.stream_text(prompt, **options):
+                    pieces.append(piece)
+                    if not settings.as_json:
+                        click.echo(piece, nl=False)
+                if not settings.as_json:
+                    click.echo()
+                results.append(
+                    {
+                        "text": "".join(pieces),
+                        "vectors": [version.reference for version in plan.vectors],
+                        "additions": [{"layer": a.layer, "multiplier": a.multiplier} for a in plan.additions],
+                        "positions": plan.positions if plan.vectors else None,
+                    }
+                )
+    if settings.as_json:
+        document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
+        output.print_json({**document, "results": results})

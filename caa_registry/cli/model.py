@@ -1,0 +1,86 @@
+"""``caa model``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+
+
+@click.group()
+def model() -> None:
+    """Models and their fingerprints."""
+
+
+@model.command(epilog="Example: caa model add mlx-community/Llama-3.2-1B-Instruct-4bit")
+@click.argument("path_or_repo")
+@click.option("--revision", help="Branch, tag or commit of a hub repository.")
+@common
+def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
+    """Record a model's identity: a folder, ORG/NAME on a hub, or demo. Its weights stay where they are."""
+    with settings.open(create=True) as registry:
+        record = registry.models.add(path_or_repo, revision=revision)
+    if settings.as_json:
+        output.print_json(output.model_json(record))
+        return
+    info = record.info
+    output.message(f"{info.name}: {info.architecture}, {info.n_layers} layers, {info.d_model} wide")
+    output.message(f"fingerprint {info.fingerprint.digest}")
+
+
+@model.command(epilog="Example: caa model ls")
+@common
+def ls(settings: Settings) -> None:
+    """List the models the registry knows."""
+    with settings.open() as registry:
+        records = registry.models.ls()
+    if settings.as_json:
+        output.print_json([output.model_json(record) for record in records])
+        return
+    rows = [
+        (
+            r.info.name,
+            output.digest(r.info.fingerprint.digest),
+            r.info.architecture,
+            r.info.n_layers,
+            r.info.d_model,
+            f"{r.info.quantization['bits']}-bit" if r.info.quantization else "",
+            r.vectors,
+        )
+        for r in records
+    ]
+    columns = ["name", "fingerprint", "architecture", "layers", "d_model", "quantized", "vectors"]
+    output.table(columns, rows, empty="No models yet. Add one: caa model add demo")
+
+
+@model.command(epilog="Example: caa model show demo")
+@click.argument("name")
+@common
+def show(settings: Settings, name: str) -> None:
+    """Show a model: by name, hub repository or fingerprint."""
+    with settings.open() as registry:
+        record = registry.models.get(name)
+    if settings.as_json:
+        output.print_json(output.model_json(record))
+        return
+    values = {key: value for key, value in output.model_json(record).items() if key != "quantization"}
+    quantization = record.info.quantization
+    output.fields({**values, "quantization": f"{quantization['bits']}-bit" if quantization else None})
+
+
+@model.command(epilog="Example: caa model verify demo")
+@click.argument("name")
+@common
+def verify(settings: Settings, name: str) -> None:
+    """Compare a model's files with its recorded fingerprint, part by part. Exit code 1 where one differs."""
+    with settings.open() as registry:
+        parts = registry.models.verify(name)
+    if settings.as_json:
+        output.print_json({"name": name, "parts": parts, "ok": all(parts.values())})
+    else:
+        rows = [(part, "as recorded" if same else "DIFFERS") for part, same in parts.items()]
+        output.table(["part", "now"], rows, empty="")
+    sys.exit(0 if all(parts.values()) else 1)

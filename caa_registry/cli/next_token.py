@@ -1,0 +1,65 @@
+"""``caa next-token``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+from caa_registry.cli.steered import load_model, steering_options, wanted
+
+
+@click.command(
+    "next-token", epilog="Example: caa next-token --vector team/sentiment --layer 2 --multipliers -1,1 'The movie was'"
+)
+@click.argument("prompt")
+@steering_options
+@click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), help="How many candidates to show.")
+@common
+def next_token(
+    settings: Settings,
+    prompt: str,
+    model: str | None,
+    vectors: tuple[str, ...],
+    layers: tuple[tuple[int, ...], ...],
+    multiplier: tuple[float, ...],
+    multipliers: tuple[float, ...] | None,
+    positions: Any,
+    template: Any,
+    system: str,
+    allow_mismatch: bool,
+    top: int,
+) -> None:
+    """Show the most probable next tokens after PROMPT: unsteered, and at each multiplier."""
+    asked = wanted(vectors, layers, multiplier, multipliers)
+    columns: list[tuple[str, Any]] = []
+    with settings.open(create=not asked.steers) as registry:
+        loaded = load_model(registry, model, asked.steers)
+        ask = {"top": top, "system": system, "template": template}
+        columns.append(("unsteered", loaded.next_tokens(prompt, **ask)))
+        strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
+        for strength in strengths if asked.steers else []:
+            steers = asked.steers if strength is None else asked.at(strength)
+            with registry.steer(loaded, steers, positions=positions, allow_mismatch=allow_mismatch) as plan:
+                label = ", ".join(sorted({f"{a.multiplier:+g}" for a in plan.additions}))
+                columns.append((label, loaded.next_tokens(prompt, **ask)))
+    if settings.as_json:
+        document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
+        found = [
+            {
+                "multiplier": label,
+                "tokens": [{"id": t.id, "text": t.text, "probability": t.probability} for t in tokens],
+            }
+            for label, tokens in columns
+        ]
+        output.print_json({**document, "results": found})
+        return
+    rows = []
+    for rank in range(top):
+        row: list[object] = [rank + 1]
+        for _, tokens in columns:
+            row.append(f"{tokens[rank].probability:6.3f}  {tokens[rank].text!r}" if rank < len(tokens) else "")
+        rows.append(row)
+    output.table(["rank", *(label for label, _ in columns)], rows, empty="")

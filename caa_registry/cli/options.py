@@ -1,0 +1,86 @@
+"""What every command shares: its settings, the registry it opens, and the parsing of lists."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from caa_registry.registry.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """The global options. They may stand before the noun or after the verb."""
+
+    registry: str | None = None
+    as_json: bool = False
+    debug: bool = False
+
+    def open(self, *, create: bool = False) -> Registry:
+        """The registry that the options, the environment or the settings file name."""
+        from caa_registry.registry.registry import open as open_registry
+
+        return open_registry(self.registry, create=create)
+
+
+def common(function: F) -> F:
+    """Add --registry, --json and --debug to a command and pass it ``Settings`` first."""
+
+    @click.option("--registry", metavar="URL", help="Path or URL of the registry.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(function)
+    def command(registry: str | None, as_json: bool, debug: bool, **arguments: Any) -> Any:
+        settings = click.get_current_context().find_object(Settings) or Settings()
+        settings.registry = registry or settings.registry
+        settings.as_json = settings.as_json or as_json
+        settings.debug = settings.debug or debug
+        return function(settings, **arguments)
+
+    return cast(F, command)
+
+
+class NumberList(click.ParamType[Any]):
+    """``-1,0,1.5``: numbers with commas between."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers; write -1,0,1", param, ctx)
+
+
+class LayerList(click.ParamType[Any]):
+    """``all``, or layers with commas between and ranges: ``0-3,7``."""
+
+    name = "layers"
+
+    def __init__(self, *, allow_all: bool) -> None:
+        self.allow_all = allow_all
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple) or (value == "all" and self.allow_all):
+            return value
+        layers: list[int] = []
+        for part in str(value).split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdigit() or (dash and not last.isdigit()):
+                self.fail(f"{value!r} is not a list of layers; write 13, or 0-3,7", param, ctx)
+            layers.extend(range(int(first), int(last or first) + 1))
+        return tuple(layers)
+
+
+TEMPLATE = click.Choice(["chat", "plain", "llama-2"])
+READ = click.Choice(["answer", "last", "mean"])
+POSITIONS = click.Choice(["after_prompt", "all", "generated", "last"])

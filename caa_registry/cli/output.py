@@ -1,0 +1,210 @@
+"""Printing: one JSON document or tables that fit a terminal on stdout; messages and progress on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from caa_registry.digests import short
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from caa_registry.progress import Progress
+    from caa_registry.registry.records import DatasetVersion, Evaluation, ModelRecord, VectorVersion
+
+# Where stdout is no terminal, lines are not broken for one.
+_WIDE = 160
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.repr}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def message(text: str) -> None:
+    """A message for a person, on stderr."""
+    click.echo(text, err=True)
+
+
+def stdout() -> Console:
+    """A console on stdout. Off a terminal it is wide, so that pipes get whole lines."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """A plain table; numbers to the right. ``empty`` is said on stderr where there is no row."""
+    if not rows:
+        message(empty)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name, right in zip(columns, numeric, strict=True):
+        grid.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(_cell(value)) for value in row))
+    stdout().print(grid)
+
+
+def scores(rows: Sequence[tuple[int, float, str, float, float, float, int]]) -> None:
+    """A table of scores: layer, multiplier, metric, value, interval, n."""
+    shown = [
+        (layer, f"{multiplier:+g}" if multiplier else "0", metric, f"{value:.3f}", f"{low:.3f}", f"{high:.3f}", n)
+        for layer, multiplier, metric, value, low, high, n in rows
+    ]
+    table(["layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n"], shown, empty="no scores")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}" if value == round(value, 2) else f"{value:.3f}"
+    return "" if value is None else str(value)
+
+
+def fields(values: Mapping[str, object]) -> None:
+    """Name and value, one a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in values.items():
+        if value not in (None, "", ()):
+            grid.add_row(Text(name), Text(_cell(value)))
+    stdout().print(grid)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Progress]:
+    """A progress bar on stderr while the context lasts. Off a terminal it says nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+def dataset_json(version: DatasetVersion) -> dict[str, Any]:
+    """A dataset version as its listings carry it."""
+    return {
+        "name": version.name,
+        "version": version.number,
+        "reference": version.reference,
+        "digest": version.digest,
+        "kind": version.kind,
+        "pairs": version.n_items,
+        "splits": dict(version.splits),
+        "parent": version.parent,
+        "licence": version.licence,
+        "message": version.message,
+        "aliases": list(version.aliases),
+        "created_at": version.created_at.isoformat(),
+        "source": dict(version.source),
+    }
+
+
+def model_json(record: ModelRecord) -> dict[str, Any]:
+    """A model as its listings carry it."""
+    info = record.info
+    return {
+        "name": info.name,
+        "fingerprint": info.fingerprint.digest,
+        "weights": info.fingerprint.weights,
+        "config": info.fingerprint.config,
+        "tokenizer": info.fingerprint.tokenizer,
+        "chat_template": info.fingerprint.chat_template,
+        "architecture": info.architecture,
+        "n_layers": info.n_layers,
+        "d_model": info.d_model,
+        "context_length": info.context_length,
+        "quantization": info.quantization,
+        "repo_id": info.repo_id,
+        "revision": info.revision,
+        "path": info.path,
+        "vectors": record.vectors,
+        "created_at": record.created_at.isoformat(),
+    }
+
+
+def vector_json(version: VectorVersion) -> dict[str, Any]:
+    """A vector version as its listings carry it."""
+    return {
+        "name": version.name,
+        "version": version.number,
+        "reference": version.reference,
+        "digest": version.digest,
+        "tensor_digest": version.tensor_digest,
+        "dataset": version.dataset,
+        "dataset_digest": version.dataset_digest,
+        "model": version.model.name,
+        "fingerprint": version.model.fingerprint.digest,
+        "layers": version.layer_numbers,
+        "d_model": version.d_model,
+        "recipe": dict(version.recipe),
+        "norms": [
+            {"layer": layer.layer, "norm": layer.norm, "residual_norm": layer.residual_norm} for layer in version.layers
+        ],
+        "aliases": list(version.aliases),
+        "created_at": version.created_at.isoformat(),
+    }
+
+
+def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as its listings carry it."""
+    return {
+        "evaluation": evaluation.id,
+        "vector": evaluation.vector,
+        "dataset": evaluation.dataset,
+        "split": evaluation.split,
+        "model": evaluation.model.name,
+        "fingerprint": evaluation.model.fingerprint.digest,
+        "metric": evaluation.metric,
+        "positions": evaluation.positions,
+        "template": evaluation.template,
+        "parameters": dict(evaluation.parameters),
+        "created_at": evaluation.created_at.isoformat(),
+        "scores": [dataclasses.asdict(score) for score in evaluation.scores],
+    }
+
+
+def digest(value: str) -> str:
+    """A digest for a table."""
+    return short(value)
+
+
+def layers_text(layers: Sequence[int]) -> str:
+    """``0-7`` or ``0-3, 7``."""
+    from caa_registry.references import ranges
+
+    return ranges(list(layers))

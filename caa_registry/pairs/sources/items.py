@@ -1,0 +1,190 @@
+"""Rows become items: texts picked, cleaned and checked, the rest kept as metadata."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from caa_registry.errors import InputError, UsageError
+from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.record import (
+    GENERATE,
+    TEST,
+    DatasetKind,
+    Pair,
+    PairItem,
+    QuestionItem,
+    checked_pair,
+    checked_question,
+    checked_text,
+)
+from caa_registry.pairs.sources import notes as said
+from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
+from caa_registry.pairs.sources.columns import RESERVED, Columns, find_columns
+from caa_registry.pairs.sources.files import SourceData
+from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
+
+MAX_METADATA_DEPTH = 32
+
+_SPLIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_UNUSABLE = object()
+
+Choice = Callable[[Row], Cleaning]
+"""Which convention a source follows, seen in its first row."""
+
+
+def check_split(split: str | None) -> None:
+    """``UsageError`` unless ``split`` is ``None`` or may name a split."""
+    if split is not None and not _SPLIT.fullmatch(split):
+        raise UsageError(f"{split!r} cannot name a split", "Use letters, digits, '.', '_' and '-': generate, test.")
+
+
+class ItemBuilder:
+    """Turns the rows of one source into items of one kind, and collects the notes."""
+
+    def __init__(self, file: SourceData, choose: Choice, split: str | None, given: Mapping[str, str]) -> None:
+        self._file = file
+        self._choose = choose
+        self._split = split
+        self._given = given
+        self._columns = Columns()
+        self.cleaning = VERBATIM
+        self.notes = said.Notes()
+        self.kind: DatasetKind = "pairs"
+
+    def build(self, rows: Iterable[Row]) -> list[PairItem] | list[QuestionItem]:
+        """The items in row order. The first bad row raises ``InputError``; no rows at all do too."""
+        pairs: list[PairItem] = []
+        questions: list[QuestionItem] = []
+        for row in counted(rows, self._file):
+            before = len(pairs) + len(questions)
+            try:
+                if not before:
+                    self.cleaning = self._choose(row)
+                    self._columns = find_columns(list(row.values), self._given, source=self._file.label, row=row.number)
+                    self.kind = "questions" if self._columns.question else "pairs"
+                if self.kind == "questions":
+                    questions.append(self._question(row))
+                else:
+                    pairs.append(self._pair(row))
+            except InputError as error:
+                raise say_rows_before(error, before) from error.__cause__
+        if not pairs and not questions:
+            raise no_rows(self._file)
+        return questions if self.kind == "questions" else pairs
+
+    def _bad(self, message: str, hint: str, row: Row, field: str = "") -> InputError:
+        return InputError(message, hint, source=self._file.label, row=row.number, field=field)
+
+    def _pair(self, row: Row) -> PairItem:
+        columns = self._columns
+        pair = checked_pair(
+            Pair(
+                prompt=self.cleaning.prompt(self._text(row, columns.prompt)) if columns.prompt else "",
+                positive=self._answer(row, columns.positive),
+                negative=self._answer(row, columns.negative),
+                system=self._optional(row, columns.system),
+            ),
+            source=self._file.label,
+            row=row.number,
+        )
+        metadata = self._metadata(row)
+        count = len(choices(pair.prompt))
+        if count > 2:
+            metadata["choices"] = count
+            self.notes.add(said.MORE_CHOICES, row.number)
+        letter = letter_of(pair.positive)
+        if letter and letter not in "AB":
+            self.notes.add(said.OTHER_LETTER, row.number)
+        return PairItem(pair, self._split_of(row) or GENERATE, metadata)
+
+    def _question(self, row: Row) -> QuestionItem:
+        columns = self._columns
+        assert columns.question
+        beside = {columns.question, "split", columns.split, *RESERVED}
+        if "question" not in self._given and set(row.values) - beside:
+            raise self._bad(
+                f"the row has more than a question: {listed(row.values)}",
+                "The first row is an open-ended question, so all have to be.",
+                row,
+            )
+        text = self.cleaning.prompt(self._text(row, columns.question))
+        checked_question(text, source=self._file.label, row=row.number)
+        return QuestionItem(text, self._split_of(row) or TEST, self._metadata(row))
+
+    def _text(self, row: Row, column: str) -> str:
+        if column not in row.values:
+            raise self._bad(f"the field is missing; columns: {listed(row.values)}", "Every row needs it.", row, column)
+        value = row.values[column]
+        if not isinstance(value, str):
+            kind = "null" if value is None else type(value).__name__
+            first = "; --format anthropic takes the first of several answers" if isinstance(value, list) else ""
+            raise self._bad(f"not a string but {kind}", f"Texts are strings{first}.", row, column)
+        return value
+
+    def _answer(self, row: Row, column: str) -> str:
+        value = row.values.get(column)
+        if self.cleaning.first_of_list and isinstance(value, list):
+            if not value:
+                raise self._bad("the list of answers is empty", "Every pair needs both sides.", row, column)
+            if len(value) > 1:
+                self.notes.add(said.SEVERAL_ANSWERS, row.number)
+            row = Row(row.number, {**row.values, column: value[0]})
+        return self.cleaning.answer(self._text(row, column))
+
+    def _optional(self, row: Row, column: str | None) -> str:
+        if column is None or row.values.get(column) is None:
+            return ""
+        return self._text(row, column)
+
+    def _split_of(self, row: Row) -> str | None:
+        own = self._optional(row, self._columns.split)
+        if not own:
+            return self._split
+        if self._split is not None and own != self._split:
+            raise UsageError(
+                f"{self._file.label}, row {row.number}: the row names its own split {own!r}, not {self._split!r}",
+                "Leave --split out, or add --column split= to ignore the column.",
+            )
+        if not _SPLIT.fullmatch(own):
+            raise self._bad(
+                f"{own[:64]!r} cannot name a split",
+                "Use letters, digits, '.', '_' and '-': generate, test.",
+                row,
+                self._columns.split or "",
+            )
+        return own
+
+    def _metadata(self, row: Row) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for name, value in row.values.items():
+            if name in self._columns.used:
+                continue
+            checked_text(name, source=self._file.label, row=row.number)
+            usable = self._json(value, row, name, 0)
+            if usable is _UNUSABLE:
+                self.notes.add(said.left_out(name), row.number)
+            else:
+                kept[f"source_{name}" if name in RESERVED else name] = usable
+        kept["row"] = row.number
+        return kept
+
+    def _json(self, value: Any, row: Row, name: str, depth: int) -> Any:
+        if depth > MAX_METADATA_DEPTH:
+            raise self._bad("nested too deeply", "Flatten the column or leave it out.", row, name)
+        if isinstance(value, str):
+            return checked_text(value, source=self._file.label, row=row.number, field=name)
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if isinstance(value, list):
+            parts = [self._json(part, row, name, depth + 1) for part in value]
+            return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts
+        if isinstance(value, dict):
+            keys = [checked_text(str(key), source=self._file.label, row=row.number, field=name) for key in value]
+            parts = [self._json(part, row, name, depth + 1) for part in value.values()]
+            return _UNUSABLE if any(part is _UNUSABLE for part in parts) else dict(zip(keys, parts, strict=True))
+        return _UNUSABLE

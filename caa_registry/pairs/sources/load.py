@@ -1,0 +1,106 @@
+"""The one entry point of imports: a source is a path, ``hf:``, ``seed:`` or ``lines:``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from caa_registry.errors import UsageError
+from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+from caa_registry.pairs.sources.columns import check_mapping
+from caa_registry.pairs.sources.files import read_file, readable
+from caa_registry.pairs.sources.formats import check_format
+from caa_registry.pairs.sources.hub import load_hub
+from caa_registry.pairs.sources.items import check_split
+from caa_registry.pairs.sources.lines import load_lines
+from caa_registry.pairs.sources.seeds import load_seed
+from caa_registry.pairs.sources.table import read_table
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def load(
+    source: str,
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,
+    licence: str = "",
+) -> Imported:
+    """The items of ``source`` in file order.
+
+    ``split`` names the split of every row; without it rows that name their own keep it, other pairs go to
+    ``generate`` and open-ended questions to ``test``. ``columns`` maps parts (prompt, positive, negative, system,
+    split, question) to column names. ``licence`` is recorded as given; otherwise what a seed card or a hub card says.
+
+    Raises ``UsageError``, ``NotFoundError``, ``InputError`` (source and 1-based row) or ``HubError``. The first bad
+    row ends the import.
+    """
+    columns = columns or {}
+    check_split(split)
+    check_format(format)
+    check_mapping(columns)
+    if not source:
+        raise UsageError("the source is empty", "Name a file, hf:ORG/NAME or seed:NAME.")
+    if source.startswith("seed:"):
+        return load_seed(source, split=split, columns=columns, format=format, licence=licence)
+    if source.startswith("hf:"):
+        return load_hub(source, split=split, columns=columns, format=format, licence=licence)
+    if source.startswith("lines:") or format == "lines":
+        return load_lines(source, split=split, columns=columns, format=format, licence=licence)
+    if _URL.match(source):
+        raise UsageError(
+            f"{source.split('://')[0]}:// addresses are not read", "Download the file, or use hf:ORG/NAME/FILE."
+        )
+    return read_table(read_file(Path(source)), source, split=split, columns=columns, format=format, licence=licence)
+
+
+def load_splits(
+    sources: Mapping[str, str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,
+    licence: str = "",
+) -> Imported:
+    """Several sources in one import: ``sources`` maps a split to its source, in the order given.
+
+    Raises ``UsageError`` where some give pairs and others questions, and all that ``load`` raises.
+    """
+    if not sources:
+        raise UsageError("no source was given", "Name at least one: --split generate=FILE.")
+    parts = {
+        split: load(source, split=split, columns=columns, format=format, licence=licence)
+        for split, source in sources.items()
+    }
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    kinds = {split: part.kind for split, part in parts.items()}
+    if len(set(kinds.values())) > 1:
+        said = ", ".join(f"{split} gives {kind}" for split, kind in kinds.items())
+        raise UsageError(f"the sources are of different kinds: {said}", "Import them as two datasets.")
+    pairs = [item for part in parts.values() for item in part.items if isinstance(item, PairItem)]
+    questions = [item for part in parts.values() for item in part.items if isinstance(item, QuestionItem)]
+    licences = list(dict.fromkeys(part.licence for part in parts.values() if part.licence))
+    return Imported(
+        next(iter(kinds.values())),
+        pairs or questions,
+        _merged_source(sources, parts),
+        "; ".join(licences),
+        [f"{split}: {note}" for split, part in parts.items() for note in part.notes],
+    )
+
+
+def _merged_source(sources: Mapping[str, str], parts: Mapping[str, Imported]) -> dict[str, Any]:
+    records = [dict(part.source) for part in parts.values()]
+    merged: dict[str, Any] = {
+        "uri": ", ".join(f"{split}={readable(source)}" for split, source in sources.items()),
+        "format": ", ".join(dict.fromkeys(record["format"] for record in records)),
+        "files": [file for record in records for file in record["files"]],
+    }
+    for key in ("repo", "revision", "columns"):
+        if all(record.get(key) == records[0].get(key) for record in records) and key in records[0]:
+            merged[key] = records[0][key]
+    merged["sources"] = records
+    return merged

@@ -1,0 +1,49 @@
+"""What a person should know about an import, as sentences that name the rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+MORE_CHOICES = ("lists more than two choices", "list more than two choices")
+OTHER_LETTER = ("matches a letter beyond A and B", "match a letter beyond A and B")
+SEVERAL_ANSWERS = ("gives several answers; the first was taken", "give several answers; the first was taken")
+
+Sentence = tuple[str, str]
+
+
+class Notes:
+    """Collects rows under sentences, each in singular and plural form."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Sentence, list[int]] = defaultdict(list)
+
+    def add(self, sentence: Sentence, row: int) -> None:
+        """Note that ``sentence`` holds for the item of ``row``."""
+        rows = self._rows[sentence]
+        if not rows or rows[-1] != row:
+            rows.append(row)
+
+    def sentences(self) -> list[str]:
+        """One note for each sentence that holds anywhere: ``2 items list more than two choices: rows 3, 8``."""
+        return [_note(sentence, rows) for sentence, rows in self._rows.items()]
+
+
+def left_out(column: str) -> Sentence:
+    """The sentence for a column value that JSON cannot hold."""
+    return (f"has no JSON value in {column!r}, left out", f"have no JSON value in {column!r}, left out")
+
+
+def _note(sentence: Sentence, rows: Sequence[int]) -> str:
+    if len(rows) == 1:
+        return f"1 item {sentence[0]}: row {rows[0]}"
+    return f"{len(rows)} items {sentence[1]}: rows {', '.join(map(str, rows))}"
+
+
+def shortened(note: str, limit: int = 5) -> str:
+    """``note`` with no more than ``limit`` row numbers, for a terminal. Other notes come back unchanged."""
+    head, separator, tail = note.rpartition(": rows ")
+    rows = tail.split(", ")
+    if not separator or len(rows) <= limit:
+        return note
+    return f"{head}{separator}{', '.join(rows[:limit])} and {len(rows) - limit} more"

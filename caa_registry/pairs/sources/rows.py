@@ -1,0 +1,55 @@
+"""A row of a source: a number that a person finds again, and named values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from caa_registry.errors import InputError
+from caa_registry.pairs.sources.files import MAX_ROWS, SourceData
+
+
+@dataclass(frozen=True)
+class Row:
+    """``number`` is 1-based: the element of a list, the line of JSONL, the data row of a table."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+def listed(names: Iterable[str], limit: int = 20) -> str:
+    """Names for a message, the first ``limit`` of them."""
+    every = list(names)
+    shown = ", ".join(repr(name)[1:-1] for name in every[:limit])
+    return f"{shown} and {len(every) - limit} more" if len(every) > limit else shown
+
+
+def no_rows(file: SourceData) -> InputError:
+    """The error for a file that holds no rows."""
+    return InputError("it holds no rows", "There is nothing to import.", source=file.label)
+
+
+def counted(rows: Iterable[Row], file: SourceData) -> Iterator[Row]:
+    """``rows`` unchanged; a bad row, or one too many, raises an error that says how many were read before it."""
+    before = 0
+    iterator = iter(rows)
+    while True:
+        try:
+            row = next(iterator, None)
+            if row is None:
+                return
+            if before >= MAX_ROWS:
+                raise InputError(f"more than {MAX_ROWS} rows", "Split the file.", source=file.label)
+        except InputError as error:
+            raise say_rows_before(error, before) from error.__cause__
+        yield row
+        before += 1
+
+
+def say_rows_before(error: InputError, before: int) -> InputError:
+    """``error`` whose message also says how many rows were read before it."""
+    rows = "row" if before == 1 else "rows"
+    error.message = f"{error.message} ({before} {rows} read before it; nothing was imported)"
+    error.args = (error.message,)
+    return error

@@ -1,0 +1,63 @@
+"""One file of rows, wherever it lay, read into an ``Imported``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from caa_registry.errors import UsageError
+from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+from caa_registry.pairs.sources.anthropic import ANTHROPIC
+from caa_registry.pairs.sources.caa import CAA
+from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
+from caa_registry.pairs.sources.columns import CAA_POSITIVE, CAA_QUESTION
+from caa_registry.pairs.sources.files import SourceData, readable
+from caa_registry.pairs.sources.formats import Container, container_of, rows_of
+from caa_registry.pairs.sources.items import Choice, ItemBuilder
+from caa_registry.pairs.sources.rows import Row
+
+
+def read_table(
+    file: SourceData,
+    uri: str,
+    *,
+    split: str | None,
+    columns: Mapping[str, str],
+    format: str | None,
+    licence: str = "",
+) -> Imported:
+    """The items of one file and where they came from."""
+    if format in ("caa", "anthropic") and columns:
+        raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
+    container = container_of(file, format)
+    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), split, columns)
+    items = builder.build(rows_of(file, container))
+    source: dict[str, Any] = {
+        "uri": readable(uri),
+        "format": builder.cleaning.name or container,
+        "files": file_records(file, items),
+    }
+    if columns:
+        source["columns"] = dict(columns)
+    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+
+
+def file_records(file: SourceData, items: Iterable[PairItem | QuestionItem]) -> list[dict[str, Any]]:
+    """The record of ``file``: one entry for each split that its rows went to."""
+    counts = Counter(item.split for item in items)
+    return [{"name": file.name, "digest": file.digest, "split": split, "rows": rows} for split, rows in counts.items()]
+
+
+def chosen_cleaning(container: Container, format: str | None, columns: Mapping[str, str]) -> Choice:
+    """How the convention is chosen from the first row: the format asked for, else told by CAA's field names."""
+
+    def choose(first: Row) -> Cleaning:
+        if format is not None or columns:
+            return {"caa": CAA, "anthropic": ANTHROPIC}.get(format or "", VERBATIM)
+        names = set(first.values)
+        if {CAA_QUESTION, CAA_POSITIVE} <= names and not {"prompt", "positive"} & names:
+            return {"json": CAA, "jsonl": ANTHROPIC}.get(container, VERBATIM)
+        return CAA if container == "json" and names == {CAA_QUESTION} else VERBATIM
+
+    return choose

@@ -1,0 +1,232 @@
+"""A small hub on 127.0.0.1 that speaks enough of the dataset API for the hub's client: commits, branches, tags,
+private and gated repositories, downloads.
+
+    with HubServer() as hub:
+        commit = hub.commit("team/pairs", {"pairs.jsonl": b"..."})
+        point_client_at(monkeypatch, hub.url, tmp_path)      # this process
+        subprocess.run(..., env=client_environment(hub.url, tmp_path))      # another one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+TOKEN = "hf_for_tests_only"
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE")
+
+
+@dataclass
+class Repository:
+    """A dataset repository: commits by hash, and names (branches and tags) that point to them."""
+
+    private: bool = False
+    gated: bool = False
+    card: dict[str, Any] = field(default_factory=dict)
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+class HubServer:
+    """Serves its repositories until the ``with`` block ends. ``requests`` lists what was asked, as ``METHOD path``."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[str] = []
+        self.failing: int | None = None  # an HTTP status that every request gets
+        hub = self
+
+        class Handler(_Handler):
+            server_hub = hub
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> HubServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def repository(self, repo: str, **settings: Any) -> Repository:
+        """The repository ``repo``, made if it is new; ``private=``, ``gated=`` and ``card=`` set it up."""
+        repository = self.repositories.setdefault(repo, Repository())
+        for name, value in settings.items():
+            setattr(repository, name, value)
+        return repository
+
+    def commit(self, repo: str, files: dict[str, bytes], *, branch: str = "main") -> str:
+        """A new commit that holds exactly ``files``, and ``branch`` moved to it. Returns its 40-hex name."""
+        repository = self.repository(repo)
+        parts = [repo, str(len(repository.commits)), *(f"{name}:{data!r}" for name, data in files.items())]
+        name = hashlib.sha1("\n".join(parts).encode()).hexdigest()
+        repository.commits[name] = dict(files)
+        repository.names[branch] = name
+        return name
+
+    def tag(self, repo: str, name: str, commit: str) -> None:
+        """``name`` points to ``commit`` from now on."""
+        self.repositories[repo].names[name] = commit
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_hub: HubServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        hub = self.server_hub
+        path = urlsplit(self.path).path
+        hub.requests.append(f"{self.command} {path}")
+        if hub.failing is not None:
+            return self._refuse(hub.failing, "", "out of order")
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts[:2] == ["api", "datasets"] and len(parts) >= 4:
+            return self._api("/".join(parts[2:4]), parts[4:])
+        if parts[0] == "datasets" and len(parts) >= 6 and parts[3] == "resolve":
+            return self._file("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+        return self._refuse(404, "", "no such page")
+
+    def _repository(self, repo: str) -> Repository | None:
+        repository = self.server_hub.repositories.get(repo)
+        allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+        if repository is None or (repository.private and not allowed):
+            self._refuse(404 if allowed else 401, "RepoNotFound", "Repository not found")
+            return None
+        return repository
+
+    def _commit(self, repository: Repository, revision: str) -> str | None:
+        name = repository.names.get(revision, revision)
+        if name not in repository.commits:
+            self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+            return None
+        return name
+
+    def _api(self, repo: str, rest: list[str]) -> None:
+        repository = self._repository(repo)
+        if repository is None:
+            return
+        if rest and rest[0] != "revision":
+            return self._refuse(404, "", "no such page")
+        commit = self._commit(repository, "/".join(rest[1:]) or "main")
+        if commit is None:
+            return
+        about = {
+            "_id": "0" * 24,
+            "id": repo,
+            "sha": commit,
+            "private": repository.private,
+            "gated": "auto" if repository.gated else False,
+            "disabled": False,
+            "tags": [],
+            "downloads": 0,
+            "likes": 0,
+            "cardData": repository.card,
+            "siblings": [
+                {"rfilename": name, "size": len(data), "blobId": hashlib.sha1(data).hexdigest()}
+                for name, data in repository.commits[commit].items()
+            ],
+        }
+        self._send(200, json.dumps(about).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, repo: str, revision: str, name: str) -> None:
+        repository = self._repository(repo)
+        if repository is None:
+            return
+        if repository.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self._refuse(401, "GatedRepo", "Access to this dataset is restricted")
+        commit = self._commit(repository, revision)
+        if commit is None:
+            return
+        data = repository.commits[commit].get(name)
+        if data is None:
+            return self._refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
+        etag = hashlib.sha256(data).hexdigest()
+        self._send(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": commit})
+
+    def _refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        said = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {}), **(headers or {})}
+        self._send(status, json.dumps({"error": message}).encode(), {"Content-Type": "application/json", **said})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _settings(url: str, home: Path, token: str | None) -> dict[str, str]:
+    settings = {
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    return settings | ({"HF_TOKEN": token} if token else {})
+
+
+def client_environment(url: str, home: Path, token: str | None = None) -> dict[str, str]:
+    """The environment for a process whose hub is ``url`` and whose cache and token file are in ``home``."""
+    kept = {key: value for key, value in os.environ.items() if key not in (*_PROXIES, *_TOKENS)}
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE"):
+        kept.pop(name, None)
+    return kept | _settings(url, home, token)
+
+
+def point_client_at(monkeypatch: pytest.MonkeyPatch, url: str, home: Path, token: str | None = None) -> None:
+    """The same for this process. The client reads most settings once, at import, so its constants are set too."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    for name in (*_PROXIES, *_TOKENS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in _settings(url, home, token).items():
+        monkeypatch.setenv(name, value)
+    for name, setting in {
+        "ENDPOINT": url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HOME": str(home),
+        "HF_HUB_CACHE": str(home / "hub"),
+        "HF_TOKEN_PATH": str(home / "token"),
+        "HF_STORED_TOKENS_PATH": str(home / "stored_tokens"),
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_OFFLINE": False,
+    }.items():
+        monkeypatch.setattr(constants, name, setting)
+    close_session()
