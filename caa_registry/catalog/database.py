@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from caa_registry.catalog.engines import ADVISORY_LOCK, explain, postgres_engine, readers, sqlite_engine
+from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine, take_lock
 from caa_registry.catalog.files import prepare_file
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.models import Base
@@ -112,10 +112,9 @@ class Database:
                 Session(self._engine, expire_on_commit=False) as session,
                 session.begin(),
             ):
+                connection = session.connection()  # on SQLite this takes the lock, before anything is read
                 if self.dialect == "postgresql":
-                    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-                else:
-                    session.connection()  # take the lock now, before anything is read
+                    take_lock(connection)
                 yield session
         finally:
             self._thread.writing = False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from caa_registry.catalog.location import Location
@@ -31,8 +31,10 @@ ADVISORY_LOCK = 0x4341415245474953
 # NaN is refused on both dialects, since only one of them could store it.
 _dump_json = partial(json.dumps, allow_nan=False)
 
+_BUSY = "Another process has been writing for a long time. Try again when it has ended."
 _ADVICE = {
-    "locked": "Another process has been writing for a long time. Try again when it has ended.",
+    "locked": _BUSY,
+    "lock timeout": _BUSY,
     "disk is full": "Free some space, then try again: nothing was written.",
     "malformed": "The file is damaged. Restore a backup.",
     "no such table": "The registry does not have the tables it should. Restore a backup.",
@@ -56,7 +58,7 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
     Never makes a file. Foreign keys are enforced for ``USE`` only: a migration that makes a table anew would
     delete the rows that refer to it.
     """
-    uri = f"file:{quote(str(path))}?mode=rw"
+    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
@@ -72,8 +74,8 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        def pragma(text: str) -> Any:
-            row = connection.execute(f"PRAGMA {text}").fetchone()
+        def pragma(setting: str) -> Any:
+            row = connection.execute(f"PRAGMA {setting}").fetchone()
             return row[0] if row else None
 
         pragma(f"busy_timeout={LOCK_WAIT_MS}")
@@ -137,6 +139,12 @@ def readers(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
+def take_lock(connection: Connection) -> None:
+    """Become the only writer on PostgreSQL until the transaction ends, waiting as long as on SQLite."""
+    connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+
+
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One write transaction of an engine that is used for nothing else."""
@@ -154,12 +162,10 @@ def explain(location: Location, error: Exception) -> RegistryError:
     else:
         reason = str(error.orig if isinstance(error, DBAPIError) else error)
     reason = location.without_secrets(" ".join(reason.split()))
-    hint = "Check the URL, the user and that the server runs."
-    if location.path is not None:
-        hint = next(
-            (advice for words, advice in _ADVICE.items() if words in reason),
-            "Check that the file and its folder exist and can be written.",
-        )
+    usual = "Check that the file and its folder exist and can be written."
+    if location.path is None:
+        usual = "Check the URL, the user and that the server runs."
+    hint = next((advice for words, advice in _ADVICE.items() if words in reason), usual)
     return RegistryError(f"{location.shown}: {reason}", hint)
 
 

@@ -76,7 +76,7 @@ def _make(path: Path, folder: Path) -> None:
 
 def _make_whole(path: Path, folder: Path) -> None:
     """Build the file under another name, then give it its own in one step."""
-    new = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    new = path.with_name(f".caa-{os.getpid()}-{secrets.token_hex(4)}.new")
     try:
         new.touch(exist_ok=False)
         _fill(new, folder)

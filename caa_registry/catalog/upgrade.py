@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from caa_registry.catalog.engines import (
-    ADVISORY_LOCK,
     Purpose,
     explain,
     postgres_engine,
     sqlite_engine,
+    take_lock,
     transaction,
 )
 from caa_registry.catalog.files import check_file
@@ -48,7 +48,7 @@ def upgrade_file(path: Path, folder: Path) -> None:
 def upgrade_server(engine: Engine, shown: str, folder: Path) -> None:
     """Bring a PostgreSQL registry, or an empty database, to the newest schema."""
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        take_lock(connection)
         if needs_upgrade(connection, shown, folder):
             migrate(connection, folder)
 

@@ -1,0 +1,82 @@
+"""One row in every table, so that a test can try to change or delete each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog.events import append_event
+from caa_registry.catalog.models import (
+    Alias,
+    Blob,
+    Dataset,
+    DatasetMember,
+    DatasetQuestion,
+    DatasetVersion,
+    Evaluation,
+    Meta,
+    Model,
+    Pair,
+    Run,
+    RunIO,
+    Score,
+    Vector,
+    VectorLayer,
+    VectorVersion,
+)
+from caa_registry.digests import digest_bytes
+
+NOW = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+D = digest_bytes(b"something")
+
+
+def dataset_version(dataset_id: int, number: int, digest: str = D) -> DatasetVersion:
+    return DatasetVersion(
+        dataset_id=dataset_id,
+        number=number,
+        digest=digest,
+        message="",
+        source={"uri": "file:a.json"},
+        licence="MIT",
+        n_items=1,
+        created_at=NOW,
+    )
+
+
+def fill(session: Session) -> None:
+    """Insert one row in every table, each with id 1 or the digest ``D``, parents first."""
+    model_digests = dict.fromkeys(("fingerprint", "weights", "config", "tokenizer", "chat_template"), D)
+    for row in (
+        Pair(digest=D, prompt="Is it?", positive="(A)", negative="(B)", system=""),
+        Dataset(name="team/set", kind="pairs", created_at=NOW),
+        dataset_version(1, 1),
+        DatasetMember(version_id=1, position=0, pair_digest=D, split="generate", details={"row": 1}),
+        DatasetQuestion(version_id=1, position=0, split="test", text="Why?", details={}),
+        Model(
+            name="tiny", architecture="llama", n_layers=2, d_model=8, quantization={}, created_at=NOW,
+            **model_digests,
+        ),
+        Vector(name="team/vector", created_at=NOW),
+        VectorVersion(
+            vector_id=1, number=1, digest=D, tensor_digest=D, dataset_version_id=1, model_id=1,
+            recipe={"method": "mean_difference"}, blob_digest=D, d_model=8, created_at=NOW,
+        ),
+        VectorLayer(version_id=1, layer=0, offset=0, nbytes=32, sha256=D, norm=1.5, residual_norm=9.0),
+        Evaluation(
+            vector_version_id=1, dataset_version_id=1, split="test", model_id=1, metric="propensity",
+            positions="after_prompt", template=D, parameters={}, created_at=NOW,
+        ),
+        Score(
+            evaluation_id=1, position=0, layer=0, multiplier=-1.0, metric="propensity", value=0.25,
+            ci_low=0.1, ci_high=0.4, n=50,
+        ),
+        Run(kind="import", parameters={}, environment={}, actor="ada", started_at=NOW, finished_at=NOW),
+        RunIO(run_id=1, direction="output", kind="dataset", object_id=1),
+        Alias(kind="dataset", owner_id=1, name="best", dataset_version_id=1, updated_at=NOW),
+        Blob(digest=D, size=9, data=b"something"),
+        Meta(key="note", value="of a test"),
+    ):  # fmt: skip
+        session.add(row)
+        session.flush()
+    append_event(session, "ada", "dataset.import", {"dataset": "team/set", "version": 1})

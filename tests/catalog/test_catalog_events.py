@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from catalog.registry_fixtures import together
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError as ConstraintError
+
+from caa_registry.catalog.database import Database
+from caa_registry.catalog.events import append_event, verify_chain
+from caa_registry.catalog.models import Event
+from caa_registry.errors import IntegrityError
+
+UNGUARD = {
+    "sqlite": "DROP TRIGGER keep_event_{}",
+    "postgresql": "DROP TRIGGER keep_event_{} ON event",
+}
+TAMPERINGS = {
+    "actor": "UPDATE event SET actor = 'eve' WHERE id = 2",
+    "at": "UPDATE event SET at = '2020-01-01 00:00:00' WHERE id = 2",
+    "subject": "UPDATE event SET subject = '{\"n\": 7}' WHERE id = 2",
+    "removed": "DELETE FROM event WHERE id = 2",
+    "removed first": "DELETE FROM event WHERE id = 1",
+    "both digests": "UPDATE event SET digest = 'sha256:0' WHERE id = 1",
+}
+
+
+def append(database: Database, count: int) -> None:
+    for number in range(count):
+        with database.write() as session:
+            append_event(session, "ada", "note", {"n": number, "texts": ["é", {"b": None, "a": True}]})
+
+
+def test_an_untouched_chain_holds(database: Database) -> None:
+    append(database, 4)
+    with database.read() as session:
+        assert verify_chain(session) == 4
+
+
+def test_several_events_in_one_transaction(database: Database) -> None:
+    with database.write() as session:
+        first = append_event(session, "ada", "a", {})
+        second = append_event(session, "ada", "b", {})
+        assert (first.previous, second.previous) == ("", first.digest)
+        assert first.at.utcoffset() == timedelta(0)
+
+
+def test_an_event_of_a_failed_transaction_is_not_there(database: Database) -> None:
+    append(database, 1)
+    with pytest.raises(ZeroDivisionError), database.write() as session:
+        append_event(session, "ada", "b", {})
+        raise ZeroDivisionError
+    append(database, 1)
+    with database.read() as session:
+        assert verify_chain(session) == 2
+
+
+@pytest.mark.parametrize("tampering", TAMPERINGS)
+def test_tampering_is_noticed(database: Database, tampering: str) -> None:
+    append(database, 3)
+    with database.write() as session:
+        for action in ("update", "delete"):
+            session.execute(text(UNGUARD[database.dialect].format(action)))
+        session.connection().exec_driver_sql(TAMPERINGS[tampering])
+    with database.read() as session, pytest.raises(IntegrityError, match=r"event [123] "):
+        verify_chain(session)
+
+
+def test_the_chain_cannot_fork(database: Database) -> None:
+    append(database, 2)
+    with pytest.raises(ConstraintError), database.write() as session:
+        tip = session.get_one(Event, 2)
+        session.add(Event(at=tip.at, actor="eve", action="x", subject={}, previous=tip.previous, digest="sha256:1"))
+
+
+def test_floats_are_refused(sqlite_database: Database) -> None:
+    with pytest.raises(TypeError, match="repr"), sqlite_database.write() as session:
+        append_event(session, "ada", "x", {"multiplier": 1.5})
+
+
+def _append(url: str) -> None:
+    with Database.open(url, create=False) as database:
+        append(database, 5)
+
+
+def test_processes_append_to_one_chain(url: str) -> None:
+    together(_append, url)
+    with Database.open(url, create=False) as database, database.read() as session:
+        assert verify_chain(session) == 40
