@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caa_registry.errors import CaaError as CaaError
+    from caa_registry.registry.evaluations import best_layer as best_layer
     from caa_registry.registry.records import Recommendation as Recommendation
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "CaaError": "caa_registry.errors",
+    "best_layer": "caa_registry.registry.evaluations",
     "Recommendation": "caa_registry.registry.records",
     "Registry": "caa_registry.registry.registry",
     "Steer": "caa_registry.registry.steer",

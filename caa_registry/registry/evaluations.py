@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,6 +148,24 @@ class Evaluations:
             if row is None or row.deleted_at is not None:
                 raise NotFoundError(f"there is no evaluation {id}", "List them with: caa eval ls")
             return _record(session, row)
+
+
+def best_layer(evaluation: Evaluation) -> int:
+    """The layer whose score moves most from the lowest to the highest multiplier, among those where it never falls.
+
+    Where it falls somewhere at every layer, the one that moves most. The first of equals. To be reported on items
+    that had no part in the choice (``rows``).
+    """
+    by_layer: dict[int, list[Score]] = {}
+    for score in evaluation.scores:
+        by_layer.setdefault(score.layer, []).append(score)
+
+    def merit(layer: int) -> tuple[bool, float]:
+        values = [score.value for score in sorted(by_layer[layer], key=lambda score: score.multiplier)]
+        rising = all(low <= high for low, high in itertools.pairwise(values))
+        return rising, values[-1] - values[0]
+
+    return max(by_layer, key=merit)
 
 
 def _record(session: Session, row: t.Evaluation) -> Evaluation:

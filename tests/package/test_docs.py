@@ -1,0 +1,85 @@
+"""The documents are true: the tutorial and the guide run, the command reference is fresh."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from caa_registry.cli.main import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    script = tmp_path / "tutorial.py"
+    script.write_text("\n".join(blocks(DOCS / "tutorial.md", "python")), encoding="utf-8")
+    result = subprocess.run([sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "readme.db"))
+    (code,) = blocks(ROOT / "README.md", "python")
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
+
+
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "guide.db"))
+    lines = [
+        line.removeprefix("$ ")
+        for block in blocks(DOCS / "guide.md", "console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+    assert len(lines) > 15
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program == "caa"
+        command = [sys.executable, "-m", "caa_registry", *arguments]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+
+
+def test_the_command_reference_is_fresh() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "cli_reference.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_guide_or_readme_mentions_every_command(name: str) -> None:
+    text = (DOCS / "guide.md").read_text(encoding="utf-8") + (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"caa {name}" in text or name in ("demo", "db")
+
+
+def test_every_dependency_has_its_reason() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    reasons = (DOCS / "dependencies.md").read_text(encoding="utf-8")
+    extras = [name for values in project["optional-dependencies"].values() for name in values]
+    for requirement in [*project["dependencies"], *extras]:
+        package = re.split(r"[\[><=; ]", requirement)[0]
+        assert package in reasons, f"docs/dependencies.md says nothing of {package}"
+
+
+def test_the_architecture_shows_every_room() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "caa_registry"
+    for path in package.iterdir():
+        if path.is_dir() and (path / "__init__.py").is_file():
+            assert f"{path.name}/" in text, f"docs/architecture.md does not show {path.name}/"
+        elif path.suffix == ".py" and path.name not in ("__init__.py", "__main__.py"):
+            assert path.name in text, f"docs/architecture.md does not show {path.name}"
