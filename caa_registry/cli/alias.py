@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import POSITIONS, LayerList, Settings, common
+from caa_registry.cli.options import POSITIONS, LayerList, Number, Settings, common
 from caa_registry.errors import UsageError
 
 
@@ -20,7 +20,7 @@ def alias() -> None:
 @click.argument("reference")
 @click.argument("name")
 @click.option("--layer", type=LayerList(allow_all=False), help="Layer to recommend (or several: 2,3).")
-@click.option("--multiplier", type=float, help="Multiplier to recommend.  [default: 1]")
+@click.option("--multiplier", type=Number(), help="Multiplier to recommend.  [default: 1]")
 @click.option("--positions", type=POSITIONS, help="Steered positions to recommend.  [default: after_prompt]")
 @common
 def set_(

@@ -55,7 +55,7 @@ def import_(
     All rows are checked before anything is written. The same rows again give the version that exists.
     """
     wanted, split = _sources(source, splits)
-    mapping = dict(_assignment(column, "--column FIELD=COLUMN") for column in columns)
+    mapping = _columns(columns)
     with settings.open(create=True) as registry:
         version = registry.datasets.import_(
             wanted, name=name, split=split, columns=mapping or None, format=format_, licence=licence, message=message
@@ -72,15 +72,14 @@ def import_(
         output.message(f"{version.reference} already holds exactly these {noun}; nothing was added.")
     else:
         output.message(f"Imported {version.n_items} {noun} as {version.reference} ({splits_text}).")
-    for note in version.notes:
-        output.message(f"Note: {_shortened(note)}")
+    _say_notes(version)
     print_items(items[:_PREVIEW])
 
 
 @dataset.command(epilog="Example: caa dataset seeds")
 @common
 def seeds(settings: Settings) -> None:
-    """List the pair sets that ship with caa (import them with seed:NAME)."""
+    """List the pair sets that ship with caa. Import them with seed:NAME."""
     from caa_registry.pairs.sources import seed_sets
 
     sets = seed_sets()
@@ -127,10 +126,12 @@ def ls(settings: Settings) -> None:
 @dataset.command(epilog="Example: caa dataset show team/sycophancy:v1 --limit 5")
 @click.argument("reference")
 @click.option("--split", help="Show pairs of this split only.")
-@click.option("--limit", default=_PREVIEW, show_default=True, help="How many pairs to show.")
+@click.option(
+    "--limit", default=_PREVIEW, show_default=True, type=click.IntRange(min=0), help="How many pairs to show."
+)
 @common
 def show(settings: Settings, reference: str, split: str | None, limit: int) -> None:
-    """Show a dataset version: where it came from, its splits, its first pairs."""
+    """Show a dataset version: its source, splits and first pairs."""
     from caa_registry.registry.datasets import check_split
 
     with settings.open() as registry:
@@ -162,8 +163,7 @@ def show(settings: Settings, reference: str, split: str | None, limit: int) -> N
             "created": version.created_at.isoformat(timespec="seconds"),
         }
     )
-    for note in version.notes:
-        output.message(f"Note: {_shortened(note)}")
+    _say_notes(version)
     print_items(items[:limit])
 
 
@@ -195,12 +195,14 @@ def _item_json(item: Any) -> dict[str, Any]:
 def _indented(text: str) -> str:
     limit = 600
     shown = text if len(text) <= limit else text[:limit] + " ..."
-    return shown.replace("\n", "\n" + " " * 11)
+    return output.visible(shown).replace("\n", "\n" + " " * 11)
 
 
-def _shortened(note: str) -> str:
-    limit = 200
-    return note if len(note) <= limit else note[:limit].rsplit(",", 1)[0] + ", ... (all in --json)"
+def _say_notes(version: Any) -> None:
+    from caa_registry.pairs.sources import shortened
+
+    for note in version.notes:
+        output.message(f"Note: {shortened(note)}")
 
 
 def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[str, str], str | None]:
@@ -221,8 +223,16 @@ def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[st
     return source, splits[0] if splits else None
 
 
-def _assignment(text: str, form: str) -> tuple[str, str]:
+def _columns(columns: tuple[str, ...]) -> dict[str, str]:
+    # An empty column is a statement of its own: the source has none for this field.
+    pairs = [_assignment(column, "--column FIELD=COLUMN", empty=True) for column in columns]
+    if len({field for field, _ in pairs}) != len(pairs):
+        raise UsageError("a field is given twice", "Each --column FIELD=COLUMN needs a field of its own.")
+    return dict(pairs)
+
+
+def _assignment(text: str, form: str, *, empty: bool = False) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not name or not value:
+    if not equals or not name or not (value or empty):
         raise UsageError(f"{text!r} is not of the form {form}")
     return name, value

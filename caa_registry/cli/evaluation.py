@@ -57,7 +57,7 @@ def propensity(
             version,
             dataset=dataset,
             split=split,
-            model=model or registry.models.where(version.model),
+            model=model or registry.models.load_recorded(version.model),
             layers=layers,
             multipliers=multipliers,
             positions=positions,

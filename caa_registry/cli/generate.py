@@ -8,7 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.steered import load_model, steering_options, wanted
+from caa_registry.cli.steered import check_prompt, load_model, say_applied, steering_options, wanted
 
 
 @click.command(
@@ -45,6 +45,7 @@ def generate(
     The layer and multiplier come from the options, else from what the alias recommends. --multipliers prints the text
     at each strength; 0 is the unsteered model.
     """
+    check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)
     options = {
         "system": system,
@@ -61,13 +62,15 @@ def generate(
         for strength in strengths:
             steers = asked.steers if strength is None else asked.at(strength)
             with registry.steer(loaded, steers, positions=positions, allow_mismatch=allow_mismatch) as plan:
+                if not results and not settings.as_json:
+                    say_applied(plan, strengths=strength is None)
                 if strength is not None and not settings.as_json:
                     click.echo(click.style(f"[{strength:+g}] ", bold=True), nl=False)
-                pieces = []
+                pieces: list[str] = []
                 for piece in loaded.stream_text(prompt, **options):
                     pieces.append(piece)
                     if not settings.as_json:
-                        click.echo(piece, nl=False)
+                        click.echo(output.visible(piece), nl=False)
                 if not settings.as_json:
                     click.echo()
                 results.append(

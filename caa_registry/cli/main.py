@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -60,6 +61,8 @@ class LazyGroup(click.Group):
 def cli(ctx: click.Context, registry: str | None, as_json: bool, debug: bool) -> None:
     """CAA Registry: contrastive pairs, steering vectors and their scores, with the exact model they belong to."""
     ctx.obj = Settings(registry=registry, as_json=as_json, debug=debug)
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 def main() -> None:
@@ -67,6 +70,10 @@ def main() -> None:
     # The tokenizer library advises on matters that are not this program's user's.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # A path or a text may hold what the terminal's encoding cannot show: print it escaped rather than fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv
     try:
         sys.exit(_run())
@@ -96,5 +103,5 @@ def main() -> None:
 
 
 def _run() -> int:
-    code: Any = cli.main(standalone_mode=False)
+    code: Any = cli.main(prog_name="caa", standalone_mode=False)
     return code if isinstance(code, int) else 0

@@ -8,7 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.steered import load_model, steering_options, wanted
+from caa_registry.cli.steered import check_prompt, load_model, say_applied, steering_options, wanted
 
 
 @click.command(
@@ -33,6 +33,7 @@ def next_token(
     top: int,
 ) -> None:
     """Show the most probable next tokens after PROMPT: unsteered, and at each multiplier."""
+    check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)
     columns: list[tuple[str, Any]] = []
     with settings.open(create=not asked.steers) as registry:
@@ -43,6 +44,8 @@ def next_token(
         for strength in strengths if asked.steers else []:
             steers = asked.steers if strength is None else asked.at(strength)
             with registry.steer(loaded, steers, positions=positions, allow_mismatch=allow_mismatch) as plan:
+                if len(columns) == 1 and not settings.as_json:
+                    say_applied(plan, strengths=False)
                 label = ", ".join(sorted({f"{a.multiplier:+g}" for a in plan.additions}))
                 columns.append((label, loaded.next_tokens(prompt, **ask)))
     if settings.as_json:
@@ -57,7 +60,7 @@ def next_token(
         output.print_json({**document, "results": found})
         return
     rows = []
-    for rank in range(top):
+    for rank in range(max(len(tokens) for _, tokens in columns)):
         row: list[object] = [rank + 1]
         for _, tokens in columns:
             row.append(f"{tokens[rank].probability:6.3f}  {tokens[rank].text!r}" if rank < len(tokens) else "")

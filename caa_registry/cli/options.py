@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from caa_registry.errors import UsageError
+
 if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Far beyond any model, and small enough that a range of them costs nothing.
+_MOST_LAYERS = 10_000
+_LAYERS = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 
 
 @dataclass
@@ -27,6 +35,9 @@ class Settings:
         """The registry that the options, the environment or the settings file name."""
         from caa_registry.registry.registry import open as open_registry
 
+        if self.registry is not None and not self.registry.strip():
+            # An unset variable in a script must not silently mean the default registry.
+            raise UsageError("--registry is empty", "Give a path or a URL, or leave the option out.")
         return open_registry(self.registry, create=create)
 
 
@@ -39,12 +50,31 @@ def common(function: F) -> F:
     @functools.wraps(function)
     def command(registry: str | None, as_json: bool, debug: bool, **arguments: Any) -> Any:
         settings = click.get_current_context().find_object(Settings) or Settings()
-        settings.registry = registry or settings.registry
+        settings.registry = settings.registry if registry is None else registry
         settings.as_json = settings.as_json or as_json
         settings.debug = settings.debug or debug
         return function(settings, **arguments)
 
     return cast(F, command)
+
+
+def finite(value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    """``value`` unless it is ``nan`` or infinite, which no model can be steered with."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number", ctx, param)
+    return value
+
+
+class Number(click.ParamType[float]):
+    """A finite number."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return finite(float(value), param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
 
 
 class NumberList(click.ParamType[Any]):
@@ -56,7 +86,7 @@ class NumberList(click.ParamType[Any]):
         if isinstance(value, tuple):
             return value
         try:
-            return tuple(float(part) for part in str(value).split(","))
+            return tuple(finite(float(part), param, ctx) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers; write -1,0,1", param, ctx)
 
@@ -74,11 +104,19 @@ class LayerList(click.ParamType[Any]):
             return value
         layers: list[int] = []
         for part in str(value).split(","):
-            first, dash, last = part.strip().partition("-")
-            if not first.isdigit() or (dash and not last.isdigit()):
+            found = _LAYERS.fullmatch(part.strip())
+            if not found:
                 self.fail(f"{value!r} is not a list of layers; write 13, or 0-3,7", param, ctx)
-            layers.extend(range(int(first), int(last or first) + 1))
-        return tuple(layers)
+            # The digits are counted first: Python refuses to read a number of thousands of them.
+            if max(len(digits.lstrip("0")) for digits in found.groups("")) > len(str(_MOST_LAYERS)):
+                self.fail(f"{part.strip()!r}: no model has so many layers", param, ctx)
+            first, last = int(found[1]), int(found[2] or found[1])
+            if last < first:
+                self.fail(f"{part.strip()!r} is an empty range; write {last}-{first}", param, ctx)
+            if last >= _MOST_LAYERS:
+                self.fail(f"{part.strip()!r}: no model has so many layers", param, ctx)
+            layers.extend(range(first, last + 1))
+        return tuple(dict.fromkeys(layers))
 
 
 TEMPLATE = click.Choice(["chat", "plain", "llama-2"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,11 +24,14 @@ if TYPE_CHECKING:
 
 # Where stdout is no terminal, lines are not broken for one.
 _WIDE = 160
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    # Where stdout cannot carry all of Unicode, JSON's own escapes do.
+    narrow = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    click.echo(json.dumps(value, indent=2, ensure_ascii=narrow, default=_plain))
 
 
 def _plain(value: Any) -> Any:
@@ -41,14 +46,24 @@ def _plain(value: Any) -> Any:
 
 def message(text: str) -> None:
     """A message for a person, on stderr."""
-    click.echo(text, err=True)
+    click.echo(visible(text), err=True)
 
 
 def stdout() -> Console:
     """A console on stdout. Off a terminal it is wide, so that pipes get whole lines."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
+    return Console(
+        highlight=False,
+        width=None if sys.stdout.isatty() else _WIDE,
+        color_system=None if plain else "auto",
+    )
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters written out: stored text must not steer the reader's terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
@@ -80,7 +95,7 @@ def scores(rows: Sequence[tuple[int, float, str, float, float, float, int]]) -> 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}" if value == round(value, 2) else f"{value:.3f}"
-    return "" if value is None else str(value)
+    return "" if value is None else visible(str(value))
 
 
 def fields(values: Mapping[str, object]) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList
+from caa_registry.cli import output
+from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, Number, NumberList
 from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
-    from caa_registry.registry.steer import Steer
+    from caa_registry.registry.steer import Plan, Steer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,7 +37,7 @@ def steering_options(function: F) -> F:
             "--multiplier",
             "multiplier",
             multiple=True,
-            type=float,
+            type=Number(),
             metavar="X",
             help="Strength. Once, or once for each vector.  [default: the alias's advice, else 1]",
         ),
@@ -99,4 +100,22 @@ def load_model(registry: Registry, model: str | None, steers: Sequence[Steer]) -
         return registry.models.load(model)
     if not steers:
         raise UsageError("no model is given", "Give --model M, or a vector, whose model is then used.")
-    return registry.models.load(registry.models.where(registry.vectors.get(steers[0].vector).model))
+    return registry.models.load_recorded(registry.vectors.get(steers[0].vector).model)
+
+
+def check_prompt(prompt: str) -> None:
+    """``UsageError`` for a prompt without text, before a model is loaded for it."""
+    if not prompt.strip():
+        raise UsageError("the prompt is empty", "Give some text to continue.")
+
+
+def say_applied(plan: Plan, *, strengths: bool) -> None:
+    """Say which vector versions act and where: a name or alias alone may mean another version tomorrow.
+
+    ``strengths``: also how strongly, where the output itself does not say it.
+    """
+    if plan.vectors:
+        names = ", ".join(version.reference for version in plan.vectors)
+        places = [f"{a.layer} times {a.multiplier:g}" if strengths else str(a.layer) for a in plan.additions]
+        layers = "layer" if len(places) == 1 else "layers"
+        output.message(f"Applying {names} at {layers} {', '.join(places)}, positions {plan.positions}.")

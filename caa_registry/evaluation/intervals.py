@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 SEED = 20240805
-_ROWS_AT_ONCE = 1_000
+# So many numbers are drawn at a time; how many does not show in the result.
+_DRAWN_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ def bootstrap_mean(values: NDArray[np.float64]) -> Interval:
     """
     generator = np.random.default_rng(SEED)
     n = len(values)
-    means = np.concatenate(
-        [values[generator.integers(0, n, (_ROWS_AT_ONCE, n))].mean(axis=1) for _ in range(RESAMPLES // _ROWS_AT_ONCE)]
-    )
+    rows = max(1, _DRAWN_AT_ONCE // n)
+    means = np.empty(RESAMPLES)
+    for first in range(0, RESAMPLES, rows):
+        part = means[first : first + rows]
+        part[:] = values[generator.integers(0, n, (len(part), n))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(values.mean()), float(low), float(high), n)

@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caa_registry.errors import InputError
+from caa_registry.errors import InputError, ModelError
 from caa_registry.models.batching import batches
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Template
@@ -32,7 +32,7 @@ def propensity_of(p_matching: ArrayLike, p_not_matching: ArrayLike) -> NDArray[n
     """Per item p(matching) / (p(matching) + p(not matching)); 0.5 where both are zero. Shapes as given."""
     matching = np.asarray(p_matching, dtype=np.float64)
     total = matching + np.asarray(p_not_matching, dtype=np.float64)
-    result: NDArray[np.float64] = np.divide(matching, total, out=np.full(np.shape(total), 0.5), where=total > 0)
+    result: NDArray[np.float64] = np.divide(matching, total, out=np.full(np.shape(total), 0.5), where=total != 0)
     return result
 
 
@@ -125,10 +125,18 @@ def _item(pair: Pair, positive: str, negative: str, template: Template, fixed: f
 
 
 def score(model: Model, items: ItemSet) -> NDArray[np.float64]:
-    """Per-item propensity, float64 ``(items,)``, under whatever steering context is open."""
-    if items.metric == "propensity":
-        return _score_tokens(model, items.items)
-    return _score_completions(model, items.items)
+    """Per-item propensity, float64 ``(items,)``, under whatever steering context is open.
+
+    Raises ``ModelError`` where the model's logits are not numbers.
+    """
+    scorer = _score_tokens if items.metric == "propensity" else _score_completions
+    scores = scorer(model, items.items)
+    if not np.isfinite(scores).all():
+        raise ModelError(
+            f"{model.info.name} computes values that are not finite in {model.dtype}",
+            "Steer less strongly, or load the model in float32 or bfloat16.",
+        )
+    return scores
 
 
 def _score_tokens(model: Model, items: Sequence[Item]) -> NDArray[np.float64]:
@@ -166,7 +174,7 @@ def _score_completions(model: Model, items: Sequence[Item]) -> NDArray[np.float6
         logits = _logits_from(model, [side.ids for side in chosen], [side.prompt_end for side in chosen], first)
         for i, side, start, row in zip(batch, chosen, starts, logits, strict=True):
             values = row[start - 1 - first : len(side.ids) - 1 - first].astype(np.float64)
-            targets = np.array(side.ids[start:])
+            targets = np.array(side.ids[start:], dtype=np.int64)
             top = values.max(axis=1, keepdims=True)
             normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
             log_likelihood[i] = (values[np.arange(len(targets)), targets] - normalizer).sum()

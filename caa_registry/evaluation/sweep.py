@@ -16,7 +16,7 @@ from caa_registry.steering.additions import Addition, SteeredPositions, steering
 from caa_registry.vectors.vector_set import VectorSet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """The scores at one layer and multiplier. ``items``: per-item propensity, float64 ``(items,)``."""
 

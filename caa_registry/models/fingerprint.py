@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from caa_registry.digests import digest_file, digest_object, floats_as_text
+from caa_registry.digests import DIGEST, digest_file, digest_object, floats_as_text
 from caa_registry.errors import ModelError
 from caa_registry.settings import home
 
@@ -98,12 +98,16 @@ def fingerprint_folder(folder: Path, config: dict[str, Any], chat_template: str)
     manifest = [{"name": file.name, "size": file.stat().st_size, "sha256": cached_digest(file)} for file in files]
     return Fingerprint(
         weights=digest_object("weights", {"files": manifest}),
-        config=digest_object(
-            "config", {"config": floats_as_text({k: v for k, v in config.items() if k not in _VOLATILE_CONFIG})}
-        ),
+        config=digest_object("config", {"config": floats_as_text(_lasting(config))}),
         tokenizer=digest_object("tokenizer", _tokenizer_parts(folder)),
         chat_template=digest_object("chat-template", {"text": chat_template}),
     )
+
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    # Nested too: a model of several parts says the same of each part (text_config).
+    kept = {key: value for key, value in config.items() if key not in _VOLATILE_CONFIG}
+    return {key: _lasting(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _tokenizer_parts(folder: Path) -> dict[str, Any]:
@@ -126,8 +130,10 @@ def cached_digest(path: Path) -> str:
         known = json.loads(store.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
+    if not isinstance(known, dict):
+        known = {}
     entry = known.get(str(real))
-    if isinstance(entry, dict) and entry.get("identity") == identity:
+    if isinstance(entry, dict) and entry.get("identity") == identity and DIGEST.fullmatch(str(entry.get("digest"))):
         return str(entry["digest"])
     digest = digest_file(real)
     known[str(real)] = {"identity": identity, "digest": digest}

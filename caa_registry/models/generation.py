@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
@@ -16,6 +16,8 @@ from caa_registry.models.prompts import PromptTokens
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
+
+Sampler = Callable[[mx.array], Any]
 
 
 @dataclass(frozen=True)
@@ -34,35 +36,48 @@ def stream_text(
     if seed is not None:
         mx.random.seed(seed)
     sampler = make_sampler(temp=temperature)
-    with model.stream.prompt(prompt.end):
-        if cache:
-            for response in stream_generate(
-                model.network, model.wrapped_tokenizer, list(prompt.ids), max_tokens=max_tokens, sampler=sampler
-            ):
-                if response.text:
-                    yield response.text
+    segments = (_cached if cache else _uncached)(model, prompt, max_tokens, sampler)
+    while True:
+        # Announced for each step alone: between two steps another text of this model may be under way, and an
+        # abandoned text is closed whenever it is collected.
+        with model.stream.prompt(prompt.end):
+            segment = next(segments, None)
+        if segment is None:
             return
-        detokenizer = model.wrapped_tokenizer.detokenizer
-        detokenizer.reset()
-        ids = list(prompt.ids)
-        for _ in range(max_tokens):
-            logits = model.network(mx.array([ids]), cache=make_prompt_cache(model.network))[:, -1]
-            token = int(sampler(logits - mx.logsumexp(logits, keepdims=True)).item())
-            if token in model.wrapped_tokenizer.eos_token_ids:
-                break
-            ids.append(token)
-            detokenizer.add_token(token)
-            if segment := detokenizer.last_segment:
-                yield segment
-        detokenizer.finalize()
-        if segment := detokenizer.last_segment:
+        if segment:
             yield segment
+
+
+def _cached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Sampler) -> Iterator[str]:
+    for response in stream_generate(
+        model.network, model.wrapped_tokenizer, list(prompt.ids), max_tokens=max_tokens, sampler=sampler
+    ):
+        yield response.text
+
+
+def _uncached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Sampler) -> Iterator[str]:
+    detokenizer = model.wrapped_tokenizer.detokenizer
+    detokenizer.reset()
+    ids = list(prompt.ids)
+    for _ in range(max_tokens):
+        logits = model.network(mx.array([ids]), cache=make_prompt_cache(model.network))[:, -1]
+        token = int(sampler(logits - mx.logsumexp(logits, keepdims=True)).item())
+        if token in model.wrapped_tokenizer.eos_token_ids:
+            break
+        ids.append(token)
+        detokenizer.add_token(token)
+        yield detokenizer.last_segment
+    detokenizer.finalize()
+    yield detokenizer.last_segment
 
 
 def next_tokens(model: Model, prompt: PromptTokens, top: int) -> list[NextToken]:
     """The most probable next tokens, most probable first."""
     with model.rows([prompt.ids], [prompt.end]) as (tokens, cache):
-        logits = model.network(tokens, cache=cache)[0, -1]
+        # As in generation, the last token runs alone: no logits are computed for the others.
+        if len(prompt.ids) > 1:
+            model.network(tokens[:, :-1], cache=cache)
+        logits = model.network(tokens[:, -1:], cache=cache)[0, -1]
     probabilities = np.array(mx.softmax(logits.astype(mx.float32)))
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [NextToken(int(i), model.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caa_registry.errors import HubError, ModelError, NotFoundError
+from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
 from caa_registry.models.fingerprint import ModelInfo, fingerprint_folder, weight_files
 from caa_registry.models.prompts import chat_template_text
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from caa_registry.models.model import Model
 
 DEMO_MODEL = "demo"
+DTYPES = ("float32", "float16", "bfloat16")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
 
@@ -34,6 +35,8 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     Raises ``NotFoundError`` for a folder that is not there, ``ModelError`` for one that mlx-lm
     cannot load, ``HubError`` where the hub does not give it. Custom code in a model folder is never run.
     """
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"there is no dtype {dtype!r}", f"Choose one of {', '.join(DTYPES)}.")
     folder, repo, commit = locate(name, revision)
     if not weight_files(folder):
         raise ModelError(
@@ -49,15 +52,18 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
 
     try:
         network, tokenizer, config = load_network(str(folder), lazy=True, return_config=True)
-    except (ValueError, KeyError, FileNotFoundError, RuntimeError, OSError, TypeError, ImportError) as error:
-        raise ModelError(f"{folder}: mlx-lm cannot load this model: {error}") from error
+    except Exception as error:  # what a damaged or foreign folder raises is up to the code of its architecture
+        raise ModelError(f"{folder}: mlx-lm cannot load this model: {_reason(error)}") from error
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     on_cpu = mx.default_device() == mx.Device(mx.cpu)
     computed = dtype or ("float32" if on_cpu else None)
     if computed is not None:
         network.set_dtype(getattr(mx, computed))
-    mx.eval(network.parameters())
+    try:
+        mx.eval(network.parameters())
+    except RuntimeError as error:  # weights are read only now
+        raise ModelError(f"{folder}: its weights cannot be read: {error}") from error
     stream = ResidualStream(network)
     info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
     return Model(info, network, tokenizer, stream, computed or _stored_dtype(network))
@@ -65,9 +71,11 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
 
 def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | None, str | None]:
     """The local folder of a model, and for a hub model its repository and 40-hex commit."""
+    path = Path(name).expanduser()
+    if revision is not None and (str(name) == DEMO_MODEL or path.exists()):
+        raise UsageError(f"{name}: is not a hub repository, so it has no revision {revision}")
     if str(name) == DEMO_MODEL:
         return demo_model_folder(), None, None
-    path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(f"{path}: no config.json in this folder", "Give a model in Hugging Face layout.")
@@ -83,7 +91,9 @@ def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | N
 
 def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | None]:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    from caa_registry.pairs.sources.hub_errors import client_errors
 
     patterns = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
     try:
@@ -98,7 +108,7 @@ def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | 
             f"{repo}: not a folder here, not in the hub cache, and the hub cannot be reached",
             "Check the path or the network (HF_ENDPOINT, HF_HUB_OFFLINE).",
         ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except client_errors() as error:
         raise HubError(f"{repo}: the hub did not give this model: {error}") from error
     # The hub client names a snapshot's folder by its commit.
     commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
@@ -132,6 +142,11 @@ def describe(
         revision=commit,
         path=None if repo or is_demo else str(folder),
     )
+
+
+def _reason(error: Exception) -> str:
+    # A bare KeyError says only its key.
+    return str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def _stored_dtype(network: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,6 +94,10 @@ class Model:
         ``temperature`` 0 is greedy. ``cache=False`` runs the whole text again for every token: slow, and equal to
         the cached way, which it is there to check. Raises ``ModelError`` where the prompt does not fit the context.
         """
+        if max_tokens < 1:
+            raise UsageError(f"{max_tokens} tokens cannot be generated", "Ask for at least one.")
+        if not 0 <= temperature < math.inf:
+            raise UsageError(f"{temperature} is not a temperature", "Give 0 (greedy) or more.")
         tokens = self.template(template).prompt(prompt, system)
         room = self._room(len(tokens.ids), max_tokens)
         return stream_text(self, tokens, max_tokens=room, temperature=temperature, seed=seed, cache=cache)
@@ -105,6 +110,8 @@ class Model:
         self, prompt: str, *, top: int = 10, system: str = "", template: TemplateName | None = None
     ) -> list[NextToken]:
         """The ``top`` most probable next tokens after the prompt, most probable first."""
+        if top < 1:
+            raise UsageError(f"{top} tokens cannot be listed", "Ask for at least one.")
         tokens = self.template(template).prompt(prompt, system)
         self._room(len(tokens.ids), 1)
         return next_tokens(self, tokens, top)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from caa_registry.digests import digest_object
-from caa_registry.errors import ModelError, UsageError
+from caa_registry.errors import InputError, ModelError, UsageError
 
 TemplateName = Literal["chat", "plain", "llama-2"]
 TEMPLATES: tuple[TemplateName, ...] = ("chat", "plain", "llama-2")
@@ -75,6 +75,8 @@ class Template:
             raise UsageError("the prompt is empty", "Give some text to continue.")
         text = self._render(prompt, system)
         ids, _ = self._encode(text, special=self.name != "chat")
+        if not ids:
+            raise UsageError("the prompt has no token in this model's tokenizer", "Give some other text to continue.")
         return PromptTokens(text, ids)
 
     def complete(self, prompt: str, completion: str, system: str = "") -> CompletedTokens:
@@ -92,12 +94,17 @@ class Template:
             head, gap, special = (f"{system}\n\n" if system else ""), "", True
         begin = len(head) + len(gap)
         ids, offsets = self._encode(head + gap + completion, special=special)
-        start = next(i for i, (_, stop) in enumerate(offsets) if stop > begin)
+        start = next((i for i, (_, stop) in enumerate(offsets) if stop > begin), len(ids))
         in_prompt = [i for i, (_, stop) in enumerate(offsets[:start]) if stop <= len(head)]
         match = _LAST_WORD_CHARACTER.search(completion)
         place = begin + (match.start() if match else len(completion) - 1)
-        answer = max(i for i, (first, stop) in enumerate(offsets) if first <= place < stop)
-        return CompletedTokens(ids, in_prompt[-1] if in_prompt else 0, start, answer)
+        # A tokenizer may leave characters out (spaces at the end, what it does not know): then the one before counts.
+        holding = [i for i, (first, stop) in enumerate(offsets) if i >= start and first <= place and first < stop]
+        if not holding:
+            raise InputError(
+                f"the model's tokenizer has no token for the completion {completion[:60]!r}", "Change or remove it."
+            )
+        return CompletedTokens(ids, in_prompt[-1] if in_prompt else 0, start, holding[-1])
 
     def _render(self, prompt: str, system: str) -> str:
         if self.name == "chat":
@@ -124,7 +131,11 @@ class Template:
         """What the template puts between its generation prompt and an answer (a space, a newline or nothing)."""
         user = {"role": "user", "content": "?"}
         head = self._chat([user], generate=True)
-        full = self._chat([user, {"role": "assistant", "content": _PROBE}], generate=False)
+        try:
+            full = self._chat([user, {"role": "assistant", "content": _PROBE}], generate=False)
+        except ModelError:
+            # A template that takes no answers still renders prompts.
+            return ""
         if full.startswith(head):
             between, found, _ = full[len(head) :].partition(_PROBE)
             if found and not between.strip():
@@ -132,7 +143,10 @@ class Template:
         return ""
 
     def _encode(self, text: str, *, special: bool) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-        encoded = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+        # A text that brings its own start token gets no second one.
+        start = self.tokenizer.bos_token
+        special = special and not (start and text.startswith(start))
+        encoded = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True, verbose=False)
         ids = [int(token) for token in encoded["input_ids"]]
         offsets = [(int(first), int(stop)) for first, stop in encoded["offset_mapping"]]
         # Some tokenizers close a text with an end token; a text to be continued has none.

@@ -82,7 +82,7 @@ class ResidualStream:
 
     def __init__(self, network: Any) -> None:
         self.network = network
-        self.blocks: list[Any] = list(network.layers)
+        self.blocks: list[Any] = list(getattr(network, "layers", None) or ())
         self.n_layers = len(self.blocks)
         self.prompt_end: mx.array | None = None
         self._taps: list[Tap] = []
@@ -114,6 +114,8 @@ class ResidualStream:
             self.prompt_end = before
 
     def _swap_in(self) -> None:
+        if any(hasattr(type(module), "_caa_base") for module in [self.network, *self.blocks]):
+            raise ModelError("the residual stream of this network is in use by another ResidualStream")
         # Swapping is all or nothing: a failure half-way restores what was swapped.
         try:
             _install(self.network, self._run_network)
@@ -163,10 +165,17 @@ class ResidualStream:
             shapes.append(tuple(hidden.shape))
             return hidden
 
+        if not self.blocks:
+            raise ModelError(f"{name}: it has no list of blocks; such models are not supported")
         if len({id(block) for block in self.blocks}) != self.n_layers:
             raise ModelError(f"{name}: one block stands at several layers; such models are not supported")
-        with self.tapped(look):
-            self.network(mx.array([[1, 2]]), cache=make_prompt_cache(self.network))
+        try:
+            with self.tapped(look):
+                self.network(mx.array([[1, 2]]), cache=make_prompt_cache(self.network))
+        except ModelError:
+            raise
+        except Exception as error:  # a network runs what code it likes
+            raise ModelError(f"{name}: cannot be run on tokens alone: {type(error).__name__}: {error}") from error
         if sorted(seen) != list(range(self.n_layers)):
             raise ModelError(
                 f"{name}: its blocks cannot be tapped ({self.n_layers} blocks, hits at layers {seen})",

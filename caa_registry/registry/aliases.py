@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,18 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
+from caa_registry.digests import floats_as_text
 from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.references import check_alias, parse
+from caa_registry.references import check_alias, parse, ranges
 from caa_registry.registry.records import Alias, Recommendation
-from caa_registry.registry.resolve import find_alias, find_version, kind_of
+from caa_registry.registry.resolve import find_alias, find_version, kind_of, no_alias
 
 if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
+
+
+# As in caa_registry.steering, which would bring in MLX.
+_POSITIONS = ("after_prompt", "all", "generated", "last")
 
 
 class Aliases:
@@ -32,12 +38,17 @@ class Aliases:
         """
         check_alias(alias)
         with self._registry.database.write() as session:
-            kind = kind_of(session, reference)
+            # Only vectors take layers, so with a layer a name that is also a dataset's is the vector's.
+            kind = kind_of(session, reference, prefer="vector" if recommendation is not None else None)
             version = find_version(session, reference, kind)
             owner_id = version.dataset_id if isinstance(version, t.DatasetVersion) else version.vector_id
             if recommendation is not None:
                 if not isinstance(version, t.VectorVersion):
-                    raise UsageError("a layer and a multiplier are recommended for vectors, not for datasets")
+                    raise UsageError(
+                        f"{reference} is a dataset; layers and multipliers are recommended for vectors",
+                        "Name a vector (caa vector ls), or leave --layer and --multiplier out.",
+                    )
+                _check_positions(recommendation.positions)
                 self._check_layers(session, version, reference, recommendation)
             row = find_alias(session, kind, owner_id, alias)
             before = _target(session, row) if row else None
@@ -57,7 +68,8 @@ class Aliases:
                 "alias": alias,
                 "from": before,
                 "to": _target(session, row),
-                "recommendation": row.recommendation,
+                # The chain of events digests no floats: as text, the multiplier has one form everywhere.
+                "recommendation": floats_as_text(row.recommendation),
             }
             append_event(session, self._registry.actor, "set-alias", subject)
             return _record(session, row)
@@ -73,7 +85,7 @@ class Aliases:
             owner_id = session.scalar(select(table.id).where(table.name == wanted.name))
             row = find_alias(session, kind, owner_id or 0, wanted.alias)
             if row is None:
-                raise NotFoundError(f"{wanted.name} has no alias {wanted.alias}")
+                raise NotFoundError(*no_alias(session, kind, owner_id or 0, wanted))
             subject = {"kind": kind, "name": wanted.name, "alias": wanted.alias, "from": _target(session, row)}
             session.delete(row)
             append_event(session, self._registry.actor, "remove-alias", subject)
@@ -83,6 +95,9 @@ class Aliases:
         wanted = parse(reference)
         if wanted.alias is None:
             return None
+        with self._registry.database.read() as session:
+            # A dataset and a vector of one name may each have an alias of that name.
+            wanted = replace(wanted, kind=kind_of(session, reference))
         return next(
             (
                 a
@@ -103,7 +118,12 @@ class Aliases:
         have = set(session.scalars(select(t.VectorLayer.layer).where(t.VectorLayer.version_id == row.id)))
         for layer in wanted.layers:
             if layer not in have:
-                raise UsageError(f"{reference} has no layer {layer}", f"Its layers are {min(have)} to {max(have)}.")
+                raise UsageError(f"{reference} has no layer {layer}", f"Its layers are {ranges(sorted(have))}.")
+
+
+def _check_positions(positions: str) -> None:
+    if positions not in _POSITIONS:
+        raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(_POSITIONS)}.")
 
 
 def _target(session: Session, row: t.Alias) -> str:

@@ -14,7 +14,14 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.numbering import next_number
 from caa_registry.errors import UsageError
-from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, dataset_digest
+from caa_registry.pairs.record import (
+    Imported,
+    Pair,
+    PairItem,
+    QuestionItem,
+    checked_text,
+    dataset_digest,
+)
 from caa_registry.pairs.sources import load, load_splits
 from caa_registry.references import check_name
 from caa_registry.registry.records import DatasetVersion
@@ -53,6 +60,8 @@ class Datasets:
         Raises ``InputError`` naming file and row, ``UsageError`` for a bad name, ``HubError``, ``NotFoundError``.
         """
         check_name(name)
+        for field, text in (("message", message), ("licence", licence)):
+            checked_text(text, field=field)
         activity = Activity("import", self._registry.actor, {"name": name})
         if isinstance(source, str):
             imported = load(source, split=split, columns=columns, format=format, licence=licence)
@@ -112,7 +121,9 @@ class Datasets:
         """The open-ended questions of a version. Raises ``UsageError`` for a dataset of pairs."""
         version = self.get(reference)
         if version.kind != "questions":
-            raise UsageError(f"{version.reference} holds pairs, not open-ended questions")
+            raise UsageError(
+                f"{version.reference} holds pairs, not open-ended questions", "Choose a dataset of questions."
+            )
         query = (
             select(t.DatasetQuestion)
             .where(t.DatasetQuestion.version_id == version.id)

@@ -8,18 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.errors import ModelError, NotFoundError, UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets import check_split
 from caa_registry.registry.models import ensure_model
-from caa_registry.registry.records import DatasetVersion, Evaluation, Score, VectorVersion
+from caa_registry.registry.records import DatasetVersion, Evaluation, Score, VectorVersion, check_multiplier
 from caa_registry.registry.resolve import find_version, model_info
 from caa_registry.registry.runs import Activity, record_run
-from caa_registry.registry.steer import check_model
+from caa_registry.registry.steer import check_model, check_positions, record_mismatch
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -70,15 +71,20 @@ class Evaluations:
         check_split(data, split)
         if not multipliers:
             raise UsageError("no multiplier is given", "For example --multipliers -1,0,1.")
+        if rows not in _ROWS:
+            raise UsageError(f"there is no half {rows!r}", f"Choose one of {', '.join(_ROWS)}.")
+        check_positions(positions)
+        steps = sorted({check_multiplier(multiplier) for multiplier in multipliers})
         loaded = self._registry.models.load(model) if isinstance(model, str | Path) else model
-        verdict = check_model(self._registry, version, loaded, allow_mismatch=allow_mismatch)
+        verdict = check_model(version, loaded, allow_mismatch=allow_mismatch)
         stored = self._registry.vectors.load(version)
         wanted = stored.layer_numbers if layers == "all" else sorted(set(layers))
+        if not wanted:
+            raise UsageError("no layer is given", "For example --layers 0-3,7, or all.")
         loaded.check_layers(wanted)
         rendered = loaded.template(template or version.recipe["template"])
         pairs = [item.pair for item in self._registry.datasets.pairs(data, split)][_ROWS[rows]]
         items = prepare(pairs, rendered, loaded, paper=paper)
-        steps = sorted({float(multiplier) for multiplier in multipliers})
         parameters = {
             "template_digest": rendered.digest,
             "dtype": loaded.dtype,
@@ -93,9 +99,16 @@ class Evaluations:
         }
         activity = Activity("evaluate", self._registry.actor, {"split": split, "positions": positions, **parameters})
         cells = sweep(loaded, stored, items, wanted, steps, positions, progress)
+        for cell in cells:
+            if not np.isfinite(cell.items).all():
+                raise ModelError(
+                    f"at layer {cell.layer}, multiplier {cell.multiplier:g}, the model's output is not finite",
+                    "Choose a smaller multiplier. Nothing was stored.",
+                )
         intervals = [(cell, cell.interval) for cell in cells]
         with self._registry.database.write() as session:
             row, _ = ensure_model(session, loaded.info)
+            record_mismatch(session, self._registry.actor, version, loaded, verdict)
             evaluation = t.Evaluation(
                 vector_version_id=version.id,
                 dataset_version_id=data.id,
@@ -144,7 +157,8 @@ class Evaluations:
     def get(self, id: int) -> Evaluation:
         """The evaluation of that number."""
         with self._registry.database.read() as session:
-            row = session.get(t.Evaluation, id)
+            # Beyond what either database holds as a number there is nothing either.
+            row = session.get(t.Evaluation, id) if 0 < id < 2**31 else None
             if row is None or row.deleted_at is not None:
                 raise NotFoundError(f"there is no evaluation {id}", "List them with: caa eval ls")
             return _record(session, row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
+from caa_registry.models.loading import DEMO_MODEL
 from caa_registry.registry.records import ModelRecord
 from caa_registry.registry.resolve import model_info
 from caa_registry.registry.runs import Activity, record_run
@@ -19,6 +21,8 @@ from caa_registry.registry.runs import Activity, record_run
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Part = Literal["weights", "config", "tokenizer", "chat_template"]
 PARTS: tuple[Part, ...] = ("weights", "config", "tokenizer", "chat_template")
@@ -37,10 +41,22 @@ class Models:
         """
         from caa_registry.models.loading import load
 
-        known = None if Path(model).exists() else self._by_name(str(model))
+        text = str(model)
+        known = None if Path(model).exists() else self._by_name(text)
         if known is not None and known.info.path is not None:
             model = known.info.path
+        elif known is not None and text.startswith("sha256:"):
+            # A fingerprint means that very model, also where its repository has moved on.
+            return self.load_recorded(known.info, dtype=dtype)
+        if revision is not None and (text == DEMO_MODEL or Path(model).exists()):
+            raise UsageError(f"{text} is not on a hub, so it has no revision {revision}", "Leave the revision out.")
         return load(model, revision=revision, dtype=dtype)
+
+    def load_recorded(self, info: ModelInfo, *, dtype: str | None = None) -> Model:
+        """Load a model the registry has recorded: from its folder, or from the hub at the recorded commit."""
+        from caa_registry.models.loading import load
+
+        return load(self.where(info), revision=info.revision, dtype=dtype)
 
     def add(self, model: str | Path | Model, *, revision: str | None = None) -> ModelRecord:
         """Record a model's identity. Adding it again returns the same record."""
@@ -66,13 +82,13 @@ class Models:
         """
         found = self._by_name(name)
         if found is None:
-            raise NotFoundError(f"the registry knows no model {name}", "List them with: caa model ls")
+            raise NotFoundError(f"the registry knows no model {name}", self._known())
         return found
 
     def verify(self, name: str) -> dict[Part, bool]:
         """Compare what is stored of a model with its files now, part by part. Raises ``CaaError`` as ``load`` does."""
         stored = self.get(name).info
-        now = self.load(self.where(stored), revision=stored.revision).info
+        now = self.load_recorded(stored).info
         return {part: getattr(stored.fingerprint, part) == getattr(now.fingerprint, part) for part in PARTS}
 
     @staticmethod
@@ -80,7 +96,13 @@ class Models:
         """Where a recorded model is loaded from: its folder, its hub repository, or its name (``demo``)."""
         return info.path or info.repo_id or info.name
 
+    def _known(self) -> str:
+        names = sorted({record.info.name for record in self.ls()})
+        return f"It knows {', '.join(names)}." if names else "Add it: caa model add PATH_OR_REPO"
+
     def _by_name(self, name: str) -> ModelRecord | None:
+        if "\x00" in name or _SURROGATE.search(name):
+            return None  # a path that is no Unicode is nobody's name, and no database takes it
         query = select(t.Model).order_by(t.Model.id.desc())
         if name.startswith("sha256:") and len(name) >= 15:
             query = query.where(t.Model.fingerprint.startswith(name, autoescape=True))

@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from caa_registry.errors import UsageError
 from caa_registry.models.fingerprint import ModelInfo
 from caa_registry.pairs.record import DatasetKind
+
+# The largest float32: beyond it a strength is infinite where it is used.
+_LARGEST = 3.4028234663852886e38
+
+
+def check_multiplier(multiplier: float) -> float:
+    """``multiplier`` if it is a finite float32, else ``UsageError``."""
+    if not abs(multiplier) <= _LARGEST:
+        raise UsageError(f"multiplier {multiplier} is not a finite number", "Useful ones lie between -10 and 10.")
+    return float(multiplier)
 
 
 @dataclass(frozen=True)
@@ -142,11 +153,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What an evaluation found best. Used where a vector is applied through the alias and no layer is given."""
+    """What an evaluation found best. Used where a vector is applied through the alias and no layer is given.
+
+    Raises ``UsageError`` for no layer, or a multiplier that is not a finite number.
+    """
 
     layers: tuple[int, ...]
     multiplier: float = 1.0
     positions: str = "after_prompt"
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise UsageError("a recommendation needs a layer")
+        check_multiplier(self.multiplier)
 
     def as_json(self) -> dict[str, Any]:
         return {"layers": list(self.layers), "multiplier": self.multiplier, "positions": self.positions}

@@ -94,5 +94,6 @@ def open(url: str | None = None, *, actor: str | None = None, create: bool = Tru
     A registry that does not exist is created unless ``create`` is false. Raises ``RegistryError`` where it cannot be
     opened.
     """
+    name = settings.actor(actor)  # before the database, so that a bad settings file leaves nothing open
     database = Database.open(settings.registry_url(url), create=create)
-    return Registry(database, DatabaseBlobStore(database), settings.actor(actor))
+    return Registry(database, DatabaseBlobStore(database), name)

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
-from caa_registry.references import Kind, Reference, parse
+from caa_registry.references import Kind, Reference, parse, ranges
 from caa_registry.registry.records import DatasetVersion, LayerRecord, VectorVersion
+
+_KINDS: tuple[Kind, ...] = ("dataset", "vector")
 
 VersionRow = t.DatasetVersion | t.VectorVersion
 
@@ -33,11 +35,12 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
     owner_table, table, owner_column = _tables(kind)
     owner = session.scalar(select(owner_table).where(owner_table.name == wanted.name))
     if owner is None:
-        names = list(session.scalars(select(owner_table.name)))
-        raise NotFoundError(f"there is no {kind} {wanted.name}", _suggest(wanted.name, names, kind))
+        raise NotFoundError(f"there is no {kind} {wanted.name}", _instead(session, wanted.name, kind))
     versions = select(table).where(owner_column == owner.id, table.deleted_at.is_(None))
     if wanted.alias is not None:
         found = _aliased(session, kind, owner.id, wanted, table)
+        if found is None:
+            raise NotFoundError(*no_alias(session, kind, owner.id, wanted))
     elif wanted.version is not None:
         found = session.scalar(versions.where(table.number == wanted.version))
     elif wanted.digest is not None:
@@ -50,9 +53,9 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
         found = session.scalar(versions.order_by(table.number.desc()).limit(1))
     if found is None:
         have = sorted(session.scalars(select(table.number).where(owner_column == owner.id)))
+        which = f"v{wanted.version}" if wanted.version is not None else wanted.digest or "at all"
         raise NotFoundError(
-            f"{kind} {wanted.name} has no version {str(wanted).removeprefix(wanted.name).lstrip(':@') or 'at all'}",
-            f"It has {', '.join(f'v{number}' for number in have)}." if have else "",
+            f"{kind} {wanted.name} has no version {which}", f"It has {_versions(have)}." if have else ""
         )
     if wanted.digest is not None and not found.digest.startswith(wanted.digest):
         raise UsageError(
@@ -77,6 +80,18 @@ def _aliased(session: Session, kind: Kind, owner_id: int, wanted: Reference, tab
     return session.get(table, target)
 
 
+def _versions(numbers: list[int]) -> str:
+    return ", ".join(f"v{part.replace('-', ' to v')}" for part in ranges(numbers).split(", "))
+
+
+def no_alias(session: Session, kind: Kind, owner_id: int, wanted: Reference) -> tuple[str, str]:
+    """Message and hint for an alias that does not exist."""
+    query = select(t.Alias.name).where(t.Alias.kind == kind, t.Alias.owner_id == owner_id).order_by(t.Alias.name)
+    have = list(session.scalars(query))
+    hint = f"Its aliases: {', '.join(have)}." if have else f"It has none. Set one: caa alias set {wanted.name}:v1 NAME"
+    return f"{kind} {wanted.name} has no alias {wanted.alias!r}", hint
+
+
 def find_alias(session: Session, kind: Kind, owner_id: int, name: str) -> t.Alias | None:
     """The alias row of that name, or ``None``."""
     return session.scalar(
@@ -84,29 +99,64 @@ def find_alias(session: Session, kind: Kind, owner_id: int, name: str) -> t.Alia
     )
 
 
-def _suggest(name: str, names: list[str], kind: str) -> str:
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"List them with: caa {kind} ls"
+def _instead(session: Session, name: str, kind: Kind) -> str:
+    """What to try where there is no ``kind`` of that name."""
+    other: Kind = "vector" if kind == "dataset" else "dataset"
+    if _owner_id(session, other, name) is not None:
+        return f"{name} is a {other}; a {kind} is wanted here (caa {kind} ls lists them)."
+    close = _close(session, name, kind)
+    return f"Did you mean {' or '.join(close)}?" if close else f"List them with: caa {kind} ls"
 
 
-def kind_of(session: Session, reference: str) -> Kind:
-    """Whether ``reference`` names a dataset or a vector. Raises ``UsageError`` where it could be either."""
+def _close(session: Session, name: str, kind: Kind) -> list[str]:
+    names = list(session.scalars(select(_tables(kind)[0].name)))
+    return difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+
+
+def _owner_id(session: Session, kind: Kind, name: str) -> int | None:
+    owner_table = _tables(kind)[0]
+    found: int | None = session.scalar(select(owner_table.id).where(owner_table.name == name))
+    return found
+
+
+def kind_of(session: Session, reference: str, *, prefer: Kind | None = None) -> Kind:
+    """Whether ``reference`` names a dataset or a vector.
+
+    Where both have the name, an alias or a digest that only one of them has decides, then ``prefer``. Version numbers
+    do not: v2 may exist in one today and in both tomorrow. Raises ``UsageError`` where it could still be either.
+    """
     wanted = parse(reference)
     if wanted.kind:
         return wanted.kind
-    is_dataset = session.scalar(select(t.Dataset.id).where(t.Dataset.name == wanted.name)) is not None
-    is_vector = session.scalar(select(t.Vector.id).where(t.Vector.name == wanted.name)) is not None
-    if is_dataset and is_vector:
+    kinds: list[Kind] = [kind for kind in _KINDS if _owner_id(session, kind, wanted.name) is not None]
+    if not kinds:
+        close = sorted({name for kind in _KINDS for name in _close(session, wanted.name, kind)})
+        raise NotFoundError(
+            f"there is no dataset or vector {wanted.name}",
+            f"Did you mean {' or '.join(close)}?" if close else "List them with: caa dataset ls, caa vector ls",
+        )
+    if len(kinds) > 1 and (wanted.alias or wanted.digest):
+        kinds = [kind for kind in kinds if _fits(session, kind, wanted)]
+        if not kinds:
+            what = f"an alias {wanted.alias!r}" if wanted.alias else f"a version {wanted.digest}"
+            raise NotFoundError(
+                f"neither the dataset nor the vector {wanted.name} has {what}",
+                "Look with: caa alias ls, caa dataset show, caa vector show",
+            )
+    if len(kinds) > 1 and prefer is None:
         raise UsageError(
             f"{wanted.name} is a dataset and a vector", f"Write dataset:{reference} or vector:{reference}."
         )
-    if not is_dataset and not is_vector:
-        raise NotFoundError(
-            f"there is no dataset or vector {wanted.name}", "List them with: caa dataset ls, caa vector ls"
-        )
-    return "dataset" if is_dataset else "vector"
+    return prefer if prefer in kinds else kinds[0]
+
+
+def _fits(session: Session, kind: Kind, wanted: Reference) -> bool:
+    owner_id = _owner_id(session, kind, wanted.name) or 0
+    if wanted.alias is not None:
+        return find_alias(session, kind, owner_id, wanted.alias) is not None
+    _, table, owner_column = _tables(kind)
+    fitting = select(table.id).where(owner_column == owner_id, table.digest.startswith(wanted.digest, autoescape=True))
+    return session.scalar(fitting.limit(1)) is not None
 
 
 def aliases_of(session: Session, kind: Kind, version_id: int) -> tuple[str, ...]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from caa_registry.catalog.events import append_event
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.fingerprint import Verdict, compare
-from caa_registry.registry.records import VectorVersion
+from caa_registry.references import parse
+from caa_registry.registry.records import Recommendation, VectorVersion, check_multiplier
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
     from caa_registry.steering.additions import Addition, SteeredPositions
+
+
+_SAME: tuple[Verdict, ...] = ("exact", "same-weights")
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,12 @@ def plan(
 
     additions: list[Addition] = []
     versions: list[VectorVersion] = []
-    chosen = positions
+    advised: list[str] = []
+    verdicts: list[Verdict] = []
     for steer in wanted:
         version = registry.vectors.get(steer.vector)
-        check_model(registry, version, model, allow_mismatch=allow_mismatch)
-        alias = registry.aliases.get(steer.vector) if isinstance(steer.vector, str) else None
-        advice = alias.recommendation if alias else None
+        verdicts.append(check_model(version, model, allow_mismatch=allow_mismatch))
+        advice = _advice(registry, steer.vector)
         layers = [steer.layers] if isinstance(steer.layers, int) else steer.layers
         if layers is None and advice is None:
             raise UsageError(
@@ -72,21 +78,51 @@ def plan(
             )
         if layers is None and advice is not None:
             layers = advice.layers
-            chosen = chosen or advice.positions  # type: ignore[assignment]
+        if not layers:
+            raise UsageError(f"no layer is given for {version.reference}", "Give at least one.")
         multiplier = steer.multiplier
         if multiplier is None:
             multiplier = advice.multiplier if advice else 1.0
-        for layer in layers or ():
+        check_multiplier(multiplier)
+        for layer in dict.fromkeys(layers):
             additions.append(Addition(layer, registry.vectors.layer(version, layer).values, multiplier))
         versions.append(version)
-    return Plan(additions, chosen or "after_prompt", versions)
+        if advice is not None:
+            advised.append(advice.positions)
+    model.check_layers([addition.layer for addition in additions])
+    if positions is None and len(set(advised)) > 1:
+        raise UsageError(f"the aliases recommend different positions: {', '.join(advised)}", "Give --positions.")
+    chosen = check_positions(positions or (advised[0] if advised else "after_prompt"))
+    # Last, so that nothing is recorded of a request that was refused.
+    if any(verdict not in _SAME for verdict in verdicts):
+        with registry.database.write() as session:
+            for version, verdict in zip(versions, verdicts, strict=True):
+                record_mismatch(session, registry.actor, version, model, verdict)
+    return Plan(additions, chosen, versions)
 
 
-def check_model(registry: Registry, version: VectorVersion, model: Model, *, allow_mismatch: bool) -> Verdict:
+def _advice(registry: Registry, vector: str | VectorVersion) -> Recommendation | None:
+    if isinstance(vector, VectorVersion):
+        return None
+    alias = registry.aliases.get(str(replace(parse(vector), kind="vector")))
+    return alias.recommendation if alias else None
+
+
+def check_positions(positions: str) -> SteeredPositions:
+    """``positions`` if they are known, else ``UsageError``."""
+    from caa_registry.steering.additions import STEERED_POSITIONS
+
+    for known in STEERED_POSITIONS:
+        if positions == known:
+            return known
+    raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(STEERED_POSITIONS)}.")
+
+
+def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> Verdict:
     """How far ``model`` is the one the vector was computed on. Raises ``ModelMismatchError`` below the same weights,
-    unless ``allow_mismatch`` is set: then the use is recorded."""
+    unless ``allow_mismatch`` is set: then ``record_mismatch`` belongs to the use."""
     verdict = compare(version.model, model.info)
-    if verdict in ("exact", "same-weights"):
+    if verdict in _SAME:
         return verdict
     if not allow_mismatch:
         raise ModelMismatchError(
@@ -97,8 +133,16 @@ def check_model(registry: Registry, version: VectorVersion, model: Model, *, all
         )
     if version.model.d_model != model.d_model:
         raise ModelMismatchError(
-            f"{version.reference} is {version.model.d_model} wide; {model.info.name} is {model.d_model} wide"
+            f"{version.reference} is {version.model.d_model} wide; {model.info.name} is {model.d_model} wide",
+            "A vector can be added to a stream of its own width only.",
         )
+    return verdict
+
+
+def record_mismatch(session: Session, actor: str, version: VectorVersion, model: Model, verdict: Verdict) -> None:
+    """Note in the audit that a vector is applied to another model than its own. Says nothing where it is its own."""
+    if verdict in _SAME:
+        return
     subject = {
         "vector": version.reference,
         "digest": version.digest,
@@ -106,9 +150,7 @@ def check_model(registry: Registry, version: VectorVersion, model: Model, *, all
         "fingerprint": model.info.fingerprint.digest,
         "verdict": verdict,
     }
-    with registry.database.write() as session:
-        append_event(session, registry.actor, "apply-to-mismatched-model", subject)
-    return verdict
+    append_event(session, actor, "apply-to-mismatched-model", subject)
 
 
 @contextmanager

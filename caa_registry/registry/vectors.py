@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.numbering import next_number
@@ -114,12 +115,12 @@ class Vectors:
         from caa_registry.vectors.vector_set import LayerVector
 
         version = self.get(reference)
-        with self._registry.database.read() as session:
-            row = session.get(t.VectorLayer, (version.id, layer))
-        if row is None:
+        if layer not in version.layer_numbers:
             raise UsageError(
                 f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
             )
+        with self._registry.database.read() as session:
+            row = session.get_one(t.VectorLayer, (version.id, layer))
         data = self._registry.blobs.read_range(version.blob, row.offset, row.nbytes)
         if digest_bytes(data) != row.sha256:
             raise IntegrityError(
@@ -150,6 +151,8 @@ class Vectors:
         pairs = [item.pair for item in self._registry.datasets.pairs(version, chosen_split)]
         loaded = self._registry.models.load(model) if isinstance(model, str | Path) else model
         wanted = list(range(loaded.n_layers)) if layers == "all" else sorted(set(layers))
+        if not wanted:
+            raise UsageError("no layer is given", "For example --layers 0-3,7, or all.")
         loaded.check_layers(wanted)
         rendered = loaded.template(template)
         position = read or default_read(pairs)
@@ -176,6 +179,12 @@ class Vectors:
         )
 
     def _same_recipe(self, name: str, plan: _Plan) -> VectorVersion | None:
+        with self._registry.database.read() as session:
+            row = self._find_recipe(session, name, plan)
+            return vector_record(session, row, existing=True) if row else None
+
+    @staticmethod
+    def _find_recipe(session: Session, name: str, plan: _Plan) -> t.VectorVersion | None:
         query = (
             select(t.VectorVersion)
             .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
@@ -187,11 +196,7 @@ class Vectors:
                 t.VectorVersion.deleted_at.is_(None),
             )
         )
-        with self._registry.database.read() as session:
-            for row in session.scalars(query):
-                if row.recipe == plan.recipe:
-                    return vector_record(session, row, existing=True)
-        return None
+        return next((row for row in session.scalars(query) if row.recipe == plan.recipe), None)
 
     def _store(self, name: str, plan: _Plan, vectors: VectorSet, activity: Activity) -> VectorVersion:
         from caa_registry.vectors.formats.safetensors_file import places, to_bytes
@@ -213,10 +218,8 @@ class Vectors:
                 owner = t.Vector(name=name, created_at=datetime.now(UTC))
                 session.add(owner)
                 session.flush()
-            same = select(t.VectorVersion).where(
-                t.VectorVersion.vector_id == owner.id, t.VectorVersion.digest == digest
-            )
-            found = session.scalar(same)
+            # Another process may have computed the same meanwhile, with other last digits where its BLAS differs.
+            found = self._find_recipe(session, name, plan)
             if found is not None:
                 return vector_record(session, found, existing=True)
             model, _ = ensure_model(session, plan.model.info)

@@ -19,7 +19,7 @@ SteeredPositions = Literal["after_prompt", "all", "generated", "last"]
 STEERED_POSITIONS: tuple[SteeredPositions, ...] = ("after_prompt", "all", "generated", "last")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Addition:
     """``multiplier * vector`` added to the residual stream after block ``layer``. ``vector``: float ``(d_model,)``."""
 
@@ -43,17 +43,25 @@ def steering(
     if positions not in STEERED_POSITIONS:
         raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(STEERED_POSITIONS)}.")
     model.check_layers([addition.layer for addition in additions])
-    deltas: dict[int, mx.array] = {}
+    # Summed in float64, so that the order of the additions does not show.
+    sums: dict[int, NDArray[np.float64]] = {}
     for addition in additions:
         if addition.vector.shape != (model.d_model,):
             raise ModelMismatchError(
-                f"the vector has {addition.vector.shape[0]} numbers; {model.info.name} is {model.d_model} wide",
+                f"the vector has shape {addition.vector.shape}; {model.info.name} is {model.d_model} wide",
                 "Use a vector that was computed for this model.",
             )
         if not np.isfinite(addition.multiplier):
             raise UsageError(f"multiplier {addition.multiplier} is not a finite number")
-        delta = mx.array(addition.vector.astype(np.float32) * np.float32(addition.multiplier))
-        deltas[addition.layer] = deltas[addition.layer] + delta if addition.layer in deltas else delta
+        if not np.isfinite(addition.vector).all():
+            raise UsageError(f"the vector for layer {addition.layer} holds values that are not finite")
+        delta = addition.vector.astype(np.float64) * addition.multiplier
+        sums[addition.layer] = sums[addition.layer] + delta if addition.layer in sums else delta
+    with np.errstate(over="ignore"):
+        totals = {layer: total.astype(np.float32) for layer, total in sums.items()}
+    if not all(np.isfinite(total).all() for total in totals.values()):
+        raise UsageError("vector times multiplier is beyond what float32 holds", "Choose a smaller multiplier.")
+    deltas = {layer: mx.array(total) for layer, total in totals.items()}
     # Arrays belong to the thread that made them until they are evaluated.
     mx.eval(*deltas.values())
 

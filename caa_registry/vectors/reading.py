@@ -83,6 +83,11 @@ def read_activations(
     Neither the LM head nor a block above the highest layer is computed: MLX runs what is evaluated, and only the
     gathered rows are. Rows come in order of length, not of ``sequences``.
     """
+    if read not in READ_POSITIONS:
+        raise UsageError(f"there is no read position {read!r}", f"Choose one of {', '.join(READ_POSITIONS)}.")
+    if not layers:
+        raise UsageError("no layer is given")
+    model.check_layers(layers)
     wanted = set(layers)
     done = 0
     progress(0, len(sequences))

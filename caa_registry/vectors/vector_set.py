@@ -13,7 +13,7 @@ from caa_registry.errors import UsageError
 from caa_registry.references import ranges
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerVector:
     """The steering vector of one layer.
 
@@ -36,7 +36,7 @@ class LayerVector:
         return digest_bytes(np.ascontiguousarray(self.values, dtype="<f4").tobytes())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VectorSet:
     """Steering vectors by layer, ascending. Raises ``UsageError`` where they do not belong together."""
 
@@ -44,8 +44,8 @@ class VectorSet:
 
     def __post_init__(self) -> None:
         numbers = [vector.layer for vector in self.layers]
-        if not numbers or numbers != sorted(set(numbers)):
-            raise UsageError(f"layers must be given once each, ascending: {numbers}")
+        if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 0:
+            raise UsageError(f"layers must be given once each, ascending from 0: {numbers}")
         if len({vector.values.shape for vector in self.layers}) != 1:
             raise UsageError("the vectors of a set must have one width")
         for vector in self.layers:

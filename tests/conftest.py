@@ -1,0 +1,48 @@
+"""What every test shares: a home folder of its own, and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from support.tiny_models import TinyModels
+
+    from caa_registry.models.model import Model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    # Nothing may read or touch the home of who runs the tests.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAA_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("CAA_REGISTRY", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+    """Tiny random models by family: ``tiny("qwen2")``."""
+    from support.tiny_models import TinyModels
+
+    return TinyModels(tmp_path_factory.mktemp("tiny-models"))
+
+
+@pytest.fixture(scope="session")
+def demo() -> Model:
+    """The model that ships with the package."""
+    from caa_registry.models.loading import load
+
+    return load("demo")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and models beside the repository."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("the real data and models are not here (../shared beside the repository)")
+    return folder

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from catalog.registry_fixtures import new_sqlite, url
+from registry.registry_support import jsonl, letters
+
+from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.registry import Registry
+from caa_registry.registry.registry import open as open_registry
+
+if TYPE_CHECKING:
+    from support.tiny_models import TinyModels
+
+    from caa_registry.models.model import Model
+
+__all__ = ["url"]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """A fresh SQLite registry."""
+    with open_registry(new_sqlite(tmp_path), actor="ada", create=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def model(tiny: TinyModels) -> Model:
+    return tiny("llama")
+
+
+@pytest.fixture
+def pairs(registry: Registry, tmp_path: Path) -> DatasetVersion:
+    """Four A/B pairs to compute from and four to score on, as ``team/pairs``."""
+    sources = {
+        "generate": jsonl(tmp_path / "generate.jsonl", letters(4)),
+        "test": jsonl(tmp_path / "test.jsonl", letters(4, about="that")),
+    }
+    return registry.datasets.import_(sources, name="team/pairs")

@@ -1,0 +1,171 @@
+"""A computation that fails, is interrupted or killed at any moment leaves no half version; the next one succeeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from catalog.registry_fixtures import new_postgres, new_sqlite
+from registry.registry_support import check_consistent, counts, jsonl, letters
+
+from caa_registry.models.model import Model
+from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.registry import Registry
+from caa_registry.registry.registry import open as open_registry
+
+if TYPE_CHECKING:
+    from support.tiny_models import TinyModels
+
+DRIVER = Path(__file__).with_name("fault_driver.py")
+
+
+def driver(*arguments: object) -> Any:
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(DRIVER), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        cwd=DRIVER.parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("call", [0, 1, 2])
+def test_a_computation_that_raises_leaves_nothing(
+    registry: Registry, pairs: DatasetVersion, model: Model, call: int, error: type[BaseException]
+) -> None:
+    plainly = model.next_tokens("Is it good?")
+    before = counts(registry)
+    calls: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == call + 1 or done == total:
+            raise error
+
+    with pytest.raises(error):
+        registry.vectors.compute("team/v", dataset=pairs, model=model, progress=stop)
+    assert counts(registry) == before
+    assert model.next_tokens("Is it good?") == plainly
+    assert registry.vectors.compute("team/v", dataset=pairs, model=model).reference == "team/v:v1"
+    check_consistent(registry)
+
+
+@pytest.mark.parametrize("place", ["record_run", "ensure_model", "next_number", "vector_record"])
+def test_a_failure_while_storing_leaves_nothing_but_the_blob(
+    registry: Registry, pairs: DatasetVersion, model: Model, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = counts(registry)
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"caa_registry.registry.vectors.{place}", fail)
+        with pytest.raises(OSError, match="no space left"):
+            registry.vectors.compute("team/v", dataset=pairs, model=model)
+    assert counts(registry) == before
+    again = registry.vectors.compute("team/v", dataset=pairs, model=model)
+    assert (again.reference, again.existing) == ("team/v:v1", False)
+    check_consistent(registry)
+
+
+def test_a_blob_that_cannot_be_stored_leaves_nothing(
+    registry: Registry, pairs: DatasetVersion, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = counts(registry)
+
+    def full(data: bytes) -> str:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.blobs, "put", full)
+        with pytest.raises(OSError, match="no space left"):
+            registry.vectors.compute("team/v", dataset=pairs, model=model)
+    assert counts(registry) == before
+    registry.vectors.compute("team/v", dataset=pairs, model=model)
+    check_consistent(registry)
+
+
+def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_path: Path, tiny: TinyModels) -> None:
+    template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
+    with open_registry(str(template)) as registry:
+        registry.datasets.import_(jsonl(tmp_path / "p.jsonl", letters()), name="team/pairs")
+        before = counts(registry)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    command = ["vector", "compute", "team/v", "--dataset", "team/pairs", "--model", tiny.folder("llama")]
+    told = driver("kill", template, folder, *command)
+    assert {"progress 0 of 8", "progress 8 of 8", "blob stored"} <= set(told["points"])
+    assert told["points"].count("before COMMIT") >= 2
+    assert any(name.startswith("before INSERT INTO vector_version") for name in told["points"])
+    assert set(told["codes"]) == {-9}
+    model = tiny("llama")
+    seen = 0
+    for number, point in enumerate(told["points"], 1):
+        with open_registry(str(folder / f"{number}.db"), create=False) as registry:
+            found = counts(registry)
+            assert found == before, point
+            check_consistent(registry)
+            version = registry.vectors.compute("team/v", dataset="team/pairs", model=model)
+            assert (version.reference, version.existing) == ("team/v:v1", False)
+            check_consistent(registry)
+            seen += 1
+    assert seen == len(told["points"]) >= 15
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_four_processes_that_compute_the_same_make_one_version(tmp_path: Path, tiny: TinyModels, dialect: str) -> None:
+    url = new_sqlite(tmp_path) if dialect == "sqlite" else new_postgres()
+    with open_registry(url) as registry:
+        registry.datasets.import_(jsonl(tmp_path / "p.jsonl", letters()), name="team/pairs")
+    command = ["vector", "compute", "team/v", "--dataset", "team/pairs", "--model", tiny.folder("llama"), "--json"]
+    answers = driver("together", 4, "--registry", url, *command)
+    assert [code for code, _, _ in answers] == [0] * 4, answers
+    made = [json.loads(out) for _, out, _ in answers]
+    assert {document["reference"] for document in made} == {"team/v:v1"}
+    assert len({document["digest"] for document in made}) == 1
+    assert sorted(document["existing"] for document in made) == [False, True, True, True]
+    with open_registry(url) as registry:
+        assert counts(registry)["vector_version"] == 1
+        check_consistent(registry)
+
+
+def test_another_process_that_was_first_with_other_digits_wins(
+    registry: Registry, pairs: DatasetVersion, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same recipe on another BLAS differs in the last digits, and is the same version all the same."""
+    from caa_registry.registry.vectors import Vectors
+
+    first = registry.vectors.compute("team/v", dataset=pairs, model=model)
+    monkeypatch.setattr(Vectors, "_same_recipe", lambda self, name, plan: None)
+    from caa_registry.vectors import mean_difference as module
+    from caa_registry.vectors.vector_set import LayerVector, VectorSet
+
+    original = module.mean_difference
+
+    def nudged(*arguments: Any) -> VectorSet:
+        computed = original(*arguments)
+        return VectorSet.of(LayerVector(v.layer, v.values * 1.000001, v.residual_norm) for v in computed.layers)
+
+    monkeypatch.setattr(module, "mean_difference", nudged)
+    second = registry.vectors.compute("team/v", dataset=pairs, model=model)
+    assert (second.reference, second.digest, second.existing) == (first.reference, first.digest, True)
+
+
+def test_a_failed_first_import_keeps_the_registry_usable(tmp_path: Path) -> None:
+    source = shutil.copy(new_sqlite(tmp_path).removeprefix("sqlite:///"), tmp_path / "not-pairs.jsonl")
+    with open_registry(str(tmp_path / "registry.db")) as registry:
+        with pytest.raises(Exception, match="not-pairs"):
+            registry.datasets.import_(str(source), name="team/a")
+        assert registry.datasets.ls() == []
