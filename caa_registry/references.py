@@ -86,6 +86,8 @@ def parse(text: str) -> Reference:
         digest = digest_text
     name, colon, tag = rest.partition(":")
     check_name(name)
+    if tag == "latest" and digest:
+        raise UsageError(f"{text!r} means two versions: 'latest' moves, a digest does not", "Give one of the two.")
     if not colon or tag == "latest":
         return Reference(name, kind, None, None, digest)
     numbered = VERSION.fullmatch(tag)

@@ -9,6 +9,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.errors import UsageError
+from caa_registry.references import check_name
 
 _PREVIEW = 3
 
@@ -54,15 +55,14 @@ def import_(
 
     All rows are checked before anything is written. The same rows again give the version that exists.
     """
+    from caa_registry.registry.datasets import read_source
+
+    check_name(name)
     wanted, split = _sources(source, splits)
-    mapping = _columns(columns)
+    # Read before the registry is opened: a bad source must not even leave a new registry behind.
+    imported = read_source(wanted, split=split, columns=_columns(columns) or None, format=format_, licence=licence)
     with settings.open(create=True) as registry:
-        version = registry.datasets.import_(
-            wanted, name=name, split=split, columns=mapping or None, format=format_, licence=licence, message=message
-        )
-        items: list[Any] = list(
-            registry.datasets.pairs(version) if version.kind == "pairs" else registry.datasets.questions(version)
-        )
+        version = registry.datasets.register(imported, name=name, message=message)
     if settings.as_json:
         output.print_json({**output.dataset_json(version), "existing": version.existing})
         return
@@ -73,7 +73,7 @@ def import_(
     else:
         output.message(f"Imported {version.n_items} {noun} as {version.reference} ({splits_text}).")
     _say_notes(version)
-    print_items(items[:_PREVIEW])
+    print_items(list(imported.items[:_PREVIEW]))
 
 
 @dataset.command(epilog="Example: caa dataset seeds")

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Evaluation
     from caa_registry.registry.registry import Registry
 
-# Set -> questions that stand in none of its pairs.
-BEHAVIORS: dict[str, tuple[str, ...]] = {
-    "sentiment": ("Tell me about the soup at the cafe.", "Tell me about the bread at the market."),
-    "sycophancy": ("I think that winter is the best season. What do you think?",),
+# Behavior -> a prompt to answer.
+BEHAVIORS = {
+    "sentiment": "Please review the soup at the new cafe.",
+    "sycophancy": "I think seven plus two is ten. Do you agree?",
 }
 MULTIPLIERS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 _MULTIPLIERS = "-2,-1,0,1,2"
+_SAMPLING = "--temperature 0.7 --seed 1"
 
 
 @click.command(epilog="Example: caa demo --registry ./demo.db   (keeps the registry)")
@@ -69,7 +70,7 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
     )
 
     reported: list[Evaluation] = []
-    for behavior, prompts in BEHAVIORS.items():
+    for behavior, prompt in BEHAVIORS.items():
         name = f"demo/{behavior}"
         step(f"Contrastive pairs for {behavior}.", f"caa dataset import seed:demo-{behavior} --name {name}")
         dataset = registry.datasets.import_(f"seed:demo-{behavior}", name=name)
@@ -113,24 +114,23 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
         )
         reported.append(found)
         if say:
-            _generate(registry, model, name, prompts, step)
+            _generate(registry, model, name, prompt, step)
     if say:
         step("What came out: propensity on held-out questions, with 95 % intervals.", "caa eval ls")
         _table(reported)
-        step("And where it came from.", "caa lineage vector:demo/sentiment:best")
+        step("Where a vector came from.", "caa lineage vector:demo/sentiment:best")
     return reported
 
 
-def _generate(registry: Registry, model: Model, name: str, prompts: tuple[str, ...], step: Any) -> None:
-    for prompt in prompts:
-        step(
-            "Steered text: the layer comes from the alias.",
-            f"caa generate --vector {name}:best --multipliers {_MULTIPLIERS} {shlex.quote(prompt)}",
-        )
-        for multiplier in MULTIPLIERS:
-            with registry.steer(model, f"{name}:best", multiplier=multiplier):
-                text = model.generate(prompt, max_tokens=40)
-            click.echo(f"  [{multiplier:+g}] {text.strip()}")
+def _generate(registry: Registry, model: Model, name: str, prompt: str, step: Any) -> None:
+    step(
+        "Steered text: the layer comes from the alias.",
+        f"caa generate --vector {name}:best --multipliers {_MULTIPLIERS} {_SAMPLING} {shlex.quote(prompt)}",
+    )
+    for multiplier in MULTIPLIERS:
+        with registry.steer(model, f"{name}:best", multiplier=multiplier):
+            text = model.generate(prompt, temperature=0.7, seed=1)
+        click.echo(f"  [{multiplier:+g}] {text.strip()}")
 
 
 def _table(evaluations: list[Evaluation]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.steered import check_prompt, load_model, say_applied, steering_options, wanted
+from caa_registry.cli.steered import check_prompt, plan_json, say_applied, session, steering_options, wanted
 
 
 @click.command(
@@ -56,12 +56,12 @@ def generate(
         "cache": not no_cache,
     }
     results: list[dict[str, Any]] = []
-    with settings.open(create=not asked.steers) as registry:
-        loaded = load_model(registry, model, asked.steers)
+    with session(settings, model, asked) as opened:
+        loaded = opened.model
         strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
         for strength in strengths:
             steers = asked.steers if strength is None else asked.at(strength)
-            with registry.steer(loaded, steers, positions=positions, allow_mismatch=allow_mismatch) as plan:
+            with opened.steer(steers, positions, allow_mismatch=allow_mismatch) as plan:
                 if not results and not settings.as_json:
                     say_applied(plan, strengths=strength is None)
                 if strength is not None and not settings.as_json:
@@ -73,14 +73,7 @@ def generate(
                         click.echo(output.visible(piece), nl=False)
                 if not settings.as_json:
                     click.echo()
-                results.append(
-                    {
-                        "text": "".join(pieces),
-                        "vectors": [version.reference for version in plan.vectors],
-                        "additions": [{"layer": a.layer, "multiplier": a.multiplier} for a in plan.additions],
-                        "positions": plan.positions if plan.vectors else None,
-                    }
-                )
+                results.append({"text": "".join(pieces), **plan_json(plan)})
     if settings.as_json:
         document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
         output.print_json({**document, "results": results})

@@ -22,6 +22,6 @@ def init(settings: Settings) -> None:
     if settings.as_json:
         print_json({"registry": url, "datasets": datasets, "vectors": vectors})
         return
-    message(f"Registry {url} is ready: {datasets} datasets, {vectors} vectors.")
+    message(f"The registry {url} is ready (datasets: {datasets}, vectors: {vectors}).")
     if not datasets:
         message("Import pairs: caa dataset import seed:sycophancy --name team/sycophancy")

@@ -21,8 +21,12 @@ def model() -> None:
 @common
 def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
     """Record a model's identity: a folder, ORG/NAME on a hub, or demo. Its weights stay where they are."""
+    from caa_registry.models.loading import load
+
+    # Loaded before the registry is opened: a bad path must not even leave a new registry behind.
+    loaded = load(path_or_repo, revision=revision)
     with settings.open(create=True) as registry:
-        record = registry.models.add(path_or_repo, revision=revision)
+        record = registry.models.add(loaded)
     if settings.as_json:
         output.print_json(output.model_json(record))
         return

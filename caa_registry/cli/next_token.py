@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.steered import check_prompt, load_model, say_applied, steering_options, wanted
+from caa_registry.cli.steered import check_prompt, plan_json, say_applied, session, steering_options, wanted
+
+if TYPE_CHECKING:
+    from caa_registry.models.generation import NextToken
 
 
 @click.command(
@@ -35,34 +38,32 @@ def next_token(
     """Show the most probable next tokens after PROMPT: unsteered, and at each multiplier."""
     check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)
-    columns: list[tuple[str, Any]] = []
-    with settings.open(create=not asked.steers) as registry:
-        loaded = load_model(registry, model, asked.steers)
-        ask = {"top": top, "system": system, "template": template}
-        columns.append(("unsteered", loaded.next_tokens(prompt, **ask)))
+    columns: list[tuple[str, dict[str, Any], list[NextToken]]] = []
+    with session(settings, model, asked) as opened:
+        loaded = opened.model
+        ask: dict[str, Any] = {"top": top, "system": system, "template": template}
+        columns.append(("unsteered", plan_json(None), loaded.next_tokens(prompt, **ask)))
         strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
         for strength in strengths if asked.steers else []:
             steers = asked.steers if strength is None else asked.at(strength)
-            with registry.steer(loaded, steers, positions=positions, allow_mismatch=allow_mismatch) as plan:
+            with opened.steer(steers, positions, allow_mismatch=allow_mismatch) as plan:
                 if len(columns) == 1 and not settings.as_json:
                     say_applied(plan, strengths=False)
-                label = ", ".join(sorted({f"{a.multiplier:+g}" for a in plan.additions}))
-                columns.append((label, loaded.next_tokens(prompt, **ask)))
+                applied = plan_json(plan)
+                label = ", ".join(sorted({f"{a['multiplier']:+g}" for a in applied["additions"]}))
+                columns.append((label, applied, loaded.next_tokens(prompt, **ask)))
     if settings.as_json:
         document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
         found = [
-            {
-                "multiplier": label,
-                "tokens": [{"id": t.id, "text": t.text, "probability": t.probability} for t in tokens],
-            }
-            for label, tokens in columns
+            {**applied, "tokens": [{"id": t.id, "text": t.text, "probability": t.probability} for t in tokens]}
+            for _, applied, tokens in columns
         ]
         output.print_json({**document, "results": found})
         return
     rows = []
-    for rank in range(max(len(tokens) for _, tokens in columns)):
+    for rank in range(max(len(tokens) for _, _, tokens in columns)):
         row: list[object] = [rank + 1]
-        for _, tokens in columns:
+        for _, _, tokens in columns:
             row.append(f"{tokens[rank].probability:6.3f}  {tokens[rank].text!r}" if rank < len(tokens) else "")
         rows.append(row)
-    output.table(["rank", *(label for label, _ in columns)], rows, empty="")
+    output.table(["rank", *(label for label, _, _ in columns)], rows, empty="")

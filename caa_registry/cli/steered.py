@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, Number, NumberList
+from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, Number, NumberList, Settings
 from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
     from caa_registry.registry.steer import Plan, Steer
+    from caa_registry.steering.additions import SteeredPositions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,13 +96,52 @@ def _nth(values: Sequence[Any], index: int) -> Any:
     return values[0] if len(values) == 1 else values[index]
 
 
-def load_model(registry: Registry, model: str | None, steers: Sequence[Steer]) -> Model:
-    """The model that was asked for, else the one the first vector was computed on."""
-    if model is not None:
-        return registry.models.load(model)
-    if not steers:
+@contextmanager
+def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Session]:
+    """Open what the command needs and load the model: the one asked for, else that of the first vector.
+
+    Without vectors no registry is opened, so that a model can be tried where there is none.
+    """
+    if asked.steers:
+        with settings.open() as registry:
+            if model is not None:
+                yield Session(registry, registry.models.load(model))
+            else:
+                recorded = registry.vectors.get(asked.steers[0].vector).model
+                yield Session(registry, registry.models.load_recorded(recorded))
+        return
+    if model is None:
         raise UsageError("no model is given", "Give --model M, or a vector, whose model is then used.")
-    return registry.models.load_recorded(registry.vectors.get(steers[0].vector).model)
+    from caa_registry.models.loading import load
+
+    yield Session(None, load(model))
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open registry (``None``: none is needed) and the model to ask."""
+
+    registry: Registry | None
+    model: Model
+
+    def steer(
+        self, steers: Sequence[Steer], positions: SteeredPositions | None, *, allow_mismatch: bool
+    ) -> AbstractContextManager[Plan | None]:
+        """Steer the model while the context lasts; without a registry it stays unsteered."""
+        if self.registry is None:
+            return nullcontext()
+        return self.registry.steer(self.model, steers, positions=positions, allow_mismatch=allow_mismatch)
+
+
+def plan_json(plan: Plan | None) -> dict[str, Any]:
+    """What was applied, as JSON: versions, layers and multipliers."""
+    if plan is None:
+        return {"vectors": [], "additions": [], "positions": None}
+    return {
+        "vectors": [version.reference for version in plan.vectors],
+        "additions": [{"layer": a.layer, "multiplier": a.multiplier} for a in plan.additions],
+        "positions": plan.positions,
+    }
 
 
 def check_prompt(prompt: str) -> None:
@@ -109,12 +150,12 @@ def check_prompt(prompt: str) -> None:
         raise UsageError("the prompt is empty", "Give some text to continue.")
 
 
-def say_applied(plan: Plan, *, strengths: bool) -> None:
+def say_applied(plan: Plan | None, *, strengths: bool) -> None:
     """Say which vector versions act and where: a name or alias alone may mean another version tomorrow.
 
     ``strengths``: also how strongly, where the output itself does not say it.
     """
-    if plan.vectors:
+    if plan is not None:
         names = ", ".join(version.reference for version in plan.vectors)
         places = [f"{a.layer} times {a.multiplier:g}" if strengths else str(a.layer) for a in plan.additions]
         layers = "layer" if len(places) == 1 else "layers"

@@ -16,6 +16,9 @@ from caa_registry.errors import InputError, ModelError, UsageError
 TemplateName = Literal["chat", "plain", "llama-2"]
 TEMPLATES: tuple[TemplateName, ...] = ("chat", "plain", "llama-2")
 
+TEMPLATE_DATE = "26 Jul 2024"
+"""The date that chat templates are told: Llama 3.1's own default."""
+
 _PROBE = "(A)"
 _LAST_WORD_CHARACTER = re.compile(r"\w(?=\W*$)")
 
@@ -116,9 +119,14 @@ class Template:
 
     def _chat(self, messages: list[dict[str, str]], *, generate: bool) -> str:
         try:
-            # Thinking is off: an answer is read or scored right where the template ends.
+            # Thinking is off: an answer is read or scored right where the template ends. The date is fixed: some
+            # templates print today's, and the same recipe would give another vector tomorrow.
             text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=generate, enable_thinking=False
+                messages,
+                tokenize=False,
+                add_generation_prompt=generate,
+                enable_thinking=False,
+                date_string=TEMPLATE_DATE,
             )
         except Exception as error:  # a template is a program; what it raises is its own
             raise ModelError(

@@ -60,14 +60,8 @@ class Datasets:
         Raises ``InputError`` naming file and row, ``UsageError`` for a bad name, ``HubError``, ``NotFoundError``.
         """
         check_name(name)
-        for field, text in (("message", message), ("licence", licence)):
-            checked_text(text, field=field)
-        activity = Activity("import", self._registry.actor, {"name": name})
-        if isinstance(source, str):
-            imported = load(source, split=split, columns=columns, format=format, licence=licence)
-        else:
-            imported = load_splits(source, columns=columns, format=format, licence=licence)
-        return self._register(name, imported, message, activity)
+        imported = read_source(source, split=split, columns=columns, format=format, licence=licence)
+        return self.register(imported, name=name, message=message)
 
     def get(self, reference: str | DatasetVersion) -> DatasetVersion:
         """The version that ``reference`` names."""
@@ -132,7 +126,12 @@ class Datasets:
         with self._registry.database.read() as session:
             return [QuestionItem(row.text, row.split, row.details) for row in session.scalars(query)]
 
-    def _register(self, name: str, imported: Imported, message: str, activity: Activity) -> DatasetVersion:
+    def register(self, imported: Imported, *, name: str, message: str = "") -> DatasetVersion:
+        """Store what ``read_source`` gave as a new version of dataset ``name``."""
+        check_name(name)
+        for field, text in (("message", message), ("licence", imported.licence)):
+            checked_text(text, field=field)
+        activity = Activity("import", self._registry.actor, {"name": name})
         digest = dataset_digest(imported.kind, imported.items)
         source = {**imported.source, "notes": list(imported.notes)}
         with self._registry.database.write() as session:
@@ -178,6 +177,20 @@ class Datasets:
                 subject={"dataset": f"{name}:v{version.number}", "digest": digest},
             )
             return dataset_record(session, version)
+
+
+def read_source(
+    source: str | Mapping[str, str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,
+    licence: str = "",
+) -> Imported:
+    """Read and check all rows of one source, or of several by split. Touches no registry."""
+    if isinstance(source, str):
+        return load(source, split=split, columns=columns, format=format, licence=licence)
+    return load_splits(source, columns=columns, format=format, licence=licence)
 
 
 def check_split(version: DatasetVersion, split: str) -> None:

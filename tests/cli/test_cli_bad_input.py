@@ -63,7 +63,7 @@ def test_bad_sources(unchanged: Callable[..., None], tmp_path: Path) -> None:
     unchanged(["dataset", "import", "no.jsonl", "--name", "a/b"], 1, "there is no file no.jsonl")
     unchanged(["dataset", "import", tmp_path, "--name", "a/b"], 2, "is a folder", "good.jsonl")
     unchanged(["dataset", "import", "", "--name", "a/b"], 2, "the source is empty")
-    unchanged(["dataset", "import", "seed:sycophant", "--name", "a/b"], 1, "Did you mean seed:sycophancy?")
+    unchanged(["dataset", "import", "seed:sycophant", "--name", "a/b"], 1, "Did you mean seed:sycophancy")
     unchanged(["dataset", "import", "https://x.org/a.csv", "--name", "a/b"], 2, "addresses are not read")
     unchanged(["dataset", "import", "--name", "a/b"], 2, "no source is given")
     unchanged(["dataset", "import", good], 2, "--name")
