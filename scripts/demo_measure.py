@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from demo_grammar import Behavior, sides
+from demo_behaviors import Behavior
+from demo_grammar import sides
 from mlx.utils import tree_flatten
 from mlx_lm.models.llama import Model
 from tokenizers import Tokenizer

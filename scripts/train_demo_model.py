@@ -1,6 +1,7 @@
 """Train the packaged demo model, write its contrastive pairs, measure steering and write the model card.
 
-The language is in `demo_grammar.py`, the measurements and the card in `demo_measure.py`.
+The words are in `demo_behaviors.py`, the language in `demo_grammar.py`, the measurements and the card in
+`demo_measure.py`.
 """
 
 import argparse
@@ -31,7 +32,8 @@ import mlx.core as mx  # noqa: E402
 import mlx.nn as nn  # noqa: E402
 import mlx.optimizers as optim  # noqa: E402
 import numpy as np  # noqa: E402
-from demo_grammar import BEHAVIORS, MYOPIA, REFUSAL, SENTIMENT, SYCOPHANCY, document, pairs  # noqa: E402
+from demo_behaviors import BEHAVIORS, MYOPIA, REFUSAL, SENTIMENT, SYCOPHANCY  # noqa: E402
+from demo_grammar import document, pairs  # noqa: E402
 from demo_measure import (  # noqa: E402
     END,
     PAD,

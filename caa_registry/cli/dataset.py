@@ -202,7 +202,9 @@ def _say_notes(version: Any) -> None:
     from caa_registry.pairs.sources import shortened
 
     for note in version.notes:
-        output.message(f"Note: {shortened(note)}")
+        short = shortened(note, limit=12)
+        more = "" if short == note else f" (all of them: caa dataset show {version.reference} --json)"
+        output.message(f"Note: {short}{more}")
 
 
 def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[str, str], str | None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.lineage import say_lineage
 from caa_registry.cli.options import Settings, common
 
 if TYPE_CHECKING:
@@ -116,9 +117,10 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
         if say:
             _generate(registry, model, name, prompt, step)
     if say:
+        step("Where a vector came from, and what was made of it.", "caa lineage vector:demo/sentiment:best")
+        say_lineage(registry.lineage("vector:demo/sentiment:best"))
         step("What came out: propensity on held-out questions, with 95 % intervals.", "caa eval ls")
         _table(reported)
-        step("Where a vector came from.", "caa lineage vector:demo/sentiment:best")
     return reported
 
 

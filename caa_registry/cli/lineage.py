@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import LineageNode
 
 
 @click.command(epilog="Example: caa lineage team/sycophancy:best")
@@ -21,6 +24,11 @@ def lineage(settings: Settings, reference: str) -> None:
     if settings.as_json:
         output.print_json(_json(node))
         return
+    say_lineage(node)
+
+
+def say_lineage(node: LineageNode) -> None:
+    """The lineage as a tree on stdout."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -39,7 +47,7 @@ def _grow(tree: Any, nodes: Any, direction: str, *, empty: str = "") -> None:
         _grow(tree.add(Text(_line(node))), getattr(node, direction), direction)
 
 
-def _line(node: Any) -> str:
+def _line(node: LineageNode) -> str:
     text = f"{node.kind} {node.reference}" if node.kind != "evaluation" else node.reference
     if node.digest:
         text += f"  {short(node.digest)}"
@@ -51,11 +59,11 @@ def _line(node: Any) -> str:
     return text
 
 
-def _origin(node: Any) -> str:
+def _origin(node: LineageNode) -> str:
     return f"its source (caa dataset show {node.reference})" if node.kind == "dataset" else "nothing recorded"
 
 
-def _json(node: Any) -> dict[str, Any]:
+def _json(node: LineageNode) -> dict[str, Any]:
     run = node.run
     return {
         "kind": node.kind,
