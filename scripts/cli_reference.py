@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ def commands(command: click.Command, ctx: click.Context) -> Iterator[tuple[str, 
 def reference() -> str:
     """The whole page."""
     parts = ["# The command line\n\nWritten by `scripts/cli_reference.py` from the commands themselves.\n"]
-    root = click.Context(cli, info_name="caa", max_content_width=100, terminal_width=100)
+    root = click.Context(cli, info_name="caa", help_option_names=["-h", "--help"])
     for name, command, ctx in commands(cli, root):
         ctx.terminal_width = ctx.max_content_width = 100
         parts.append(f"\n## {name}\n\n```text\n{command.get_help(ctx)}\n```\n")
@@ -34,8 +35,11 @@ def reference() -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail where the file is stale, and write nothing")
+    checking = parser.parse_args().check
     text = reference()
-    if "--check" in sys.argv:
+    if checking:
         if not TARGET.is_file() or TARGET.read_text(encoding="utf-8") != text:
             sys.exit("docs/cli.md is stale; run: python scripts/cli_reference.py")
     else:

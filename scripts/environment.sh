@@ -16,7 +16,15 @@ if [ ! -x .venv/bin/python ]; then
     exit 1
   fi
   echo "Making .venv with $("$python" --version) ..." >&2
-  "$python" -m venv .venv
+  if ! "$python" -m venv .venv; then
+    rm -rf .venv
+    echo "The virtual environment could not be made (on Debian: apt install python3-venv)." >&2
+    exit 1
+  fi
+fi
+if ! .venv/bin/python -m pip --version >/dev/null 2>&1 && ! .venv/bin/python -m ensurepip >/dev/null 2>&1; then
+  echo ".venv has no pip and cannot get it. Move it away and run this again." >&2
+  exit 1
 fi
 
 # The mark says which dependencies were installed completely; an interrupted installation leaves none.

@@ -312,7 +312,7 @@ def write_pairs(folder: Path, pair_set: PairSet) -> None:
     behavior = pair_set.behavior
     card = f"""---
 name: {pair_set.name}
-behavior: {behavior.name}
+behavior: {behavior.name.capitalize()}
 positive: {behavior.positive}
 negative: {behavior.negative}
 form: {pair_set.form}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    # Nothing may read or touch the home of who runs the tests.
+    # Nothing may read or touch the home of who runs the tests, or depend on its environment.
     with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("CAA_", "HF_", "HUGGING_FACE_", "TRANSFORMERS_")):
+                patch.delenv(name)
         patch.setenv("CAA_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.delenv("CAA_REGISTRY", raising=False)
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
         yield
 
 

@@ -169,7 +169,7 @@ def _ready_server(engine: Engine, shown: str, folder: Path, *, create: bool) -> 
             return
         taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
     if not create:
-        raise RegistryError(f"no registry at {shown}", "Run: caa init")
+        raise RegistryError(f"no registry at {shown}", f"Run: caa init --registry {shown}")
     if taken:
         raise RegistryError(
             f"{shown} already has tables of another program named {', '.join(taken)}",

@@ -26,7 +26,7 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise RegistryError(f"{path} is a folder", "Name a file in it: registry.db")
     if not path.exists() or _is_empty(path):
-        raise RegistryError(f"no registry at {path}", "Run: caa init")
+        raise RegistryError(f"no registry at {path}", f"Run: caa init --registry {path}")
     if not path.is_file():
         raise RegistryError(f"{path} is not a file", "Choose another path.")
     with path.open("rb") as file:

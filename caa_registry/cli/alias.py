@@ -23,9 +23,7 @@ def alias() -> None:
 @click.option("--multiplier", type=Number(), help="Multiplier to recommend.  [default: 1]")
 @click.option("--positions", type=POSITIONS, help="Steered positions to recommend.  [default: after_prompt]")
 @common
-def set_(
-    settings: Settings, reference: str, name: str, layer: Any, multiplier: float | None, positions: str | None
-) -> None:
+def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: float | None, positions: Any) -> None:
     """Point the alias NAME at the version REFERENCE, moving it where it exists."""
     from caa_registry.registry.records import Recommendation
 

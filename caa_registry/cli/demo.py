@@ -93,7 +93,7 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
             "Every layer scored on one half of the test questions, to choose one.",
             f"caa eval propensity {name} --rows even --multipliers {_MULTIPLIERS}",
         )
-        with output.progress("cells") as progress:
+        with output.progress("scores") as progress:
             chosen = registry.evaluations.propensity(
                 vector, model=model, rows="even", multipliers=MULTIPLIERS, progress=progress
             )
@@ -115,11 +115,13 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
         )
         reported.append(found)
         if say:
+            output.scores(found.scores)
             _generate(registry, model, name, prompt, step)
     if say:
         step("Where a vector came from, and what was made of it.", "caa lineage vector:demo/sentiment:best")
         say_lineage(registry.lineage("vector:demo/sentiment:best"))
-        step("What came out: propensity on held-out questions, with 95 % intervals.", "caa eval ls")
+        commands = [f"caa eval show {evaluation.id}" for evaluation in reported]
+        step("What came out: propensity on held-out questions, with 95 % intervals.", *commands)
         _table(reported)
     return reported
 
@@ -132,13 +134,13 @@ def _generate(registry: Registry, model: Model, name: str, prompt: str, step: An
     for multiplier in MULTIPLIERS:
         with registry.steer(model, f"{name}:best", multiplier=multiplier):
             text = model.generate(prompt, temperature=0.7, seed=1)
-        click.echo(f"  [{multiplier:+g}] {text.strip()}")
+        click.echo(f"  [{output.strength(multiplier)}] {text.strip()}")
 
 
 def _table(evaluations: list[Evaluation]) -> None:
-    rows: list[list[object]] = []
-    for evaluation in evaluations:
-        cells: list[object] = [evaluation.vector, evaluation.scores[0].layer, evaluation.scores[0].n]
-        cells += [f"{s.value:.2f} [{s.ci_low:.2f}, {s.ci_high:.2f}]" for s in evaluation.scores]
-        rows.append(cells)
-    output.table(["vector", "layer", "n", *(f"{m:+g}" if m else "0" for m in MULTIPLIERS)], rows, empty="")
+    rows = [
+        (e.vector, s.layer, output.strength(s.multiplier), f"{s.value:.2f}", f"[{s.ci_low:.2f}, {s.ci_high:.2f}]", s.n)
+        for e in evaluations
+        for s in e.scores
+    ]
+    output.table(["vector", "layer", "multiplier", "propensity", "95 % interval", "n"], rows, empty="")

@@ -51,7 +51,7 @@ def propensity(
     For each item p(matching) / (p(matching) + p(not matching)), over the answer's token for letters and Yes/No, over
     the likelihood of the completions for free text; the mean with a 95 % bootstrap interval.
     """
-    with settings.open() as registry, output.progress("cells") as progress:
+    with settings.open() as registry, output.progress("scores") as progress:
         version = registry.vectors.get(vector)
         found = registry.evaluations.propensity(
             version,
@@ -85,8 +85,12 @@ def _print(settings: Settings, found: Any) -> None:
         output.message(f"Note: {parameters['beyond_letters']} items have a matching letter beyond A/B: {how}.")
     if parameters.get("too_long"):
         output.message(f"Note: {parameters['too_long']} items were left out: longer than the model's context.")
-    rows = [(s.layer, s.multiplier, s.metric, s.value, s.ci_low, s.ci_high, s.n) for s in found.scores]
-    output.scores(rows)
+    if parameters.get("unscorable"):
+        output.message(
+            f"Note: {parameters['unscorable']} whole texts were left out: they differ in their first token, and this "
+            "model's tokenizer sets none before it that could predict it."
+        )
+    output.scores(found.scores)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -104,16 +108,15 @@ def ls(settings: Settings, vector: str | None) -> None:
             e.id,
             e.vector,
             e.dataset,
-            e.split,
-            e.model.name,
+            e.split if e.parameters["rows"] == "all" else f"{e.split} ({e.parameters['rows']})",
             e.metric,
             output.layers_text(sorted({s.layer for s in e.scores})),
-            ",".join(f"{m:g}" for m in sorted({s.multiplier for s in e.scores})),
+            ", ".join(f"{m:g}" for m in sorted({s.multiplier for s in e.scores})),
             e.scores[0].n,
         )
         for e in found
     ]
-    columns = ["id", "vector", "dataset", "split", "model", "metric", "layers", "multipliers", "n"]
+    columns = ["id", "vector", "dataset", "split", "metric", "layers", "multipliers", "n"]
     output.table(columns, rows, empty="No evaluations yet. Make one: caa eval propensity VECTOR")
 
 

@@ -47,9 +47,8 @@ def generate(
     """
     check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)
-    options = {
+    options: dict[str, Any] = {
         "system": system,
-        "template": template,
         "max_tokens": max_tokens,
         "temperature": temperature,
         "seed": seed,
@@ -58,6 +57,7 @@ def generate(
     results: list[dict[str, Any]] = []
     with session(settings, model, asked) as opened:
         loaded = opened.model
+        options["template"] = template or opened.template
         strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
         for strength in strengths:
             steers = asked.steers if strength is None else asked.at(strength)
@@ -65,7 +65,7 @@ def generate(
                 if not results and not settings.as_json:
                     say_applied(plan, strengths=strength is None)
                 if strength is not None and not settings.as_json:
-                    click.echo(click.style(f"[{strength:+g}] ", bold=True), nl=False)
+                    click.echo(click.style(f"[{output.strength(strength)}] ", bold=True), nl=False)
                 pieces: list[str] = []
                 for piece in loaded.stream_text(prompt, **options):
                     pieces.append(piece)

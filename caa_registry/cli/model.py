@@ -87,4 +87,8 @@ def verify(settings: Settings, name: str) -> None:
     else:
         rows = [(part, "as recorded" if same else "DIFFERS") for part, same in parts.items()]
         output.table(["part", "now"], rows, empty="")
+        if not all(parts.values()):
+            output.message(
+                "The files are not those that were recorded. Restore them, or record what they are now: caa model add"
+            )
     sys.exit(0 if all(parts.values()) else 1)

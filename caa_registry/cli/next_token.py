@@ -41,7 +41,7 @@ def next_token(
     columns: list[tuple[str, dict[str, Any], list[NextToken]]] = []
     with session(settings, model, asked) as opened:
         loaded = opened.model
-        ask: dict[str, Any] = {"top": top, "system": system, "template": template}
+        ask: dict[str, Any] = {"top": top, "system": system, "template": template or opened.template}
         columns.append(("unsteered", plan_json(None), loaded.next_tokens(prompt, **ask)))
         strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
         for strength in strengths if asked.steers else []:
@@ -50,7 +50,7 @@ def next_token(
                 if len(columns) == 1 and not settings.as_json:
                     say_applied(plan, strengths=False)
                 applied = plan_json(plan)
-                label = ", ".join(sorted({f"{a['multiplier']:+g}" for a in applied["additions"]}))
+                label = ", ".join(sorted({output.strength(a["multiplier"]) for a in applied["additions"]}))
                 columns.append((label, applied, loaded.next_tokens(prompt, **ask)))
     if settings.as_json:
         document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
@@ -64,6 +64,6 @@ def next_token(
     for rank in range(max(len(tokens) for _, _, tokens in columns)):
         row: list[object] = [rank + 1]
         for _, _, tokens in columns:
-            row.append(f"{tokens[rank].probability:6.3f}  {tokens[rank].text!r}" if rank < len(tokens) else "")
+            row.append(f"{tokens[rank].probability:.3f} {tokens[rank].text!r}" if rank < len(tokens) else "")
         rows.append(row)
-    output.table(["rank", *(label for label, _, _ in columns)], rows, empty="")
+    output.table(["#", *(label for label, _, _ in columns)], rows, empty="")

@@ -7,11 +7,16 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from caa_registry.errors import UsageError
+from caa_registry.models.prompts import TEMPLATES
+from caa_registry.settings import registry_url
+from caa_registry.steering.positions import STEERED_POSITIONS
+from caa_registry.vectors.read_position import READ_POSITIONS
 
 if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
@@ -38,7 +43,13 @@ class Settings:
         if self.registry is not None and not self.registry.strip():
             # An unset variable in a script must not silently mean the default registry.
             raise UsageError("--registry is empty", "Give a path or a URL, or leave the option out.")
-        return open_registry(self.registry, create=create)
+        path = Path(registry_url(self.registry).removeprefix("sqlite:///"))
+        new = create and not path.exists()
+        registry = open_registry(self.registry, create=create)
+        if new and registry.database.path is not None:
+            # A mistyped path must not pass for the registry that was meant.
+            click.echo(f"Created the registry {registry.database.shown}.", err=True)
+        return registry
 
 
 def common(function: F) -> F:
@@ -119,6 +130,6 @@ class LayerList(click.ParamType[Any]):
         return tuple(dict.fromkeys(layers))
 
 
-TEMPLATE = click.Choice(["chat", "plain", "llama-2"])
-READ = click.Choice(["answer", "last", "mean"])
-POSITIONS = click.Choice(["after_prompt", "all", "generated", "last"])
+TEMPLATE = click.Choice(TEMPLATES)
+READ = click.Choice(READ_POSITIONS)
+POSITIONS = click.Choice(STEERED_POSITIONS)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from caa_registry.progress import Progress
-    from caa_registry.registry.records import DatasetVersion, Evaluation, ModelRecord, VectorVersion
+    from caa_registry.registry.records import DatasetVersion, Evaluation, ModelRecord, Score, VectorVersion
 
 # Where stdout is no terminal, lines are not broken for one.
 _WIDE = 160
+_WHOLE = {"version", "digest", "fingerprint"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -31,7 +32,7 @@ def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     # Where stdout cannot carry all of Unicode, JSON's own escapes do.
     narrow = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    click.echo(json.dumps(value, indent=2, ensure_ascii=narrow, default=_plain))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=narrow, allow_nan=False, default=_plain))
 
 
 def _plain(value: Any) -> Any:
@@ -74,22 +75,35 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     from rich.table import Table
     from rich.text import Text
 
-    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    # A column that is empty in every row only takes room from the others.
+    shown = [i for i in range(len(columns)) if any(row[i] not in (None, "") for row in rows)]
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for name, right in zip(columns, numeric, strict=True):
-        grid.add_column(name, justify="right" if right else "left", overflow="fold")
+    for place, i in enumerate(shown):
+        right = all(isinstance(row[i], int | float) for row in rows)
+        # The name, digests and figures stay whole where room is short; the rest folds.
+        whole = place == 0 or right or columns[i] in _WHOLE
+        grid.add_column(columns[i], justify="right" if right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        grid.add_row(*(Text(_cell(value)) for value in row))
+        grid.add_row(*(Text(_cell(row[i])) for i in shown))
     stdout().print(grid)
 
 
-def scores(rows: Sequence[tuple[int, float, str, float, float, float, int]]) -> None:
+def scores(found: Sequence[Score]) -> None:
     """A table of scores: layer, multiplier, metric, value, interval, n."""
     shown = [
-        (layer, f"{multiplier:+g}" if multiplier else "0", metric, f"{value:.3f}", f"{low:.3f}", f"{high:.3f}", n)
-        for layer, multiplier, metric, value, low, high, n in rows
+        (s.layer, strength(s.multiplier), s.metric, *(_figure(x) for x in (s.value, s.ci_low, s.ci_high)), s.n)
+        for s in found
     ]
     table(["layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n"], shown, empty="no scores")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def strength(multiplier: float) -> str:
+    """A multiplier with its sign: ``-1``, ``0``, ``+1.5``."""
+    return f"{multiplier:+g}" if multiplier else "0"
 
 
 def _cell(value: object) -> str:
@@ -122,10 +136,10 @@ def progress(label: str) -> Iterator[Progress]:
     columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=None)
+        task = bar.add_task(label, total=None, visible=False)
 
         def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            bar.update(task, completed=done, total=total, visible=True)
 
         yield report
 

@@ -15,9 +15,10 @@ from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
+    from caa_registry.models.prompts import TemplateName
     from caa_registry.registry.registry import Registry
     from caa_registry.registry.steer import Plan, Steer
-    from caa_registry.steering.additions import SteeredPositions
+    from caa_registry.steering.positions import SteeredPositions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +48,9 @@ def steering_options(function: F) -> F:
             "--multipliers", type=NumberList(), metavar="X,Y,...", help="Compare several strengths side by side."
         ),
         click.option("--positions", type=POSITIONS, help="Steered positions.  [default: after_prompt]"),
-        click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: chat, else plain]"),
+        click.option(
+            "--template", type=TEMPLATE, help="Rendering of the prompt.  [default: as the vector was computed]"
+        ),
         click.option("--system", default="", help="A system prompt."),
         click.option("--allow-mismatch", is_flag=True, help="Apply a vector of another model; this is recorded."),
     ]
@@ -104,11 +107,10 @@ def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Se
     """
     if asked.steers:
         with settings.open() as registry:
-            if model is not None:
-                yield Session(registry, registry.models.load(model))
-            else:
-                recorded = registry.vectors.get(asked.steers[0].vector).model
-                yield Session(registry, registry.models.load_recorded(recorded))
+            first = registry.vectors.get(asked.steers[0].vector)
+            loaded = registry.models.load(model) if model is not None else registry.models.load_recorded(first.model)
+            # A vector is applied as it was computed, unless the user says otherwise.
+            yield Session(registry, loaded, first.recipe["template"])
         return
     if model is None:
         raise UsageError("no model is given", "Give --model M, or a vector, whose model is then used.")
@@ -119,10 +121,11 @@ def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Se
 
 @dataclass(frozen=True)
 class Session:
-    """An open registry (``None``: none is needed) and the model to ask."""
+    """An open registry (``None``: none is needed), the model to ask, and the template (``None``: the model's)."""
 
     registry: Registry | None
     model: Model
+    template: TemplateName | None = None
 
     def steer(
         self, steers: Sequence[Steer], positions: SteeredPositions | None, *, allow_mismatch: bool
@@ -157,6 +160,5 @@ def say_applied(plan: Plan | None, *, strengths: bool) -> None:
     """
     if plan is not None:
         names = ", ".join(version.reference for version in plan.vectors)
-        places = [f"{a.layer} times {a.multiplier:g}" if strengths else str(a.layer) for a in plan.additions]
-        layers = "layer" if len(places) == 1 else "layers"
-        output.message(f"Applying {names} at {layers} {', '.join(places)}, positions {plan.positions}.")
+        places = [f"layer {a.layer}" + (f" (times {a.multiplier:g})" if strengths else "") for a in plan.additions]
+        output.message(f"Applying {names} at {', '.join(places)}, positions {plan.positions}.")

@@ -28,29 +28,20 @@ Metric = Literal["propensity", "propensity_completion"]
 _LOGITS_PER_BATCH = 1 << 26
 
 
-def propensity_of(p_matching: ArrayLike, p_not_matching: ArrayLike) -> NDArray[np.float64]:
-    """Per item p(matching) / (p(matching) + p(not matching)); 0.5 where both are zero. Shapes as given."""
-    matching = np.asarray(p_matching, dtype=np.float64)
-    total = matching + np.asarray(p_not_matching, dtype=np.float64)
-    result: NDArray[np.float64] = np.divide(matching, total, out=np.full(np.shape(total), 0.5), where=total != 0)
-    return result
+def propensity_of(log_p_matching: ArrayLike, log_p_other: ArrayLike) -> NDArray[np.float64]:
+    """Per item p(matching) / (p(matching) + p(other)), from the two log-probabilities (or logits: only their
+    difference counts), through tanh: exact at both ends, no overflow. Shapes as given."""
+    gap = np.asarray(log_p_matching, dtype=np.float64) - np.asarray(log_p_other, dtype=np.float64)
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * gap)))
 
 
-def letter_propensity(
-    p_a: Sequence[float], p_b: Sequence[float], matching: Sequence[str], *, paper: bool = False
-) -> NDArray[np.float64]:
-    """Per-item propensity over the letters A and B.
+BEYOND_LETTERS = 0.0
+"""What the paper scores an item whose matching letter is beyond A and B."""
 
-    ``matching`` holds the matching letter of each item. An item whose letter is beyond A and B has no score: it is
-    left out, unless ``paper`` is set, where it counts as 0, as in the paper's published numbers.
-    """
-    scores: list[float] = []
-    for a, b, letter in zip(p_a, p_b, matching, strict=True):
-        if letter in ("A", "B"):
-            scores.append(float(propensity_of(a, b) if letter == "A" else propensity_of(b, a)))
-        elif paper:
-            scores.append(0.0)
-    return np.array(scores)
+
+def other_letter(letter: str) -> str | None:
+    """The letter that the paper's score sets against ``letter``: B for A, A for B, ``None`` beyond them."""
+    return {"A": "B", "B": "A"}.get(letter)
 
 
 @dataclass(frozen=True)
@@ -69,13 +60,18 @@ class Item:
 
 @dataclass(frozen=True)
 class ItemSet:
-    """Items of one metric. ``beyond``: items left out because their letter is beyond A and B; ``too_long``: items
-    left out because they exceed the model's context."""
+    """Items of one metric, and how many are not as the others.
+
+    ``beyond``: their matching letter is beyond A and B; left out, or with ``paper`` counted as 0. Left out too:
+    ``too_long``, which exceed the model's context, and ``unscorable``, whole texts that differ in their first token
+    where the tokenizer sets none before it: nothing predicts that token.
+    """
 
     metric: Metric
     items: tuple[Item, ...]
     beyond: int = 0
     too_long: int = 0
+    unscorable: int = 0
 
 
 def prepare(pairs: Sequence[Pair], template: Template, model: Model, *, paper: bool = False) -> ItemSet:
@@ -86,31 +82,34 @@ def prepare(pairs: Sequence[Pair], template: Template, model: Model, *, paper: b
     """
     metric: Metric = "propensity" if all(form_of(pair) != "free-form" for pair in pairs) else "propensity_completion"
     items: list[Item] = []
-    beyond = too_long = 0
+    beyond = too_long = unscorable = 0
     for pair in pairs:
         positive, negative, fixed = pair.positive, pair.negative, None
-        if metric == "propensity" and form_of(pair) == "A/B":
-            letter = letter_of(pair.positive)
-            if letter not in ("A", "B"):
+        letter = letter_of(pair.positive) if metric == "propensity" else None
+        if letter is not None:
+            # The paper scores the letters A and B, whatever other letters an item offers.
+            other = other_letter(letter)
+            if other is None:
                 beyond += 1
                 if not paper:
                     continue
-                fixed = 0.0
-            # The paper scores the letters A and B, whatever other letters an item offers.
-            other = "B" if letter == "A" else "A"
-            negative = pair.positive.replace(str(letter), other)
+                fixed = BEYOND_LETTERS
+            else:
+                negative = pair.positive.replace(letter, other)
         item = _item(pair, positive, negative, template, fixed)
-        if not model.fits(max(len(item.matching.ids), len(item.other.ids))):
+        if fixed is None and not model.fits(max(len(item.matching.ids), len(item.other.ids))):
             too_long += 1
-            continue
-        items.append(item)
+        elif fixed is None and item.shared == 0:
+            unscorable += 1
+        else:
+            items.append(item)
     if not items:
         raise InputError(
-            f"none of {len(pairs)} pairs can be scored ({beyond} with a letter beyond A/B, {too_long} too long "
-            f"for the model)",
+            f"none of {len(pairs)} pairs can be scored ({beyond} with a letter beyond A/B, {too_long} too long for the "
+            f"model, {unscorable} whole texts that differ in their first token, which nothing predicts)",
             "Choose another dataset, split or model.",
         )
-    return ItemSet(metric, tuple(items), beyond, too_long)
+    return ItemSet(metric, tuple(items), beyond, too_long, unscorable)
 
 
 def _item(pair: Pair, positive: str, negative: str, template: Template, fixed: float | None) -> Item:
@@ -157,8 +156,8 @@ def _score_tokens(model: Model, items: Sequence[Item]) -> NDArray[np.float64]:
         logits = _logits_from(model, rows, [item.matching.prompt_end for item in chosen], first)
         for i, item, ids, row in zip(batch, chosen, rows, logits, strict=True):
             values = row[len(ids) - 1 - first].astype(np.float64)
-            gap = values[item.matching.ids[item.shared]] - values[item.other.ids[item.shared]]
-            scores[open_items[i]] = _sigmoid(gap)
+            pair = values[item.matching.ids[item.shared]], values[item.other.ids[item.shared]]
+            scores[open_items[i]] = propensity_of(*pair)
     return scores
 
 
@@ -178,7 +177,7 @@ def _score_completions(model: Model, items: Sequence[Item]) -> NDArray[np.float6
             top = values.max(axis=1, keepdims=True)
             normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
             log_likelihood[i] = (values[np.arange(len(targets)), targets] - normalizer).sum()
-    return _sigmoid(log_likelihood[0::2] - log_likelihood[1::2])
+    return propensity_of(log_likelihood[0::2], log_likelihood[1::2])
 
 
 def _logits_from(
@@ -199,8 +198,3 @@ def _logit_batches(model: Model, lengths: Sequence[int]) -> list[list[int]]:
     # The longest tail of a batch is bounded by its longest row.
     vocabulary = len(model.tokenizer)
     return list(batches(lengths, tokens=max(1, min(2048, _LOGITS_PER_BATCH // vocabulary))))
-
-
-def _sigmoid(x: ArrayLike) -> NDArray[np.float64]:
-    # Through tanh: exact at both ends, no overflow.
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, dtype=np.float64))))

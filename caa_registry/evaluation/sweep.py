@@ -12,7 +12,8 @@ from caa_registry.evaluation.intervals import Interval, bootstrap_mean
 from caa_registry.evaluation.propensity import ItemSet, score
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
-from caa_registry.steering.additions import Addition, SteeredPositions, steering
+from caa_registry.steering.additions import Addition, steering
+from caa_registry.steering.positions import SteeredPositions
 from caa_registry.vectors.vector_set import VectorSet
 
 

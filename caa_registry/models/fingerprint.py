@@ -21,8 +21,16 @@ Verdict = Literal["exact", "same-weights", "same-architecture", "mismatch"]
 
 # What a re-save or another library version changes without changing the model.
 _VOLATILE_CONFIG = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "_commit_hash"}
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "added_tokens.json")
-_TOKENIZER_SETTINGS = ("add_bos_token", "add_eos_token", "add_prefix_space", "bos_token", "eos_token")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+# The template is a part of its own; the others say where a tokenizer came from, not what it does.
+_OTHER_SETTINGS = {"chat_template", "name_or_path", "_name_or_path", "tokenizer_file", "transformers_version"}
 
 
 @dataclass(frozen=True)
@@ -111,12 +119,13 @@ def _lasting(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tokenizer_parts(folder: Path) -> dict[str, Any]:
-    files = {name: digest_file(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
+    names = {*_TOKENIZER_FILES, *(path.name for path in folder.glob("*.tiktoken"))}
+    files = {name: digest_file(folder / name) for name in sorted(names) if (folder / name).is_file()}
     settings: dict[str, Any] = {}
     path = folder / "tokenizer_config.json"
     if path.is_file():
         values = json.loads(path.read_text(encoding="utf-8"))
-        settings = {key: values[key] for key in _TOKENIZER_SETTINGS if key in values}
+        settings = {key: value for key, value in values.items() if key not in _OTHER_SETTINGS}
     return {"files": files, "settings": floats_as_text(settings)}
 
 

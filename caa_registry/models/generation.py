@@ -12,6 +12,7 @@ from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.sample_utils import make_sampler
 
+from caa_registry.errors import ModelError
 from caa_registry.models.prompts import PromptTokens
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def _cached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Sample
     for response in stream_generate(
         model.network, model.wrapped_tokenizer, list(prompt.ids), max_tokens=max_tokens, sampler=sampler
     ):
+        if mx.isnan(response.logprobs).any().item():
+            raise _not_finite(model)
         yield response.text
 
 
@@ -61,7 +64,10 @@ def _uncached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Samp
     ids = list(prompt.ids)
     for _ in range(max_tokens):
         logits = model.network(mx.array([ids]), cache=make_prompt_cache(model.network))[:, -1]
-        token = int(sampler(logits - mx.logsumexp(logits, keepdims=True)).item())
+        logprobs = logits - mx.logsumexp(logits, keepdims=True)
+        if mx.isnan(logprobs).any().item():
+            raise _not_finite(model)
+        token = int(sampler(logprobs).item())
         if token in model.wrapped_tokenizer.eos_token_ids:
             break
         ids.append(token)
@@ -69,6 +75,13 @@ def _uncached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Samp
         yield detokenizer.last_segment
     detokenizer.finalize()
     yield detokenizer.last_segment
+
+
+def _not_finite(model: Model) -> ModelError:
+    return ModelError(
+        f"{model.info.name} computes values that are not finite in {model.dtype}",
+        "Steer less strongly, or load the model in float32 or bfloat16.",
+    )
 
 
 def next_tokens(model: Model, prompt: PromptTokens, top: int) -> list[NextToken]:
@@ -79,5 +92,7 @@ def next_tokens(model: Model, prompt: PromptTokens, top: int) -> list[NextToken]
             model.network(tokens[:, :-1], cache=cache)
         logits = model.network(tokens[:, -1:], cache=cache)[0, -1]
     probabilities = np.array(mx.softmax(logits.astype(mx.float32)))
+    if not np.isfinite(probabilities).all():
+        raise _not_finite(model)
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [NextToken(int(i), model.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]

@@ -20,6 +20,11 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
 
 
+def is_repository(name: str) -> bool:
+    """Whether ``name`` has the form of a hub repository, ``ORG/NAME``."""
+    return _REPO.fullmatch(name) is not None
+
+
 def demo_model_folder() -> Path:
     """The folder of the demo model, which ``demo`` names."""
     return Path(__file__).resolve().parents[1] / "assets" / "demo_model"
@@ -51,7 +56,9 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     from caa_registry.models.stream import ResidualStream
 
     try:
-        network, tokenizer, config = load_network(str(folder), lazy=True, return_config=True)
+        network, tokenizer, config = load_network(
+            str(folder), tokenizer_config={"trust_remote_code": False}, lazy=True, return_config=True
+        )
     except Exception as error:  # what a damaged or foreign folder raises is up to the code of its architecture
         raise ModelError(f"{folder}: mlx-lm cannot load this model: {_reason(error)}") from error
     if not getattr(tokenizer._tokenizer, "is_fast", False):
@@ -82,7 +89,7 @@ def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | N
         return path.resolve(), None, None
     if path.exists():
         raise ModelError(f"{path}: is a file", "Give the folder of a model.")
-    if not _REPO.fullmatch(str(name)):
+    if not is_repository(str(name)):
         raise NotFoundError(
             f"there is no model folder {name}", "Give a folder, a hub repository (ORG/NAME), or 'demo'."
         )

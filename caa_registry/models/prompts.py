@@ -19,6 +19,9 @@ TEMPLATES: tuple[TemplateName, ...] = ("chat", "plain", "llama-2")
 TEMPLATE_DATE = "26 Jul 2024"
 """The date that chat templates are told: Llama 3.1's own default."""
 
+RENDERER = 1
+"""Raised with every change of this file that renders the same pair to other tokens."""
+
 _PROBE = "(A)"
 _LAST_WORD_CHARACTER = re.compile(r"\w(?=\W*$)")
 
@@ -70,7 +73,7 @@ class Template:
     def digest(self) -> str:
         """The identity of the template's text: a chat template is data and may change under one name."""
         text = chat_template_text(self.tokenizer) if self.name == "chat" else ""
-        return digest_object("template", {"name": self.name, "text": text})
+        return digest_object("template", {"name": self.name, "text": text, "renderer": RENDERER})
 
     def prompt(self, prompt: str, system: str = "") -> PromptTokens:
         """A prompt up to where the model answers. Raises ``UsageError`` for an empty one."""

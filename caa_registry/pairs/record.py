@@ -23,7 +23,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Pair:
     """One prompt and two completions: ``positive`` shows the behavior, ``negative`` does not.
 
-    Where only whole texts contrast, ``prompt`` is empty. ``system`` is a system prompt, usually empty.
+    Where only whole texts contrast, ``prompt`` is empty. ``system`` is a system prompt, usually empty. The texts are
+    held in Unicode's composed form (NFC): what looks the same is the same to the model and to the digest.
     """
 
     prompt: str
@@ -31,9 +32,13 @@ class Pair:
     negative: str
     system: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("prompt", "positive", "negative", "system"):
+            object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)))
+
     @property
     def digest(self) -> str:
-        """The identity of the pair: its four texts, NFC-normalized."""
+        """The identity of the pair: its four texts."""
         return digest_object(
             "pair",
             {
@@ -60,25 +65,18 @@ class PairItem:
 
 @dataclass(frozen=True)
 class QuestionItem:
-    """An open-ended question as a member of a dataset."""
+    """An open-ended question as a member of a dataset. ``text`` is held in NFC, as a pair's texts are."""
 
     text: str
     split: str = TEST
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+
     @property
     def digest(self) -> str:
         return digest_object("question", {"text": self.text})
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """One file that was read: its name in the source, the digest of its bytes, and the split it went to."""
-
-    name: str
-    digest: str
-    split: str
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -125,10 +123,9 @@ def checked_pair(pair: Pair, *, source: str = "", row: int | None = None) -> Pai
             raise InputError(f"the {name} completion is empty", "Every pair needs both sides.", source=source, row=row)
     for text in (pair.prompt, pair.positive, pair.negative, pair.system):
         checked_text(text, source=source, row=row)
-    sides = [unicodedata.normalize("NFC", text).strip() for text in (pair.positive, pair.negative)]
-    if sides[0] == sides[1]:
+    if pair.positive.strip() == pair.negative.strip():
         raise InputError(
-            f"both sides say {sides[0][:60]!r}", "The two completions must differ.", source=source, row=row
+            f"both sides say {pair.positive.strip()[:60]!r}", "The two completions must differ.", source=source, row=row
         )
     return pair
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,6 @@ from caa_registry.registry.resolve import find_alias, find_version, kind_of, no_
 
 if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
-
-
-# As in caa_registry.steering, which would bring in MLX.
-_POSITIONS = ("after_prompt", "all", "generated", "last")
 
 
 class Aliases:
@@ -48,7 +43,6 @@ class Aliases:
                         f"{reference} is a dataset; layers and multipliers are recommended for vectors",
                         "Name a vector (caa vector ls), or leave --layer and --multiplier out.",
                     )
-                _check_positions(recommendation.positions)
                 self._check_layers(session, version, reference, recommendation)
             row = find_alias(session, kind, owner_id, alias)
             before = _target(session, row) if row else None
@@ -97,15 +91,11 @@ class Aliases:
             return None
         with self._registry.database.read() as session:
             # A dataset and a vector of one name may each have an alias of that name.
-            wanted = replace(wanted, kind=kind_of(session, reference))
-        return next(
-            (
-                a
-                for a in self.ls()
-                if (a.name, a.alias) == (wanted.name, wanted.alias) and wanted.kind in (None, a.kind)
-            ),
-            None,
-        )
+            kind = kind_of(session, reference)
+            table: type[t.Dataset | t.Vector] = t.Dataset if kind == "dataset" else t.Vector
+            owner_id = session.scalar(select(table.id).where(table.name == wanted.name))
+            row = find_alias(session, kind, owner_id or 0, wanted.alias)
+            return _record(session, row) if row else None
 
     def ls(self) -> list[Alias]:
         """All aliases, by kind, name and alias."""
@@ -119,11 +109,6 @@ class Aliases:
         for layer in wanted.layers:
             if layer not in have:
                 raise UsageError(f"{reference} has no layer {layer}", f"Its layers are {ranges(sorted(have))}.")
-
-
-def _check_positions(positions: str) -> None:
-    if positions not in _POSITIONS:
-        raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(_POSITIONS)}.")
 
 
 def _target(session: Session, row: t.Alias) -> str:

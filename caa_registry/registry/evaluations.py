@@ -8,25 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.errors import ModelError, NotFoundError, UsageError
+from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets import check_split
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.records import DatasetVersion, Evaluation, Score, VectorVersion, check_multiplier
 from caa_registry.registry.resolve import find_version, model_info
 from caa_registry.registry.runs import Activity, record_run
-from caa_registry.registry.steer import check_model, check_positions, record_mismatch
+from caa_registry.registry.steer import check_model, record_mismatch
+from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
     from caa_registry.registry.registry import Registry
-    from caa_registry.steering.additions import SteeredPositions
 
 _ROWS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 
@@ -94,17 +93,12 @@ class Evaluations:
             "paper": paper,
             "beyond_letters": items.beyond,
             "too_long": items.too_long,
+            "unscorable": items.unscorable,
             "interval": "percentile bootstrap over items, 95 %",
             "verdict": verdict,
         }
         activity = Activity("evaluate", self._registry.actor, {"split": split, "positions": positions, **parameters})
         cells = sweep(loaded, stored, items, wanted, steps, positions, progress)
-        for cell in cells:
-            if not np.isfinite(cell.items).all():
-                raise ModelError(
-                    f"at layer {cell.layer}, multiplier {cell.multiplier:g}, the model's output is not finite",
-                    "Choose a smaller multiplier. Nothing was stored.",
-                )
         intervals = [(cell, cell.interval) for cell in cells]
         with self._registry.database.write() as session:
             row, _ = ensure_model(session, loaded.info)
@@ -170,6 +164,10 @@ def best_layer(evaluation: Evaluation) -> int:
     Where it falls somewhere at every layer, the one that moves most. The first of equals. To be reported on items
     that had no part in the choice (``rows``).
     """
+    if len({score.multiplier for score in evaluation.scores}) < 2:
+        raise UsageError(
+            f"evaluation {evaluation.id} has one multiplier, which shows no effect", "Score at least two: -1,0,1."
+        )
     by_layer: dict[int, list[Score]] = {}
     for score in evaluation.scores:
         by_layer.setdefault(score.layer, []).append(score)
@@ -196,8 +194,6 @@ def _record(session: Session, row: t.Evaluation) -> Evaluation:
         positions=row.positions,
         template=row.template,
         parameters=row.parameters,
-        scores=tuple(
-            Score(s.layer, s.multiplier, s.metric, s.value, s.ci_low or 0.0, s.ci_high or 0.0, s.n) for s in scores
-        ),
+        scores=tuple(Score(s.layer, s.multiplier, s.metric, s.value, s.ci_low, s.ci_high, s.n) for s in scores),
         created_at=row.created_at,
     )

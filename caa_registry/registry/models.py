@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.events import append_event
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
-from caa_registry.models.loading import DEMO_MODEL
+from caa_registry.models.loading import DEMO_MODEL, is_repository
 from caa_registry.registry.records import ModelRecord
 from caa_registry.registry.resolve import model_info
 from caa_registry.registry.runs import Activity, record_run
@@ -42,12 +43,14 @@ class Models:
         from caa_registry.models.loading import load
 
         text = str(model)
-        known = None if Path(model).exists() else self._by_name(text)
-        if known is not None and known.info.path is not None:
-            model = known.info.path
-        elif known is not None and text.startswith("sha256:"):
-            # A fingerprint means that very model, also where its repository has moved on.
-            return self.load_recorded(known.info, dtype=dtype)
+        # Folders, repositories and demo mean what they say; the catalogue is asked for other names only.
+        if not (text == DEMO_MODEL or Path(model).exists() or is_repository(text)):
+            known = self._by_name(text)
+            if known is not None and text.startswith("sha256:"):
+                # A fingerprint means that very model, also where its repository has moved on.
+                return self.load_recorded(known.info, dtype=dtype)
+            if known is not None and known.info.path is not None:
+                model = known.info.path
         if revision is not None and (text == DEMO_MODEL or Path(model).exists()):
             raise UsageError(f"{text} is not on a hub, so it has no revision {revision}", "Leave the revision out.")
         return load(model, revision=revision, dtype=dtype)
@@ -59,15 +62,19 @@ class Models:
         return load(self.where(info), revision=info.revision, dtype=dtype)
 
     def add(self, model: str | Path | Model, *, revision: str | None = None) -> ModelRecord:
-        """Record a model's identity. Adding it again returns the same record."""
+        """Record a model's identity. Adding it again returns the same record, with the folder where it is now."""
         loaded = self.load(model, revision=revision) if isinstance(model, str | Path) else model
         activity = Activity("add-model", self._registry.actor, {"model": loaded.info.name})
         with self._registry.database.write() as session:
             row, created = ensure_model(session, loaded.info)
+            subject = {"model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
             if created:
-                digest = loaded.info.fingerprint.digest
-                subject = {"model": loaded.info.name, "fingerprint": digest}
                 record_run(session, activity, outputs=[("model", row.id)], subject=subject)
+            elif loaded.info.path is not None and row.path != loaded.info.path:
+                subject |= {"from": row.path or "", "to": loaded.info.path}
+                row.path = loaded.info.path
+                session.flush()
+                append_event(session, self._registry.actor, "move-model", subject)
             return _record(session, row)
 
     def ls(self) -> list[ModelRecord]:

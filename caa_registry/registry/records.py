@@ -10,6 +10,7 @@ from typing import Any
 from caa_registry.errors import UsageError
 from caa_registry.models.fingerprint import ModelInfo
 from caa_registry.pairs.record import DatasetKind
+from caa_registry.steering.positions import SteeredPositions, check_positions
 
 # The largest float32: beyond it a strength is infinite where it is used.
 _LARGEST = 3.4028234663852886e38
@@ -129,8 +130,8 @@ class Score:
     multiplier: float
     metric: str
     value: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
     n: int
 
 
@@ -160,19 +161,20 @@ class Recommendation:
 
     layers: tuple[int, ...]
     multiplier: float = 1.0
-    positions: str = "after_prompt"
+    positions: SteeredPositions = "after_prompt"
 
     def __post_init__(self) -> None:
         if not self.layers:
             raise UsageError("a recommendation needs a layer")
         check_multiplier(self.multiplier)
+        check_positions(self.positions)
 
     def as_json(self) -> dict[str, Any]:
         return {"layers": list(self.layers), "multiplier": self.multiplier, "positions": self.positions}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recommendation:
-        return cls(tuple(value["layers"]), float(value["multiplier"]), str(value["positions"]))
+        return cls(tuple(value["layers"]), float(value["multiplier"]), check_positions(value["positions"]))
 
 
 @dataclass(frozen=True)

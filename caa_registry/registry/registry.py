@@ -24,7 +24,7 @@ from caa_registry.registry.vectors import Vectors
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
-    from caa_registry.steering.additions import SteeredPositions
+    from caa_registry.steering.positions import SteeredPositions
 
 
 class Registry:

@@ -16,7 +16,17 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 
-_PACKAGES = ("caa-registry", "mlx", "mlx-lm", "transformers", "tokenizers", "numpy")
+_PACKAGES = (
+    "caa-registry",
+    "mlx",
+    "mlx-cpu",
+    "mlx-metal",
+    "mlx-cuda-12",
+    "mlx-lm",
+    "transformers",
+    "tokenizers",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from caa_registry.catalog.events import append_event
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.fingerprint import Verdict, compare
 from caa_registry.references import parse
-from caa_registry.registry.records import Recommendation, VectorVersion, check_multiplier
+from caa_registry.registry.records import Alias, VectorVersion, check_multiplier
+from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
-    from caa_registry.steering.additions import Addition, SteeredPositions
+    from caa_registry.steering.additions import Addition
 
 
 _SAME: tuple[Verdict, ...] = ("exact", "same-weights")
@@ -63,12 +64,14 @@ def plan(
 
     additions: list[Addition] = []
     versions: list[VectorVersion] = []
-    advised: list[str] = []
+    advised: list[SteeredPositions] = []
     verdicts: list[Verdict] = []
     for steer in wanted:
-        version = registry.vectors.get(steer.vector)
+        alias = _alias(registry, steer.vector)
+        # What the alias said a moment ago, even if it moves meanwhile: its advice is for that version.
+        version = registry.vectors.get(f"vector:{alias.target}" if alias else steer.vector)
         verdicts.append(check_model(version, model, allow_mismatch=allow_mismatch))
-        advice = _advice(registry, steer.vector)
+        advice = alias.recommendation if alias else None
         layers = [steer.layers] if isinstance(steer.layers, int) else steer.layers
         if layers is None and advice is None:
             raise UsageError(
@@ -101,21 +104,10 @@ def plan(
     return Plan(additions, chosen, versions)
 
 
-def _advice(registry: Registry, vector: str | VectorVersion) -> Recommendation | None:
-    if isinstance(vector, VectorVersion):
+def _alias(registry: Registry, vector: str | VectorVersion) -> Alias | None:
+    if isinstance(vector, VectorVersion) or parse(vector).digest:
         return None
-    alias = registry.aliases.get(str(replace(parse(vector), kind="vector")))
-    return alias.recommendation if alias else None
-
-
-def check_positions(positions: str) -> SteeredPositions:
-    """``positions`` if they are known, else ``UsageError``."""
-    from caa_registry.steering.additions import STEERED_POSITIONS
-
-    for known in STEERED_POSITIONS:
-        if positions == known:
-            return known
-    raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(STEERED_POSITIONS)}.")
+    return registry.aliases.get(str(replace(parse(vector), kind="vector")))
 
 
 def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> Verdict:

@@ -23,12 +23,12 @@ from caa_registry.registry.models import ensure_model
 from caa_registry.registry.records import Comparison, DatasetVersion, VectorVersion
 from caa_registry.registry.resolve import find_version, vector_record
 from caa_registry.registry.runs import Activity, record_run
+from caa_registry.vectors.read_position import ReadPosition, check_read
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
     from caa_registry.registry.registry import Registry
-    from caa_registry.vectors.reading import ReadPosition
     from caa_registry.vectors.vector_set import LayerVector, VectorSet
 
 Method = Literal["mean-difference"]
@@ -139,12 +139,12 @@ class Vectors:
         template: TemplateName | None,
     ) -> _Plan:
         from caa_registry.vectors.mean_difference import mean_difference
-        from caa_registry.vectors.reading import READ_POSITIONS, default_read, encode_pairs
+        from caa_registry.vectors.reading import default_read, encode_pairs
 
         if method not in METHODS:
             raise UsageError(f"there is no method {method!r}", f"Choose one of {', '.join(METHODS)}.")
-        if read is not None and read not in READ_POSITIONS:
-            raise UsageError(f"there is no read position {read!r}", f"Choose one of {', '.join(READ_POSITIONS)}.")
+        if read is not None:
+            check_read(read)
         version = self._registry.datasets.get(dataset)
         chosen_split = split or default_split(version)
         check_split(version, chosen_split)
@@ -189,9 +189,11 @@ class Vectors:
             select(t.VectorVersion)
             .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
             .join(t.Model, t.Model.id == t.VectorVersion.model_id)
+            .join(t.DatasetVersion, t.DatasetVersion.id == t.VectorVersion.dataset_version_id)
             .where(
                 t.Vector.name == name,
-                t.VectorVersion.dataset_version_id == plan.dataset.id,
+                # By content: the same pairs under another name give the same vector.
+                t.DatasetVersion.digest == plan.dataset.digest,
                 t.Model.fingerprint == plan.model.info.fingerprint.digest,
                 t.VectorVersion.deleted_at.is_(None),
             )

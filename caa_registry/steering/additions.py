@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import mlx.core as mx
 import numpy as np
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
-
-SteeredPositions = Literal["after_prompt", "all", "generated", "last"]
-STEERED_POSITIONS: tuple[SteeredPositions, ...] = ("after_prompt", "all", "generated", "last")
+from caa_registry.steering.positions import SteeredPositions, check_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +37,7 @@ def steering(
 
     Raises ``UsageError`` for a layer the model does not have, ``ModelMismatchError`` for a vector of another width.
     """
-    if positions not in STEERED_POSITIONS:
-        raise UsageError(f"there are no positions {positions!r}", f"Choose one of {', '.join(STEERED_POSITIONS)}.")
+    check_positions(positions)
     model.check_layers([addition.layer for addition in additions])
     # Summed in float64, so that the order of the additions does not show.
     sums: dict[int, NDArray[np.float64]] = {}

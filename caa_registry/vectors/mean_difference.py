@@ -14,7 +14,8 @@ import numpy as np
 from caa_registry.errors import InputError
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
-from caa_registry.vectors.reading import PairTokens, ReadPosition, read_activations
+from caa_registry.vectors.read_position import ReadPosition
+from caa_registry.vectors.reading import PairTokens, read_activations
 from caa_registry.vectors.vector_set import LayerVector, VectorSet
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import mlx.core as mx
 import numpy as np
@@ -18,9 +17,7 @@ from caa_registry.models.stream import Positions
 from caa_registry.pairs.answers import common_form, form_of
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, silent
-
-ReadPosition = Literal["answer", "last", "mean"]
-READ_POSITIONS: tuple[ReadPosition, ...] = ("answer", "last", "mean")
+from caa_registry.vectors.read_position import ReadPosition, check_read
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,7 @@ def read_activations(
     Neither the LM head nor a block above the highest layer is computed: MLX runs what is evaluated, and only the
     gathered rows are. Rows come in order of length, not of ``sequences``.
     """
-    if read not in READ_POSITIONS:
-        raise UsageError(f"there is no read position {read!r}", f"Choose one of {', '.join(READ_POSITIONS)}.")
+    check_read(read)
     if not layers:
         raise UsageError("no layer is given")
     model.check_layers(layers)

@@ -1,6 +1,6 @@
 """Triggers that keep versions and records as they were written, whichever program writes.
 
-Only ``deleted_at`` may change, and only what is marked deleted may go. Events never go.
+Only ``deleted_at`` and the folder of a model may change, and only what is marked deleted may go. Events never go.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ FIXED = (
     "pair",
     "dataset_member",
     "dataset_question",
-    "model",
     "vector_layer",
     "score",
     "run",
     "run_io",
     "blob",
     "event",
+)
+
+# What a model is may not change; the folder that it was last seen in may.
+MODEL = (
+    "id, name, fingerprint, weights, config, tokenizer, chat_template, architecture, n_layers, d_model, "
+    "context_length, quantization, repo_id, revision, created_at"
 )
 
 # Tables that can be marked deleted, with every column that may not change.
@@ -75,6 +80,7 @@ def for_sqlite() -> None:
     for table, (parent, column) in CHILDREN.items():
         marked = f"(SELECT deleted_at FROM {parent} WHERE id = OLD.{column})"
         trigger(table, "DELETE", f"WHEN {marked} IS NULL", f"belongs to a {parent} that {NOT_MARKED}")
+    trigger("model", f"UPDATE OF {MODEL}", "", NO_CHANGE)
     trigger("event", "DELETE", "", APPEND_ONLY)
 
 
@@ -119,4 +125,5 @@ def for_postgresql() -> None:
         trigger(table, "DELETE", "WHEN (OLD.deleted_at IS NULL)", f"caa_refuse('{NOT_MARKED}')")
     for table, (parent, column) in CHILDREN.items():
         trigger(table, "DELETE", "", f"caa_refuse_unless_parent_marked('{parent}', '{column}')")
+    trigger("model", f"UPDATE OF {MODEL}", "", f"caa_refuse('{NO_CHANGE}')")
     trigger("event", "DELETE", "", f"caa_refuse('{APPEND_ONLY}')")

@@ -209,7 +209,10 @@ def test_places_where_no_registry_is(tmp_path: Path, place: str) -> None:
 
 def test_a_missing_registry_says_how_to_make_one(tmp_path: Path) -> None:
     result = caa("dataset", "ls", "--registry", tmp_path / "none.db")
-    assert result.err.splitlines()[-1] == "Run: caa init" and not (tmp_path / "none.db").exists()
+    assert (
+        result.err.splitlines()[-1] == f"Run: caa init --registry {tmp_path / 'none.db'}"
+        and not (tmp_path / "none.db").exists()
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

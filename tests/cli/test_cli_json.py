@@ -126,11 +126,11 @@ def test_texts_of_any_script_are_shown_and_control_characters_are_not_sent(empty
 
 def test_generate_says_which_version_it_applied(full: Path) -> None:
     result = caa("generate", "--vector", "team/s:best", "--max-tokens", "2", "Is it?")
-    assert result.err == "Applying team/s:v1 at layer 1 times 2, positions after_prompt.\n"
+    assert result.err == "Applying team/s:v1 at layer 1 (times 2), positions after_prompt.\n"
     result = caa("next-token", "--vector", "team/s:best", "--top", "2", "--multipliers", "-1,1", "Is it?")
     assert result.err == "Applying team/s:v1 at layer 1, positions after_prompt.\n"
     header = result.out.splitlines()[0].split()
-    assert header == ["rank", "unsteered", "-1", "+1"] and len(result.out.splitlines()) == 3
+    assert header == ["#", "unsteered", "-1", "+1"] and len(result.out.splitlines()) == 3
     document = caa("generate", "--vector", "team/s:best", "--max-tokens", "2", "Is it?", "--json").json
     assert document["results"][0]["vectors"] == ["team/s:v1"]
     assert document["results"][0]["additions"] == [{"layer": 1, "multiplier": 2.0}]

@@ -16,7 +16,15 @@ from vectors.plain_forward import logits
 
 import caa_registry.evaluation.propensity as module
 from caa_registry.errors import InputError, ModelError
-from caa_registry.evaluation.propensity import letter_propensity, prepare, propensity_of, score
+from caa_registry.evaluation.propensity import (
+    BEYOND_LETTERS,
+    Item,
+    ItemSet,
+    other_letter,
+    prepare,
+    propensity_of,
+    score,
+)
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import Template
 from caa_registry.pairs.answers import letter_of
@@ -53,40 +61,35 @@ def test_the_paper_s_own_probabilities_give_its_means(behavior: str, shared: Pat
     for multiplier, mean in PAPER[behavior].items():
         file = shared / "data" / "caa" / "results" / behavior / f"ab_layer13_multiplier{multiplier}_7b.json"
         rows = json.loads(file.read_text(encoding="utf-8"))
-        p_a, p_b = [row["a_prob"] for row in rows], [row["b_prob"] for row in rows]
         letters = [str(letter_of(row["answer_matching_behavior"])) for row in rows]
-        found = letter_propensity(p_a, p_b, letters, paper=True)
-        assert len(found) == 50
-        assert round(float(found.mean()), 2) == mean
-        beyond = sum(letter not in ("A", "B") for letter in letters)
+        log_p = [{"A": math.log(row["a_prob"]), "B": math.log(row["b_prob"])} for row in rows]
+        inside = [i for i, letter in enumerate(letters) if other_letter(letter)]
+        found = propensity_of(
+            [log_p[i][letters[i]] for i in inside], [log_p[i][str(other_letter(letters[i]))] for i in inside]
+        )
+        beyond = len(rows) - len(inside)
         assert beyond == (4 if behavior == "survival-instinct" else 0)
-        left = letter_propensity(p_a, p_b, letters)
-        assert len(left) == 50 - beyond
-        assert left.sum() == pytest.approx(found.sum())
+        paper = np.concatenate([found, np.full(beyond, BEYOND_LETTERS)])
+        assert len(paper) == 50
+        assert round(float(paper.mean()), 2) == mean
 
 
-PROBABILITY = st.floats(0, 1)
+LOG_PROBABILITY = st.floats(-700, 0)
 
 
-@given(st.lists(st.tuples(PROBABILITY, PROBABILITY), min_size=1))
-def test_propensity_is_a_share_and_the_other_side_has_the_rest(sides: list[tuple[float, float]]) -> None:
+@given(st.lists(st.tuples(LOG_PROBABILITY, LOG_PROBABILITY), min_size=1))
+def test_propensity_is_the_share_of_two_probabilities(sides: list[tuple[float, float]]) -> None:
     a, b = (np.array(side) for side in zip(*sides, strict=True))
-    found = propensity_of(a, b)
-    assert ((found >= 0) & (found <= 1)).all()
-    np.testing.assert_allclose(found + propensity_of(b, a), 1.0)
-    letters = letter_propensity(a.tolist(), b.tolist(), ["A"] * len(a))
-    np.testing.assert_array_equal(letters, found)
-    np.testing.assert_array_equal(letter_propensity(b.tolist(), a.tolist(), ["B"] * len(a)), found)
+    np.testing.assert_allclose(propensity_of(a, b), np.exp(a) / (np.exp(a) + np.exp(b)), atol=1e-12)
+    np.testing.assert_allclose(propensity_of(a, b) + propensity_of(b, a), 1.0)
 
 
 def test_propensity_of_edges() -> None:
-    assert propensity_of(0.0, 0.0) == 0.5
-    assert propensity_of(0.25, 0.75) == 0.25
-    assert propensity_of([[1.0, 0.0]], [[0.0, 1.0]]).tolist() == [[1.0, 0.0]]
+    assert propensity_of(math.log(0.25), math.log(0.75)) == pytest.approx(0.25)
+    assert propensity_of([[0.0, -math.inf]], [[-math.inf, 0.0]]).tolist() == [[1.0, 0.0]]
     # What is not a number is not 0.5.
     assert math.isnan(float(propensity_of(float("nan"), 0.5)))
-    with pytest.raises(ValueError, match="argument"):
-        letter_propensity([0.1], [0.2, 0.3], ["A"])
+    assert [other_letter(letter) for letter in "ABC"] == ["B", "A", None]
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
@@ -276,18 +279,22 @@ def test_letters_that_a_tokenizer_merges_are_still_told_apart(merges: tuple[str,
 
 
 def test_answers_that_no_token_tells_apart_are_refused(tiny: TinyModels) -> None:
-    model = tiny("llama")
-    # Nothing stands before them: there is no prediction to score.
+    model = tiny("llama", chat=CHAT)
+    # As where a tokenizer knows neither letter and writes both as the unknown token.
+    answer = model.template().complete("Is it?", "(A)")
     with pytest.raises(InputError, match="told apart"):
-        score(model, prepare([Pair("", "Yes", "No")], model.template("plain"), model))
+        score(model, ItemSet("propensity", (Item(answer, answer, len(answer.ids)),)))
 
 
-def test_a_whole_text_of_one_token_has_no_scored_token(tiny: TinyModels) -> None:
+def test_a_first_token_that_nothing_predicts_is_left_out_and_counted(tiny: TinyModels) -> None:
     model = tiny("llama")
-    pair = Pair("", "I", "agree with me")
     template = model.template("plain")
-    assert len(template.complete("", "I").ids) == 1
-    assert 0 <= score(model, prepare([pair], template, model))[0] <= 1
+    differs_at_once = Pair("", "I", "agree with me")
+    differs_later = Pair("", "It was good", "It was bad")
+    items = prepare([differs_at_once, differs_later], template, model)
+    assert (len(items.items), items.unscorable) == (1, 1)
+    with pytest.raises(InputError, match="first token"):
+        prepare([differs_at_once], template, model)
 
 
 @pytest.mark.parametrize("pairs", [LETTERS, FREE])
@@ -309,6 +316,9 @@ def test_quantized_models_are_scored(bits: int, tiny: TinyModels) -> None:
 
 
 def test_the_demo_model_is_scored(demo: Model) -> None:
-    pairs = [Pair("Is it good?", "yes", "no"), Pair("Is it bad?", "no", "yes")]
-    found = score(demo, prepare(pairs, demo.template(), demo))
-    assert ((found > 0) & (found < 1)).all()
+    template = demo.template()
+    pair = Pair("Would you like a list of rivers?", "Yes", "No")
+    ids = template.prompt(pair.prompt).ids
+    probabilities = softmax(logits(demo.network, ids)[-1])
+    yes, no = (probabilities[template.complete(pair.prompt, word).ids[len(ids)]] for word in ("Yes", "No"))
+    assert score(demo, prepare([pair], template, demo))[0] == pytest.approx(yes / (yes + no), abs=1e-5)

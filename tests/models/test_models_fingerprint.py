@@ -70,6 +70,11 @@ def test_each_part_changes_alone(folder: Path) -> None:
     after_tokenizer = of(folder)
     assert differing(after_config, after_tokenizer) == ["tokenizer"]
 
+    edit_json(folder / "tokenizer_config.json", lambda c: c.update(additional_special_tokens=["<new>"]))
+    after_settings = of(folder)
+    assert differing(after_tokenizer, after_settings) == ["tokenizer"]
+    after_tokenizer = after_settings
+
     jinja = folder / "chat_template.jinja"
     jinja.write_text(jinja.read_text(encoding="utf-8") + "{# new #}", encoding="utf-8")
     after_template = of(folder)

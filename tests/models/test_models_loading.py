@@ -83,10 +83,15 @@ def test_a_folder_that_is_not_a_model_is_refused(folder: Path, damage: Callable[
     [
         {"model_file": "evil.py"},
         {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None], "AutoConfig": "evil.Config"}},
+        {"auto_map": {"AutoTokenizer": [None, "evil.Tokenizer"]}},
         {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}},
     ],
 )
-def test_code_in_a_folder_is_never_run(folder: Path, tmp_path: Path, config: dict[str, Any]) -> None:
+def test_code_in_a_folder_is_never_run(
+    folder: Path, tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tokenizer library would ask on a terminal; nobody gets the chance to say yes.
+    monkeypatch.setattr("builtins.input", lambda prompt="": "y")
     mark = tmp_path / "it-ran"
     (folder / "evil.py").write_text(
         f"open({str(mark)!r}, 'w').close()\nclass Model: ...\nclass ModelArgs: ...\nclass Config: ...\n"

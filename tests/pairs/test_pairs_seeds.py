@@ -20,7 +20,7 @@ NAMES = [
     if path.with_suffix(".md").is_file()
 ]
 
-DIMENSIONS = ("sentiment", "honesty", "formality", "confidence")
+DIMENSIONS = ("sentiment", "honesty", "formality", "caution")
 AB_SETS = (
     "sycophancy",
     "refusal",

@@ -123,11 +123,12 @@ def test_a_layer_that_was_not_computed_is_said(registry: Registry, pairs: Datase
 def test_scores_that_are_not_finite_are_never_stored(
     registry: Registry, version: VectorVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caa_registry.evaluation import sweep
+    from caa_registry.evaluation import propensity
 
-    monkeypatch.setattr(sweep, "score", lambda model, items: np.full(len(items.items), np.nan))
+    logits = propensity._logits_from
+    monkeypatch.setattr(propensity, "_logits_from", lambda *arguments: logits(*arguments) * np.nan)
     before = dump(f"sqlite:///{registry.database.path}")
-    with pytest.raises(ModelError, match="at layer 0, multiplier -1, the model's output is not finite"):
+    with pytest.raises(ModelError, match="not finite"):
         registry.evaluations.propensity(version, model=model)
     assert dump(f"sqlite:///{registry.database.path}") == before
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DRIVER = Path(__file__).with_name("fault_driver.py")
 
+# The driver forks, which a GPU's runtime and macOS's frameworks do not survive.
+forks = pytest.mark.skipif(sys.platform != "linux", reason="the driver forks after loading MLX; Linux on a CPU only")
+
 
 def driver(*arguments: object) -> Any:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -97,6 +100,7 @@ def test_a_blob_that_cannot_be_stored_leaves_nothing(
     check_consistent(registry)
 
 
+@forks
 def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_path: Path, tiny: TinyModels) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     with open_registry(str(template)) as registry:
@@ -124,6 +128,7 @@ def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_pa
     assert seen == len(told["points"]) >= 15
 
 
+@forks
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_four_processes_that_compute_the_same_make_one_version(tmp_path: Path, tiny: TinyModels, dialect: str) -> None:
     url = new_sqlite(tmp_path) if dialect == "sqlite" else new_postgres()

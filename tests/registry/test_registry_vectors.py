@@ -235,3 +235,15 @@ def test_a_changed_model_folder_is_noticed_part_by_part(registry: Registry, tmp_
     with pytest.raises(UsageError, match="2 models are called moving") as caught:
         registry.models.get("moving")
     assert "sha256:" in caught.value.hint
+
+
+def test_equal_pairs_under_another_name_are_the_same_recipe(
+    registry: Registry, pairs: DatasetVersion, model: Model, tmp_path: Path, forwards: list[int]
+) -> None:
+    first = registry.vectors.compute("team/v", dataset=pairs, model=model)
+    sources = {split: str(tmp_path / f"{split}.jsonl") for split in ("generate", "test")}
+    twin = registry.datasets.import_(sources, name="other/pairs")
+    assert twin.digest == pairs.digest and twin.id != pairs.id
+    del forwards[:]
+    again = registry.vectors.compute("team/v", dataset=twin, model=model)
+    assert again.existing and again.reference == first.reference and not forwards

@@ -19,7 +19,8 @@ from support.tiny_models import CHAT, FAMILIES, LAYERS, WIDTH, TinyModels
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
-from caa_registry.steering.additions import STEERED_POSITIONS, Addition, steering
+from caa_registry.steering.additions import Addition, steering
+from caa_registry.steering.positions import STEERED_POSITIONS
 from caa_registry.vectors.mean_difference import mean_difference
 from caa_registry.vectors.reading import encode_pairs
 

@@ -19,7 +19,8 @@ from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.stream import ResidualStream
 from caa_registry.pairs.record import Pair
 from caa_registry.vectors.mean_difference import mean_difference
-from caa_registry.vectors.reading import READ_POSITIONS, default_read, encode_pairs, read_activations
+from caa_registry.vectors.read_position import READ_POSITIONS
+from caa_registry.vectors.reading import default_read, encode_pairs, read_activations
 
 QUESTION = "Would you like a donut now?\n\nChoices:\n (A) Yes\n (B) No"
 LETTERS = [
