@@ -8,6 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
+from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.references import check_name
 
@@ -108,7 +109,7 @@ def ls(settings: Settings) -> None:
         (
             v.name,
             f"v{v.number}",
-            output.digest(v.digest),
+            short(v.digest),
             v.n_items,
             ", ".join(f"{split} {count}" for split, count in v.splits.items()),
             v.kind,
@@ -202,9 +203,9 @@ def _say_notes(version: Any) -> None:
     from caa_registry.pairs.sources import shortened
 
     for note in version.notes:
-        short = shortened(note, limit=12)
-        more = "" if short == note else f" (all of them: caa dataset show {version.reference} --json)"
-        output.message(f"Note: {short}{more}")
+        said = shortened(note, limit=12)
+        more = "" if said == note else f" (all of them: caa dataset show {version.reference} --json)"
+        output.message(f"Note: {said}{more}")
 
 
 def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[str, str], str | None]:

@@ -8,6 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
+from caa_registry.references import ranges
 
 
 @click.group("eval")
@@ -110,7 +111,7 @@ def ls(settings: Settings, vector: str | None) -> None:
             e.dataset,
             e.split if e.parameters["rows"] == "all" else f"{e.split} ({e.parameters['rows']})",
             e.metric,
-            output.layers_text(sorted({s.layer for s in e.scores})),
+            ranges(sorted({s.layer for s in e.scores})),
             ", ".join(f"{m:g}" for m in sorted({s.multiplier for s in e.scores})),
             e.scores[0].n,
         )

@@ -8,6 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
+from caa_registry.digests import short
 
 
 @click.group()
@@ -47,7 +48,7 @@ def ls(settings: Settings) -> None:
     rows = [
         (
             r.info.name,
-            output.digest(r.info.fingerprint.digest),
+            short(r.info.fingerprint.digest),
             r.info.architecture,
             r.info.n_layers,
             r.info.d_model,

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from caa_registry.digests import short
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -225,15 +223,3 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "created_at": evaluation.created_at.isoformat(),
         "scores": [dataclasses.asdict(score) for score in evaluation.scores],
     }
-
-
-def digest(value: str) -> str:
-    """A digest for a table."""
-    return short(value)
-
-
-def layers_text(layers: Sequence[int]) -> str:
-    """``0-7`` or ``0-3, 7``."""
-    from caa_registry.references import ranges
-
-    return ranges(list(layers))

@@ -9,6 +9,8 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import READ, TEMPLATE, LayerList, Settings, common
+from caa_registry.digests import short
+from caa_registry.references import ranges
 
 
 @click.group()
@@ -86,7 +88,7 @@ def _say_computed(version: Any) -> None:
     recipe = version.recipe
     output.message(
         f"Computed {version.reference} from {recipe['pairs']} pairs of {version.dataset} ({recipe['split']}) on "
-        f"{version.model.name}: layers {output.layers_text(version.layer_numbers)}, read at '{recipe['read']}', "
+        f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe['read']}', "
         f"template {recipe['template']}."
     )
     skipped = recipe["skipped_too_long"]
@@ -124,10 +126,10 @@ def ls(settings: Settings) -> None:
         (
             v.name,
             f"v{v.number}",
-            output.digest(v.digest),
+            short(v.digest),
             v.dataset,
             v.model.name,
-            output.layers_text(v.layer_numbers),
+            ranges(v.layer_numbers),
             ", ".join(v.aliases),
         )
         for v in versions

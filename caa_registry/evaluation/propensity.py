@@ -15,8 +15,9 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caa_registry.errors import InputError, ModelError
+from caa_registry.errors import InputError
 from caa_registry.models.batching import batches
+from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Template
 from caa_registry.pairs.answers import form_of, letter_of
@@ -131,10 +132,7 @@ def score(model: Model, items: ItemSet) -> NDArray[np.float64]:
     scorer = _score_tokens if items.metric == "propensity" else _score_completions
     scores = scorer(model, items.items)
     if not np.isfinite(scores).all():
-        raise ModelError(
-            f"{model.info.name} computes values that are not finite in {model.dtype}",
-            "Steer less strongly, or load the model in float32 or bfloat16.",
-        )
+        raise not_finite(model)
     return scores
 
 

@@ -91,18 +91,19 @@ def compare(a: ModelInfo, b: ModelInfo) -> Verdict:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weight files that mlx-lm reads from ``folder``, by name."""
-    return sorted(folder.glob("model*.safetensors"))
-
-
-def fingerprint_folder(folder: Path, config: dict[str, Any], chat_template: str) -> Fingerprint:
-    """The fingerprint of a model folder. Raises ``ModelError`` where it holds no weights."""
-    files = weight_files(folder)
+    """The weight files that mlx-lm reads from ``folder``, by name. Raises ``ModelError`` where there are none."""
+    files = sorted(folder.glob("model*.safetensors"))
     if not files:
         raise ModelError(
             f"{folder}: no weights (model*.safetensors) in this folder",
             "Give a model in the Hugging Face layout that mlx-lm reads.",
         )
+    return files
+
+
+def fingerprint_folder(folder: Path, config: dict[str, Any], chat_template: str) -> Fingerprint:
+    """The fingerprint of a model folder. Raises ``ModelError`` where it holds no weights."""
+    files = weight_files(folder)
     manifest = [{"name": file.name, "size": file.stat().st_size, "sha256": cached_digest(file)} for file in files]
     return Fingerprint(
         weights=digest_object("weights", {"files": manifest}),

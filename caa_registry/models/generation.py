@@ -54,7 +54,7 @@ def _cached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Sample
         model.network, model.wrapped_tokenizer, list(prompt.ids), max_tokens=max_tokens, sampler=sampler
     ):
         if mx.isnan(response.logprobs).any().item():
-            raise _not_finite(model)
+            raise not_finite(model)
         yield response.text
 
 
@@ -66,7 +66,7 @@ def _uncached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Samp
         logits = model.network(mx.array([ids]), cache=make_prompt_cache(model.network))[:, -1]
         logprobs = logits - mx.logsumexp(logits, keepdims=True)
         if mx.isnan(logprobs).any().item():
-            raise _not_finite(model)
+            raise not_finite(model)
         token = int(sampler(logprobs).item())
         if token in model.wrapped_tokenizer.eos_token_ids:
             break
@@ -77,7 +77,8 @@ def _uncached(model: Model, prompt: PromptTokens, max_tokens: int, sampler: Samp
     yield detokenizer.last_segment
 
 
-def _not_finite(model: Model) -> ModelError:
+def not_finite(model: Model) -> ModelError:
+    """The error for logits that are not numbers."""
     return ModelError(
         f"{model.info.name} computes values that are not finite in {model.dtype}",
         "Steer less strongly, or load the model in float32 or bfloat16.",
@@ -93,6 +94,6 @@ def next_tokens(model: Model, prompt: PromptTokens, top: int) -> list[NextToken]
         logits = model.network(tokens[:, -1:], cache=cache)[0, -1]
     probabilities = np.array(mx.softmax(logits.astype(mx.float32)))
     if not np.isfinite(probabilities).all():
-        raise _not_finite(model)
+        raise not_finite(model)
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [NextToken(int(i), model.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]

@@ -43,11 +43,7 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"there is no dtype {dtype!r}", f"Choose one of {', '.join(DTYPES)}.")
     folder, repo, commit = locate(name, revision)
-    if not weight_files(folder):
-        raise ModelError(
-            f"{folder}: no weights (model*.safetensors) in this folder",
-            "Give a model in the Hugging Face layout that mlx-lm reads.",
-        )
+    weight_files(folder)  # before anything is imported or read: a folder without weights is refused at once
 
     import mlx.core as mx
     from mlx_lm.utils import load as load_network
