@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
 from typing import Any
@@ -12,12 +13,14 @@ import click
 
 from caa_registry import __version__
 from caa_registry.cli.options import Settings
+from caa_registry.cli.output import message
 from caa_registry.errors import CaaError
 
 # name -> (module, attribute, what --help says). Modules are imported when a command is used, so that --help is quick.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("caa_registry.cli.init", "init", "Create a registry."),
     "demo": ("caa_registry.cli.demo", "demo", "Run the main job end to end on the packaged demo model."),
+    "doctor": ("caa_registry.cli.doctor", "doctor", "Say what caa runs on here, how fast, and what is amiss."),
     "dataset": ("caa_registry.cli.dataset", "dataset", "Contrastive pair datasets: import, list, show."),
     "model": ("caa_registry.cli.model", "model", "Models: add, list, show, verify."),
     "vector": ("caa_registry.cli.vector", "vector", "Steering vectors: compute, list, show."),
@@ -28,6 +31,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "lineage": ("caa_registry.cli.lineage", "lineage", "Show what a version was made from, and what from it."),
     "db": ("caa_registry.cli.db", "db", "The registry's database: upgrade."),
 }
+
+
+class Notes(logging.Handler):
+    """Warnings of the package, as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message(f"Note: {record.getMessage()}")
+
+
+NOTES = Notes(logging.WARNING)
 
 
 class LazyGroup(click.Group):
@@ -74,6 +87,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    logging.getLogger("caa_registry").addHandler(NOTES)
     debug = "--debug" in sys.argv
     try:
         sys.exit(_run())

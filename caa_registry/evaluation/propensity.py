@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
 import mlx.core as mx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
 import mlx.core as mx
 import numpy as np
 from mlx_lm import stream_generate

@@ -34,8 +34,9 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     """Load ``name``: a folder in Hugging Face layout, ``ORG/NAME`` on a hub, or ``demo``.
 
     ``dtype`` is what to compute in (``float32``, ``float16``, ``bfloat16``). By default weights are used as stored on
-    a GPU, and widened to float32 on a CPU, which is exact and there the fastest. Quantized weights stay quantized;
-    their scales follow the dtype.
+    a GPU, and widened to float32 on a CPU, which is exact and there the fastest. Quantized weights stay quantized
+    and their scales follow the dtype; but float32 on a CPU dequantizes them where they fit into memory, since
+    quantized products are many times slower there.
 
     Raises ``NotFoundError`` for a folder that is not there, ``ModelError`` for one that mlx-lm
     cannot load, ``HubError`` where the hub does not give it. Custom code in a model folder is never run.
@@ -45,31 +46,31 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     folder, repo, commit = locate(name, revision)
     weight_files(folder)  # before anything is imported or read: a folder without weights is refused at once
 
+    import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
     import mlx.core as mx
     from mlx_lm.utils import load as load_network
 
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
+    from caa_registry.models.weights import prepare
 
     try:
         network, tokenizer, config = load_network(
             str(folder), tokenizer_config={"trust_remote_code": False}, lazy=True, return_config=True
         )
-    except Exception as error:  # what a damaged or foreign folder raises is up to the code of its architecture
+    except (Exception, SystemExit) as error:  # what a damaged or foreign folder raises is up to its architecture's code
         raise ModelError(f"{folder}: mlx-lm cannot load this model: {_reason(error)}") from error
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
-    on_cpu = mx.default_device() == mx.Device(mx.cpu)
-    computed = dtype or ("float32" if on_cpu else None)
-    if computed is not None:
-        network.set_dtype(getattr(mx, computed))
+    computed = prepare(network, dtype, folder.name)
     try:
         mx.eval(network.parameters())
     except RuntimeError as error:  # weights are read only now
         raise ModelError(f"{folder}: its weights cannot be read: {error}") from error
     stream = ResidualStream(network)
     info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
-    return Model(info, network, tokenizer, stream, computed or _stored_dtype(network))
+    return Model(info, network, tokenizer, stream, computed)
 
 
 def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | None, str | None]:
@@ -147,16 +148,6 @@ def describe(
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     # A bare KeyError says only its key.
     return str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-
-
-def _stored_dtype(network: Any) -> str:
-    import mlx.core as mx
-    from mlx.utils import tree_flatten
-
-    for _, value in tree_flatten(network.parameters()):
-        if mx.issubdtype(value.dtype, mx.floating):
-            return str(value.dtype).rsplit(".", 1)[-1]
-    return "unknown"

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 

@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
 import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from caa_registry.errors import ModelError
+from caa_registry.models.unsupported import UNSUPPORTED
 
 _HOOK = "_caa_hook"
 _SEEN = "_caa_tokens_seen"
@@ -76,12 +79,19 @@ class ResidualStream:
     """The residual stream of one loaded network.
 
     ``n_layers`` blocks of width ``d_model``, both found by the self-test rather than read from a config. Raises
-    ``ModelError`` on construction where the blocks cannot be tapped: one is not called, is called twice, or does
-    not return a stream of one common width.
+    ``ModelError`` on construction for an architecture that is known to be unfit, before anything of it runs, and
+    where the blocks cannot be tapped: one is not called, is called twice or out of turn, or does not return a stream
+    of one common width.
     """
 
     def __init__(self, network: Any) -> None:
         self.network = network
+        self._name = type(network).__module__.rsplit(".", 1)[-1]
+        if self._name in UNSUPPORTED:
+            raise ModelError(
+                f"{self._name}: this architecture cannot be steered: {UNSUPPORTED[self._name]}",
+                "docs/architectures.md lists the architectures that were tested.",
+            )
         self.blocks: list[Any] = list(getattr(network, "layers", None) or ())
         self.n_layers = len(self.blocks)
         self.prompt_end: mx.array | None = None
@@ -156,7 +166,7 @@ class ResidualStream:
 
     def _self_test(self) -> int:
         """Run two tokens through an identity tap, unevaluated: MLX builds the graph and computes nothing."""
-        name = type(self.network).__module__.rsplit(".", 1)[-1]
+        name = self._name
         seen: list[int] = []
         shapes: list[tuple[int, ...]] = []
 
@@ -176,10 +186,10 @@ class ResidualStream:
             raise
         except Exception as error:  # a network runs what code it likes
             raise ModelError(f"{name}: cannot be run on tokens alone: {type(error).__name__}: {error}") from error
-        if sorted(seen) != list(range(self.n_layers)):
+        if seen != list(range(self.n_layers)):
             raise ModelError(
                 f"{name}: its blocks cannot be tapped ({self.n_layers} blocks, hits at layers {seen})",
-                "The architecture does not call each of its blocks exactly once.",
+                "The architecture does not call each of its blocks exactly once and in order.",
             )
         widths = {shape[-1] for shape in shapes}
         if len(widths) != 1 or any(len(shape) != 3 or shape[:2] != (1, 2) for shape in shapes):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -79,11 +78,16 @@ def environment() -> dict[str, Any]:
         "packages": versions,
     }
     if "mlx.core" in sys.modules:
+        import caa_registry.models.blas as blas
+
         import mlx.core as mx
 
         found["device"] = "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
-        # BLAS results depend on the number of threads in the last digits.
-        threads = {key: os.environ[key] for key in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if key in os.environ}
-        if threads:
-            found["threads"] = threads
+        # Results depend on the library, its kernels and its threads in the last digits.
+        used = blas.status()
+        if used.library is None:
+            found["blas"] = {"library": "MLX's own"}
+        else:
+            said = {"library": used.library, "version": used.version, "kernel": used.kernel}
+            found["blas"] = {**said, "threads": blas.threads()}
     return found

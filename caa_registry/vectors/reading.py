@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray

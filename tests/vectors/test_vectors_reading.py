@@ -34,7 +34,7 @@ FREE = [
     Pair("And now?", "Yes", "It is not a good answer."),
 ]
 ALL = list(range(LAYERS))
-TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}  # values are of order 10; an optimized BLAS rounds by the shape of a batch
 
 
 def read_of(states: NDArray[np.float32], tokens: CompletedTokens, read: str) -> NDArray[np.float64]:

@@ -1,0 +1,54 @@
+"""The device that MLX computes on, and how fast it multiplies matrices."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
+import mlx.core as mx
+
+from caa_registry.models.weights import on_cpu
+
+# Rows, inner size and columns: what one layer of a model of a billion parameters multiplies for 512 tokens.
+_CPU_SHAPE = (512, 2048, 2048)
+_GPU_SHAPE = (4096, 4096, 4096)
+_SECONDS = 0.7
+_MOST = 20
+
+
+@dataclass(frozen=True)
+class Device:
+    """``kind``: ``gpu`` or ``cpu``; ``name`` as the system calls it."""
+
+    kind: str
+    name: str
+
+
+def device() -> Device:
+    """The device that models are computed on."""
+    return Device("cpu" if on_cpu() else "gpu", str(mx.device_info().get("device_name", "unknown")))
+
+
+def matrix_speed() -> dict[str, float]:
+    """GFLOP/s of a matrix product by dtype, the best of several: float32, on a GPU also the two of 16 bits.
+
+    Takes about a second for each.
+    """
+    dtypes = ["float32"] if on_cpu() else ["float32", "float16", "bfloat16"]
+    return {name: _speed(getattr(mx, name), _CPU_SHAPE if on_cpu() else _GPU_SHAPE) for name in dtypes}
+
+
+def _speed(dtype: mx.Dtype, shape: tuple[int, int, int]) -> float:
+    rows, inner, columns = shape
+    key = mx.random.key(0)
+    left, right = mx.random.normal((rows, inner), dtype, key=key), mx.random.normal((inner, columns), dtype, key=key)
+    mx.eval(left, right, left[:32] @ right)  # the first product also starts threads or compiles a kernel
+    best, spent, times = float("inf"), 0.0, 0
+    while spent < _SECONDS and times < _MOST:
+        start = time.perf_counter()
+        mx.eval(left @ right)
+        took = time.perf_counter() - start
+        best, spent, times = min(best, took), spent + took, times + 1
+    return 2 * rows * inner * columns / best / 1e9

@@ -1,0 +1,102 @@
+"""Quantized weights on a CPU: dequantized where they fit, and equal to what they were."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from mlx.utils import tree_flatten
+
+from caa_registry.models import weights
+from caa_registry.models.loading import load
+from caa_registry.models.weights import is_quantized
+
+if TYPE_CHECKING:
+    from support.tiny_models import TinyModels
+
+    from caa_registry.models.model import Model
+
+pytestmark = pytest.mark.skipif(
+    mx.default_device() != mx.Device(mx.cpu), reason="on a GPU quantized weights are used as stored"
+)
+TOKENS = mx.array([[5, 9, 40, 7, 300, 21, 8, 8]])
+
+
+def logits(model: Model) -> np.ndarray:
+    return np.array(model.network(TOKENS).astype(mx.float32))
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine where next to nothing is free."""
+    monkeypatch.setattr(weights, "free_memory", lambda: 1000)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
+def test_dequantized_weights_compute_the_same(
+    family: str, bits: int, stored: str, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.folder(family, bits=bits, dtype=stored)
+    dequantized = load(folder)
+    monkeypatch.setattr(weights, "free_memory", lambda: 0)
+    quantized = load(folder)
+    assert is_quantized(quantized.network) and not is_quantized(dequantized.network)
+    assert dequantized.dtype == quantized.dtype == "float32"
+    assert {value.dtype for _, value in tree_flatten(dequantized.network.parameters())} == {mx.float32}
+    assert dequantized.info == quantized.info, "it is the same model"
+    wanted = logits(quantized)
+    np.testing.assert_allclose(logits(dequantized), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_what_does_not_fit_stays_quantized_and_says_so(
+    tiny: TinyModels, little: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tiny.folder("llama", bits=4)
+    with caplog.at_level(logging.WARNING, "caa_registry.models.weights"):
+        model = load(folder)
+    assert is_quantized(model.network) and model.dtype == "float32"
+    assert f"{folder.name} stays quantized, which is slow on a CPU: float32 needs " in caplog.text
+
+
+def test_the_margin(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny.folder("llama", bits=4)
+    needed = 5 * sum(value.size for _, value in tree_flatten(tiny("llama").network.parameters()))
+    for free, kept in ((needed, False), (needed - 1, True)):
+        monkeypatch.setattr(weights, "free_memory", lambda free=free: free)
+        assert is_quantized(load(folder).network) is kept
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_dtype_of_16_bits_keeps_them_quantized(dtype: str, tiny: TinyModels) -> None:
+    assert is_quantized(load(tiny.folder("llama", bits=4), dtype=dtype).network)
+
+
+def test_unquantized_weights_need_no_memory_check(tiny: TinyModels, little: None) -> None:
+    assert not is_quantized(load(tiny.folder("llama")).network)
+
+
+def test_a_slow_blas_is_said_once_on_stderr_by_commands() -> None:
+    def next_token(blas: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "caa_registry", "next-token", "--model", "demo", "--json", "hello"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "CAA_BLAS": blas},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    if sys.platform == "linux":
+        said = next_token("libnothing-of-it.so").splitlines()
+        assert len(said) == 1 and said[0].startswith("Note: MLX's own BLAS is in use (about 4 GFLOP/s). ")
+        assert "caa doctor" in said[0]
+    assert next_token("none") == ""
