@@ -14,8 +14,9 @@ import numpy as np
 from caa_registry.errors import InputError
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
+from caa_registry.vectors.prefix_sharing import read_pairs
 from caa_registry.vectors.read_position import ReadPosition
-from caa_registry.vectors.reading import PairTokens, read_activations
+from caa_registry.vectors.reading import PairTokens
 from caa_registry.vectors.vector_set import LayerVector, VectorSet
 
 
@@ -33,16 +34,15 @@ def mean_difference(
     """
     if not pairs:
         raise InputError("there is no pair to compute from", "Choose another split, or a model with a longer context.")
-    sequences = [side for pair in pairs for side in (pair.positive, pair.negative)]
     difference = np.zeros((len(layers), model.d_model))
     norms = np.zeros(len(layers))
-    for rows in read_activations(model, sequences, layers, read, progress):
+    for rows in read_pairs(model, pairs, layers, read, progress):
         values = rows.values.astype(np.float64)
         sign = np.where(np.asarray(rows.index) % 2 == 0, 1.0, -1.0)
         difference += np.einsum("r,rld->ld", sign, values)
         norms += np.linalg.norm(values, axis=2).sum(axis=0)
     difference /= len(pairs)
-    norms /= len(sequences)
+    norms /= 2 * len(pairs)
     return VectorSet.of(
         LayerVector(layer, difference[i].astype(np.float32), float(norms[i])) for i, layer in enumerate(layers)
     )

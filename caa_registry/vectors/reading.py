@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
 
@@ -83,36 +84,46 @@ def read_activations(
     gathered rows are. Rows come in order of length, not of ``sequences``.
     """
     check_read(read)
-    if not layers:
-        raise UsageError("no layer is given")
-    model.check_layers(layers)
-    wanted = set(layers)
+    check_layers(model, layers)
     done = 0
     progress(0, len(sequences))
     for batch in batches([len(s.ids) for s in sequences]):
         chosen = [sequences[i] for i in batch]
-        captured: dict[int, mx.array] = {}
-        gather = _gatherer(chosen, read)
-
-        def capture(
-            layer: int,
-            hidden: mx.array,
-            positions: Positions,
-            captured: dict[int, mx.array] = captured,
-            gather: Callable[[mx.array], mx.array] = gather,
-        ) -> mx.array:
-            if layer in wanted:
-                captured[layer] = gather(hidden)
-            return hidden
-
-        ids = [s.ids for s in chosen]
-        with model.stream.tapped(capture), model.rows(ids, [s.prompt_end for s in chosen]) as (tokens, cache):
-            model.network(tokens, cache=cache)
-        stacked = mx.stack([captured[layer] for layer in layers], axis=1)
-        captured.clear()
-        yield Rows(batch, np.array(stacked))
+        with model.rows([s.ids for s in chosen], [s.prompt_end for s in chosen]) as (tokens, cache):
+            values = gathered(model, tokens, cache, chosen, layers, read)
+        yield Rows(batch, values)
         done += len(batch)
         progress(done, len(sequences))
+
+
+def check_layers(model: Model, layers: Sequence[int]) -> None:
+    """Raise ``UsageError`` where there is no layer, or one that the model does not have."""
+    if not layers:
+        raise UsageError("no layer is given")
+    model.check_layers(layers)
+
+
+def gathered(
+    model: Model,
+    tokens: mx.array,
+    cache: list[Any],
+    sequences: Sequence[CompletedTokens],
+    layers: Sequence[int],
+    read: ReadPosition,
+) -> NDArray[np.float32]:
+    """Run ``tokens``, the right-padded ids of ``sequences``, and read: float32 ``(rows, layers, d_model)``."""
+    wanted = set(layers)
+    captured: dict[int, mx.array] = {}
+    gather = _gatherer(sequences, read)
+
+    def capture(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
+        if layer in wanted:
+            captured[layer] = gather(hidden)
+        return hidden
+
+    with model.stream.tapped(capture):
+        model.network(tokens, cache=cache)
+    return np.array(mx.stack([captured[layer] for layer in layers], axis=1))
 
 
 def _gatherer(sequences: Sequence[CompletedTokens], read: ReadPosition) -> Callable[[mx.array], mx.array]:

@@ -22,9 +22,12 @@ from caa_registry.errors import ModelError
 from caa_registry.models import stream as stream_module
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.model import Model
+from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.unsupported import UNSUPPORTED
 from caa_registry.steering.additions import Addition, steering
+from caa_registry.vectors.prefix_sharing import read_pairs
+from caa_registry.vectors.reading import PairTokens, read_activations
 
 # Longer than every window, and rows of different lengths on both sides of a window's edge.
 ROWS = (
@@ -197,6 +200,29 @@ def test_a_prefix_can_be_run_once_for_several_ends(name: str) -> None:
             differs = differs or largest(got - wanted) > 1e-3 * largest(wanted)
         # Where a window's edge is another with a cache, it shows as soon as the prefix is longer than the window.
         assert differs == (family(name) in RECOMPUTED_DIFFERS and length > WINDOW)
+
+
+@pytest.mark.parametrize("read", ["last", "mean"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_pairs_with_a_shared_prompt_read_as_whole_texts(name: str, read: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Prompts shorter and longer than the windows, completions of one token and of several."""
+    model = tiny(name, False)
+    pairs = []
+    for index, length in enumerate((3, 12, 12)):
+        prompt = (*ROWS[index % 2][: length - 1], 17 + index)
+        sides = [CompletedTokens(prompt + end, length - 1, length, length + len(end) - 1) for end in ((5,), (9, 31))]
+        pairs.append(PairTokens(index, *sides))
+    layers = list(range(model.n_layers))
+    found = {
+        i: row
+        for rows in read_pairs(model, pairs, layers, read)
+        for i, row in zip(rows.index, rows.values, strict=True)
+    }
+    fell_back = "run whole" in caplog.text
+    for i, side in enumerate(side for pair in pairs for side in (pair.positive, pair.negative)):
+        (wanted,) = read_activations(model, [side], layers, read)
+        close(found[i], wanted.values[0], 1e-4)
+    assert fell_back == (family(name) in RECOMPUTED_DIFFERS)
 
 
 def generate(model: Model, cached: bool) -> tuple[list[int], NDArray[np.float32]]:

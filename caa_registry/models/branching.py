@@ -1,0 +1,47 @@
+"""Prompt caches that branch: a prefix is run once, and several texts go on from it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import caa_registry.models.blas  # noqa: F401
+
+import mlx.core as mx
+from mlx.utils import tree_map
+from mlx_lm.models.cache import CacheList, ConcatenateKVCache, KVCache, make_prompt_cache
+
+
+def branching_cache(network: Any) -> list[Any]:
+    """A fresh prompt cache without spare room: mlx-lm's own grows by 256 tokens a row, and branching would copy it."""
+    return [ConcatenateKVCache() if type(entry) is KVCache else entry for entry in make_prompt_cache(network)]
+
+
+def branched(cache: Sequence[Any], copies: int) -> list[Any]:
+    """``cache`` with every row ``copies`` times, side by side. ``cache`` itself stays as it is.
+
+    Exact where all that an entry holds is in its ``state`` and rows come first, as in all of mlx-lm's caches; whether
+    an architecture computes the same from there is for the caller to check.
+    """
+    return [_branched(entry, copies) for entry in cache]
+
+
+def windows_full(cache: Sequence[Any]) -> tuple[bool, ...]:
+    """For each entry with a window whether it has dropped tokens: there, caches behave in another way."""
+    full: list[bool] = []
+    for entry in cache:
+        if isinstance(entry, CacheList):
+            full.extend(windows_full(entry.caches))
+        elif isinstance(window := getattr(entry, "max_size", None), int):
+            full.append(entry.offset >= window)
+    return tuple(full)
+
+
+def _branched(entry: Any, copies: int) -> Any:
+    branch = copy.copy(entry)
+    if isinstance(entry, CacheList):
+        branch.caches = tuple(_branched(inner, copies) for inner in entry.caches)
+    elif not entry.empty():
+        branch.state = tree_map(lambda x: mx.repeat(x, copies, axis=0) if isinstance(x, mx.array) else x, entry.state)
+    return branch
