@@ -1,15 +1,18 @@
-"""Where the registry is and who acts: flag > environment > file > default.
+"""Where the registry is, who acts, and what may be used: flag > environment > file > default.
 
 The file is ``config.toml`` in the home folder of the registry (``~/.caa``, or ``CAA_HOME``)::
 
     registry = "postgresql://team-db/caa"
     actor = "ada"
+    memory = "8GB"
+    activation_cache = "20GB"
 """
 
 from __future__ import annotations
 
 import getpass
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -53,3 +56,24 @@ def actor(flag: str | None = None) -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def memory() -> int | None:
+    """Bytes that reading activations may use beside the weights: ``CAA_MEMORY``, else ``memory`` in the file, such as
+    ``"8GB"``; ``None`` where neither is set."""
+    given = os.environ.get("CAA_MEMORY") or _from_file("memory")
+    return _bytes("CAA_MEMORY", given) if given else None
+
+
+def activation_cache() -> tuple[Path, int]:
+    """The folder of cached activations and how many bytes they may take: ``CAA_ACTIVATION_CACHE``, else
+    ``activation_cache`` in the file, such as ``"20GB"``, else 4 GB; 0 keeps none."""
+    given = os.environ.get("CAA_ACTIVATION_CACHE") or _from_file("activation_cache") or "4GB"
+    return home() / "cache" / "activations", _bytes("CAA_ACTIVATION_CACHE", given)
+
+
+def _bytes(name: str, text: str) -> int:
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*(?:([kmgt])b?|b)?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise UsageError(f"{name}: {text!r} is no size", "Write a number with a unit, such as 500MB or 8GB.")
+    return int(float(found[1]) * 1000 ** " kmgt".index((found[2] or " ").lower()))

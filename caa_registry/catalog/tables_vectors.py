@@ -74,7 +74,8 @@ class VectorVersion(Base):
 
 
 class VectorLayer(Base):
-    """Where one layer's float32 bytes lie in the blob, their own digest, and their size beside the stream's."""
+    """Where one layer's float32 bytes lie in the blob, their own digest, their size beside the stream's, and how far
+    to trust them (``quality``, absent where that was not measured)."""
 
     __tablename__ = "vector_layer"
     __table_args__ = (
@@ -89,3 +90,4 @@ class VectorLayer(Base):
     sha256: Mapped[Digest]
     norm: Mapped[float]
     residual_norm: Mapped[float | None]
+    quality: Mapped[JsonObject | None]

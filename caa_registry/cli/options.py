@@ -16,6 +16,7 @@ from caa_registry.errors import UsageError
 from caa_registry.models.prompts import TEMPLATES
 from caa_registry.settings import registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
+from caa_registry.vectors.methods import METHODS
 from caa_registry.vectors.read_position import READ_POSITIONS
 
 if TYPE_CHECKING:
@@ -132,4 +133,5 @@ class LayerList(click.ParamType[Any]):
 
 TEMPLATE = click.Choice(TEMPLATES)
 READ = click.Choice(READ_POSITIONS)
+METHOD = click.Choice(METHODS)
 POSITIONS = click.Choice(STEERED_POSITIONS)

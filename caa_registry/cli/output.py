@@ -202,6 +202,7 @@ def vector_json(version: VectorVersion) -> dict[str, Any]:
         "norms": [
             {"layer": layer.layer, "norm": layer.norm, "residual_norm": layer.residual_norm} for layer in version.layers
         ],
+        "quality": [{"layer": layer.layer, **layer.quality.as_json()} for layer in version.layers if layer.quality],
         "aliases": list(version.aliases),
         "created_at": version.created_at.isoformat(),
     }

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import READ, TEMPLATE, LayerList, Settings, common
+from caa_registry.cli.layer_table import layer_table
+from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, Settings, common
 from caa_registry.digests import short
+from caa_registry.models.processes import rank
+from caa_registry.progress import Progress, silent
 from caa_registry.references import ranges
 
 
@@ -25,7 +31,7 @@ def vector() -> None:
 @click.option("--dataset", required=True, metavar="REF", help="Dataset to compute from.")
 @click.option("--model", required=True, metavar="M", help="Folder, ORG/NAME on a hub, or demo.")
 @click.option("--split", help="Split to compute from.  [default: generate]")
-@click.option("--method", type=click.Choice(["mean-difference"]), default="mean-difference", show_default=True)
+@click.option("--method", type=METHOD, default="mean-difference", show_default=True, help="How a direction is made.")
 @click.option("--read", type=READ, help="Token to read.  [default: answer for letters and Yes/No, last for free text]")
 @click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
 @click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: chat, else plain]")
@@ -43,11 +49,15 @@ def compute(
     template: Any,
     force: bool,
 ) -> None:
-    """Compute steering vectors from contrastive pairs: the mean difference of activations, for every layer.
+    """Compute steering vectors from contrastive pairs, for every layer, and measure how far to trust them.
 
-    The vectors are raw: neither normalized nor scaled. The same recipe again gives the version that exists.
+    The mean difference of activations is stored raw; pca, logistic and lda directions at its length. The same recipe
+    again gives the version that exists. Activations are kept in a cache on disk, so that another method on the same
+    pairs asks the model nothing, and what was interrupted goes on where it was.
+
+    On several processes or hosts: mlx.launch -n 2 -- caa vector compute ... (all must reach the registry).
     """
-    with settings.open() as registry, output.progress("activations") as progress:
+    with settings.open() as registry, _both_bars() as (progress, measuring):
         version = registry.vectors.compute(
             name,
             dataset=dataset,
@@ -59,10 +69,15 @@ def compute(
             template=template,
             force=force,
             progress=progress,
+            measuring=measuring,
         )
+    if rank() != 0:
+        return  # of several processes the first speaks
     comparison = version.comparison
     if settings.as_json:
         document = {**output.vector_json(version), "existing": version.existing}
+        if version.reading:
+            document["reading"] = dataclasses.asdict(version.reading)
         if comparison:
             document["comparison"] = {
                 "max_difference": comparison.max_difference,
@@ -84,6 +99,28 @@ def compute(
         sys.exit(1)
 
 
+@contextmanager
+def _both_bars() -> Iterator[tuple[Progress, Progress]]:
+    """Bars for reading and for measuring. What was read stays when the command is interrupted, which is said."""
+    if rank() != 0:
+        yield silent, silent
+        return
+    read = 0
+
+    def counted(done: int, total: int) -> None:
+        nonlocal read
+        read = done
+        progress(done, total)
+
+    with output.progress("activations") as progress, output.progress("layers") as measuring:
+        try:
+            yield counted, measuring
+        except KeyboardInterrupt:
+            if read:
+                output.message(f"{read} activations are kept: the same command goes on from there.")
+            raise
+
+
 def _say_computed(version: Any) -> None:
     recipe = version.recipe
     output.message(
@@ -97,20 +134,13 @@ def _say_computed(version: Any) -> None:
             f"Note: {skipped} pairs were left out: longer than the {version.model.context_length} tokens that "
             f"{version.model.name} reads. Nothing was cut."
         )
-    _print_layers(version)
-
-
-def _print_layers(version: Any) -> None:
-    rows = [
-        (
-            layer.layer,
-            layer.norm,
-            layer.residual_norm,
-            layer.norm / layer.residual_norm if layer.residual_norm else None,
-        )
-        for layer in version.layers
-    ]
-    output.table(["layer", "norm", "residual norm", "ratio"], rows, empty="")
+    reading = version.reading
+    if reading.forward_passes:
+        by = f" in each of {reading.processes} processes" if reading.processes > 1 else ""
+        output.message(f"Read the model in {reading.forward_passes} forward passes, {reading.tokens} tokens{by}.")
+    else:
+        output.message("All activations had been read before: 0 forward passes.")
+    layer_table(version)
 
 
 @vector.command(epilog="Example: caa vector ls")
@@ -145,7 +175,7 @@ def ls(settings: Settings) -> None:
 @click.argument("reference")
 @common
 def show(settings: Settings, reference: str) -> None:
-    """Show a vector version: its pairs, model and recipe, and the norm of every layer."""
+    """Show a vector version: its pairs, model and recipe, and what is known of every layer."""
     with settings.open() as registry:
         version = registry.vectors.get(reference)
     if settings.as_json:
@@ -160,6 +190,7 @@ def show(settings: Settings, reference: str) -> None:
             "left out": f"{recipe['skipped_too_long']} pairs too long" if recipe["skipped_too_long"] else None,
             "model": f"{version.model.name} ({version.model.fingerprint.digest[:19]})",
             "method": recipe["method"],
+            "normalized": f"with {len(recipe['normalized']['with']) - 1} others" if "normalized" in recipe else None,
             "read": recipe["read"],
             "template": recipe["template"],
             "computed in": recipe["dtype"],
@@ -167,4 +198,23 @@ def show(settings: Settings, reference: str) -> None:
             "created": version.created_at.isoformat(timespec="seconds"),
         }
     )
-    _print_layers(version)
+    layer_table(version)
+
+
+@vector.command(epilog="Example: caa vector normalize team/sycophancy team/refusal")
+@click.argument("references", nargs=-1, required=True)
+@click.option("--suffix", default="-normalized", show_default=True, help="What the new names end with.")
+@common
+def normalize(settings: Settings, references: tuple[str, ...], suffix: str) -> None:
+    """Bring several behaviors to one strength: each layer to the mean norm of that layer over all.
+
+    The paper's normalization. Each becomes a version of its name with the suffix; lineage names all that took part.
+    """
+    with settings.open() as registry:
+        versions = registry.vectors.normalize(references, suffix=suffix)
+    if settings.as_json:
+        output.print_json([{**output.vector_json(v), "existing": v.existing} for v in versions])
+        return
+    for version in versions:
+        said = "exists already" if version.existing else f"made from {version.name.removesuffix(suffix)}"
+        output.message(f"{version.reference} {said}.")

@@ -9,7 +9,7 @@ from typing import Any
 import caa_registry.models.blas  # noqa: F401
 
 import mlx.core as mx
-from mlx.utils import tree_map
+from mlx.utils import tree_flatten, tree_map
 from mlx_lm.models.cache import CacheList, ConcatenateKVCache, KVCache, make_prompt_cache
 
 
@@ -25,6 +25,17 @@ def branched(cache: Sequence[Any], copies: int) -> list[Any]:
     an architecture computes the same from there is for the caller to check.
     """
     return [_branched(entry, copies) for entry in cache]
+
+
+def held(cache: Sequence[Any]) -> list[mx.array]:
+    """The arrays of a cache, to be evaluated."""
+    arrays: list[mx.array] = []
+    for entry in cache:
+        if isinstance(entry, CacheList):
+            arrays.extend(held(entry.caches))
+        elif not entry.empty():
+            arrays.extend(value for _, value in tree_flatten(entry.state) if isinstance(value, mx.array))
+    return arrays
 
 
 def windows_full(cache: Sequence[Any]) -> tuple[bool, ...]:

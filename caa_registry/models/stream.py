@@ -99,6 +99,11 @@ class ResidualStream:
         self._positions: Positions | None = None
         self.d_model = self._self_test()
 
+    @property
+    def tapped_now(self) -> bool:
+        """Whether a tap is in place: the network is being read or steered."""
+        return bool(self._taps)
+
     @contextmanager
     def tapped(self, tap: Tap) -> Iterator[None]:
         """Call ``tap`` with every block's output while the context lasts. Taps run in the order they came."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caa_registry.errors import UsageError
 from caa_registry.models.fingerprint import ModelInfo
 from caa_registry.pairs.record import DatasetKind
 from caa_registry.steering.positions import SteeredPositions, check_positions
+
+if TYPE_CHECKING:
+    from caa_registry.vectors.quality import LayerQuality
 
 # The largest float32: beyond it a strength is infinite where it is used.
 _LARGEST = 3.4028234663852886e38
@@ -57,12 +60,14 @@ class DatasetVersion:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What is stored of one layer's vector. Norms are Euclidean; ``residual_norm`` that of the activations read."""
+    """What is stored of one layer's vector. Norms are Euclidean; ``residual_norm`` that of the activations read.
+    ``quality``: how far to trust it, where that was measured."""
 
     layer: int
     norm: float
     residual_norm: float | None
     sha256: str
+    quality: LayerQuality | None = None
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,23 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What reading activations took: calls of the network and the tokens run in them, by this process, without
+    padding; 0 where all was read before. ``processes``: how many worked together. ``not_shared``: why prompts were
+    not shared between the sides of a pair, empty where they were."""
+
+    forward_passes: int
+    tokens: int
+    processes: int = 1
+    not_shared: str = ""
+
+
+@dataclass(frozen=True)
 class VectorVersion:
     """One immutable version of a steering vector.
 
-    ``existing``: the call found it rather than made it. ``comparison``: set where it was computed again.
+    ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
+    where it was computed again.
     """
 
     id: int = field(repr=False)
@@ -101,6 +119,7 @@ class VectorVersion:
     created_at: datetime
     aliases: Sequence[str] = ()
     existing: bool = False
+    reading: Reading | None = None
     comparison: Comparison | None = None
 
     @property

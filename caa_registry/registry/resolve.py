@@ -13,6 +13,7 @@ from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
 from caa_registry.registry.records import DatasetVersion, LayerRecord, VectorVersion
+from caa_registry.vectors.quality import LayerQuality
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
 
@@ -207,6 +208,11 @@ def model_info(row: t.Model) -> ModelInfo:
     )
 
 
+def _layer_record(row: t.VectorLayer) -> LayerRecord:
+    quality = LayerQuality.from_json(row.quality) if row.quality else None
+    return LayerRecord(row.layer, row.norm, row.residual_norm, row.sha256, quality)
+
+
 def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = False) -> VectorVersion:
     """A vector version as a record."""
     owner = session.get_one(t.Vector, row.vector_id)
@@ -225,7 +231,7 @@ def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = Fa
         model=model_info(session.get_one(t.Model, row.model_id)),
         recipe=row.recipe,
         blob=row.blob_digest,
-        layers=tuple(LayerRecord(layer.layer, layer.norm, layer.residual_norm, layer.sha256) for layer in layers),
+        layers=tuple(_layer_record(layer) for layer in layers),
         d_model=row.d_model,
         created_at=row.created_at,
         aliases=aliases_of(session, "vector", row.id),

@@ -1,16 +1,22 @@
-"""Activations of pairs, the prompt of a pair run once.
+"""Activations of pairs, what texts share run once.
 
-Both sides of a pair share their tokens up to the completion. These are run once, in batches of one length, so that
-no padding stands before anything read; then the cache branches, and both sides go on from it, right-padded. What is
-read is checked against the plain forward pass at the first batch, and again when a sliding window first overflows.
-Where the two differ, the rest is read plainly, and a warning says so.
+Both sides of a pair share their tokens up to the completion, and many pairs begin alike (a system prompt, a few-shot
+header). Such a head is run once for all of its pairs; from there each prompt is run once for both of its sides, in
+batches of one length, so that no padding stands before anything read; then the prompt cache branches, and both sides
+go on from it, right-padded. On a CPU several batches are computed at a time.
+
+What is read is checked against the plain forward pass whenever a way of sharing is first used, and again when a
+sliding window first overflows. Where the two differ, the rest is read plainly, and a warning says so.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import caa_registry.models.blas  # noqa: F401
 
@@ -18,18 +24,26 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.models.batching import TOKENS_PER_BATCH
-from caa_registry.models.branching import branched, branching_cache, windows_full
+from caa_registry.models.branching import branched, branching_cache, held, windows_full
+from caa_registry.models.memory import free_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
+from caa_registry.models.side_by_side import building, side_by_side, workers
+from caa_registry.models.weights import on_cpu
 from caa_registry.progress import Progress, silent
+from caa_registry.vectors.pair_plan import Group, groups, shared_heads
 from caa_registry.vectors.read_position import ReadPosition, check_read
-from caa_registry.vectors.reading import PairTokens, Rows, check_layers, gathered, read_activations
+from caa_registry.vectors.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
 
 _log = logging.getLogger(__name__)
 
 # Largest difference from the plain forward pass, relative to the largest value: rounding, with room.
 _TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
+
+# How many tokens are run at a time where memory allows. Measured on 2 cores with a llama of 100 million parameters:
+# what is more leaves the processor's caches.
+_CPU_TOKENS = 640
+_GPU_TOKENS = 2048
 
 
 def read_pairs(
@@ -38,52 +52,168 @@ def read_pairs(
     layers: Sequence[int],
     read: ReadPosition,
     progress: Progress = silent,
+    work: Work | None = None,
+    memory: int | None = None,
 ) -> Iterator[Rows]:
     """The residual stream after each of ``layers`` at the read position of both sides of every pair.
 
-    ``Rows.index`` counts sides: ``2 * i`` is the positive side of ``pairs[i]``, ``2 * i + 1`` the negative. Equal to
-    ``read_activations`` on the sides up to rounding, at about half its work or less.
+    ``Rows.index`` counts sides: ``2 * i`` is the positive side of ``pairs[i]``, ``2 * i + 1`` the negative; both sides
+    of a pair come together. Equal to ``read_activations`` on the sides up to rounding, at about half its work or less.
+
+    ``memory``: bytes beside the weights that may be used, by default a quarter of what is free; one pair is run
+    whatever it takes. MLX's peak memory is reset, since it is measured on the longest pair. ``work`` is added to.
     """
     check_read(read)
     check_layers(model, layers)
-    sides = [_cut(side, read) for pair in pairs for side in (pair.positive, pair.negative)]
-    shared = [_shared(sides[i], sides[i + 1], read) for i in range(0, len(sides), 2)]
-    longest = [max(len(sides[i].ids), len(sides[i + 1].ids)) for i in range(0, len(sides), 2)]
-    batches = list(_batches(shared, longest))
-    checked: set[tuple[bool, ...]] = set()
+    if not pairs:
+        return
+    work = work or Work()
+    reader = _Reader(model, [_cut(side, read) for p in pairs for side in (p.positive, p.negative)], layers, read, work)
+    yield from _counted(reader.rows(free_memory() // 4 if memory is None else memory), 2 * len(pairs), progress)
+
+
+def _counted(rows: Iterator[Rows], total: int, progress: Progress) -> Iterator[Rows]:
     done = 0
-    progress(0, len(sides))
-    for number, batch in enumerate(batches):
-        index = [side for pair in batch for side in (2 * pair, 2 * pair + 1)]
-        chosen = [sides[i] for i in index]
-        length = min(shared[pair] for pair in batch)
-        values, full = _read_branches(model, chosen, length, layers, read)
-        if length > 0 and full not in checked:
-            # The last pair of a batch is the one whose completions stand farthest behind the branching point.
-            plain = np.concatenate(
-                [rows.values for side in chosen[-2:] for rows in read_activations(model, [side], layers, read)]
-            )
-            if not _close(values[-2:], plain, model.dtype):
-                _log.warning(
-                    "%s computes differently when a prompt is run once for both sides of a pair, so every text is run "
-                    "whole; this takes about twice as long.",
-                    model.info.architecture,
-                )
-                rest = [side for later in batches[number:] for pair in later for side in (2 * pair, 2 * pair + 1)]
-                for rows in read_activations(model, [sides[i] for i in rest], layers, read):
-                    yield replace(rows, index=[rest[i] for i in rows.index])
-                    done += len(rows.index)
-                    progress(done, len(sides))
-                return
-            checked.add(full)
-        yield Rows(index, values)
-        done += len(index)
-        progress(done, len(sides))
+    progress(0, total)
+    for found in rows:
+        yield found
+        done += len(found.index)
+        progress(done, total)
 
 
 def _cut(side: CompletedTokens, read: ReadPosition) -> CompletedTokens:
     """Without the tokens after the last one read, which nothing read depends on."""
     return replace(side, ids=side.ids[: side.answer + 1]) if read == "answer" else side
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A group that was read: float32 ``(sides, layers, d_model)``, and in which way."""
+
+    group: Group
+    values: NDArray[np.float32]
+    way: tuple[Any, ...]
+
+
+class _Reader:
+    """The sides of all pairs, and how they are read."""
+
+    def __init__(
+        self, model: Model, sides: Sequence[CompletedTokens], layers: Sequence[int], read: ReadPosition, work: Work
+    ) -> None:
+        self.model = model
+        self.sides = sides
+        self.layers = layers
+        self.read = read
+        self.work = work
+        both = [(sides[i], sides[i + 1]) for i in range(0, len(sides), 2)]
+        self.shared = [_shared(positive, negative, read) for positive, negative in both]
+        self.longest = [max(len(positive.ids), len(negative.ids)) for positive, negative in both]
+
+    def rows(self, memory: int) -> Iterator[Rows]:
+        """All sides, whatever way they have to be read. ``memory`` in bytes."""
+        at_a_time = workers()
+        left = set(range(len(self.shared)))
+        ways: set[tuple[Any, ...]] = set()
+        # The longest pair first and alone: it shows what a token takes.
+        probe = max(left, key=lambda i: self.longest[i])
+        mx.reset_peak_memory()
+        before = mx.get_active_memory()
+        first = self._run(Group(0, self.shared[probe], (probe,)), None)
+        per_pair = max(1, mx.get_peak_memory() - before)
+        at_a_time = max(1, min(at_a_time, memory // per_pair))
+        most = min(_CPU_TOKENS if on_cpu() else _GPU_TOKENS, memory // at_a_time * self.longest[probe] // per_pair)
+        # Few pairs are spread over all that are computed at a time.
+        most = min(most, sum(self.longest) // at_a_time)
+        others = side_by_side(self._tasks(left - {probe}, most), at_a_time)
+        for found in itertools.chain([first], others):
+            if found.way not in ways and found.group.length > 0:
+                if not self._as_plain(found):
+                    break
+                ways.add(found.way)
+            left -= set(found.group.pairs)
+            yield Rows(_sides_of(found.group.pairs), found.values)
+        others.close()
+        if left:
+            yield from self._plainly(sorted(left), most)
+
+    def _tasks(self, pairs: Iterable[int], most: int) -> Iterator[Callable[[], _Read]]:
+        order = sorted(pairs)
+        prefixes = [self.sides[2 * pair].ids[: self.shared[pair]] for pair in order]
+        for head, part in shared_heads(prefixes):
+            cache = self._run_head(prefixes[part[0]][:head]) if head else None
+            for group in groups(head, [order[i] for i in part], self.shared, self.longest, most):
+                yield functools.partial(self._run, group, cache)
+
+    def _run_head(self, head: Sequence[int]) -> list[Any]:
+        with building:
+            cache = branching_cache(self.model.network)
+            self._forward([head], cache, [len(head) - 1])
+            arrays = held(cache[: max(self.layers) + 1]) if len(cache) == self.model.n_layers else held(cache)
+        mx.eval(arrays)
+        return cache
+
+    def _run(self, group: Group, head: list[Any] | None) -> _Read:
+        """Both sides of each pair of the group. ``head``: the cache of the head, of one row."""
+        sides = [self.sides[i] for i in _sides_of(group.pairs)]
+        with building:
+            cache = branching_cache(self.model.network) if head is None else branched(head, len(group.pairs))
+            if group.length > group.head:
+                prefixes = [side.ids[group.head : group.length] for side in sides[::2]]
+                self._forward(prefixes, cache, [side.prompt_end for side in sides[::2]])
+            if group.length > 0:
+                cache = branched(cache, 2)
+            way = (windows_full(cache), head is not None)
+            values = self._ends(sides, group.length, cache)
+            del cache  # what one block has used is given up while the next is computed
+        return _Read(group, np.array(values), way)
+
+    def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any]) -> mx.array:
+        """What is read, from after the first ``length`` tokens on, which ``cache`` holds."""
+        rest = [replace(s, ids=s.ids[length:], start=s.start - length, answer=s.answer - length) for s in sides]
+        width = max(len(side.ids) for side in rest)
+        tokens = mx.array([list(side.ids) + [0] * (width - len(side.ids)) for side in rest])
+        self.work.add(sum(len(side.ids) for side in rest))
+        with self.model.stream.prompt([side.prompt_end for side in sides]):
+            return gathered(self.model, tokens, cache, rest, self.layers, self.read)
+
+    def _forward(self, rows: Sequence[Sequence[int]], cache: list[Any], ends: Sequence[int]) -> None:
+        self.work.add(sum(map(len, rows)))
+        with self.model.stream.prompt(ends):
+            self.model.network(mx.array([list(ids) for ids in rows]), cache=cache)
+
+    def _as_plain(self, found: _Read) -> bool:
+        """Whether a group's last pair, whose completions stand farthest behind the branching point, is read as the
+        plain forward pass reads it."""
+        last = [self.sides[i] for i in _sides_of(found.group.pairs[-1:])]
+        plain = np.concatenate(
+            [
+                rows.values
+                for side in last
+                for rows in read_activations(self.model, [side], self.layers, self.read, self.work)
+            ]
+        )
+        if _close(found.values[-2:], plain, self.model.dtype):
+            return True
+        self.work.not_shared = (
+            f"{self.model.info.architecture} computes differently when a prompt is run once for both sides of a pair"
+        )
+        _log.warning("%s, so every text is run whole; this takes about twice as long.", self.work.not_shared)
+        return False
+
+    def _plainly(self, pairs: Sequence[int], tokens_per_batch: int) -> Iterator[Rows]:
+        """Whole texts, one pair after the other in order of length, each pair's sides together."""
+        order = sorted(pairs, key=lambda pair: self.longest[pair])
+        rows = max(1, tokens_per_batch // (2 * max(self.longest[pair] for pair in pairs)))
+        for first in range(0, len(order), rows):
+            index = _sides_of(order[first : first + rows])
+            sides = [self.sides[i] for i in index]
+            for found in read_activations(self.model, sides, self.layers, self.read, self.work, 2**62):
+                yield Rows([index[i] for i in found.index], found.values)
+
+
+def _sides_of(pairs: Sequence[int]) -> list[int]:
+    return [side for pair in pairs for side in (2 * pair, 2 * pair + 1)]
 
 
 def _shared(positive: CompletedTokens, negative: CompletedTokens, read: ReadPosition) -> int:
@@ -93,45 +223,6 @@ def _shared(positive: CompletedTokens, negative: CompletedTokens, read: ReadPosi
         if positive.ids[i] != negative.ids[i]:
             return i
     return limit
-
-
-def _batches(shared: Sequence[int], longest: Sequence[int]) -> Iterator[list[int]]:
-    """Pairs of similar shared length. The shortest is run as the prefix of all, so that a longer one costs twice the
-    tokens by which it is longer, and a batch ends where that is more than a sixteenth."""
-    batch: list[int] = []
-    width = 0
-    for pair in sorted(range(len(shared)), key=lambda i: (shared[i], longest[i], i)):
-        first = shared[batch[0]] if batch else 0
-        wider = max(width, longest[pair])
-        tokens = (len(batch) + 1) * (first + 2 * (wider - first))
-        if batch and (shared[pair] - first > first // 16 or tokens > TOKENS_PER_BATCH):
-            yield batch
-            batch, wider = [], longest[pair]
-        batch.append(pair)
-        width = wider
-    if batch:
-        yield batch
-
-
-def _read_branches(
-    model: Model, sides: Sequence[CompletedTokens], length: int, layers: Sequence[int], read: ReadPosition
-) -> tuple[NDArray[np.float32], tuple[bool, ...]]:
-    """Both sides of each pair, the first ``length`` tokens of a pair run once: float32 ``(sides, layers, d_model)``."""
-    ends = [side.prompt_end for side in sides]
-    cache = branching_cache(model.network)
-    full: tuple[bool, ...] = ()
-    if length > 0:
-        with model.stream.prompt(ends[::2]):
-            model.network(mx.array([list(side.ids[:length]) for side in sides[::2]]), cache=cache)
-        cache = branched(cache, 2)
-        full = windows_full(cache)
-    rest = [
-        replace(side, ids=side.ids[length:], start=side.start - length, answer=side.answer - length) for side in sides
-    ]
-    width = max(len(side.ids) for side in rest)
-    tokens = mx.array([list(side.ids) + [0] * (width - len(side.ids)) for side in rest])
-    with model.stream.prompt(ends):
-        return gathered(model, tokens, cache, rest, layers, read), full
 
 
 def _close(values: NDArray[np.float32], plain: NDArray[np.float32], dtype: str) -> bool:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
-from caa_registry.models.batching import batches
+from caa_registry.models.batching import TOKENS_PER_BATCH, batches
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Template
+from caa_registry.models.side_by_side import building
 from caa_registry.models.stream import Positions
 from caa_registry.pairs.answers import common_form, form_of
 from caa_registry.pairs.record import Pair
-from caa_registry.progress import Progress, silent
 from caa_registry.vectors.read_position import ReadPosition, check_read
 
 
@@ -63,6 +63,21 @@ def encode_pairs(pairs: Sequence[Pair], template: Template, model: Model) -> tup
     return kept, too_long
 
 
+@dataclass
+class Work:
+    """What reading has cost so far: forward passes (calls of the network), the tokens run in them without padding,
+    and why prompts were not shared between the sides of a pair, empty where they were."""
+
+    forward_passes: int = 0
+    tokens: int = 0
+    not_shared: str = ""
+
+    def add(self, tokens: int) -> None:
+        """Count one forward pass."""
+        self.forward_passes += 1
+        self.tokens += tokens
+
+
 @dataclass(frozen=True)
 class Rows:
     """Activations of one batch. ``values``: float32 ``(rows, layers, d_model)``; ``index``: row -> sequence."""
@@ -76,24 +91,23 @@ def read_activations(
     sequences: Sequence[CompletedTokens],
     layers: Sequence[int],
     read: ReadPosition,
-    progress: Progress = silent,
+    work: Work | None = None,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
 ) -> Iterator[Rows]:
     """The residual stream after each of ``layers`` at the read position of every sequence, batch by batch.
 
     Neither the LM head nor a block above the highest layer is computed: MLX runs what is evaluated, and only the
-    gathered rows are. Rows come in order of length, not of ``sequences``.
+    gathered rows are. Rows come in order of length, not of ``sequences``. ``work`` is added to.
     """
     check_read(read)
     check_layers(model, layers)
-    done = 0
-    progress(0, len(sequences))
-    for batch in batches([len(s.ids) for s in sequences]):
+    work = work or Work()
+    for batch in batches([len(s.ids) for s in sequences], tokens_per_batch):
         chosen = [sequences[i] for i in batch]
-        with model.rows([s.ids for s in chosen], [s.prompt_end for s in chosen]) as (tokens, cache):
+        with building, model.rows([s.ids for s in chosen], [s.prompt_end for s in chosen]) as (tokens, cache):
             values = gathered(model, tokens, cache, chosen, layers, read)
-        yield Rows(batch, values)
-        done += len(batch)
-        progress(done, len(sequences))
+            work.add(sum(len(s.ids) for s in chosen))
+        yield Rows(batch, np.array(values))
 
 
 def check_layers(model: Model, layers: Sequence[int]) -> None:
@@ -110,8 +124,9 @@ def gathered(
     sequences: Sequence[CompletedTokens],
     layers: Sequence[int],
     read: ReadPosition,
-) -> NDArray[np.float32]:
-    """Run ``tokens``, the right-padded ids of ``sequences``, and read: float32 ``(rows, layers, d_model)``."""
+) -> mx.array:
+    """``tokens``, the right-padded ids of ``sequences``, run and read: float32 ``(rows, layers, d_model)``, not yet
+    evaluated."""
     wanted = set(layers)
     captured: dict[int, mx.array] = {}
     gather = _gatherer(sequences, read)
@@ -123,7 +138,7 @@ def gathered(
 
     with model.stream.tapped(capture):
         model.network(tokens, cache=cache)
-    return np.array(mx.stack([captured[layer] for layer in layers], axis=1))
+    return mx.stack([captured[layer] for layer in layers], axis=1)
 
 
 def _gatherer(sequences: Sequence[CompletedTokens], read: ReadPosition) -> Callable[[mx.array], mx.array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.errors import UsageError
 from caa_registry.references import ranges
 
+if TYPE_CHECKING:
+    from caa_registry.vectors.quality import LayerQuality
+
 
 @dataclass(frozen=True, eq=False)
 class LayerVector:
@@ -19,11 +23,13 @@ class LayerVector:
 
     ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled. ``residual_norm``: mean Euclidean norm of
     the activations it was computed from, the unit in which its length means something; ``None`` where unknown.
+    ``quality``: how far to trust it; ``None`` where that was not measured.
     """
 
     layer: int
     values: NDArray[np.float32]
     residual_norm: float | None = None
+    quality: LayerQuality | None = None
 
     @property
     def norm(self) -> float:

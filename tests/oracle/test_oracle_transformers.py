@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
+from support.computed import mean_difference
 from support.tiny_models import CHAT, FAMILIES, build
 
 from caa_registry.models.loading import demo_model_folder, load
@@ -19,7 +20,6 @@ from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.stream import Positions
 from caa_registry.pairs.record import Pair
 from caa_registry.steering.additions import Addition, steering
-from caa_registry.vectors.mean_difference import mean_difference
 from caa_registry.vectors.reading import encode_pairs
 
 torch = pytest.importorskip("torch", reason="torch is not installed: the oracle needs it (see .ci/run)")

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["url"]
 
 
+@pytest.fixture(autouse=True)
+def _own_activations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A test that counts what is read must not find what another has read.
+    monkeypatch.setenv("CAA_HOME", str(tmp_path / "caa-home"))
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     """A fresh SQLite registry."""

@@ -31,7 +31,7 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.cli import main as command_line
 from caa_registry.cli import output, vector  # noqa: F401
 from caa_registry.models import model  # noqa: F401
-from caa_registry.vectors import mean_difference  # noqa: F401
+from caa_registry.vectors import activations, compute  # noqa: F401
 from caa_registry.vectors.formats import safetensors_file  # noqa: F401
 
 
@@ -125,12 +125,15 @@ def kill(template: Path, folder: Path, arguments: list[str]) -> None:
     whole = folder / "whole.db"
     shutil.copy(template, whole)
     told = folder / "points.json"
+    os.environ["CAA_HOME"] = str(folder / "home")
     assert attempt(0, ["--registry", str(whole), *arguments], told) == 0, told.read_text()
     points = json.loads(told.read_text())["names"]
     codes = []
     for last in range(1, len(points) + 1):
         path = folder / f"{last}.db"
         shutil.copy(template, path)
+        # Each attempt with activations of its own: none finds those of the one before.
+        os.environ["CAA_HOME"] = str(folder / f"home-{last}")
         codes.append(attempt(last, ["--registry", str(path), *arguments], told))
     print(json.dumps({"points": points, "codes": codes}))
 

@@ -64,7 +64,9 @@ def test_a_computation_that_raises_leaves_nothing(
     check_consistent(registry)
 
 
-@pytest.mark.parametrize("place", ["record_run", "ensure_model", "next_number", "vector_record"])
+@pytest.mark.parametrize(
+    "place", ["vectors.record_run", "vectors.ensure_model", "vector_versions.next_number", "vectors.vector_record"]
+)
 def test_a_failure_while_storing_leaves_nothing_but_the_blob(
     registry: Registry, pairs: DatasetVersion, model: Model, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +76,7 @@ def test_a_failure_while_storing_leaves_nothing_but_the_blob(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"caa_registry.registry.vectors.{place}", fail)
+        patch.setattr(f"caa_registry.registry.{place}", fail)
         with pytest.raises(OSError, match="no space left"):
             registry.vectors.compute("team/v", dataset=pairs, model=model)
     assert counts(registry) == before
@@ -153,17 +155,17 @@ def test_another_process_that_was_first_with_other_digits_wins(
     from caa_registry.registry.vectors import Vectors
 
     first = registry.vectors.compute("team/v", dataset=pairs, model=model)
-    monkeypatch.setattr(Vectors, "_same_recipe", lambda self, name, plan: None)
-    from caa_registry.vectors import mean_difference as module
+    monkeypatch.setattr(Vectors, "_find", lambda self, name, origin: None)
+    from caa_registry.vectors import compute as module
     from caa_registry.vectors.vector_set import LayerVector, VectorSet
 
-    original = module.mean_difference
+    original = module.compute
 
     def nudged(*arguments: Any) -> VectorSet:
         computed = original(*arguments)
         return VectorSet.of(LayerVector(v.layer, v.values * 1.000001, v.residual_norm) for v in computed.layers)
 
-    monkeypatch.setattr(module, "mean_difference", nudged)
+    monkeypatch.setattr(module, "compute", nudged)
     second = registry.vectors.compute("team/v", dataset=pairs, model=model)
     assert (second.reference, second.digest, second.existing) == (first.reference, first.digest, True)
 

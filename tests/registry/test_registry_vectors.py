@@ -69,7 +69,15 @@ def test_a_computation_is_a_version_with_layers_run_and_event(
     with registry.database.read() as session:
         run = session.scalars(select(t.Run).where(t.Run.kind == "compute")).one()
         links = {(io.direction, io.kind) for io in session.scalars(select(t.RunIO).where(t.RunIO.run_id == run.id))}
-    assert run.actor == "ada" and run.parameters == {"name": "team/v", **version.recipe}
+    reading = (
+        {"forward_passes": version.reading.forward_passes, "tokens": version.reading.tokens} if version.reading else {}
+    )
+    assert run.actor == "ada" and run.parameters == {
+        "name": "team/v",
+        **version.recipe,
+        "reading": {**reading, "processes": 1, "not_shared": ""},
+    }
+    assert reading["forward_passes"] > 0 and reading["tokens"] > 0
     assert run.finished_at >= run.started_at and run.environment["packages"]["mlx"]
     assert links == {("input", "dataset"), ("input", "model"), ("output", "vector")}
     assert events(registry)[-1] == ("compute", {"run": run.id, "vector": "team/v:v1", "digest": version.digest})
@@ -106,15 +114,15 @@ def test_a_recomputation_that_differs_does_not_hold(
     registry: Registry, pairs: DatasetVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.vectors.compute("team/v", dataset=pairs, model=model)
-    from caa_registry.vectors import mean_difference as module
+    from caa_registry.vectors import compute as module
 
-    original = module.mean_difference
+    original = module.compute
 
     def turned(*arguments: Any) -> VectorSet:
         computed = original(*arguments)
         return VectorSet.of(LayerVector(v.layer, np.roll(v.values, 1), v.residual_norm) for v in computed.layers)
 
-    monkeypatch.setattr(module, "mean_difference", turned)
+    monkeypatch.setattr(module, "compute", turned)
     again = registry.vectors.compute("team/v", dataset=pairs, model=model, force=True)
     assert again.comparison and not again.comparison.holds
 

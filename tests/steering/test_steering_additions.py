@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
+from support.computed import mean_difference
 from support.tiny_models import CHAT, FAMILIES, LAYERS, WIDTH, TinyModels
 
 from caa_registry.errors import ModelMismatchError, UsageError
@@ -21,7 +22,6 @@ from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.steering.additions import Addition, steering
 from caa_registry.steering.positions import STEERED_POSITIONS
-from caa_registry.vectors.mean_difference import mean_difference
 from caa_registry.vectors.reading import encode_pairs
 
 PROMPT = "Is the sky blue?"

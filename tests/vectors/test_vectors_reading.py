@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from mlx.utils import tree_map
 from numpy.typing import NDArray
+from support.computed import mean_difference
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, LAYERS, WIDTH, TinyModels
 from vectors.plain_forward import hidden_states, llama_states
 
-from caa_registry.errors import InputError, UsageError
+from caa_registry.errors import InputError, ModelError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.stream import ResidualStream
 from caa_registry.pairs.record import Pair
-from caa_registry.vectors.mean_difference import mean_difference
 from caa_registry.vectors.read_position import READ_POSITIONS
 from caa_registry.vectors.reading import default_read, encode_pairs, read_activations
 
@@ -247,7 +247,7 @@ def test_activations_that_overflow_are_not_stored(tiny: TinyModels) -> None:
     network = copy.deepcopy(model.network)
     poison(network.model.layers[0])
     kept, _ = encode_pairs(LETTERS, model.template(), model)
-    with pytest.raises(UsageError, match="not finite"):
+    with pytest.raises(ModelError, match="layer 0: the model's activations are not finite"):
         mean_difference(with_network(model, network), kept, [0], "answer")
 
 

@@ -1,0 +1,97 @@
+"""What is run together when pairs are read: which tokens are shared, between the sides of a pair and between pairs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Tokens = Sequence[int]
+
+# What must be saved, in tokens, to be worth one more forward pass: reading all weights takes about as long.
+_PASS = 128
+# Heads within heads within heads: nobody writes so many, and a search without end would cost more than it finds.
+_DEEPEST = 8
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pairs that are run together.
+
+    ``head``: how many leading tokens every pair shares with the others of its part of the plan, run once for all.
+    ``length``: how many leading tokens of each pair are run once for both sides, ``head`` among them. ``pairs``:
+    indexes.
+    """
+
+    head: int
+    length: int
+    pairs: tuple[int, ...]
+
+
+def shared_heads(prefixes: Sequence[Tokens]) -> list[tuple[int, list[int]]]:
+    """Parts of ``prefixes``, each with the number of leading tokens that all of the part share.
+
+    They are so cut that the tokens which need not be run again are most: one system prompt for all, or a few-shot
+    header for each of several parts. What shares too little is one part with head 0.
+    """
+    order = sorted(range(len(prefixes)), key=lambda i: tuple(prefixes[i]))
+    common = [_common(prefixes[a], prefixes[b]) for a, b in itertools.pairwise(order)]
+    parts: list[tuple[int, list[int]]] = []
+    rest = set(order)
+    for first, last in _parts(common, 0, len(order), _DEEPEST):
+        parts.append((_head(common, first, last), order[first:last]))
+        rest -= set(order[first:last])
+    return [*parts, (0, sorted(rest))] if rest else parts
+
+
+def _common(a: Tokens, b: Tokens) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _head(common: Sequence[int], first: int, last: int) -> int:
+    return min(common[first : last - 1], default=0)
+
+
+def _saved(common: Sequence[int], first: int, last: int) -> int:
+    return _head(common, first, last) * (last - first - 1) - _PASS
+
+
+def _parts(common: Sequence[int], first: int, last: int, depth: int) -> list[tuple[int, int]]:
+    """Slices ``first:last`` of the sorted texts that are worth a head; ``common[i]`` is what text i and the next share.
+
+    Either the whole, or what is found on both sides of every place where neighbours share least.
+    """
+    if depth == 0 or last - first < 2:
+        return []
+    head = _head(common, first, last)
+    cuts = [i + 1 for i in range(first, last - 1) if common[i] == head]
+    apart = [part for a, b in itertools.pairwise([first, *cuts, last]) for part in _parts(common, a, b, depth - 1)]
+    whole = _saved(common, first, last)
+    if whole > 0 and whole >= sum(_saved(common, a, b) for a, b in apart):
+        return [(first, last)]
+    return apart
+
+
+def groups(
+    head: int, pairs: Sequence[int], shared: Sequence[int], longest: Sequence[int], most: int
+) -> Iterator[Group]:
+    """``pairs`` in groups of similar shared length, of at most ``most`` tokens run at a time (at least one pair).
+
+    ``shared``: for each pair the tokens common to both sides; ``longest``: those of the longer side. The shortest
+    prefix of a group is run for all of its pairs, so that nothing is padded before what is read. What a longer one has
+    beyond that is run twice, so a group ends where a further group costs less.
+    """
+    group: list[int] = []
+    width = twice = 0
+    for pair in sorted(pairs, key=lambda i: (shared[i], longest[i], i)):
+        first = shared[group[0]] if group else shared[pair]
+        wider = max(width, longest[pair])
+        tokens = (len(group) + 1) * (first - head + 2 * (wider - first))
+        twice += shared[pair] - first
+        if group and (tokens > most or twice > _PASS):
+            yield Group(head, shared[group[0]], tuple(group))
+            group, wider, twice = [], longest[pair], 0
+        group.append(pair)
+        width = wider
+    if group:
+        yield Group(head, shared[group[0]], tuple(group))
