@@ -1,0 +1,53 @@
+"""Which tokens are run once: heads that many pairs share, prefixes that both sides of a pair share."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caa_registry.vectors.pair_plan import groups, shared_heads
+
+TEXTS = st.lists(st.lists(st.integers(0, 2), max_size=40), max_size=30)
+
+
+@given(TEXTS)
+def test_every_text_is_in_one_part_and_begins_with_its_head(texts: list[list[int]]) -> None:
+    parts = shared_heads(texts)
+    assert sorted(i for _, part in parts for i in part) == list(range(len(texts)))
+    for head, part in parts:
+        assert len({tuple(texts[i][:head]) for i in part}) == 1
+        assert all(len(texts[i]) >= head for i in part)
+
+
+def test_one_system_prompt_is_one_head() -> None:
+    texts = [[*range(100, 150), i, i + 1] for i in range(20)]
+    assert [(head, sorted(part)) for head, part in shared_heads(texts)] == [(50, list(range(20)))]
+
+
+def test_few_shot_headers_of_several_tasks_are_heads_of_their_own() -> None:
+    texts = [[7, 8, *range(1000 * task, 1000 * task + 300), i] for i in range(6) for task in (1, 2, 3)]
+    parts = sorted((head, sorted(part)) for head, part in shared_heads(texts))
+    assert [head for head, _ in parts] == [302, 302, 302]
+    assert parts == sorted((302, [i for i in range(18) if i % 3 == task]) for task in range(3))
+
+
+def test_what_saves_less_than_a_forward_pass_is_no_head() -> None:
+    assert shared_heads([[1, 2, 3, i] for i in range(10, 20)]) == [(0, list(range(10)))]
+    assert shared_heads([]) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), min_size=1, max_size=40),
+    st.integers(1, 500),
+)
+def test_groups_hold_every_pair_once_within_bounds(sizes: list[tuple[int, int]], most: int) -> None:
+    shared = [length for length, _ in sizes]
+    longest = [length + end for length, end in sizes]
+    found = list(groups(0, range(len(sizes)), shared, longest, most))
+    assert sorted(pair for group in found for pair in group.pairs) == list(range(len(sizes)))
+    for group in found:
+        assert group.length == min(shared[pair] for pair in group.pairs)
+        width = max(longest[pair] for pair in group.pairs)
+        tokens = len(group.pairs) * (group.length + 2 * (width - group.length))
+        assert tokens <= most or len(group.pairs) == 1
+        assert sum(shared[pair] - group.length for pair in group.pairs) <= 128
