@@ -47,6 +47,8 @@ def _lines(health: Health) -> dict[str, object]:
         **(_computing(health.computing) if health.computing else {"device": "none: MLX cannot be imported"}),
         "cores": health.cores,
         "free memory": _size(health.free_memory),
+        "activations": f"{_size(health.activations)} of at most {_size(health.activation_limit)} in "
+        f"{health.activation_folder}",
         "registry": f"{health.registry.shown}: {state}{schema}",
     }
 

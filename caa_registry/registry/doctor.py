@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from caa_registry import settings
 from caa_registry.catalog.state import RegistryState, look
 from caa_registry.models.memory import free_memory
+from caa_registry.vectors.activation_cache import ActivationCache
 
 _PACKAGES = ("caa-registry", "mlx", "mlx-lm", "transformers")
 
@@ -36,7 +37,8 @@ class Computing:
 
 @dataclass(frozen=True)
 class Health:
-    """What ``examine`` found. ``free_memory`` is in bytes.
+    """What ``examine`` found. ``free_memory`` is in bytes, as are ``activations`` (cached on disk in
+    ``activation_folder``) and ``activation_limit``.
 
     ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about what is amiss.
     """
@@ -46,6 +48,9 @@ class Health:
     packages: Mapping[str, str]
     cores: int
     free_memory: int
+    activation_folder: str
+    activations: int
+    activation_limit: int
     computing: Computing | None
     registry: RegistryState
     advice: tuple[str, ...]
@@ -57,6 +62,7 @@ def examine(url: str | None = None) -> Health:
     Raises ``UsageError`` for a bad setting, ``RegistryError`` for a URL that names no registry at all.
     """
     registry = look(settings.registry_url(url))
+    folder, limit = settings.activation_cache()
     advice = []
     try:
         computing, slow = _computing()
@@ -72,6 +78,9 @@ def examine(url: str | None = None) -> Health:
         packages={name: _version(name) for name in _PACKAGES},
         cores=_cores(),
         free_memory=free_memory(),
+        activation_folder=str(folder),
+        activations=ActivationCache(folder, limit).size(),
+        activation_limit=limit,
         computing=computing,
         registry=registry,
         advice=tuple(advice),

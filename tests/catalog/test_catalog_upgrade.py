@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from catalog.catalog_rows import fill
 from catalog.registry_fixtures import new_postgres, new_sqlite, together
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from caa_registry.catalog import models as t
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.models import Base
 from caa_registry.catalog.schema import head_revision, migrations_folder
@@ -177,3 +178,17 @@ def test_upgrade_of_a_file_when_asked(tmp_path: Path, filled: str) -> None:
     assert upgrade(filled, migrations=migrations) == (head_revision(), NEXT)
     with pytest.raises(RegistryError, match="no registry at"):
         upgrade(f"sqlite:///{tmp_path}/nothing.db")
+
+
+def test_a_registry_from_before_quality_keeps_its_vectors(url: str) -> None:
+    with Database.open(url, create=False) as database, database.write() as session:
+        fill(session)
+        session.execute(text("ALTER TABLE vector_layer DROP COLUMN quality"))
+        session.execute(text("UPDATE caa_alembic_version SET version_num = '0002'"))
+    assert upgrade(url) == ("0002", head_revision())
+    with Database.open(url, create=False) as database:
+        with database.read() as session:
+            layers = session.scalars(select(t.VectorLayer)).all()
+            assert layers and all(layer.quality is None for layer in layers)
+        with pytest.raises(Exception, match="cannot be changed"), database.write() as session:
+            session.execute(text("UPDATE vector_layer SET norm = 7"))

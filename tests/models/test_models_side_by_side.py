@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import caa_registry.models.blas as blas
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 import pytest
 
-import caa_registry.models.blas as blas
 from caa_registry.models.exponentials import fast_silu, silu
 from caa_registry.models.side_by_side import side_by_side, workers
 

@@ -50,9 +50,7 @@ def test_what_was_added_is_found_by_another_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "noise", "header"])
-def test_a_damaged_segment_is_deleted_and_not_used(
-    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_segment_is_deleted_and_not_used(tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture) -> None:
     section = cache(tmp_path).section({})
     section.add(["a", "b"], LAYERS, rows(2))
     section.add(["c"], LAYERS, rows(1))
