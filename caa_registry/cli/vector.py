@@ -17,6 +17,7 @@ from caa_registry.digests import short
 from caa_registry.models.processes import rank
 from caa_registry.progress import Progress, silent
 from caa_registry.references import ranges
+from caa_registry.settings import activation_cache
 
 
 @click.group()
@@ -57,7 +58,8 @@ def compute(
 
     On several processes or hosts: mlx.launch -n 2 -- caa vector compute ... (all must reach the registry).
     """
-    with settings.open() as registry, _both_bars() as (progress, measuring):
+    keeps = not force and activation_cache()[1] > 0
+    with settings.open() as registry, _both_bars(keeps) as (progress, measuring):
         version = registry.vectors.compute(
             name,
             dataset=dataset,
@@ -100,8 +102,8 @@ def compute(
 
 
 @contextmanager
-def _both_bars() -> Iterator[tuple[Progress, Progress]]:
-    """Bars for reading and for measuring. What was read stays when the command is interrupted, which is said."""
+def _both_bars(keeps: bool) -> Iterator[tuple[Progress, Progress]]:
+    """Bars for reading and for measuring. Where the same command ``keeps`` what was read, an interruption says so."""
     if rank() != 0:
         yield silent, silent
         return
@@ -116,7 +118,7 @@ def _both_bars() -> Iterator[tuple[Progress, Progress]]:
         try:
             yield counted, measuring
         except KeyboardInterrupt:
-            if read:
+            if read and keeps:
                 output.message(f"{read} activations are kept: the same command goes on from there.")
             raise
 

@@ -15,8 +15,10 @@ _RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 
 
 def rank() -> int:
-    """The number of this process, from 0. Reads the launcher's environment: imports nothing."""
-    return next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
+    """The number of this process, from 0: as MLX sees it, since a job's environment may name processes that do not
+    work together."""
+    group = _group()
+    return 0 if group is None else int(group.rank())
 
 
 def count() -> int:

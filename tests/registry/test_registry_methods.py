@@ -122,6 +122,18 @@ def test_two_processes_make_the_vector_of_one(
     check_consistent(registry)
 
 
+def test_a_launcher_that_mlx_does_not_know_of_starts_single_processes(
+    registry: Registry, many: DatasetVersion, tiny: TinyModels, tmp_path: Path
+) -> None:
+    """A batch system numbers its processes too; where MLX finds no companions, each works for itself."""
+    command = [sys.executable, "-m", "caa_registry", "--json", "--registry", str(registry.database.path)]
+    command += ["vector", "compute", "team/v", "--dataset", "team/many", "--model", str(tiny.folder("llama"))]
+    environment = {**os.environ, "CAA_HOME": str(tmp_path / "batch-home"), "PMI_RANK": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reading"]["processes"] == 1
+
+
 def test_normalizing_gives_every_behavior_the_mean_norm(
     registry: Registry, many: DatasetVersion, pairs: DatasetVersion, model: Model
 ) -> None:
