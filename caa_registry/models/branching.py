@@ -50,9 +50,39 @@ def windows_full(cache: Sequence[Any]) -> tuple[bool, ...]:
 
 
 def _branched(entry: Any, copies: int) -> Any:
+    if type(entry) in (ConcatenateKVCache, _Branches) and not entry.empty():
+        return _Branches(entry, copies)
     branch = copy.copy(entry)
     if isinstance(entry, CacheList):
         branch.caches = tuple(_branched(inner, copies) for inner in entry.caches)
     elif not entry.empty():
         branch.state = tree_map(lambda x: mx.repeat(x, copies, axis=0) if isinstance(x, mx.array) else x, entry.state)
     return branch
+
+
+class _Branches(ConcatenateKVCache):  # type: ignore[misc]
+    """Every row of a cache several times, not written out before more tokens come: once instead of twice."""
+
+    def __init__(self, trunk: Any, copies: int) -> None:
+        self.keys, self.values, self.offset = trunk.keys, trunk.values, trunk.offset
+        self.copies = copies * getattr(trunk, "copies", 1)
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        self.keys, self.values = (
+            _extended(self.keys, keys, self.copies),
+            _extended(self.values, values, self.copies),
+        )
+        self.copies, self.offset = 1, self.keys.shape[-2]
+        return self.keys, self.values
+
+    @property
+    def state(self) -> tuple[mx.array, mx.array]:
+        return mx.repeat(self.keys, self.copies, axis=0), mx.repeat(self.values, self.copies, axis=0)
+
+
+def _extended(trunk: mx.array, ends: mx.array, copies: int) -> mx.array:
+    """``trunk``, each row ``copies`` times, and ``ends``, joined along the tokens: ``(rows, heads, tokens, width)``."""
+    rows, *rest = trunk.shape
+    spread = mx.broadcast_to(trunk[:, None], (rows, copies, *rest))
+    joined = mx.concatenate([spread, ends.reshape(rows, copies, *ends.shape[1:])], axis=-2)
+    return joined.reshape(rows * copies, *joined.shape[2:])

@@ -20,7 +20,6 @@ import caa_registry.models.blas as blas
 
 import mlx.core as mx
 
-from caa_registry.models.exponentials import fast_silu
 from caa_registry.models.weights import on_cpu
 
 T = TypeVar("T")
@@ -58,7 +57,7 @@ def side_by_side(tasks: Iterable[Callable[[], T]], at_a_time: int) -> Generator[
         with mx.stream(own.stream):
             return task()
 
-    with _cores_shared(at_a_time), fast_silu(), ThreadPoolExecutor(at_a_time) as pool:
+    with _cores_shared(at_a_time), ThreadPoolExecutor(at_a_time) as pool:
         pending: set[Future[T]] = set()
         rest = iter(tasks)
         try:
@@ -78,11 +77,7 @@ def side_by_side(tasks: Iterable[Callable[[], T]], at_a_time: int) -> Generator[
 def _cores_shared(at_a_time: int) -> Iterator[None]:
     before = blas.threads()
     blas.set_threads(max(1, before // at_a_time))
-    # A compiled function runs on the stream that it was first called on, whichever thread calls it.
-    mx.disable_compile()
     try:
         yield
     finally:
-        if "MLX_DISABLE_COMPILE" not in os.environ:
-            mx.enable_compile()
         blas.set_threads(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Tokens = Sequence[int]
 
@@ -95,3 +95,13 @@ def groups(
         width = wider
     if group:
         yield Group(head, shared[group[0]], tuple(group))
+
+
+def evened(planned: Sequence[Group], at_a_time: int) -> list[Group]:
+    """``planned``, the last ones halved until ``at_a_time`` who share them all have one to the end."""
+    over = len(planned) % at_a_time
+    whole, last = list(planned[: len(planned) - over]), list(planned[len(planned) - over :])
+    while 0 < len(last) < at_a_time and (largest := max(last, key=lambda group: len(group.pairs))).pairs[1:]:
+        i, half = last.index(largest), len(largest.pairs) // 2
+        last[i : i + 1] = [replace(largest, pairs=part) for part in (largest.pairs[:half], largest.pairs[half:])]
+    return [*whole, *last]

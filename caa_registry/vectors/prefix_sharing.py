@@ -15,6 +15,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,13 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.models.branching import branched, branching_cache, held, windows_full
-from caa_registry.models.memory import free_memory
+from caa_registry.models.exponentials import fast_exponentials
+from caa_registry.models.in_steps import evaluate, steps
+from caa_registry.models.memory import free_memory, keep_freed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.side_by_side import building, side_by_side, workers
 from caa_registry.models.weights import on_cpu
 from caa_registry.progress import Progress, silent
-from caa_registry.vectors.pair_plan import Group, groups, shared_heads
+from caa_registry.vectors.pair_plan import Group, evened, groups, shared_heads
 from caa_registry.vectors.read_position import ReadPosition, check_read
 from caa_registry.vectors.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
 
@@ -88,11 +91,13 @@ def _cut(side: CompletedTokens, read: ReadPosition) -> CompletedTokens:
 
 @dataclass(frozen=True)
 class _Read:
-    """A group that was read: float32 ``(sides, layers, d_model)``, and in which way."""
+    """A group that was read: float32 ``(sides, layers, d_model)``, in which way, and where that was checked, whether it
+    equals the plain forward pass."""
 
     group: Group
     values: NDArray[np.float32]
     way: tuple[Any, ...]
+    equal: bool | None = None
 
 
 class _Reader:
@@ -106,85 +111,117 @@ class _Reader:
         self.layers = layers
         self.read = read
         self.work = work
+        self.ways: set[tuple[Any, ...]] = set()
         both = [(sides[i], sides[i + 1]) for i in range(0, len(sides), 2)]
         self.shared = [_shared(positive, negative, read) for positive, negative in both]
         self.longest = [max(len(positive.ids), len(negative.ids)) for positive, negative in both]
 
     def rows(self, memory: int) -> Iterator[Rows]:
         """All sides, whatever way they have to be read. ``memory`` in bytes."""
-        at_a_time = workers()
-        left = set(range(len(self.shared)))
-        ways: set[tuple[Any, ...]] = set()
-        # The longest pair first and alone: it shows what a token takes.
-        probe = max(left, key=lambda i: self.longest[i])
-        mx.reset_peak_memory()
-        before = mx.get_active_memory()
-        first = self._run(Group(0, self.shared[probe], (probe,)), None)
-        per_pair = max(1, mx.get_peak_memory() - before)
-        at_a_time = max(1, min(at_a_time, memory // per_pair))
-        most = min(_CPU_TOKENS if on_cpu() else _GPU_TOKENS, memory // at_a_time * self.longest[probe] // per_pair)
-        # Few pairs are spread over all that are computed at a time.
-        most = min(most, sum(self.longest) // at_a_time)
-        others = side_by_side(self._tasks(left - {probe}, most), at_a_time)
-        for found in itertools.chain([first], others):
-            if found.way not in ways and found.group.length > 0:
-                if not self._as_plain(found):
-                    break
-                ways.add(found.way)
-            left -= set(found.group.pairs)
-            yield Rows(_sides_of(found.group.pairs), found.values)
-        others.close()
-        if left:
-            yield from self._plainly(sorted(left), most)
+        keep_freed_memory()
+        with fast_exponentials() if on_cpu() else nullcontext():
+            left = set(range(len(self.shared)))
+            # The longest pair first and alone: it shows what a token takes.
+            probe = max(left, key=lambda i: self.longest[i])
+            mx.reset_peak_memory()
+            before = mx.get_active_memory()
+            first = self._run(Group(0, self.shared[probe], (probe,)), None)
+            per_pair = max(1, mx.get_peak_memory() - before)
+            at_a_time = max(1, min(workers(), memory // per_pair))
+            most = min(_CPU_TOKENS if on_cpu() else _GPU_TOKENS, memory // at_a_time * self.longest[probe] // per_pair)
+            # Few pairs are spread over all that are computed at a time.
+            most = min(most, sum(self.longest) // at_a_time)
+            with closing(side_by_side(self._tasks(left - {probe}, most, at_a_time), at_a_time)) as others:
+                for found in self._equal(itertools.chain([first], others)):
+                    left -= set(found.group.pairs)
+                    yield Rows(_sides_of(found.group.pairs), found.values)
+            if left:
+                yield from self._plainly(sorted(left), most)
 
-    def _tasks(self, pairs: Iterable[int], most: int) -> Iterator[Callable[[], _Read]]:
+    def _equal(self, results: Iterable[_Read]) -> Iterator[_Read]:
+        """The ``results`` whose way was found equal to the plain forward pass, until one is not."""
+        equal: set[tuple[Any, ...]] = set()
+        waiting: list[_Read] = []
+        for found in results:
+            if found.equal is False:
+                self.work.not_shared = (
+                    f"{self.model.info.architecture} computes differently when a prompt is run once for both sides of "
+                    "a pair"
+                )
+                _log.warning("%s, so every text is run whole; this takes about twice as long.", self.work.not_shared)
+                return
+            if found.equal:
+                equal.add(found.way)
+            waiting.append(found)
+            yield from [each for each in waiting if each.way in equal]
+            waiting = [each for each in waiting if each.way not in equal]
+
+    def _tasks(self, pairs: Iterable[int], most: int, at_a_time: int) -> Iterator[Callable[[], _Read]]:
         order = sorted(pairs)
         prefixes = [self.sides[2 * pair].ids[: self.shared[pair]] for pair in order]
         for head, part in shared_heads(prefixes):
             cache = self._run_head(prefixes[part[0]][:head]) if head else None
-            for group in groups(head, [order[i] for i in part], self.shared, self.longest, most):
-                yield functools.partial(self._run, group, cache)
+            planned = list(groups(head, [order[i] for i in part], self.shared, self.longest, most))
+            for group in evened(planned, at_a_time):
+                yield functools.partial(self._run_group, group, cache)
+
+    def _run_group(self, group: Group, head: list[Any] | None) -> _Read:
+        found = self._run(group, head)
+        with building:
+            known = found.way in self.ways
+            self.ways.add(found.way)
+        return found if known else self._checked(found)
 
     def _run_head(self, head: Sequence[int]) -> list[Any]:
+        taken: list[mx.array] = []
         with building:
             cache = branching_cache(self.model.network)
-            self._forward([head], cache, [len(head) - 1])
+            self._forward([head], cache, [len(head) - 1], taken)
             arrays = held(cache[: max(self.layers) + 1]) if len(cache) == self.model.n_layers else held(cache)
-        mx.eval(arrays)
+        evaluate(taken, arrays)
         return cache
 
     def _run(self, group: Group, head: list[Any] | None) -> _Read:
         """Both sides of each pair of the group. ``head``: the cache of the head, of one row."""
         sides = [self.sides[i] for i in _sides_of(group.pairs)]
+        taken: list[mx.array] = []
         with building:
             cache = branching_cache(self.model.network) if head is None else branched(head, len(group.pairs))
             if group.length > group.head:
                 prefixes = [side.ids[group.head : group.length] for side in sides[::2]]
-                self._forward(prefixes, cache, [side.prompt_end for side in sides[::2]])
+                self._forward(prefixes, cache, [side.prompt_end for side in sides[::2]], taken)
             if group.length > 0:
                 cache = branched(cache, 2)
-            way = (windows_full(cache), head is not None)
-            values = self._ends(sides, group.length, cache)
+            way = (group.length > 0, windows_full(cache), head is not None)
+            values = self._ends(sides, group.length, cache, taken)
             del cache  # what one block has used is given up while the next is computed
+        evaluate(taken, values)
         return _Read(group, np.array(values), way)
 
-    def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any]) -> mx.array:
+    def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any], taken: list[mx.array]) -> mx.array:
         """What is read, from after the first ``length`` tokens on, which ``cache`` holds."""
         rest = [replace(s, ids=s.ids[length:], start=s.start - length, answer=s.answer - length) for s in sides]
         width = max(len(side.ids) for side in rest)
         tokens = mx.array([list(side.ids) + [0] * (width - len(side.ids)) for side in rest])
         self.work.add(sum(len(side.ids) for side in rest))
-        with self.model.stream.prompt([side.prompt_end for side in sides]):
+        with self.model.stream.prompt([side.prompt_end for side in sides]), self._steps(taken):
             return gathered(self.model, tokens, cache, rest, self.layers, self.read)
 
-    def _forward(self, rows: Sequence[Sequence[int]], cache: list[Any], ends: Sequence[int]) -> None:
+    def _forward(
+        self, rows: Sequence[Sequence[int]], cache: list[Any], ends: Sequence[int], taken: list[mx.array]
+    ) -> None:
         self.work.add(sum(map(len, rows)))
-        with self.model.stream.prompt(ends):
+        with self.model.stream.prompt(ends), self._steps(taken):
             self.model.network(mx.array([list(ids) for ids in rows]), cache=cache)
 
-    def _as_plain(self, found: _Read) -> bool:
-        """Whether a group's last pair, whose completions stand farthest behind the branching point, is read as the
-        plain forward pass reads it."""
+    def _steps(self, taken: list[mx.array]) -> AbstractContextManager[None]:
+        return steps(self.model.stream, max(self.layers), taken)
+
+    def _checked(self, found: _Read) -> _Read:
+        """``found``, and whether the group's last pair, whose completions stand farthest behind the branching point,
+        is read as the plain forward pass reads it."""
+        if found.group.length == 0:
+            return replace(found, equal=True)
         last = [self.sides[i] for i in _sides_of(found.group.pairs[-1:])]
         plain = np.concatenate(
             [
@@ -193,13 +230,7 @@ class _Reader:
                 for rows in read_activations(self.model, [side], self.layers, self.read, self.work)
             ]
         )
-        if _close(found.values[-2:], plain, self.model.dtype):
-            return True
-        self.work.not_shared = (
-            f"{self.model.info.architecture} computes differently when a prompt is run once for both sides of a pair"
-        )
-        _log.warning("%s, so every text is run whole; this takes about twice as long.", self.work.not_shared)
-        return False
+        return replace(found, equal=_close(found.values[-2:], plain, self.model.dtype))
 
     def _plainly(self, pairs: Sequence[int], tokens_per_batch: int) -> Iterator[Rows]:
         """Whole texts, one pair after the other in order of length, each pair's sides together."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caa_registry.vectors.pair_plan import groups, shared_heads
+from caa_registry.vectors.pair_plan import Group, evened, groups, shared_heads
 
 TEXTS = st.lists(st.lists(st.integers(0, 2), max_size=40), max_size=30)
 
@@ -51,3 +51,16 @@ def test_groups_hold_every_pair_once_within_bounds(sizes: list[tuple[int, int]],
         tokens = len(group.pairs) * (group.length + 2 * (width - group.length))
         assert tokens <= most or len(group.pairs) == 1
         assert sum(shared[pair] - group.length for pair in group.pairs) <= 128
+
+
+@given(st.lists(st.integers(1, 9), max_size=20), st.integers(1, 6))
+def test_the_last_groups_are_halved_so_that_all_workers_end_together(sizes: list[int], at_a_time: int) -> None:
+    numbers = iter(range(1000))
+    planned = [Group(2, 3, tuple(next(numbers) for _ in range(size))) for size in sizes]
+    found = evened(planned, at_a_time)
+    assert [pair for group in found for pair in group.pairs] == [pair for group in planned for pair in group.pairs]
+    assert all((group.head, group.length) == (2, 3) for group in found)
+    whole = len(planned) - len(planned) % at_a_time
+    assert found[:whole] == planned[:whole]
+    last = found[whole:]
+    assert len(last) % at_a_time == 0 or all(len(group.pairs) == 1 for group in last)
