@@ -38,15 +38,15 @@ def held(cache: Sequence[Any]) -> list[mx.array]:
     return arrays
 
 
-def windows_full(cache: Sequence[Any]) -> tuple[bool, ...]:
-    """For each entry with a window whether it has dropped tokens: there, caches behave in another way."""
-    full: list[bool] = []
+def windows(cache: Sequence[Any]) -> list[int]:
+    """How many tokens each entry with a window keeps: once it drops some, it behaves in another way."""
+    sizes: list[int] = []
     for entry in cache:
         if isinstance(entry, CacheList):
-            full.extend(windows_full(entry.caches))
+            sizes.extend(windows(entry.caches))
         elif isinstance(window := getattr(entry, "max_size", None), int):
-            full.append(entry.offset >= window)
-    return tuple(full)
+            sizes.append(window)
+    return sizes
 
 
 def _branched(entry: Any, copies: int) -> Any:

@@ -25,7 +25,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.models.branching import branched, branching_cache, held, windows_full
+from caa_registry.models.branching import branched, branching_cache, held, windows
 from caa_registry.models.exponentials import fast_exponentials
 from caa_registry.models.in_steps import evaluate, steps
 from caa_registry.models.memory import free_memory, keep_freed_memory
@@ -111,7 +111,7 @@ class _Reader:
         self.layers = layers
         self.read = read
         self.work = work
-        self.ways: set[tuple[Any, ...]] = set()
+        self.windows = windows(branching_cache(model.network))
         both = [(sides[i], sides[i + 1]) for i in range(0, len(sides), 2)]
         self.shared = [_shared(positive, negative, read) for positive, negative in both]
         self.longest = [max(len(positive.ids), len(negative.ids)) for positive, negative in both]
@@ -157,20 +157,20 @@ class _Reader:
             waiting = [each for each in waiting if each.way not in equal]
 
     def _tasks(self, pairs: Iterable[int], most: int, at_a_time: int) -> Iterator[Callable[[], _Read]]:
+        known: set[tuple[Any, ...]] = set()
         order = sorted(pairs)
         prefixes = [self.sides[2 * pair].ids[: self.shared[pair]] for pair in order]
         for head, part in shared_heads(prefixes):
             cache = self._run_head(prefixes[part[0]][:head]) if head else None
             planned = list(groups(head, [order[i] for i in part], self.shared, self.longest, most))
             for group in evened(planned, at_a_time):
-                yield functools.partial(self._run_group, group, cache)
+                way = self._way(group)
+                yield functools.partial(self._run if way in known else self._run_checked, group, cache)
+                known.add(way)
 
-    def _run_group(self, group: Group, head: list[Any] | None) -> _Read:
-        found = self._run(group, head)
-        with building:
-            known = found.way in self.ways
-            self.ways.add(found.way)
-        return found if known else self._checked(found)
+    def _way(self, group: Group) -> tuple[Any, ...]:
+        """What decides how caches are used: groups of one way are right or wrong together."""
+        return group.length > 0, group.head > 0, *(group.length >= window for window in self.windows)
 
     def _run_head(self, head: Sequence[int]) -> list[Any]:
         taken: list[mx.array] = []
@@ -192,11 +192,10 @@ class _Reader:
                 self._forward(prefixes, cache, [side.prompt_end for side in sides[::2]], taken)
             if group.length > 0:
                 cache = branched(cache, 2)
-            way = (group.length > 0, windows_full(cache), head is not None)
             values = self._ends(sides, group.length, cache, taken)
             del cache  # what one block has used is given up while the next is computed
         evaluate(taken, values)
-        return _Read(group, np.array(values), way)
+        return _Read(group, np.array(values), self._way(group))
 
     def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any], taken: list[mx.array]) -> mx.array:
         """What is read, from after the first ``length`` tokens on, which ``cache`` holds."""
@@ -217,12 +216,13 @@ class _Reader:
     def _steps(self, taken: list[mx.array]) -> AbstractContextManager[None]:
         return steps(self.model.stream, max(self.layers), taken)
 
-    def _checked(self, found: _Read) -> _Read:
-        """``found``, and whether the group's last pair, whose completions stand farthest behind the branching point,
+    def _run_checked(self, group: Group, head: list[Any] | None) -> _Read:
+        """As ``_run``, and whether the group's last pair, whose completions stand farthest behind the branching point,
         is read as the plain forward pass reads it."""
-        if found.group.length == 0:
+        found = self._run(group, head)
+        if group.length == 0:
             return replace(found, equal=True)
-        last = [self.sides[i] for i in _sides_of(found.group.pairs[-1:])]
+        last = [self.sides[i] for i in _sides_of(group.pairs[-1:])]
         plain = np.concatenate(
             [
                 rows.values
