@@ -21,22 +21,26 @@ from caa_registry.models.weights import on_cpu
 _thread = threading.local()
 
 
+Step = tuple[mx.array, ...]
+"""What is evaluated together."""
+
+
 def step(*arrays: mx.array) -> None:
-    """Have ``arrays`` evaluated before what is made of them, where this thread records steps."""
-    found: list[mx.array] | None = getattr(_thread, "found", None)
+    """Have ``arrays`` evaluated together before what is made of them, where this thread records steps."""
+    found: list[Step] | None = getattr(_thread, "found", None)
     if found is not None:
-        found.extend(arrays)
+        found.append(arrays)
 
 
 @contextmanager
-def steps(stream: ResidualStream, highest: int, taken: list[mx.array]) -> Iterator[None]:
+def steps(stream: ResidualStream, highest: int, taken: list[Step]) -> Iterator[None]:
     """Add to ``taken`` the steps of a network called inside, in order, as far as the input of block ``highest``: what
     of that block is needed, only the caller knows. None on a GPU, which is best left to run ahead."""
-    found: list[mx.array] = []
+    found: list[Step] = []
 
     def boundary(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
         if layer < highest:
-            taken.extend([*found, hidden])
+            taken.extend([*found, (hidden,)])
             found.clear()
         return hidden
 
@@ -51,7 +55,7 @@ def steps(stream: ResidualStream, highest: int, taken: list[mx.array]) -> Iterat
         _thread.found = None
 
 
-def evaluate(taken: list[mx.array], result: mx.array | list[mx.array]) -> None:
+def evaluate(taken: list[Step], result: mx.array | list[mx.array]) -> None:
     """Evaluate the steps ``taken`` one after the other, then ``result``. The list is emptied: a step is given up once
     it is used."""
     taken.reverse()

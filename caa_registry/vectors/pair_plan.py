@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 Tokens = Sequence[int]
 
 # What must be saved, in tokens, to be worth one more forward pass: reading all weights takes about as long.
 _PASS = 128
+# What a group more costs, in tokens: a small batch of completions takes about as long for reading the weights.
+_GROUP = 64
 # Heads within heads within heads: nobody writes so many, and a search without end would cost more than it finds.
 _DEEPEST = 8
 
@@ -72,29 +74,36 @@ def _parts(common: Sequence[int], first: int, last: int, depth: int) -> list[tup
     return apart
 
 
-def groups(
-    head: int, pairs: Sequence[int], shared: Sequence[int], longest: Sequence[int], most: int
-) -> Iterator[Group]:
+def groups(head: int, pairs: Sequence[int], shared: Sequence[int], longest: Sequence[int], most: int) -> list[Group]:
     """``pairs`` in groups of similar shared length, of at most ``most`` tokens run at a time (at least one pair).
 
     ``shared``: for each pair the tokens common to both sides; ``longest``: those of the longer side. The shortest
-    prefix of a group is run for all of its pairs, so that nothing is padded before what is read. What a longer one has
-    beyond that is run twice, so a group ends where a further group costs less.
+    prefix of a group is run for all of its pairs, so that nothing is padded before what is read; what a longer pair
+    has beyond that is run for each side. The groups are those with the fewest tokens to run, padding among them, where
+    a group more counts as ``_GROUP`` tokens.
     """
-    group: list[int] = []
-    width = twice = 0
-    for pair in sorted(pairs, key=lambda i: (shared[i], longest[i], i)):
-        first = shared[group[0]] if group else shared[pair]
-        wider = max(width, longest[pair])
-        tokens = (len(group) + 1) * (first - head + 2 * (wider - first))
-        twice += shared[pair] - first
-        if group and (tokens > most or twice > _PASS):
-            yield Group(head, shared[group[0]], tuple(group))
-            group, wider, twice = [], longest[pair], 0
-        group.append(pair)
-        width = wider
-    if group:
-        yield Group(head, shared[group[0]], tuple(group))
+    order = sorted(pairs, key=lambda i: (shared[i], longest[i], i))
+    # costs[i]: of the best groups of the first i pairs; the last of these groups begins at begins[i].
+    costs, begins = [0], [0]
+    for end in range(1, len(order) + 1):
+        width, best, begin = 0, -1, end - 1
+        for first in range(end - 1, -1, -1):
+            width = max(width, longest[order[first]])
+            prefix = shared[order[first]]
+            tokens = (end - first) * (prefix - head + 2 * (width - prefix))
+            if tokens > most and first < end - 1:
+                break
+            if best < 0 or costs[first] + tokens + _GROUP < best:
+                best, begin = costs[first] + tokens + _GROUP, first
+        costs.append(best)
+        begins.append(begin)
+    found: list[Group] = []
+    end = len(order)
+    while end > 0:
+        begin = begins[end]
+        found.append(Group(head, shared[order[begin]], tuple(order[begin:end])))
+        end = begin
+    return found[::-1]
 
 
 def evened(planned: Sequence[Group], at_a_time: int) -> list[Group]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from caa_registry.models.branching import branched, branching_cache, held, windows
 from caa_registry.models.exponentials import fast_exponentials
-from caa_registry.models.in_steps import evaluate, steps
+from caa_registry.models.in_steps import Step, evaluate, steps
 from caa_registry.models.memory import free_memory, keep_freed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
@@ -162,7 +162,7 @@ class _Reader:
         prefixes = [self.sides[2 * pair].ids[: self.shared[pair]] for pair in order]
         for head, part in shared_heads(prefixes):
             cache = self._run_head(prefixes[part[0]][:head]) if head else None
-            planned = list(groups(head, [order[i] for i in part], self.shared, self.longest, most))
+            planned = groups(head, [order[i] for i in part], self.shared, self.longest, most)
             for group in evened(planned, at_a_time):
                 way = self._way(group)
                 yield functools.partial(self._run if way in known else self._run_checked, group, cache)
@@ -173,7 +173,7 @@ class _Reader:
         return group.length > 0, group.head > 0, *(group.length >= window for window in self.windows)
 
     def _run_head(self, head: Sequence[int]) -> list[Any]:
-        taken: list[mx.array] = []
+        taken: list[Step] = []
         with building:
             cache = branching_cache(self.model.network)
             self._forward([head], cache, [len(head) - 1], taken)
@@ -184,7 +184,7 @@ class _Reader:
     def _run(self, group: Group, head: list[Any] | None) -> _Read:
         """Both sides of each pair of the group. ``head``: the cache of the head, of one row."""
         sides = [self.sides[i] for i in _sides_of(group.pairs)]
-        taken: list[mx.array] = []
+        taken: list[Step] = []
         with building:
             cache = branching_cache(self.model.network) if head is None else branched(head, len(group.pairs))
             if group.length > group.head:
@@ -197,7 +197,7 @@ class _Reader:
         evaluate(taken, values)
         return _Read(group, np.array(values), self._way(group))
 
-    def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any], taken: list[mx.array]) -> mx.array:
+    def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any], taken: list[Step]) -> mx.array:
         """What is read, from after the first ``length`` tokens on, which ``cache`` holds."""
         rest = [replace(s, ids=s.ids[length:], start=s.start - length, answer=s.answer - length) for s in sides]
         width = max(len(side.ids) for side in rest)
@@ -206,14 +206,12 @@ class _Reader:
         with self.model.stream.prompt([side.prompt_end for side in sides]), self._steps(taken):
             return gathered(self.model, tokens, cache, rest, self.layers, self.read)
 
-    def _forward(
-        self, rows: Sequence[Sequence[int]], cache: list[Any], ends: Sequence[int], taken: list[mx.array]
-    ) -> None:
+    def _forward(self, rows: Sequence[Sequence[int]], cache: list[Any], ends: Sequence[int], taken: list[Step]) -> None:
         self.work.add(sum(map(len, rows)))
         with self.model.stream.prompt(ends), self._steps(taken):
             self.model.network(mx.array([list(ids) for ids in rows]), cache=cache)
 
-    def _steps(self, taken: list[mx.array]) -> AbstractContextManager[None]:
+    def _steps(self, taken: list[Step]) -> AbstractContextManager[None]:
         return steps(self.model.stream, max(self.layers), taken)
 
     def _run_checked(self, group: Group, head: list[Any] | None) -> _Read:
@@ -223,13 +221,9 @@ class _Reader:
         if group.length == 0:
             return replace(found, equal=True)
         last = [self.sides[i] for i in _sides_of(group.pairs[-1:])]
-        plain = np.concatenate(
-            [
-                rows.values
-                for side in last
-                for rows in read_activations(self.model, [side], self.layers, self.read, self.work)
-            ]
-        )
+        plain = np.empty_like(found.values[-2:])
+        for rows in read_activations(self.model, last, self.layers, self.read, self.work):
+            plain[list(rows.index)] = rows.values
         return replace(found, equal=_close(found.values[-2:], plain, self.model.dtype))
 
     def _plainly(self, pairs: Sequence[int], tokens_per_batch: int) -> Iterator[Rows]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
 from caa_registry.models.batching import TOKENS_PER_BATCH, batches
-from caa_registry.models.in_steps import evaluate, steps
+from caa_registry.models.in_steps import Step, evaluate, steps
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Template
 from caa_registry.models.side_by_side import building
@@ -105,7 +105,7 @@ def read_activations(
     work = work or Work()
     for batch in batches([len(s.ids) for s in sequences], tokens_per_batch):
         chosen = [sequences[i] for i in batch]
-        taken: list[mx.array] = []
+        taken: list[Step] = []
         with building, model.rows([s.ids for s in chosen], [s.prompt_end for s in chosen]) as (tokens, cache):
             with steps(model.stream, max(layers), taken):
                 values = gathered(model, tokens, cache, chosen, layers, read)

@@ -8,7 +8,7 @@ import pytest
 from support.tiny_models import TinyModels
 
 from caa_registry.models.exponentials import fast_exponentials
-from caa_registry.models.in_steps import evaluate, step, steps
+from caa_registry.models.in_steps import Step, evaluate, step, steps
 from caa_registry.models.weights import on_cpu
 
 
@@ -17,10 +17,10 @@ from caa_registry.models.weights import on_cpu
 def test_steps_end_where_the_highest_block_begins(tiny: TinyModels, highest: int) -> None:
     model, tokens = tiny("llama"), mx.array([[3, 4, 5]])
     wanted = np.array(model.network(tokens))
-    taken: list[mx.array] = []
+    taken: list[Step] = []
     with fast_exponentials(), steps(model.stream, highest, taken):
         logits = model.network(tokens)
-    last = taken[-1] if taken else None
+    (last,) = taken[-1] if taken else (None,)
     assert (last is None) == (highest == 0)
     assert last is None or last.shape == (1, 3, model.d_model)
     evaluate(taken, logits)

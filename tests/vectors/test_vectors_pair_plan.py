@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,14 +46,33 @@ def test_what_saves_less_than_a_forward_pass_is_no_head() -> None:
 def test_groups_hold_every_pair_once_within_bounds(sizes: list[tuple[int, int]], most: int) -> None:
     shared = [length for length, _ in sizes]
     longest = [length + end for length, end in sizes]
-    found = list(groups(0, range(len(sizes)), shared, longest, most))
+    found = groups(0, range(len(sizes)), shared, longest, most)
     assert sorted(pair for group in found for pair in group.pairs) == list(range(len(sizes)))
     for group in found:
         assert group.length == min(shared[pair] for pair in group.pairs)
         width = max(longest[pair] for pair in group.pairs)
         tokens = len(group.pairs) * (group.length + 2 * (width - group.length))
         assert tokens <= most or len(group.pairs) == 1
-        assert sum(shared[pair] - group.length for pair in group.pairs) <= 128
+
+
+def cost(found: Sequence[Group], longest: list[int]) -> int:
+    return sum(
+        64 + len(group.pairs) * (group.length + 2 * (max(longest[pair] for pair in group.pairs) - group.length))
+        for group in found
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 30)), min_size=1, max_size=8), st.integers(50, 900))
+def test_no_other_groups_run_fewer_tokens(sizes: list[tuple[int, int]], most: int) -> None:
+    shared, longest = [length for length, _ in sizes], [length + end for length, end in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: (shared[i], longest[i], i))
+    least = cost(groups(0, order, shared, longest, most), longest)
+    for cuts in itertools.product([False, True], repeat=len(order) - 1):
+        ends = [i + 1 for i, cut in enumerate(cuts) if cut] + [len(order)]
+        parts = [order[a:b] for a, b in itertools.pairwise([0, *ends])]
+        others = [Group(0, shared[part[0]], tuple(part)) for part in parts]
+        if all(len(other.pairs) == 1 or cost([other], longest) - 64 <= most for other in others):
+            assert least <= cost(others, longest)
 
 
 @given(st.lists(st.integers(1, 9), max_size=20), st.integers(1, 6))
