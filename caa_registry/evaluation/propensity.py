@@ -11,14 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caa_registry.errors import InputError
-from caa_registry.models.batching import batches
+from caa_registry.evaluation.likelihoods import Answer, log_probabilities
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Template
@@ -26,9 +23,6 @@ from caa_registry.pairs.answers import form_of, letter_of
 from caa_registry.pairs.record import Pair
 
 Metric = Literal["propensity", "propensity_completion"]
-
-# Logits of one batch stay below this many numbers.
-_LOGITS_PER_BATCH = 1 << 26
 
 
 def propensity_of(log_p_matching: ArrayLike, log_p_other: ArrayLike) -> NDArray[np.float64]:
@@ -126,75 +120,54 @@ def _item(pair: Pair, positive: str, negative: str, template: Template, fixed: f
     return Item(matching, other, shared, fixed)
 
 
-def score(model: Model, items: ItemSet) -> NDArray[np.float64]:
-    """Per-item propensity, float64 ``(items,)``, under whatever steering context is open.
+def answers_of(items: ItemSet) -> list[Answer]:
+    """What must be run to score ``items``: one text for each open item where one token decides, else two.
 
-    Raises ``ModelError`` where the model's logits are not numbers.
+    Raises ``InputError`` where one token should decide and cannot.
     """
-    scorer = _score_tokens if items.metric == "propensity" else _score_completions
-    scores = scorer(model, items.items)
+    found: list[Answer] = []
+    for item in items.items:
+        if item.fixed is not None:
+            continue
+        if items.metric == "propensity_completion":
+            found += [_whole(item.matching), _whole(item.other)]
+        elif 0 < item.shared < min(len(item.matching.ids), len(item.other.ids)):
+            # The first token in which the two answers differ, read after all that they share.
+            ids = item.matching.ids[: item.shared]
+            targets = item.matching.ids[item.shared], item.other.ids[item.shared]
+            found.append(Answer(ids, item.matching.prompt_end, len(ids) - 1, targets, either=True))
+        else:
+            raise InputError(
+                "the two answers of an item cannot be told apart by one token of this model's tokenizer",
+                "Choose another template.",
+            )
+    return found
+
+
+def _whole(side: CompletedTokens) -> Answer:
+    # The first token of a text without a prompt has nothing before it and is not scored.
+    start = max(side.start, 1)
+    return Answer(side.ids[:-1], side.prompt_end, start - 1, side.ids[start:], either=False)
+
+
+def propensities(model: Model, items: ItemSet, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Per-item propensity, float64 ``(items,)``, from the log-probabilities of ``answers_of(items)``.
+
+    Raises ``ModelError`` where they are not numbers.
+    """
+    scores = np.array([np.nan if item.fixed is None else item.fixed for item in items.items])
+    matching, other = log_p.reshape(-1, 2).T
+    scores[[i for i, item in enumerate(items.items) if item.fixed is None]] = propensity_of(matching, other)
     if not np.isfinite(scores).all():
         raise not_finite(model)
     return scores
 
 
-def _score_tokens(model: Model, items: Sequence[Item]) -> NDArray[np.float64]:
-    """Over the first token in which the two answers differ, read after all that they share."""
-    scores = np.array([item.fixed if item.fixed is not None else np.nan for item in items])
-    open_items = [i for i, item in enumerate(items) if item.fixed is None]
-    for item in (items[i] for i in open_items):
-        if not 0 < item.shared < min(len(item.matching.ids), len(item.other.ids)):
-            raise InputError(
-                "the two answers of an item cannot be told apart by one token of this model's tokenizer",
-                "Choose another template.",
-            )
-    prefixes = [items[i].matching.ids[: items[i].shared] for i in open_items]
-    for batch in _logit_batches(model, [len(ids) for ids in prefixes]):
-        chosen = [items[open_items[i]] for i in batch]
-        rows = [prefixes[i] for i in batch]
-        first = min(len(ids) for ids in rows) - 1
-        logits = _logits_from(model, rows, [item.matching.prompt_end for item in chosen], first)
-        for i, item, ids, row in zip(batch, chosen, rows, logits, strict=True):
-            values = row[len(ids) - 1 - first].astype(np.float64)
-            pair = values[item.matching.ids[item.shared]], values[item.other.ids[item.shared]]
-            scores[open_items[i]] = propensity_of(*pair)
-    return scores
+def score(model: Model, items: ItemSet) -> NDArray[np.float64]:
+    """Per-item propensity, float64 ``(items,)``, under whatever steering context is open.
 
-
-def _score_completions(model: Model, items: Sequence[Item]) -> NDArray[np.float64]:
-    """Over the summed log-probabilities of each completion's tokens."""
-    sides = [side for item in items for side in (item.matching, item.other)]
-    log_likelihood = np.zeros(len(sides))
-    for batch in _logit_batches(model, [len(side.ids) for side in sides]):
-        chosen = [sides[i] for i in batch]
-        # The first token of a text without a prompt has nothing before it and is not scored.
-        starts = [max(side.start, 1) for side in chosen]
-        first = min(starts) - 1
-        logits = _logits_from(model, [side.ids for side in chosen], [side.prompt_end for side in chosen], first)
-        for i, side, start, row in zip(batch, chosen, starts, logits, strict=True):
-            values = row[start - 1 - first : len(side.ids) - 1 - first].astype(np.float64)
-            targets = np.array(side.ids[start:], dtype=np.int64)
-            top = values.max(axis=1, keepdims=True)
-            normalizer = top[:, 0] + np.log(np.exp(values - top).sum(axis=1))
-            log_likelihood[i] = (values[np.arange(len(targets)), targets] - normalizer).sum()
-    return propensity_of(log_likelihood[0::2], log_likelihood[1::2])
-
-
-def _logits_from(
-    model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int
-) -> NDArray[np.float32]:
-    """Logits from position ``first`` on, float32 ``(rows, tokens - first, vocabulary)``.
-
-    What comes before is run into the cache only, so that no logits are computed there.
+    Raises ``ModelError`` where the model's logits are not numbers.
     """
-    with model.rows(rows, prompt_ends) as (tokens, cache):
-        if first > 0:
-            model.network(tokens[:, :first], cache=cache)
-        logits = model.network(tokens[:, first:], cache=cache)
-    return np.array(logits.astype(mx.float32))
-
-
-def _logit_batches(model: Model, lengths: Sequence[int]) -> list[list[int]]:
-    # The longest tail of a batch is bounded by its longest row.
-    vocabulary = len(model.tokenizer)
-    return list(batches(lengths, tokens=max(1, min(2048, _LOGITS_PER_BATCH // vocabulary))))
+    answers = answers_of(items)
+    log_p = log_probabilities(model, answers) if answers else np.empty((0, 2))
+    return propensities(model, items, log_p)

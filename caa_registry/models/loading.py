@@ -65,7 +65,11 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     computed = prepare(network, dtype, folder.name)
     try:
-        mx.eval(network.parameters())
+        # Constants too, which are no parameters: what is not evaluated belongs to this thread.
+        mx.eval(
+            network.parameters(),
+            [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)],
+        )
     except RuntimeError as error:  # weights are read only now
         raise ModelError(f"{folder}: its weights cannot be read: {error}") from error
     stream = ResidualStream(network)

@@ -39,11 +39,14 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
 
 
-def side_by_side(tasks: Iterable[Callable[[], T]], at_a_time: int) -> Generator[T]:
+def side_by_side(
+    tasks: Iterable[Callable[[], T]], at_a_time: int, stopped: threading.Event | None = None
+) -> Generator[T]:
     """The results of ``tasks`` as they come, ``at_a_time`` computed together. A task is asked for when its turn comes.
 
     A task returns nothing that is still to be evaluated: arrays belong to the thread that made them until then. When
-    the caller needs no more, after an interruption for instance, what is being computed ends first.
+    the caller needs no more, after an interruption for instance, what is being computed ends first; ``stopped`` is set
+    then, for long tasks to look at.
     """
     if at_a_time <= 1:
         for task in tasks:
@@ -70,6 +73,8 @@ def side_by_side(tasks: Iterable[Callable[[], T]], at_a_time: int) -> Generator[
                 for future in done:
                     yield future.result()
         finally:
+            if stopped is not None:
+                stopped.set()
             pool.shutdown(cancel_futures=True)
 
 

@@ -97,6 +97,8 @@ class ResidualStream:
         self.prompt_end: mx.array | None = None
         self._taps: list[Tap] = []
         self._positions: Positions | None = None
+        self._entry: tuple[int, mx.array] | None = None
+        self._lone = True
         self.d_model = self._self_test()
 
     @property
@@ -116,6 +118,23 @@ class ResidualStream:
             self._taps.remove(tap)
             if not self._taps:
                 self._swap_out()
+
+    @contextmanager
+    def entered(self, layer: int, hidden: mx.array) -> Iterator[None]:
+        """Have the network begin behind block ``layer`` while the context lasts: ``hidden`` is what that block gave
+        out, ``(rows, tokens, d_model)``, and neither it nor a block before it is run. Taps see ``hidden`` and what
+        comes after. Caches of blocks that are not run stay as they are.
+
+        Raises ``ModelError`` where blocks hand on more than the residual stream.
+        """
+        if not self._lone:
+            raise ModelError(f"{self._name}: its blocks hand on more than the residual stream")
+        self._entry = (layer, hidden)
+        try:
+            with self.tapped(_unchanged):
+                yield
+        finally:
+            self._entry = None
 
     @contextmanager
     def prompt(self, ends: int | Sequence[int]) -> Iterator[None]:
@@ -157,13 +176,19 @@ class ResidualStream:
             self._positions = before
 
     def _run_block(self, layer: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        out = call(*args, **kwargs)
+        if self._entry is not None and layer <= self._entry[0]:
+            if layer < self._entry[0]:
+                return args[0] if args else next(iter(kwargs.values()))
+            out = self._entry[1]
+        else:
+            out = call(*args, **kwargs)
         if self._positions is None:
             raise ModelError(
                 "a block was called outside its network, so the positions of its tokens are not known",
                 "Call the whole network, or use model.generate.",
             )
         several = isinstance(out, tuple | list)
+        self._lone &= not several
         hidden = out[0] if several else out
         for tap in self._taps:
             hidden = tap(layer, hidden, self._positions)
@@ -200,6 +225,10 @@ class ResidualStream:
         if len(widths) != 1 or any(len(shape) != 3 or shape[:2] != (1, 2) for shape in shapes):
             raise ModelError(f"{name}: its blocks do not return one residual stream (shapes {sorted(set(shapes))})")
         return widths.pop()
+
+
+def _unchanged(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
+    return hidden
 
 
 def _offset(cache: Any, length: int) -> mx.array:

@@ -40,26 +40,7 @@ def steering(
     Raises ``UsageError`` for a layer the model does not have, ``ModelMismatchError`` for a vector of another width.
     """
     check_positions(positions)
-    model.check_layers([addition.layer for addition in additions])
-    # Summed in float64, so that the order of the additions does not show.
-    sums: dict[int, NDArray[np.float64]] = {}
-    for addition in additions:
-        if addition.vector.shape != (model.d_model,):
-            raise ModelMismatchError(
-                f"the vector has shape {addition.vector.shape}; {model.info.name} is {model.d_model} wide",
-                "Use a vector that was computed for this model.",
-            )
-        if not np.isfinite(addition.multiplier):
-            raise UsageError(f"multiplier {addition.multiplier} is not a finite number")
-        if not np.isfinite(addition.vector).all():
-            raise UsageError(f"the vector for layer {addition.layer} holds values that are not finite")
-        delta = addition.vector.astype(np.float64) * addition.multiplier
-        sums[addition.layer] = sums[addition.layer] + delta if addition.layer in sums else delta
-    with np.errstate(over="ignore"):
-        totals = {layer: total.astype(np.float32) for layer, total in sums.items()}
-    if not all(np.isfinite(total).all() for total in totals.values()):
-        raise UsageError("vector times multiplier is beyond what float32 holds", "Choose a smaller multiplier.")
-    deltas = {layer: mx.array(total) for layer, total in totals.items()}
+    deltas = {layer: mx.array(total) for layer, total in sums(model, additions).items()}
     # Arrays belong to the thread that made them until they are evaluated.
     mx.eval(*deltas.values())
 
@@ -71,14 +52,39 @@ def steering(
         steered = hidden + delta.astype(hidden.dtype)
         if positions == "all":
             return steered
-        return mx.where(_mask(positions, where)[..., None], steered, hidden)
+        return mx.where(steered_tokens(positions, where)[..., None], steered, hidden)
 
     with model.stream.tapped(add):
         yield
 
 
-def _mask(positions: SteeredPositions, where: Positions) -> mx.array:
-    """Bool ``(rows or 1, tokens)``: which tokens of this call are steered."""
+def sums(model: Model, additions: Sequence[Addition]) -> dict[int, NDArray[np.float32]]:
+    """What is added at each layer in all, float32 ``(d_model,)``, checked as ``steering`` says."""
+    model.check_layers([addition.layer for addition in additions])
+    # Summed in float64, so that the order of the additions does not show.
+    totals: dict[int, NDArray[np.float64]] = {}
+    for addition in additions:
+        if addition.vector.shape != (model.d_model,):
+            raise ModelMismatchError(
+                f"the vector has shape {addition.vector.shape}; {model.info.name} is {model.d_model} wide",
+                "Use a vector that was computed for this model.",
+            )
+        if not np.isfinite(addition.multiplier):
+            raise UsageError(f"multiplier {addition.multiplier} is not a finite number")
+        if not np.isfinite(addition.vector).all():
+            raise UsageError(f"the vector for layer {addition.layer} holds values that are not finite")
+        delta = addition.vector.astype(np.float64) * addition.multiplier
+        totals[addition.layer] = totals[addition.layer] + delta if addition.layer in totals else delta
+    with np.errstate(over="ignore"):
+        narrow = {layer: total.astype(np.float32) for layer, total in totals.items()}
+    if not all(np.isfinite(total).all() for total in narrow.values()):
+        raise UsageError("vector times multiplier is beyond what float32 holds", "Choose a smaller multiplier.")
+    return narrow
+
+
+def steered_tokens(positions: SteeredPositions, where: Positions) -> mx.array:
+    """Bool ``(rows or 1, tokens)``: which tokens of a call of the network are steered. Not for ``all``, which needs
+    no prompt."""
     if where.prompt_end is None:
         raise UsageError(
             f"positions '{positions}' need to know where the prompt ends",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -74,27 +75,36 @@ def _parts(common: Sequence[int], first: int, last: int, depth: int) -> list[tup
     return apart
 
 
-def groups(head: int, pairs: Sequence[int], shared: Sequence[int], longest: Sequence[int], most: int) -> list[Group]:
+def groups(
+    head: int,
+    pairs: Sequence[int],
+    shared: Sequence[int],
+    longest: Sequence[int],
+    most: int,
+    copies: int = 2,
+    runs: float = 1.0,
+) -> list[Group]:
     """``pairs`` in groups of similar shared length, of at most ``most`` tokens run at a time (at least one pair).
 
     ``shared``: for each pair the tokens common to both sides; ``longest``: those of the longer side. The shortest
     prefix of a group is run for all of its pairs, so that nothing is padded before what is read; what a longer pair
-    has beyond that is run for each side. The groups are those with the fewest tokens to run, padding among them, where
-    a group more counts as ``_GROUP`` tokens.
+    has beyond that is run for each side, or as many ``copies`` as there are, ``runs`` times. The groups are those with
+    the fewest tokens to run, padding among them, where one batch more counts as ``_GROUP`` tokens.
     """
     order = sorted(pairs, key=lambda i: (shared[i], longest[i], i))
     # costs[i]: of the best groups of the first i pairs; the last of these groups begins at begins[i].
-    costs, begins = [0], [0]
+    costs, begins = [0.0], [0]
     for end in range(1, len(order) + 1):
-        width, best, begin = 0, -1, end - 1
+        width, best, begin = 0, math.inf, end - 1
         for first in range(end - 1, -1, -1):
             width = max(width, longest[order[first]])
             prefix = shared[order[first]]
-            tokens = (end - first) * (prefix - head + 2 * (width - prefix))
-            if tokens > most and first < end - 1:
+            once, ends = (end - first) * (prefix - head), (end - first) * copies * (width - prefix)
+            if once + ends > most and first < end - 1:
                 break
-            if best < 0 or costs[first] + tokens + _GROUP < best:
-                best, begin = costs[first] + tokens + _GROUP, first
+            cost = costs[first] + once + runs * (ends + _GROUP)
+            if cost < best:
+                best, begin = cost, first
         costs.append(best)
         begins.append(begin)
     found: list[Group] = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import mlx.core as mx
@@ -15,10 +16,18 @@ from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
 from support.architectures import ARCHITECTURES, build_network, family, quantize
 from support.architectures_common import WINDOW
-from support.architectures_limits import BESIDE_THE_STREAM, NOT_QUANTIZED, RECOMPUTED_DIFFERS, REFUSED_BY_THE_SELF_TEST
+from support.architectures_limits import (
+    BESIDE_THE_STREAM,
+    NOT_ENTERED,
+    NOT_QUANTIZED,
+    RECOMPUTED_DIFFERS,
+    REFUSED_BY_THE_SELF_TEST,
+)
 from support.architectures_refused import NEEDS_METAL, REFUSED
 
 from caa_registry.errors import ModelError
+from caa_registry.evaluation.likelihoods import Answer
+from caa_registry.evaluation.steered_runs import DifferentError, Part, Sweep, run_steered, run_whole
 from caa_registry.models import stream as stream_module
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.model import Model
@@ -264,6 +273,31 @@ def test_steered_generation_with_a_cache_equals_recomputation(name: str) -> None
         return
     close(logits, again_logits, 1e-3)
     assert tokens == again
+
+
+@pytest.mark.parametrize("positions", ["after_prompt", "all"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_sweep_that_runs_only_what_steering_changes_equals_whole_texts(name: str, positions: Any) -> None:
+    """Prompts shorter and longer than the windows. Where blocks are not to be entered, that is found."""
+    plain = tiny(name, False)
+    model = replace(plain, wrapped_tokenizer=SimpleNamespace(_tokenizer=range(160)))
+    texts = [(*ROWS[0][: length - 1], 17 + length) for length in (4, 11, 12, 12)]
+    answers = [Answer(text, len(text) - 2, len(text) - 1, (5, 9), either=True) for text in texts]
+    draw = np.random.default_rng(0).normal(size=(model.n_layers, model.d_model))
+    scales = alone(name, 0, False).streams.std(axis=(1, 2, 3))
+    vectors = {layer: (draw[layer] * scales[layer]).astype(np.float32) for layer in range(model.n_layers)}
+    run = Sweep(model, answers, 1, vectors, [-1.0, 0.5], positions)
+    parts: list[Part] = []
+    if family(name) in {*NOT_ENTERED, *RECOMPUTED_DIFFERS}:
+        with pytest.raises(DifferentError):
+            run_steered(run, parts.append)
+        assert parts == []
+        return
+    run_steered(run, parts.append)
+    for whole in run_whole(run):
+        for part in parts:
+            if part.layer == whole.layer:
+                np.testing.assert_allclose(part.log_p, whole.log_p[list(part.questions)], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, TinyModels
 from vectors.plain_forward import logits
 
-import caa_registry.evaluation.propensity as module
+import caa_registry.evaluation.likelihoods as module
 from caa_registry.errors import InputError, ModelError
 from caa_registry.evaluation.propensity import (
     BEYOND_LETTERS,

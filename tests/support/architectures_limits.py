@@ -35,3 +35,6 @@ BESIDE_THE_STREAM = {
     "talkie": "each block adds the embedding of the token once more",
 }
 """Blocks get something beside the residual stream. What is added to the stream does not change that."""
+
+NOT_ENTERED = BESIDE_THE_STREAM.keys() - {"talkie"}
+"""A sweep cannot begin behind a block: later ones need what it hands on. Every text is run whole."""
