@@ -104,7 +104,8 @@ def test_force_computes_again_and_compares(
     assert first.comparison is None
     once = list(forwards)
     again = registry.vectors.compute("team/v", dataset=pairs, model=model, force=True)
-    assert once and forwards == once * 2
+    # Groups are read side by side, in whatever order.
+    assert once and sorted(forwards) == sorted(once * 2)
     assert again.existing and again.comparison is not None and again.comparison.holds
     assert again.comparison.max_difference < 1e-6 and again.comparison.min_cosine > 0.999999
     assert counts(registry)["vector_version"] == 1
