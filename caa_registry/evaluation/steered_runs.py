@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,17 +30,14 @@ from caa_registry.models.exponentials import fast_exponentials
 from caa_registry.models.in_steps import Step, evaluate, steps
 from caa_registry.models.memory import keep_freed_memory
 from caa_registry.models.model import Model
-from caa_registry.models.side_by_side import building, side_by_side, workers
+from caa_registry.models.side_by_side import building, side_by_side, tokens_at_a_time, workers
 from caa_registry.models.stream import Positions
-from caa_registry.models.weights import on_cpu
-from caa_registry.steering.additions import Addition, steered_tokens, steering, sums
+from caa_registry.steering.additions import Addition, added, steering, sums
 from caa_registry.steering.positions import SteeredPositions
 from caa_registry.vectors.pair_plan import Group, evened, groups
 
 # Largest difference of a log-probability, relative to the largest: rounding, with room.
 _TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-_CPU_TOKENS = 640
-_GPU_TOKENS = 2048
 
 
 @dataclass(frozen=True)
@@ -80,8 +76,8 @@ def run_steered(sweep: Sweep, found: Callable[[Part], None]) -> None:
     Raises ``DifferentError`` before ``found`` was called where the check fails.
     """
     runs = _Runs(sweep, found)
-    with fast_exponentials() if on_cpu() else nullcontext():
-        keep_freed_memory()
+    keep_freed_memory()
+    with fast_exponentials():
         runs.all()
 
 
@@ -128,7 +124,7 @@ class _Runs:
             for layer, vector in self.vectors.items()
             if self.multipliers
         }
-        self.most = min(_CPU_TOKENS if on_cpu() else _GPU_TOKENS, at_a_time(model))
+        self.most = min(tokens_at_a_time(), at_a_time(model))
 
     def all(self) -> None:
         """Run every group; nothing is given out before that of the longest texts, which fill a window if any do, is
@@ -237,10 +233,7 @@ class _Runs:
         def add(at: int, hidden: mx.array, where: Positions) -> mx.array:
             if at != layer:
                 return hidden
-            steered = hidden + mx.tile(mx.array(deltas), (len(base.answers), 1))[:, None].astype(hidden.dtype)
-            if self.positions == "all":
-                return steered
-            return mx.where(steered_tokens(self.positions, where)[..., None], steered, hidden)
+            return added(hidden, mx.tile(mx.array(deltas), (len(base.answers), 1))[:, None], self.positions, where)
 
         with building:
             cache = self._branched(base.cache, base.group.length, self.ends * n)

@@ -20,6 +20,7 @@ import mlx.core as mx
 import mlx.nn as nn
 
 from caa_registry.models.in_steps import step
+from caa_registry.models.weights import on_cpu
 
 _LOG2_E = math.log2(math.e)
 # 2^f = (p + f) / (p - f) with p = a + b f^2. The two numbers make the largest relative error for |f| <= 1/2 least:
@@ -70,8 +71,11 @@ def fast_exponentials() -> Iterator[None]:
     """Have networks compute these that way in float32 while the context lasts, where MLX's own are slow.
 
     Functions that MLX compiled are computed as they are written meanwhile: they hold on to MLX's own, and run on the
-    stream that they were first called on, whichever thread calls them.
+    stream that they were first called on, whichever thread calls them. On a GPU nothing changes.
     """
+    if not on_cpu():
+        yield
+        return
     mx.disable_compile()
     before = nn.silu, nn.gelu_approx, mx.fast.scaled_dot_product_attention
     if sys.platform == "linux" and platform.machine() == "x86_64":

@@ -46,13 +46,7 @@ def steering(
 
     def add(layer: int, hidden: mx.array, where: Positions) -> mx.array:
         delta = deltas.get(layer)
-        if delta is None:
-            return hidden
-        # Cast the delta, not the stream: a float32 delta would widen a bfloat16 stream and its cache.
-        steered = hidden + delta.astype(hidden.dtype)
-        if positions == "all":
-            return steered
-        return mx.where(steered_tokens(positions, where)[..., None], steered, hidden)
+        return hidden if delta is None else added(hidden, delta, positions, where)
 
     with model.stream.tapped(add):
         yield
@@ -82,9 +76,15 @@ def sums(model: Model, additions: Sequence[Addition]) -> dict[int, NDArray[np.fl
     return narrow
 
 
-def steered_tokens(positions: SteeredPositions, where: Positions) -> mx.array:
-    """Bool ``(rows or 1, tokens)``: which tokens of a call of the network are steered. Not for ``all``, which needs
-    no prompt."""
+def added(hidden: mx.array, delta: mx.array, positions: SteeredPositions, where: Positions) -> mx.array:
+    """``hidden`` with ``delta`` added at the steered positions; ``delta`` is of a shape that adds to it."""
+    # Cast the delta, not the stream: a float32 delta would widen a bfloat16 stream and its cache.
+    steered = hidden + delta.astype(hidden.dtype)
+    return steered if positions == "all" else mx.where(_mask(positions, where)[..., None], steered, hidden)
+
+
+def _mask(positions: SteeredPositions, where: Positions) -> mx.array:
+    """Bool ``(rows or 1, tokens)``: which tokens of this call are steered."""
     if where.prompt_end is None:
         raise UsageError(
             f"positions '{positions}' need to know where the prompt ends",

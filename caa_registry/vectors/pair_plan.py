@@ -1,4 +1,5 @@
-"""What is run together when pairs are read: which tokens are shared, between the sides of a pair and between pairs."""
+"""What is run together when pairs are read, or questions swept: which tokens are shared, between the sides of a pair
+and between pairs."""
 
 from __future__ import annotations
 

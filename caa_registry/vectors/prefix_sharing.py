@@ -15,7 +15,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +31,7 @@ from caa_registry.models.in_steps import Step, evaluate, steps
 from caa_registry.models.memory import free_memory, keep_freed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
-from caa_registry.models.side_by_side import building, side_by_side, workers
-from caa_registry.models.weights import on_cpu
+from caa_registry.models.side_by_side import building, side_by_side, tokens_at_a_time, workers
 from caa_registry.progress import Progress, silent
 from caa_registry.vectors.pair_plan import Group, evened, groups, shared_heads
 from caa_registry.vectors.read_position import ReadPosition, check_read
@@ -42,11 +41,6 @@ _log = logging.getLogger(__name__)
 
 # Largest difference from the plain forward pass, relative to the largest value: rounding, with room.
 _TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
-
-# How many tokens are run at a time where memory allows. Measured on 2 cores with a llama of 100 million parameters:
-# what is more leaves the processor's caches.
-_CPU_TOKENS = 640
-_GPU_TOKENS = 2048
 
 
 def read_pairs(
@@ -119,7 +113,7 @@ class _Reader:
     def rows(self, memory: int) -> Iterator[Rows]:
         """All sides, whatever way they have to be read. ``memory`` in bytes."""
         keep_freed_memory()
-        with fast_exponentials() if on_cpu() else nullcontext():
+        with fast_exponentials():
             left = set(range(len(self.shared)))
             # The longest pair first and alone: it shows what a token takes.
             probe = max(left, key=lambda i: self.longest[i])
@@ -128,7 +122,7 @@ class _Reader:
             first = self._run(Group(0, self.shared[probe], (probe,)), None)
             per_pair = max(1, mx.get_peak_memory() - before)
             at_a_time = max(1, min(workers(), memory // per_pair))
-            most = min(_CPU_TOKENS if on_cpu() else _GPU_TOKENS, memory // at_a_time * self.longest[probe] // per_pair)
+            most = min(tokens_at_a_time(), memory // at_a_time * self.longest[probe] // per_pair)
             # Few pairs are spread over all that are computed at a time.
             most = min(most, sum(self.longest) // at_a_time)
             with closing(side_by_side(self._tasks(left - {probe}, most, at_a_time), at_a_time)) as others:

@@ -78,7 +78,7 @@ def test_every_layer_multiplier_and_position_is_as_whole_texts_give(
 @pytest.mark.parametrize("pairs", [LETTERS, TEXTS], ids=["letters", "texts"])
 def test_small_batches_give_the_same(pairs: list[Pair], tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     """Multipliers of one layer in several batches, a question a group."""
-    monkeypatch.setattr(steered_runs, "_CPU_TOKENS", 5)
+    monkeypatch.setattr(steered_runs, "tokens_at_a_time", lambda: 5)
     check(sweep_of(tiny("llama", chat=CHAT), pairs))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from support.tiny_models import TinyModels
 
+from caa_registry.models import in_steps
 from caa_registry.models.exponentials import fast_exponentials
-from caa_registry.models.in_steps import Step, evaluate, step, steps
+from caa_registry.models.in_steps import Step, evaluate, steps
 from caa_registry.models.weights import on_cpu
 
 
@@ -26,5 +27,6 @@ def test_steps_end_where_the_highest_block_begins(tiny: TinyModels, highest: int
     evaluate(taken, logits)
     assert taken == []
     np.testing.assert_allclose(np.array(logits), wanted, rtol=1e-4, atol=1e-5)
-    step(logits)  # nothing is recorded any more
-    assert taken == []
+    # Nothing is recorded any more.
+    model.network(tokens)
+    assert taken == [] and in_steps._thread.found is None
