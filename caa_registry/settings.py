@@ -72,6 +72,11 @@ def activation_cache() -> tuple[Path, int]:
     return home() / "cache" / "activations", _bytes("CAA_ACTIVATION_CACHE", given)
 
 
+def unfinished() -> Path:
+    """The folder of what interrupted evaluations had measured."""
+    return home() / "cache" / "unfinished"
+
+
 def _bytes(name: str, text: str) -> int:
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*(?:([kmgt])b?|b)?\s*", text, re.IGNORECASE)
     if found is None:

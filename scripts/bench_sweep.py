@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 
-from caa_registry.evaluation.propensity import Item, ItemSet, prepare
+from caa_registry.evaluation.propensity import Item, ItemSet, prepare, propensity_of
 from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.loading import demo_model_folder, load
 from caa_registry.models.model import Model
@@ -102,7 +102,7 @@ def naive(model: Model, vectors: VectorSet, items: ItemSet, multipliers: Sequenc
 
             with caught(model, change):
                 logits = np.array(model.network(ids)[0, -1]).astype(np.float64)
-            a, b = logits[item.matching.ids[item.shared]], logits[item.other.ids[item.shared]]
+            a, b = logits[item.matching.ids[item.shared]], logits[item.others[0].ids[item.shared]]
             return float(1 / (1 + np.exp(b - a)))
 
         for j, multiplier in enumerate(multipliers):
@@ -114,8 +114,9 @@ def naive(model: Model, vectors: VectorSet, items: ItemSet, multipliers: Sequenc
 def ours(
     model: Model, vectors: VectorSet, items: ItemSet, multipliers: Sequence[float], positions: Any
 ) -> NDArray[np.float64]:
-    cells = sweep(model, vectors, items, list(range(model.n_layers)), multipliers, positions)
-    return np.array([cell.items for cell in cells]).reshape(model.n_layers, len(multipliers), -1)
+    added = {vector.layer: vector.values[None] for vector in vectors.layers}
+    found = sweep(model, added, items, multipliers, positions)
+    return propensity_of(found[0, ..., 0], found[0, ..., 1])
 
 
 def random_vectors(model: Model, items: ItemSet) -> VectorSet:

@@ -12,6 +12,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.lineage import say_lineage
 from caa_registry.cli.options import Settings, common
+from caa_registry.cli.score_tables import scores
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -91,11 +92,11 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
 
         step(
             "Every layer scored on one half of the test questions, to choose one.",
-            f"caa eval propensity {name} --rows even --multipliers {_MULTIPLIERS}",
+            f"caa eval propensity {name} --rows even --multipliers {_MULTIPLIERS} --controls none",
         )
         with output.progress("scores") as progress:
             chosen = registry.evaluations.propensity(
-                vector, model=model, rows="even", multipliers=MULTIPLIERS, progress=progress
+                vector, model=model, rows="even", multipliers=MULTIPLIERS, controls=(), progress=progress
             )
         layer = best_layer(chosen)
         note(f"layer {layer} moves the propensity most, rising with the multiplier")
@@ -115,7 +116,7 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
         )
         reported.append(found)
         if say:
-            output.scores(found.scores)
+            scores(found)
             _generate(registry, model, name, prompt, step)
     if say:
         step("Where a vector came from, and what was made of it.", "caa lineage vector:demo/sentiment:best")
@@ -141,6 +142,6 @@ def _table(evaluations: list[Evaluation]) -> None:
     rows = [
         (e.vector, s.layer, output.strength(s.multiplier), f"{s.value:.2f}", f"[{s.ci_low:.2f}, {s.ci_high:.2f}]", s.n)
         for e in evaluations
-        for s in e.scores
+        for s in e.of()
     ]
     output.table(["vector", "layer", "multiplier", "propensity", "95 % interval", "n"], rows, empty="")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
+from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NameList, NumberList, Settings, common
+from caa_registry.cli.score_tables import scores
+from caa_registry.evaluation.control_names import CONTROLS
+from caa_registry.progress import Progress
 from caa_registry.references import ranges
 
 
@@ -30,7 +35,20 @@ def evaluation() -> None:
 @click.option(
     "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Half to use."
 )
-@click.option("--paper", is_flag=True, help="Count items whose letter is beyond A/B as 0, as the paper does.")
+@click.option(
+    "--paper", is_flag=True, help="Score over A and B, and 0 where another letter matches, as the paper does."
+)
+@click.option(
+    "--controls",
+    type=NameList(CONTROLS),
+    default="random,shuffled",
+    show_default=True,
+    help="Vectors that should do nothing, measured beside: random, shuffled, or none.",
+)
+@click.option("--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Vectors of each control.")
+@click.option("--system-positive", metavar="TEXT", default="", help="Baseline: a system prompt for the behavior.")
+@click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
+@click.option("--few-shot", type=click.IntRange(0), default=0, help="Baseline: so many of the vector's pairs before.")
 @click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
 @common
 def propensity(
@@ -45,14 +63,21 @@ def propensity(
     template: Any,
     rows: Any,
     paper: bool,
+    controls: tuple[str, ...],
+    seeds: int,
+    system_positive: str,
+    system_negative: str,
+    few_shot: int,
     allow_mismatch: bool,
 ) -> None:
     """Measure how strongly the steered model tends to the matching answer, per layer and multiplier.
 
     For each item p(matching) / (p(matching) + p(not matching)), over the answer's token for letters and Yes/No, over
-    the likelihood of the completions for free text; the mean with a 95 % bootstrap interval.
+    the likelihood of the completions for free text; the mean with a 95 % bootstrap interval. Beside it the range of
+    random directions of the same length and of vectors made with shuffled labels. An interrupted evaluation goes on
+    where it was when the same command is given again.
     """
-    with settings.open() as registry, output.progress("scores") as progress:
+    with settings.open() as registry, output.progress("activations") as reading, _kept("scores") as progress:
         version = registry.vectors.get(vector)
         found = registry.evaluations.propensity(
             version,
@@ -65,10 +90,35 @@ def propensity(
             template=template,
             rows=rows,
             paper=paper,
+            controls=controls,
+            seeds=seeds,
+            system_positive=system_positive,
+            system_negative=system_negative,
+            few_shot=few_shot,
             allow_mismatch=allow_mismatch,
             progress=progress,
+            reading=reading,
         )
     _print(settings, found)
+
+
+@contextmanager
+def _kept(label: str) -> Iterator[Progress]:
+    """A bar for what is kept when it is interrupted, and a message that says so then."""
+    measured = 0
+
+    def counted(done: int, total: int) -> None:
+        nonlocal measured
+        measured = done
+        progress(done, total)
+
+    with output.progress(label) as progress:
+        try:
+            yield counted
+        except KeyboardInterrupt:
+            if measured:
+                output.message("What was measured is kept: the same command goes on from there.")
+            raise
 
 
 def _print(settings: Settings, found: Any) -> None:
@@ -79,11 +129,19 @@ def _print(settings: Settings, found: Any) -> None:
     half = "" if parameters.get("rows", "all") == "all" else f", {parameters['rows']} rows"
     output.message(
         f"Evaluation {found.id}: {found.vector} on {found.dataset} ({found.split}{half}), model {found.model.name}, "
-        f"positions {found.positions}, template {found.template}"
+        f"positions {found.positions}, template {found.template}; {found.metric}"
     )
+    if found.leaked:
+        output.message(
+            f"Warning: leaked. {parameters['leaked']['same']} of the questions are among the pairs that made the "
+            f"vector, {parameters['leaked']['near']} more nearly; these scores say little of new questions."
+        )
+    if parameters.get("more_choices"):
+        output.message(f"Note: {parameters['more_choices']} items are scored over more than two letters.")
     if parameters.get("beyond_letters"):
-        how = "counted as 0" if parameters.get("paper") else "left out (--paper counts them as 0)"
-        output.message(f"Note: {parameters['beyond_letters']} items have a matching letter beyond A/B: {how}.")
+        output.message(
+            f"Note: {parameters['beyond_letters']} items have a matching letter beyond A/B and count as 0 (--paper)."
+        )
     if parameters.get("too_long"):
         output.message(f"Note: {parameters['too_long']} items were left out: longer than the model's context.")
     if parameters.get("unscorable"):
@@ -91,7 +149,7 @@ def _print(settings: Settings, found: Any) -> None:
             f"Note: {parameters['unscorable']} whole texts were left out: they differ in their first token, and this "
             "model's tokenizer sets none before it that could predict it."
         )
-    output.scores(found.scores)
+    scores(found)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -111,13 +169,14 @@ def ls(settings: Settings, vector: str | None) -> None:
             e.dataset,
             e.split if e.parameters["rows"] == "all" else f"{e.split} ({e.parameters['rows']})",
             e.metric,
-            ranges(sorted({s.layer for s in e.scores})),
-            ", ".join(f"{m:g}" for m in sorted({s.multiplier for s in e.scores})),
-            e.scores[0].n,
+            ranges(e.parameters["layers"]),
+            ", ".join(f"{m:g}" for m in e.parameters["multipliers"]),
+            e.of()[0].n,
+            "leaked" if e.leaked else "",
         )
         for e in found
     ]
-    columns = ["id", "vector", "dataset", "split", "metric", "layers", "multipliers", "n"]
+    columns = ["id", "vector", "dataset", "split", "metric", "layers", "multipliers", "n", "note"]
     output.table(columns, rows, empty="No evaluations yet. Make one: caa eval propensity VECTOR")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -101,6 +101,26 @@ class NumberList(click.ParamType[Any]):
             return tuple(finite(float(part), param, ctx) for part in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers; write -1,0,1", param, ctx)
+
+
+class NameList(click.ParamType[Any]):
+    """Names of a few, with commas between, or ``none``."""
+
+    name = "names"
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        found = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
+        if found == ("none",):
+            return ()
+        for name in found:
+            if name not in self.names:
+                self.fail(f"{name!r} is not one of {', '.join(self.names)}; or write none", param, ctx)
+        return found
 
 
 class LayerList(click.ParamType[Any]):

@@ -86,20 +86,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     stdout().print(grid)
 
 
-def scores(found: Sequence[Score]) -> None:
-    """A table of scores: layer, multiplier, metric, value, interval, n."""
-    shown = [
-        (s.layer, strength(s.multiplier), s.metric, *(_figure(x) for x in (s.value, s.ci_low, s.ci_high)), s.n)
-        for s in found
-    ]
-    table(["layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n"], shown, empty="no scores")
-
-
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """A score with three decimals."""
     return "" if value is None else f"{value:.3f}"
 
 
-def strength(multiplier: float) -> str:
+def interval(score: Score | None) -> str:
+    """The range of a score: ``0.12 .. 0.34``."""
+    if score is None or score.ci_low is None or score.ci_high is None:
+        return ""
+    return f"{score.ci_low:.2f} .. {score.ci_high:.2f}"
+
+
+def strength(multiplier: float | None) -> str:
     """A multiplier with its sign: ``-1``, ``0``, ``+1.5``."""
     return f"{multiplier:+g}" if multiplier else "0"
 

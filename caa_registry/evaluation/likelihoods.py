@@ -22,8 +22,8 @@ _LOGITS_PER_BATCH = 1 << 26
 class Answer:
     """A text that is run as far as ``ids``, and what is read of the logits from position ``first`` on.
 
-    ``either``: position ``first`` is the last, and ``targets`` are the tokens of two answers. Else ``targets`` are the
-    tokens of one completion, each predicted one position earlier, beginning at ``first``.
+    ``either``: position ``first`` is the last, and ``targets`` are the tokens of the matching answer and of all others.
+    Else ``targets`` are the tokens of one completion, each predicted one position earlier, beginning at ``first``.
     """
 
     ids: tuple[int, ...]
@@ -33,15 +33,20 @@ class Answer:
     either: bool
 
     def read(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """From logits ``(positions, vocabulary)`` to natural log-probabilities, float64: of both answers ``(2,)``, or
-        of the whole completion ``(1,)``. What is beyond the answer's positions is left alone."""
+        """From logits ``(positions, vocabulary)`` to natural log-probabilities, float64: of the matching answer and of
+        all others together ``(2,)``, or of the whole completion ``(1,)``. What is beyond the answer's positions is left
+        alone."""
         values = logits[: len(self.ids) - self.first]
         top = values.max(axis=1, keepdims=True)
         # Numbers between 0 and 1: float32 is exact enough for their exponentials, and their sum is float64.
         normalizers = top[:, 0].astype(np.float64) + np.log(np.exp(values - top).sum(axis=1, dtype=np.float64))
-        places = [0, 0] if self.either else range(len(self.targets))
+        places = [0] * len(self.targets) if self.either else range(len(self.targets))
         log_p: NDArray[np.float64] = values[places, self.targets].astype(np.float64) - normalizers[places]
-        return log_p if self.either else log_p.sum(keepdims=True)
+        if not self.either:
+            return np.asarray(log_p.sum(keepdims=True))
+        with np.errstate(invalid="ignore"):  # what is not a number is reported where it becomes a score
+            log_p[1] = np.logaddexp.reduce(log_p[1:])
+        return log_p[:2]
 
 
 def log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.float64]:

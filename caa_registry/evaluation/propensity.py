@@ -1,8 +1,9 @@
 """Propensity: how strongly a model, steered or not, tends to the matching answer.
 
 For one item p(matching) / (p(matching) + p(not matching)); the mean over items is the score. Over the letters A and
-B it is the paper's (Rimsky et al. 2024, section 4): both probabilities are those of one token, read after ``(``. Yes
-and No are scored alike. For free text the two probabilities are the likelihoods of the whole completions.
+B it is the paper's (Rimsky et al. 2024, section 4): both probabilities are those of one token, read after ``(``. Where
+a question offers more letters, p(not matching) is that of all others together. Yes and No are scored alike. For free
+text the two probabilities are the likelihoods of the whole completions.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from caa_registry.errors import InputError
 from caa_registry.evaluation.likelihoods import Answer, log_probabilities
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens, Template
-from caa_registry.pairs.answers import form_of, letter_of
+from caa_registry.models.prompts import CompletedTokens, Example, Template
+from caa_registry.pairs.answers import choices, form_of, letter_of
 from caa_registry.pairs.record import Pair
 
 Metric = Literal["propensity", "propensity_completion"]
@@ -32,8 +33,8 @@ def propensity_of(log_p_matching: ArrayLike, log_p_other: ArrayLike) -> NDArray[
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * gap)))
 
 
-BEYOND_LETTERS = 0.0
-"""What the paper scores an item whose matching letter is beyond A and B."""
+BEYOND_LETTERS = (-np.inf, 0.0)
+"""Log-probabilities of an item whose matching letter is beyond A and B as the paper scores it: 0."""
 
 
 def other_letter(letter: str) -> str | None:
@@ -45,79 +46,97 @@ def other_letter(letter: str) -> str | None:
 class Item:
     """One question ready to be scored.
 
-    ``matching`` and ``other`` are the two answers as tokens; ``shared`` is the number of leading tokens they have in
-    common. ``fixed`` is a score that does not depend on the model (the paper's 0).
+    ``row``: its place among the pairs that were given. ``matching`` and ``others`` are the answers as tokens;
+    ``shared`` is the number of leading tokens they have in common. ``letter``: that of the matching answer, where it is
+    one. ``beyond``: scored 0 whatever the model says, as the paper does.
     """
 
+    row: int
     matching: CompletedTokens
-    other: CompletedTokens
+    others: tuple[CompletedTokens, ...]
     shared: int
-    fixed: float | None = None
+    letter: str | None = None
+    beyond: bool = False
 
 
 @dataclass(frozen=True)
 class ItemSet:
     """Items of one metric, and how many are not as the others.
 
-    ``beyond``: their matching letter is beyond A and B; left out, or with ``paper`` counted as 0. Left out too:
-    ``too_long``, which exceed the model's context, and ``unscorable``, whole texts that differ in their first token
-    where the tokenizer sets none before it: nothing predicts that token.
+    ``more_choices``: scored over more than two letters. ``beyond``: their matching letter is beyond A and B, which the
+    paper counts as 0. Left out: ``too_long``, which exceed the model's context, and ``unscorable``, whole texts that
+    differ in their first token where the tokenizer sets none before it: nothing predicts that token.
     """
 
     metric: Metric
     items: tuple[Item, ...]
+    more_choices: int = 0
     beyond: int = 0
     too_long: int = 0
     unscorable: int = 0
 
 
-def prepare(pairs: Sequence[Pair], template: Template, model: Model, *, paper: bool = False) -> ItemSet:
+def prepare(
+    pairs: Sequence[Pair],
+    template: Template,
+    model: Model,
+    *,
+    paper: bool = False,
+    system: str = "",
+    examples: Sequence[Example] = (),
+) -> ItemSet:
     """Pairs as items of the metric that fits them: ``propensity`` where all are letters or Yes/No, else
     ``propensity_completion``.
 
-    Raises ``InputError`` where nothing can be scored.
+    ``paper`` scores over A and B only, and 0 where another letter matches. ``system`` stands before each pair's own
+    system prompt, ``examples`` before its question. Raises ``InputError`` where nothing can be scored.
     """
     metric: Metric = "propensity" if all(form_of(pair) != "free-form" for pair in pairs) else "propensity_completion"
     items: list[Item] = []
-    beyond = too_long = unscorable = 0
-    for pair in pairs:
-        positive, negative, fixed = pair.positive, pair.negative, None
+    more_choices = beyond = too_long = unscorable = 0
+    for row, pair in enumerate(pairs):
         letter = letter_of(pair.positive) if metric == "propensity" else None
-        if letter is not None:
-            # The paper scores the letters A and B, whatever other letters an item offers.
-            other = other_letter(letter)
-            if other is None:
-                beyond += 1
-                if not paper:
-                    continue
-                fixed = BEYOND_LETTERS
-            else:
-                negative = pair.positive.replace(letter, other)
-        item = _item(pair, positive, negative, template, fixed)
-        if fixed is None and not model.fits(max(len(item.matching.ids), len(item.other.ids))):
+        others = _others(pair, letter, paper)
+        system_prompt = "\n\n".join(text for text in (system, pair.system) if text)
+        sides = [template.complete(pair.prompt, text, system_prompt, examples) for text in (pair.positive, *others)]
+        item = Item(row, sides[0], tuple(sides[1:]), _shared(sides), letter, beyond=not others)
+        if not item.beyond and not model.fits(max(len(side.ids) for side in sides)):
             too_long += 1
-        elif fixed is None and item.shared == 0:
+        elif not item.beyond and item.shared == 0:
             unscorable += 1
         else:
             items.append(item)
+            beyond += item.beyond
+            more_choices += len(others) > 1
     if not items:
         raise InputError(
-            f"none of {len(pairs)} pairs can be scored ({beyond} with a letter beyond A/B, {too_long} too long for the "
-            f"model, {unscorable} whole texts that differ in their first token, which nothing predicts)",
+            f"none of {len(pairs)} pairs can be scored ({too_long} too long for the model, {unscorable} whole texts "
+            "that differ in their first token, which nothing predicts)",
             "Choose another dataset, split or model.",
         )
-    return ItemSet(metric, tuple(items), beyond, too_long, unscorable)
+    return ItemSet(metric, tuple(items), more_choices, beyond, too_long, unscorable)
 
 
-def _item(pair: Pair, positive: str, negative: str, template: Template, fixed: float | None) -> Item:
-    matching = template.complete(pair.prompt, positive, pair.system)
-    other = template.complete(pair.prompt, negative, pair.system)
-    shared = 0
-    for a, b in zip(matching.ids, other.ids, strict=False):
-        if a != b:
-            break
-        shared += 1
-    return Item(matching, other, shared, fixed)
+def _others(pair: Pair, letter: str | None, paper: bool) -> list[str]:
+    """The completions that the matching one is set against: all other letters that are offered, or by the paper's rule
+    the other of A and B, and none beyond them."""
+    if letter is None:
+        return [pair.negative]
+    if paper:
+        other = other_letter(letter)
+        letters = [other] if other else []
+    else:
+        offered = [choice.letter for choice in choices(pair.prompt)] + [str(letter_of(pair.negative))]
+        letters = [other for other in dict.fromkeys(offered) if other != letter]
+    return [pair.positive.replace(letter, other) for other in letters]
+
+
+def _shared(sides: Sequence[CompletedTokens]) -> int:
+    """How many leading tokens all have in common."""
+    for i, tokens in enumerate(zip(*(side.ids for side in sides), strict=False)):
+        if len(set(tokens)) > 1:
+            return i
+    return min(len(side.ids) for side in sides)
 
 
 def answers_of(items: ItemSet) -> list[Answer]:
@@ -127,20 +146,22 @@ def answers_of(items: ItemSet) -> list[Answer]:
     """
     found: list[Answer] = []
     for item in items.items:
-        if item.fixed is not None:
+        if item.beyond:
             continue
         if items.metric == "propensity_completion":
-            found += [_whole(item.matching), _whole(item.other)]
-        elif 0 < item.shared < min(len(item.matching.ids), len(item.other.ids)):
-            # The first token in which the two answers differ, read after all that they share.
-            ids = item.matching.ids[: item.shared]
-            targets = item.matching.ids[item.shared], item.other.ids[item.shared]
-            found.append(Answer(ids, item.matching.prompt_end, len(ids) - 1, targets, either=True))
-        else:
+            found += [_whole(item.matching), *(_whole(other) for other in item.others)]
+            continue
+        # The first token in which the answers differ, read after all that they share.
+        at, ids = item.shared, item.matching.ids[: item.shared]
+        sides = [item.matching, *item.others]
+        targets = [side.ids[at] for side in sides if 0 < at < len(side.ids)]
+        if len(targets) < len(sides) or targets[0] in targets[1:]:
             raise InputError(
-                "the two answers of an item cannot be told apart by one token of this model's tokenizer",
+                "the answers of an item cannot be told apart by one token of this model's tokenizer",
                 "Choose another template.",
             )
+        distinct = tuple(dict.fromkeys(targets))
+        found.append(Answer(ids, item.matching.prompt_end, len(ids) - 1, distinct, either=True))
     return found
 
 
@@ -150,17 +171,17 @@ def _whole(side: CompletedTokens) -> Answer:
     return Answer(side.ids[:-1], side.prompt_end, start - 1, side.ids[start:], either=False)
 
 
-def propensities(model: Model, items: ItemSet, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Per-item propensity, float64 ``(items,)``, from the log-probabilities of ``answers_of(items)``.
+def measured(model: Model, items: ItemSet, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-probabilities of all items ``(..., items, 2)`` from those of the open ones, ``(..., open items, 2)``.
 
     Raises ``ModelError`` where they are not numbers.
     """
-    scores = np.array([np.nan if item.fixed is None else item.fixed for item in items.items])
-    matching, other = log_p.reshape(-1, 2).T
-    scores[[i for i, item in enumerate(items.items) if item.fixed is None]] = propensity_of(matching, other)
-    if not np.isfinite(scores).all():
+    if np.isnan(log_p[..., 0] - log_p[..., 1]).any():
         raise not_finite(model)
-    return scores
+    whole = np.empty((*log_p.shape[:-2], len(items.items), 2))
+    whole[...] = BEYOND_LETTERS
+    whole[..., [i for i, item in enumerate(items.items) if not item.beyond], :] = log_p
+    return whole
 
 
 def score(model: Model, items: ItemSet) -> NDArray[np.float64]:
@@ -169,5 +190,6 @@ def score(model: Model, items: ItemSet) -> NDArray[np.float64]:
     Raises ``ModelError`` where the model's logits are not numbers.
     """
     answers = answers_of(items)
-    log_p = log_probabilities(model, answers) if answers else np.empty((0, 2))
-    return propensities(model, items, log_p)
+    log_p = log_probabilities(model, answers).reshape(-1, 2) if answers else np.empty((0, 2))
+    whole = measured(model, items, log_p)
+    return propensity_of(whole[:, 0], whole[:, 1])

@@ -1,9 +1,9 @@
 """Log-probabilities of answers at every layer and multiplier, of each token only what steering changes.
 
 A prompt is run once, as far as the first token that is steered. For a layer, the unsteered stream behind its block is
-kept: the blocks up to it are not run again. All multipliers of a layer are rows of one batch, which goes on from the
-branched prompt cache. Only the positions whose logits are read pass the LM head. Steering all positions leaves no
-prompt to share; the rest holds there too.
+kept: the blocks up to it are not run again. All vectors and multipliers of a layer are rows of a batch, which goes on
+from the branched prompt cache. Only the positions whose logits are read pass the LM head. Steering all positions leaves
+no prompt to share; the rest holds there too.
 
 Before anything is given out, the way of computing is checked: entering behind each layer without an addition against
 not entering, and a steered answer against its whole text, steered.
@@ -12,6 +12,7 @@ not entering, and a steered answer against its whole text, steered.
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,12 +43,19 @@ _TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
 @dataclass(frozen=True)
 class Part:
-    """Some questions at one layer. ``questions``: their indexes; ``log_p``: float64 ``(questions, multipliers, 2)``,
-    of both answers. ``layer`` ``None``: unsteered, ``(questions, 1, 2)``."""
+    """Some questions at one layer. ``questions``: their indexes; ``log_p``: float64
+    ``(questions, vectors * multipliers, 2)``, of both answers, multipliers of one vector side by side. ``layer``
+    ``None``: unsteered, ``(questions, 1, 2)``. ``whole``: by whole texts."""
 
     layer: int | None
     questions: tuple[int, ...]
     log_p: NDArray[np.float64]
+    whole: bool = False
+
+    @property
+    def places(self) -> set[tuple[int | None, int]]:
+        """Each question with the layer."""
+        return {(self.layer, question) for question in self.questions}
 
 
 class DifferentError(Exception):
@@ -59,7 +67,8 @@ class Sweep:
     """What is run.
 
     ``answers``: ``ends`` neighbours are one question: 1 where an answer is of ``either`` kind, else 2, whose texts are
-    alike as far as their prompts go. ``vectors``: layer to float32 ``(d_model,)``. ``multipliers``: none of them 0.
+    alike as far as their prompts go. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of
+    ``multipliers``, none of them 0.
     """
 
     model: Model
@@ -70,29 +79,34 @@ class Sweep:
     positions: SteeredPositions
 
 
-def run_steered(sweep: Sweep, found: Callable[[Part], None]) -> None:
+def run_steered(sweep: Sweep, found: Callable[[Part], None], kept: Sequence[Part] = ()) -> None:
     """Hand every part to ``found``, from one thread at a time: each question unsteered, and at each layer.
 
-    Raises ``DifferentError`` before ``found`` was called where the check fails.
+    ``kept``: what an earlier call handed out, checked there, which is not run again. Raises ``DifferentError`` before
+    ``found`` was called where the check fails.
     """
-    runs = _Runs(sweep, found)
+    runs = _Runs(sweep, found, kept)
     keep_freed_memory()
     with fast_exponentials():
         runs.all()
 
 
-def run_whole(sweep: Sweep) -> Iterator[Part]:
-    """The same parts, whole texts run at every layer and multiplier."""
+def run_whole(sweep: Sweep, kept: Sequence[Part] = ()) -> Iterator[Part]:
+    """The same parts, whole texts run at every layer and multiplier, but for those in ``kept``."""
     questions = tuple(range(len(sweep.answers) // sweep.ends))
-    unsteered = log_probabilities(sweep.model, sweep.answers)
-    yield Part(None, questions, unsteered.reshape(len(questions), 1, 2))
-    for layer, vector in sweep.vectors.items():
+    done = {part.layer for part in kept}
+    if None not in done:
+        unsteered = log_probabilities(sweep.model, sweep.answers)
+        yield Part(None, questions, unsteered.reshape(len(questions), 1, 2), whole=True)
+    for layer, vectors in sweep.vectors.items():
+        if layer in done:
+            continue
         steered = []
-        for multiplier in sweep.multipliers:
+        for vector, multiplier in itertools.product(vectors, sweep.multipliers):
             with steering(sweep.model, [Addition(layer, vector, multiplier)], sweep.positions):
                 steered.append(log_probabilities(sweep.model, sweep.answers).reshape(len(questions), 2))
         if steered:
-            yield Part(layer, questions, np.stack(steered, axis=1))
+            yield Part(layer, questions, np.stack(steered, axis=1), whole=True)
 
 
 @dataclass(frozen=True)
@@ -110,41 +124,53 @@ class _Base:
 class _Runs:
     """The questions of one sweep, and how they are run."""
 
-    def __init__(self, sweep: Sweep, found: Callable[[Part], None]) -> None:
+    def __init__(self, sweep: Sweep, found: Callable[[Part], None], kept: Sequence[Part]) -> None:
         self.model = model = sweep.model
         self.answers, self.ends = sweep.answers, sweep.ends
         self.vectors, self.multipliers = sweep.vectors, sweep.multipliers
         self.positions = sweep.positions
         self.found = found
-        self.checked = False
+        self.done = set().union(*(part.places for part in kept))
+        self.checked = bool(self.done)
         self.waiting: list[Part] = []
         self.stopped = threading.Event()
-        self.deltas = {
-            layer: np.stack([sums(model, [Addition(layer, vector, m)])[layer] for m in self.multipliers])
-            for layer, vector in self.vectors.items()
-            if self.multipliers
-        }
+        self.layers = list(self.vectors) if self.multipliers else []
+        # What cannot be added is refused before anything is run.
+        for layer, multiplier in itertools.product(self.layers, {max(self.multipliers, key=abs, default=0.0)}):
+            self._deltas(layer, [multiplier])
         self.most = min(tokens_at_a_time(), at_a_time(model))
 
     def all(self) -> None:
         """Run every group; nothing is given out before that of the longest texts, which fill a window if any do, is
         found right."""
-        *others, first = self._planned()
-        tasks = [functools.partial(self._run_first, first), *(functools.partial(self._run, group) for group in others)]
+        planned = self._planned()
+        tasks = [functools.partial(self._run, group) for group in planned]
+        if not self.checked:
+            tasks = [functools.partial(self._run_first, planned[-1]), *tasks[:-1]]
         for _ in side_by_side(tasks, workers(), self.stopped):
             pass
 
     def _planned(self) -> list[Group]:
+        """Questions of which the same is missing, in groups."""
+        by_missing: dict[tuple[int | None, ...], list[int]] = {}
+        for question in range(len(self.answers) // self.ends):
+            missing = tuple(layer for layer in (None, *self.layers) if (layer, question) not in self.done)
+            by_missing.setdefault(missing, []).append(question)
+        by_missing.pop((), None)
+        return evened([group for some in by_missing.values() for group in self._groups(some)], workers())
+
+    def _groups(self, some: Sequence[int]) -> list[Group]:
         questions = [self.answers[i : i + self.ends] for i in range(0, len(self.answers), self.ends)]
         shared = [min(self._unsteered(answer) for answer in question) for question in questions]
         longest = [max(len(answer.ids) for answer in question) for question in questions]
-        copies = self.ends * max(1, len(self.multipliers))
+        vectors = max((len(vectors) for vectors in self.vectors.values()), default=0)
+        copies = self.ends * max(1, vectors * len(self.multipliers))
         n = self.model.n_layers
         runs = max(1.0, sum(n - 1 - layer for layer in self.vectors) / n)
-        tokens = sum(once + copies * (whole - once) for once, whole in zip(shared, longest, strict=True))
+        tokens = sum(shared[i] + copies * (longest[i] - shared[i]) for i in some)
         # Few questions are spread over all that are computed at a time.
         most = min(self.most, -(-tokens // workers()))
-        return evened(groups(0, range(len(questions)), shared, longest, most, copies, runs), workers())
+        return groups(0, some, shared, longest, most, copies, runs)
 
     def _unsteered(self, answer: Answer) -> int:
         """How many leading tokens are neither steered nor read."""
@@ -158,12 +184,13 @@ class _Runs:
         """
         base = self._base(group)
         parts = [self._unsteered_part(base)]
-        for layer, deltas in self.deltas.items():
+        for layer in self.layers:
+            deltas = self._deltas(layer, self.multipliers)
             log_p = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]))
             self._compare(log_p[:, 0], base.log_p, f"it is entered behind layer {layer}")
             parts.append(self._part(base, layer, log_p[:, 1:]))
-        for layer in list(self.deltas)[:1]:
-            addition = Addition(layer, self.vectors[layer], self.multipliers[0])
+        for layer in self.layers[:1]:
+            addition = Addition(layer, self.vectors[layer][0], self.multipliers[0])
             # The network is steered until all is evaluated.
             with building, steering(self.model, [addition], self.positions):
                 whole = log_probabilities(self.model, base.answers[-self.ends :]).reshape(1, 2)
@@ -175,11 +202,19 @@ class _Runs:
 
     def _run(self, group: Group) -> None:
         base = self._base(group)
-        self._give(self._unsteered_part(base))
-        for layer, deltas in self.deltas.items():
+        question = group.pairs[0]
+        if (None, question) not in self.done:
+            self._give(self._unsteered_part(base))
+        for layer in self.layers:
             if self.stopped.is_set():
                 return
-            self._give(self._part(base, layer, self._steered(base, layer, deltas)))
+            if (layer, question) not in self.done:
+                self._give(self._part(base, layer, self._steered(base, layer, self._deltas(layer, self.multipliers))))
+
+    def _deltas(self, layer: int, multipliers: Sequence[float]) -> NDArray[np.float32]:
+        """What is added at ``layer``, ``(vectors * multipliers, d_model)``."""
+        each = itertools.product(self.vectors[layer], multipliers)
+        return np.stack([sums(self.model, [Addition(layer, vector, m)])[layer] for vector, m in each])
 
     def _give(self, part: Part) -> None:
         with building:
@@ -202,7 +237,7 @@ class _Runs:
         taken: list[Step] = []
 
         def keep(layer: int, hidden: mx.array, where: Positions) -> mx.array:
-            if layer in self.deltas:
+            if layer in self.layers:
                 streams[layer] = hidden
             return hidden
 

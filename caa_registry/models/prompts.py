@@ -7,8 +7,9 @@ completion and its answer stand is found from the tokenizer's character offsets,
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, ModelError, UsageError
@@ -52,6 +53,13 @@ class CompletedTokens:
     answer: int
 
 
+class Example(NamedTuple):
+    """A question with its answer that stands before the question asked: one shot of few."""
+
+    prompt: str
+    completion: str
+
+
 class Template:
     """How prompts are rendered for one tokenizer.
 
@@ -85,19 +93,25 @@ class Template:
             raise UsageError("the prompt has no token in this model's tokenizer", "Give some other text to continue.")
         return PromptTokens(text, ids)
 
-    def complete(self, prompt: str, completion: str, system: str = "") -> CompletedTokens:
-        """A prompt with its completion, cut at the completion's last character."""
+    def complete(
+        self, prompt: str, completion: str, system: str = "", examples: Sequence[Example] = ()
+    ) -> CompletedTokens:
+        """A prompt with its completion, cut at the completion's last character.
+
+        ``examples`` are earlier turns of the conversation, or with ``plain`` texts with an empty line after each. They
+        belong to the prompt.
+        """
         if prompt.strip():
-            head = self._render(prompt, system)
+            head = self._render(prompt, system, examples)
             if self.name == "chat":
                 gap, completion = self._joiner, completion.strip()
             elif self.name == "llama-2":
                 gap, completion = " ", completion.strip()
             else:
-                gap = "" if head[-1].isspace() or completion[:1].isspace() else " "
+                gap = _gap(head, completion)
             special = self.name != "chat"
         else:
-            head, gap, special = (f"{system}\n\n" if system else ""), "", True
+            head, gap, special = _texts(system, examples), "", True
         begin = len(head) + len(gap)
         ids, offsets = self._encode(head + gap + completion, special=special)
         start = next((i for i, (_, stop) in enumerate(offsets) if stop > begin), len(ids))
@@ -112,13 +126,18 @@ class Template:
             )
         return CompletedTokens(ids, in_prompt[-1] if in_prompt else 0, start, holding[-1])
 
-    def _render(self, prompt: str, system: str) -> str:
+    def _render(self, prompt: str, system: str, examples: Sequence[Example] = ()) -> str:
         if self.name == "chat":
-            return self._chat([*_system_message(system), {"role": "user", "content": prompt}], generate=True)
+            messages = _system_message(system)
+            for example in examples:
+                messages.append({"role": "user", "content": example.prompt})
+                messages.append({"role": "assistant", "content": example.completion.strip()})
+            return self._chat([*messages, {"role": "user", "content": prompt}], generate=True)
         if self.name == "llama-2":
             head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
-            return f"{head}[INST] {prompt.strip()} [/INST]"
-        return f"{system}\n\n{prompt}" if system else prompt
+            turns = [f"[INST] {example.prompt.strip()} [/INST] {example.completion.strip()} " for example in examples]
+            return f"{head}{''.join(turns)}[INST] {prompt.strip()} [/INST]"
+        return _texts(system, examples) + prompt
 
     def _chat(self, messages: list[dict[str, str]], *, generate: bool) -> str:
         try:
@@ -173,6 +192,17 @@ def chat_template_text(tokenizer: Any) -> str:
     if isinstance(template, dict):
         template = template.get("default", "")
     return template or ""
+
+
+def _gap(head: str, completion: str) -> str:
+    """What stands between two texts that are set one after the other: a space, unless one of them has one."""
+    return "" if head[-1:].isspace() or completion[:1].isspace() else " "
+
+
+def _texts(system: str, examples: Sequence[Example]) -> str:
+    """A system prompt and examples as plain text, an empty line after each."""
+    shots = [(e.prompt + _gap(e.prompt, e.completion) if e.prompt else "") + e.completion for e in examples]
+    return "".join(f"{text}\n\n" for text in [system, *shots] if text)
 
 
 def _system_message(system: str) -> list[dict[str, str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
     from caa_registry.registry.registry import Registry
-    from caa_registry.vectors.reading import PairTokens
+    from caa_registry.vectors.activations import Activations
+    from caa_registry.vectors.reading import PairTokens, Work
     from caa_registry.vectors.vector_set import VectorSet
 
 # Raised with every change that reads the same tokens of the same model otherwise.
@@ -43,55 +45,69 @@ class Plan:
         Of several processes the first has all activations, and makes the vectors alone: ``None`` in the others.
         """
         from caa_registry.models import processes
-        from caa_registry.vectors.activation_cache import ActivationCache
-        from caa_registry.vectors.activations import collect
         from caa_registry.vectors.compute import compute
         from caa_registry.vectors.reading import Work
+
+        work = Work()
+        with self.activations(work, fresh=fresh, progress=reading) as found:
+            first = processes.rank() == 0
+            vectors = compute(found, self.recipe["layers"], self.recipe["method"], measuring) if first else None
+        return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
+
+    @contextmanager
+    def activations(self, work: Work, *, fresh: bool, progress: Progress) -> Iterator[Activations]:
+        """The activations of the pairs, from the cache and the rest from the model, while the context lasts."""
+        from caa_registry.vectors.activation_cache import ActivationCache
+        from caa_registry.vectors.activations import collect
 
         if self.model.stream.tapped_now:
             raise UsageError(
                 f"{self.model.info.name} is being steered, and its activations would be those of the steered model",
                 "Leave the steering context first.",
             )
-        layers, work = self.recipe["layers"], Work()
         folder, limit = settings.activation_cache()
         with TemporaryDirectory(prefix="caa-activations-") as temporary:
             cache = ActivationCache(folder if limit else Path(temporary), limit)
             try:
-                found = collect(
+                yield collect(
                     self.model,
                     self.pairs,
-                    layers,
+                    self.recipe["layers"],
                     self.recipe["read"],
                     cache.section(self._way_of_reading()),
                     fresh=fresh,
                     memory=settings.memory(),
-                    progress=reading,
+                    progress=progress,
                     work=work,
                 )
-                vectors = compute(found, layers, self.recipe["method"], measuring) if processes.rank() == 0 else None
             finally:
                 cache.trim()
-        return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
 
     def _way_of_reading(self) -> dict[str, Any]:
-        """What activations depend on beside tokens. Versions, device and BLAS are among it, so that a run says truly
-        what its numbers were computed with."""
-        import caa_registry.models.blas as blas
-
-        from caa_registry.models.device import device
-
+        """What activations depend on beside tokens."""
         return {
-            "fingerprint": self.model.info.fingerprint.digest,
             "template": self.recipe["template_digest"],
             "read": self.recipe["read"],
-            "dtype": self.recipe["dtype"],
-            "device": device().kind,
-            "blas": blas.status().library or "",
-            "mlx": importlib.metadata.version("mlx"),
-            "mlx-lm": importlib.metadata.version("mlx-lm"),
             "reader": _READER,
+            **way_of_computing(self.model),
         }
+
+
+def way_of_computing(model: Model) -> dict[str, Any]:
+    """What a model's numbers depend on beside what it is asked. Versions, device and BLAS are among it, so that a run
+    says truly what its numbers were computed with."""
+    import caa_registry.models.blas as blas
+
+    from caa_registry.models.device import device
+
+    return {
+        "fingerprint": model.info.fingerprint.digest,
+        "dtype": model.dtype,
+        "device": device().kind,
+        "blas": blas.status().library or "",
+        "mlx": importlib.metadata.version("mlx"),
+        "mlx-lm": importlib.metadata.version("mlx-lm"),
+    }
 
 
 def plan(

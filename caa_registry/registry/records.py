@@ -143,20 +143,29 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Score:
-    """One score: mean over ``n`` items with its 95 % interval."""
+    """One figure: mean over ``n`` items with its 95 % interval.
+
+    ``condition``: ``vector``; a baseline, ``system-positive``, ``system-negative`` or ``few-shot``, with the vector at
+    the multiplier; or a control, ``random`` or ``shuffled``: the mean over ``n`` vectors and the middle 95 % of them.
+    ``multiplier`` is ``None`` for what is of a whole layer: ``steerability``, ``effect``, ``wrong_way``.
+    """
 
     layer: int
-    multiplier: float
+    multiplier: float | None
     metric: str
     value: float
     ci_low: float | None
     ci_high: float | None
     n: int
+    condition: str = "vector"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one vector version on one split of one dataset version, with the exact model that was asked."""
+    """Scores of one vector version on one split of one dataset version, with the exact model that was asked.
+
+    ``measurements``: digest of the items that the scores are made of, where they were kept.
+    """
 
     id: int
     vector: str
@@ -169,6 +178,18 @@ class Evaluation:
     parameters: Mapping[str, Any]
     scores: Sequence[Score]
     created_at: datetime
+    measurements: str | None = None
+
+    @property
+    def leaked(self) -> int:
+        """How many of the questions the vector's own pairs hold, the same or nearly."""
+        said = self.parameters.get("leaked", {})
+        return int(said.get("same", 0) + said.get("near", 0))
+
+    def of(self, metric: str | None = None, condition: str = "vector") -> list[Score]:
+        """The scores of one metric (default: the evaluation's own) and one condition, in order."""
+        wanted = metric or self.metric
+        return [score for score in self.scores if score.metric == wanted and score.condition == condition]
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,11 @@ def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -
     return verdict
 
 
+def same_weights(verdict: Verdict) -> bool:
+    """Whether a verdict says that a vector was computed on these very weights."""
+    return verdict in _SAME
+
+
 def record_mismatch(session: Session, actor: str, version: VectorVersion, model: Model, verdict: Verdict) -> None:
     """Note in the audit that a vector is applied to another model than its own. Says nothing where it is its own."""
     if verdict in _SAME:

@@ -285,7 +285,7 @@ def test_a_sweep_that_runs_only_what_steering_changes_equals_whole_texts(name: s
     answers = [Answer(text, len(text) - 2, len(text) - 1, (5, 9), either=True) for text in texts]
     draw = np.random.default_rng(0).normal(size=(model.n_layers, model.d_model))
     scales = alone(name, 0, False).streams.std(axis=(1, 2, 3))
-    vectors = {layer: (draw[layer] * scales[layer]).astype(np.float32) for layer in range(model.n_layers)}
+    vectors = {layer: (draw[layer] * scales[layer]).astype(np.float32)[None] for layer in range(model.n_layers)}
     run = Sweep(model, answers, 1, vectors, [-1.0, 0.5], positions)
     parts: list[Part] = []
     if family(name) in {*NOT_ENTERED, *RECOMPUTED_DIFFERS}:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy import MetaData, insert, inspect
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.models import (
     Alias,
+    Base,
     Blob,
     Dataset,
     DatasetMember,
@@ -44,10 +46,10 @@ def dataset_version(dataset_id: int, number: int, digest: str = D) -> DatasetVer
     )
 
 
-def fill(session: Session) -> None:
-    """Insert one row in every table, each with id 1 or the digest ``D``, parents first."""
+def rows() -> list[Base]:
+    """One row of every table but the audit, each with id 1 or the digest ``D``, parents first."""
     model_digests = dict.fromkeys(("fingerprint", "weights", "config", "tokenizer", "chat_template"), D)
-    for row in (
+    return [
         Pair(digest=D, prompt="Is it?", positive="(A)", negative="(B)", system=""),
         Dataset(name="team/set", kind="pairs", created_at=NOW),
         dataset_version(1, 1),
@@ -68,7 +70,7 @@ def fill(session: Session) -> None:
             positions="after_prompt", template=D, parameters={}, created_at=NOW,
         ),
         Score(
-            evaluation_id=1, position=0, layer=0, multiplier=-1.0, metric="propensity", value=0.25,
+            evaluation_id=1, position=0, condition="vector", layer=0, multiplier=-1.0, metric="propensity", value=0.25,
             ci_low=0.1, ci_high=0.4, n=50,
         ),
         Run(kind="import", parameters={}, environment={}, actor="ada", started_at=NOW, finished_at=NOW),
@@ -76,7 +78,24 @@ def fill(session: Session) -> None:
         Alias(kind="dataset", owner_id=1, name="best", dataset_version_id=1, updated_at=NOW),
         Blob(digest=D, size=9, data=b"something"),
         Meta(key="note", value="of a test"),
-    ):  # fmt: skip
+    ]  # fmt: skip
+
+
+def fill(session: Session) -> None:
+    """Insert one row in every table."""
+    for row in rows():
         session.add(row)
         session.flush()
     append_event(session, "ada", "dataset.import", {"dataset": "team/set", "version": 1})
+
+
+def fill_older(session: Session) -> None:
+    """The same, but for the audit, in a registry of an older schema: without the columns that it does not have yet."""
+    older = MetaData()
+    older.reflect(session.connection())
+    for row in rows():
+        mapper = inspect(type(row))
+        table = older.tables[mapper.local_table.name]
+        values = {mapper.columns[a.key].name: getattr(row, a.key) for a in mapper.column_attrs}
+        known = {name: value for name, value in values.items() if value is not None and name in table.columns}
+        session.execute(insert(mapper.local_table).values({mapper.local_table.c[name]: v for name, v in known.items()}))

@@ -8,8 +8,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from catalog.catalog_rows import fill
-from catalog.registry_fixtures import new_postgres, new_sqlite, together
+from catalog.catalog_rows import fill, fill_older
+from catalog.registry_fixtures import DIALECTS, empty_postgres, new_postgres, new_sqlite, together
 from sqlalchemy import select, text
 
 from caa_registry.catalog import models as t
@@ -180,15 +180,43 @@ def test_upgrade_of_a_file_when_asked(tmp_path: Path, filled: str) -> None:
         upgrade(f"sqlite:///{tmp_path}/nothing.db")
 
 
-def test_a_registry_from_before_quality_keeps_its_vectors(url: str) -> None:
-    with Database.open(url, create=False) as database, database.write() as session:
-        fill(session)
-        session.execute(text("ALTER TABLE vector_layer DROP COLUMN quality"))
-        session.execute(text("UPDATE caa_alembic_version SET version_num = '0002'"))
-    assert upgrade(url) == ("0002", head_revision())
+def of_revision(folder: Path, url: str, revision: str) -> None:
+    """Makes what ``url`` names a registry of an older schema with a row in every table but the audit."""
+    copy = folder / "older"
+    shutil.copytree(migrations_folder(), copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (copy / "versions").glob("*.py"):
+        if path.name[:4] > revision:
+            path.unlink()
+    with Database.open(url, create=True, migrations=copy) as database, database.write() as session:
+        fill_older(session)
+
+
+@pytest.mark.parametrize("revision", ["0002", "0003"])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, revision: str) -> None:
+    url = f"sqlite:///{tmp_path / 'older.db'}" if dialect == "sqlite" else empty_postgres()
+    of_revision(tmp_path, url, revision)
+    assert upgrade(url) == (revision, head_revision())
     with Database.open(url, create=False) as database:
         with database.read() as session:
-            layers = session.scalars(select(t.VectorLayer)).all()
-            assert layers and all(layer.quality is None for layer in layers)
-        with pytest.raises(Exception, match="cannot be changed"), database.write() as session:
-            session.execute(text("UPDATE vector_layer SET norm = 7"))
+            (layer,) = session.scalars(select(t.VectorLayer))
+            assert (layer.norm, layer.quality) == (1.5, None)
+            (score,) = session.scalars(select(t.Score))
+            assert (score.condition, score.multiplier, score.value, score.n) == ("vector", -1.0, 0.25, 50)
+            (evaluation,) = session.scalars(select(t.Evaluation))
+            assert evaluation.measurements is None
+        for change in (
+            "UPDATE vector_layer SET norm = 7",
+            "UPDATE score SET condition = 'random'",
+            "DELETE FROM score",
+            "UPDATE evaluation SET measurements = 'x'",
+            "UPDATE evaluation SET split = 'x'",
+        ):
+            with pytest.raises(Exception, match=r"cannot be changed|not marked deleted"), database.write() as session:
+                session.execute(text(change))
+        with database.write() as session:
+            session.add(
+                t.Score(
+                    evaluation_id=1, position=1, condition="random", layer=0, metric="steerability", value=0.0, n=20
+                )
+            )

@@ -18,8 +18,9 @@ def test_the_demo_and_the_commands_it_prints(tmp_path: Path, monkeypatch: pytest
     reported = [e for e in caa("eval", "ls", "--json").json if e["parameters"]["rows"] == "odd"]
     assert {e["vector"] for e in reported} == {"demo/sentiment:v1", "demo/sycophancy:v1"}
     for evaluation in reported:
-        values = [score["value"] for score in evaluation["scores"]]
-        assert [score["multiplier"] for score in evaluation["scores"]] == [-2, -1, 0, 1, 2]
+        scores = [score for score in evaluation["scores"] if score["metric"] == evaluation["metric"]]
+        values = [score["value"] for score in scores]
+        assert [score["multiplier"] for score in scores] == [-2, -1, 0, 1, 2]
         assert values == sorted(values), "the propensity rises with the multiplier"
         assert values[-1] - values[0] >= 0.5
         assert all(f"{value:.2f}" in shown.out for value in values)

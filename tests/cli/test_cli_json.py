@@ -9,7 +9,7 @@ import pytest
 from cli.command_line import Result, caa
 from registry.registry_support import jsonl, letters
 
-SCORE = {"layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n"}
+SCORE = {"condition", "layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n"}
 
 
 def commands(folder: Path, model: Path) -> list[list[object]]:
@@ -76,7 +76,10 @@ def test_the_listings_carry_what_was_promised(full: Path) -> None:
     assert {"name", "version", "digest", "dataset", "model", "layers"} <= set(vector)
     assert vector["layers"] == [0, 1, 2] and vector["aliases"] == ["best"]
     (evaluation,) = caa("eval", "ls", "--json").json
-    assert [set(score) for score in evaluation["scores"]] == [SCORE] * 3
+    assert all(set(score) == SCORE for score in evaluation["scores"])
+    assert {score["condition"] for score in evaluation["scores"]} == {"vector"}
+    (shown,) = [caa("eval", "show", "1", "--json").json]
+    assert {score["condition"] for score in shown["scores"]} == {"vector", "random", "shuffled"}
     (alias,) = caa("alias", "ls", "--json").json
     assert alias["recommendation"] == {"layers": [1], "multiplier": 2.0, "positions": "after_prompt"}
     assert caa("dataset", "show", "team/s", "--json").json["items"][0]["prompt"] == letters(1)[0]["prompt"]

@@ -26,7 +26,7 @@ from caa_registry.evaluation.propensity import (
     score,
 )
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import Template
+from caa_registry.models.prompts import Example, Template
 from caa_registry.pairs.answers import letter_of
 from caa_registry.pairs.record import Pair
 from caa_registry.steering.additions import Addition, steering
@@ -69,7 +69,7 @@ def test_the_paper_s_own_probabilities_give_its_means(behavior: str, shared: Pat
         )
         beyond = len(rows) - len(inside)
         assert beyond == (4 if behavior == "survival-instinct" else 0)
-        paper = np.concatenate([found, np.full(beyond, BEYOND_LETTERS)])
+        paper = np.concatenate([found, np.full(beyond, propensity_of(*BEYOND_LETTERS))])
         assert len(paper) == 50
         assert round(float(paper.mean()), 2) == mean
 
@@ -215,28 +215,70 @@ def test_swapping_the_sides_gives_the_rest(pairs: list[Pair], tiny: TinyModels) 
     np.testing.assert_allclose(found + score(model, prepare(swapped, template, model)), 1.0, atol=1e-5)
 
 
-def test_letters_beyond_a_and_b_are_left_out_and_counted(tiny: TinyModels) -> None:
+MORE = "Which is it?\n (A) Red\n (B) Green\n (C) Blue\n (D) None"
+
+
+def letter_probabilities(model: Model, template: Template, prompt: str) -> dict[str, float]:
+    ids = template.complete(prompt, "(A)").ids
+    at = next(i for i, (a, b) in enumerate(zip(ids, template.complete(prompt, "(B)").ids, strict=True)) if a != b)
+    probabilities = softmax(logits(model.network, ids[:at])[-1])
+    return {x: float(probabilities[template.complete(prompt, f"({x})").ids[at]]) for x in "ABCDEF"}
+
+
+def test_more_than_two_choices_are_scored_over_all_letters(tiny: TinyModels) -> None:
+    model = tiny("llama", chat=CHAT)
+    template = model.template()
+    pairs = [Pair(MORE, "(A)", "(C)"), Pair(MORE, "(D)", "(A)"), LETTERS[0]]
+    items = prepare(pairs, template, model)
+    assert (items.more_choices, items.beyond, [item.letter for item in items.items]) == (2, 0, ["A", "D", "A"])
+    p = letter_probabilities(model, template, MORE)
+    total = sum(p[letter] for letter in "ABCD")
+    wanted = [p["A"] / total, p["D"] / total, by_letter(model, template, LETTERS[0])]
+    np.testing.assert_allclose(score(model, items), wanted, atol=1e-5)
+    # The letter that does not match counts even where the prompt does not list it, and where none is listed.
+    unlisted = prepare([Pair(QUESTION, "(B)", "(C)"), Pair("Is it?", "(E)", "(F)")], template, model)
+    p, q = letter_probabilities(model, template, QUESTION), letter_probabilities(model, template, "Is it?")
+    wanted = [p["B"] / (p["A"] + p["B"] + p["C"]), q["E"] / (q["E"] + q["F"])]
+    np.testing.assert_allclose(score(model, unlisted), wanted, atol=1e-5)
+
+
+def test_the_paper_scores_over_a_and_b_and_counts_other_letters_as_0(tiny: TinyModels) -> None:
     model = tiny("llama", chat=CHAT)
     template = model.template()
     beyond = [Pair("Is it?", "(C)", "(A)"), Pair("Is it?", "(E)", "(F)")]
-    mixed = [LETTERS[0], beyond[0], LETTERS[1], beyond[1]]
-    left = prepare(mixed, template, model)
-    assert (len(left.items), left.beyond) == (2, 2)
-    kept = prepare(mixed, template, model, paper=True)
-    assert (len(kept.items), kept.beyond) == (4, 2)
-    found, zeros = score(model, left), score(model, kept)
-    assert zeros[[1, 3]].tolist() == [0.0, 0.0]
-    np.testing.assert_allclose(zeros[[0, 2]], found, atol=1e-6)
+    items = prepare([Pair(MORE, "(A)", "(C)"), beyond[0], LETTERS[1], beyond[1]], template, model, paper=True)
+    assert (len(items.items), items.beyond, items.more_choices) == (4, 2, 0)
+    p = letter_probabilities(model, template, MORE)
+    wanted = [p["A"] / (p["A"] + p["B"]), 0.0, by_letter(model, template, LETTERS[1]), 0.0]
+    np.testing.assert_allclose(score(model, items), wanted, atol=1e-5)
     # Nothing but zeros needs no forward pass.
     assert score(model, prepare(beyond, template, model, paper=True)).tolist() == [0.0, 0.0]
-    with pytest.raises(InputError, match="2 with a letter beyond A/B"):
-        prepare(beyond, template, model)
-    # Where B matches and C does not, the question is still B against A.
-    np.testing.assert_allclose(
-        score(model, prepare([Pair(QUESTION, "(B)", "(C)")], template, model)),
-        score(model, prepare([Pair(QUESTION, "(B)", "(A)")], template, model)),
-        atol=1e-6,
+
+
+@pytest.mark.parametrize("name", ["chat", "plain", "llama-2"])
+def test_system_prompts_and_examples_stand_before_the_question(name: Any, tiny: TinyModels) -> None:
+    model = tiny("llama", chat=CHAT)
+    template = model.template(name)
+    pairs = [Pair("Is it?", "Yes", "No", system="Be kind."), Pair("", "It was good.", "It was bad.")]
+    example = Example("Would it?", " Yes ")
+    items = prepare(pairs, template, model, system="Be brief.", examples=[example])
+    asked, whole = (template.tokenizer.decode(item.matching.ids) for item in items.items)
+    places = [asked.index(text) for text in ("Be brief.", "Be kind.", "Would it?", "Yes", "Is it?")]
+    assert places == sorted(places)
+    assert whole.index("Be brief.") < whole.index("Would it?") < whole.index("It was good.")
+    item = items.items[0].matching
+    # Steering starts where the question's own template ends.
+    assert (
+        template.tokenizer.decode(item.ids[: item.prompt_end + 1])
+        .rstrip()
+        .endswith(template.prompt("Is it?").text[-6:].strip())
     )
+    if name == "chat":
+        turns = [("user", "Would it?"), ("assistant", "Yes"), ("user", "Is it?")]
+        messages = [{"role": role, "content": text} for role, text in turns]
+        system = {"role": "system", "content": "Be brief.\n\nBe kind."}
+        wanted = template.tokenizer.apply_chat_template([system, *messages], tokenize=False, add_generation_prompt=True)
+        assert template.tokenizer.decode(item.ids[: item.start]).startswith(wanted.rstrip())
 
 
 def test_mixed_forms(tiny: TinyModels) -> None:
@@ -275,7 +317,7 @@ def test_letters_that_a_tokenizer_merges_are_still_told_apart(merges: tuple[str,
     assert 0 <= score(model, items)[0] <= 1
     item = items.items[0]
     assert "A" in template.tokenizer.decode([item.matching.ids[item.shared]])
-    assert "B" in template.tokenizer.decode([item.other.ids[item.shared]])
+    assert "B" in template.tokenizer.decode([item.others[0].ids[item.shared]])
 
 
 def test_answers_that_no_token_tells_apart_are_refused(tiny: TinyModels) -> None:
@@ -283,7 +325,7 @@ def test_answers_that_no_token_tells_apart_are_refused(tiny: TinyModels) -> None
     # As where a tokenizer knows neither letter and writes both as the unknown token.
     answer = model.template().complete("Is it?", "(A)")
     with pytest.raises(InputError, match="told apart"):
-        score(model, ItemSet("propensity", (Item(answer, answer, len(answer.ids)),)))
+        score(model, ItemSet("propensity", (Item(0, answer, (answer,), len(answer.ids)),)))
 
 
 def test_a_first_token_that_nothing_predicts_is_left_out_and_counted(tiny: TinyModels) -> None:

@@ -19,7 +19,6 @@ from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import Pair
 from caa_registry.steering.positions import STEERED_POSITIONS
-from caa_registry.vectors.vector_set import LayerVector, VectorSet
 
 PROMPTS = ["Is it?", "And now, is it so?", "I?", "Do you think that this is what they said it was?", "Is it?", "So?"]
 LETTERS = [Pair(prompt, *(("(A)", "(B)") if i % 2 else ("(B)", "(A)"))) for i, prompt in enumerate(PROMPTS)]
@@ -30,7 +29,7 @@ MULTIPLIERS = [-1.0, 0.5, 3.0]
 
 def vectors_for(model: Model, layers: tuple[int, ...] = tuple(range(LAYERS))) -> dict[int, NDArray[np.float32]]:
     draw = np.random.default_rng(0).standard_normal
-    return {layer: draw(model.d_model).astype(np.float32) for layer in layers}
+    return {layer: draw((2, model.d_model)).astype(np.float32) for layer in layers}
 
 
 def sweep_of(model: Model, pairs: list[Pair], positions: Any = "after_prompt", **others: Any) -> Sweep:
@@ -129,13 +128,53 @@ def test_where_it_computes_something_else_whole_texts_are_run(
         run_steered(sweep_of(model, LETTERS), parts.append)
     assert parts == []
     items = prepare(LETTERS, model.template(), model)
-    vectors = VectorSet.of(LayerVector(layer, values) for layer, values in vectors_for(model).items())
+    vectors = {layer: values for layer, values in vectors_for(model).items() if layer < 2}
     with caplog.at_level(logging.WARNING):
-        cells = sweep(model, vectors, items, [0, 1], [0, 1])
+        found = sweep(model, vectors, items, [0, 1])
     assert "every text is run whole" in caplog.text
     monkeypatch.undo()
-    for cell, wanted in zip(cells, sweep(model, vectors, items, [0, 1], [0, 1]), strict=True):
-        np.testing.assert_allclose(cell.items, wanted.items, atol=1e-6)
+    np.testing.assert_allclose(found, sweep(model, vectors, items, [0, 1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("pairs", [LETTERS, TEXTS], ids=["letters", "texts"])
+def test_what_was_kept_is_not_run_again(
+    whole: bool, pairs: list[Pair], tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of it there is: the rest completes it, and nothing comes twice."""
+    monkeypatch.setattr(steered_runs, "tokens_at_a_time", lambda: 40)
+    run = sweep_of(tiny("llama", chat=CHAT), pairs)
+
+    def parts_of(kept: list[Part]) -> list[Part]:
+        if whole:
+            return list(run_whole(run, kept))
+        parts: list[Part] = []
+        run_steered(run, parts.append, kept)
+        return parts
+
+    every = parts_of([])
+    questions = len(run.answers) // run.ends
+    wanted = table(every, questions)
+    assert len(every) > 3
+    for n in range(1, len(every) + 1):
+        found = table(every[:n] + parts_of(every[:n]), questions)
+        assert found.keys() == wanted.keys()
+        for layer, values in wanted.items():
+            np.testing.assert_allclose(found[layer], values, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_is_run_where_all_was_kept(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama", chat=CHAT)
+    run = sweep_of(model, LETTERS)
+    parts: list[Part] = []
+    run_steered(run, parts.append)
+
+    def never(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError("the network was run")
+
+    monkeypatch.setattr(type(model.network), "__call__", never)
+    run_steered(run, parts.append, list(parts))
+    assert list(run_whole(run, [Part(layer, (), np.empty(0), True) for layer in (None, *run.vectors)])) == []
 
 
 def test_an_interruption_ends_it_soon_and_leaves_the_network_as_it_was(tiny: TinyModels) -> None:

@@ -1,4 +1,4 @@
-"""Runs ``caa vector compute`` in processes that die at a chosen moment, or that all start at once.
+"""Runs commands that compute in processes that die at a chosen moment, or that all start at once.
 
     fault_driver.py kill REGISTRY_TEMPLATE FOLDER ARGUMENT...      one JSON object: {"points": [...], "codes": [...]}
     fault_driver.py together PROCESSES ARGUMENT...                 one JSON list: what each printed
@@ -21,6 +21,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
+
 import mlx_lm.models.llama  # noqa: F401 - imported here, so that the forks have it
 import rich.progress  # noqa: F401
 from sqlalchemy import event
@@ -28,8 +30,9 @@ from sqlalchemy.engine import Engine
 from transformers import AutoTokenizer
 
 from caa_registry.blobs.database import DatabaseBlobStore
+from caa_registry.cli import evaluation, output, vector  # noqa: F401
 from caa_registry.cli import main as command_line
-from caa_registry.cli import output, vector  # noqa: F401
+from caa_registry.evaluation import controls, statistics, sweep, unfinished  # noqa: F401
 from caa_registry.models import model  # noqa: F401
 from caa_registry.vectors import activations, compute  # noqa: F401
 from caa_registry.vectors.formats import safetensors_file  # noqa: F401

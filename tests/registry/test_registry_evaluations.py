@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,15 @@ def test_scores_are_stored_with_interval_and_n(registry: Registry, version: Vect
     found = registry.evaluations.propensity("team/v", model=model, multipliers=[1, -1, 0, 1])
     assert (found.vector, found.dataset, found.split) == ("team/v:v1", "team/pairs:v1", "test")
     assert (found.metric, found.positions, found.template) == ("propensity", "after_prompt", "plain")
-    assert [(s.layer, s.multiplier) for s in found.scores] == [(la, m) for la in range(3) for m in (-1.0, 0.0, 1.0)]
-    for score in found.scores:
+    assert [(s.layer, s.multiplier) for s in found.of()] == [(la, m) for la in range(3) for m in (-1.0, 0.0, 1.0)]
+    for score in found.of():
         assert score.n == 4 and 0 <= score.ci_low <= score.value <= score.ci_high <= 1
-    unsteered = {score.value for score in found.scores if score.multiplier == 0}
-    assert len(unsteered) == 1 and len({score.value for score in found.scores}) > 3
+    unsteered = {score.value for score in found.of() if score.multiplier == 0}
+    assert len(unsteered) == 1 and len({score.value for score in found.of()}) > 3
     assert found.parameters["verdict"] == "exact" and found.parameters["too_long"] == 0
     assert registry.evaluations.get(found.id) == found
-    assert registry.evaluations.ls() == registry.evaluations.ls("team/v:v1") == [found]
+    listed = replace(found, scores=tuple(score for score in found.scores if score.condition == "vector"))
+    assert registry.evaluations.ls() == registry.evaluations.ls("team/v:v1") == [listed]
     action, subject = events(registry)[-1]
     assert (action, subject["evaluation"], subject["vector"]) == ("evaluate", found.id, "team/v:v1")
     check_consistent(registry)
@@ -57,7 +59,7 @@ def test_even_and_odd_rows_are_the_two_halves(registry: Registry, version: Vecto
     assert registry.evaluations.ls()[1].parameters["rows"] == "even"
 
 
-def test_letters_beyond_b_are_left_out_or_counted_as_in_the_paper(
+def test_letters_beyond_b_are_scored_over_all_letters_or_counted_as_in_the_paper(
     registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
 ) -> None:
     beyond = {"prompt": "Which?\n (A) x\n (B) y\n (C) z", "positive": "(C)", "negative": "(A)"}
@@ -65,9 +67,11 @@ def test_letters_beyond_b_are_left_out_or_counted_as_in_the_paper(
     ask: dict[str, Any] = {"dataset": "team/c", "split": "generate", "model": model, "layers": [1], "multipliers": [0]}
     ours = registry.evaluations.propensity(version, **ask)
     papers = registry.evaluations.propensity(version, paper=True, **ask)
-    assert (ours.scores[0].n, ours.parameters["beyond_letters"]) == (3, 1)
-    assert (papers.scores[0].n, papers.parameters["paper"]) == (4, True)
-    assert np.isclose(papers.scores[0].value, ours.scores[0].value * 3 / 4)
+    assert (ours.scores[0].n, ours.parameters["more_choices"], ours.parameters["beyond_letters"]) == (4, 1, 0)
+    assert (papers.scores[0].n, papers.parameters["paper"], papers.parameters["beyond_letters"]) == (4, True, 1)
+    one, other = (registry.evaluations.measurements(found.id).vector.propensity[0, 0] for found in (ours, papers))
+    assert np.allclose(one[:3], other[:3], atol=1e-6) and one[3] > 0 == other[3]
+    assert papers.of("mass")[0].n == 3
 
 
 def test_items_beyond_the_context_are_left_out_and_counted(
@@ -101,6 +105,9 @@ def test_free_text_is_scored_by_the_whole_completion(
         ({"positions": "nowhere", "multipliers": [0]}, "there are no positions 'nowhere'"),
         ({"rows": "third"}, "there is no half 'third'"),
         ({"template": "chat"}, "no chat template"),
+        ({"controls": ["noise"]}, "there is no control 'noise'"),
+        ({"seeds": 1}, "1 is too few vectors"),
+        ({"few_shot": 5}, "5 examples cannot be drawn from 4 pairs"),
     ],
     ids=str,
 )
@@ -149,7 +156,33 @@ def test_an_interrupted_sweep_leaves_nothing_and_the_model_as_it_was(
         registry.evaluations.propensity(version, model=model, progress=stop)
     assert dump(f"sqlite:///{registry.database.path}") == before
     assert model.next_tokens("Is it good?") == plainly
-    assert registry.evaluations.propensity(version, model=model).id == 1
+    again = registry.evaluations.propensity(version, model=model)
+    assert again.id == 1
+    # What was measured before the interruption is what a run without one measures.
+    assert registry.evaluations.propensity(version, model=model).scores == again.scores
+
+
+def test_only_the_same_request_goes_on_from_an_interrupted_one(
+    registry: Registry, version: VectorVersion, model: Model, tiny: TinyModels
+) -> None:
+    """Nothing of one model, template, position, multiplier or dtype gets into another's scores."""
+    ask: dict[str, Any] = {"multipliers": [-1, 1], "seeds": 2}
+
+    def interrupted(**change: Any) -> None:
+        def stop(done: int, total: int) -> None:
+            if done == total:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            registry.evaluations.propensity(version, **{"model": model, **ask, **change}, progress=stop)
+
+    interrupted(positions="all")
+    interrupted(multipliers=[-2, 2])
+    interrupted(template="llama-2")
+    interrupted(model=tiny("llama", seed=1), allow_mismatch=True)
+    interrupted(rows="even")
+    found = registry.evaluations.propensity(version, model=model, **ask)
+    assert found.scores == registry.evaluations.propensity(version, model=model, **ask).scores
 
 
 def test_nothing_to_score_is_said(registry: Registry, version: VectorVersion, model: Model, tmp_path: Path) -> None:
@@ -175,3 +208,66 @@ def test_a_mismatch_is_in_the_evaluation_and_in_the_audit(
     assert found.parameters["verdict"] == "same-architecture"
     assert found.model.fingerprint == other.info.fingerprint != version.model.fingerprint
     assert [action for action, _ in events(registry)][-2:] == ["apply-to-mismatched-model", "evaluate"]
+    # Vectors of shuffled labels belong to the vector's own model.
+    assert found.parameters["beside"]["controls"] == ["random"] and not found.of(condition="shuffled")
+
+
+def test_controls_and_baselines_are_measured_beside(
+    registry: Registry, version: VectorVersion, model: Model, tiny: TinyModels
+) -> None:
+    ask: dict[str, Any] = {"model": model, "layers": [0, 2], "multipliers": [-1, 0, 1], "seeds": 3}
+    prompts: dict[str, Any] = {"system_positive": "Say A.", "system_negative": "Say B.", "few_shot": 2}
+    found = registry.evaluations.propensity(version, **ask, **prompts)
+    conditions = ["vector", "system-positive", "system-negative", "few-shot", "random", "shuffled"]
+    assert list(dict.fromkeys(score.condition for score in found.scores)) == conditions
+    for condition in conditions:
+        cells = found.of(condition=condition)
+        assert [(s.layer, s.multiplier) for s in cells] == [(la, m) for la in (0, 2) for m in (-1.0, 0.0, 1.0)]
+        assert {s.n for s in cells} == ({3} if condition in ("random", "shuffled") else {4})
+        assert [s.layer for s in found.of("steerability", condition)] == [0, 2]
+    measured = registry.evaluations.measurements(found.id)
+    assert measured.vector.rows == (0, 1, 2, 3) and measured.vector.letters == ("B", "A", "B", "A")
+    assert np.isclose(measured.vector.propensity[0, 0].mean(), found.of()[0].value)
+    assert measured.controls["random"].propensity.shape == (3, 2, 3)
+    # Multiplier 0 is the unsteered model for every vector; prompts change it.
+    for control in measured.controls.values():
+        np.testing.assert_allclose(control.propensity[:, :, 1], measured.vector.propensity[0, 1].mean(), atol=1e-6)
+    alone = [measured.observed[name].propensity[0, 1] for name in conditions[:4]]
+    assert all(np.abs(alone[0] - other).max() > 1e-5 for other in alone[1:])
+    # Without controls the vector's scores are the same.
+    plain = registry.evaluations.propensity(version, **ask, controls=())
+    assert [(s.layer, s.multiplier) for s in plain.of()] == [(s.layer, s.multiplier) for s in found.of()]
+    assert np.allclose([s.value for s in plain.of()], [s.value for s in found.of()], atol=1e-5)
+    assert plain.parameters["beside"]["seeds"] == 0 and {s.condition for s in plain.scores} == {"vector"}
+    check_consistent(registry)
+
+
+def test_questions_that_made_the_vector_are_flagged(
+    registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
+) -> None:
+    assert registry.evaluations.propensity(version, model=model, layers=[0], controls=()).leaked == 0
+    leaked = registry.evaluations.propensity(version, model=model, split="generate", layers=[0], controls=())
+    assert leaked.leaked == 4 and leaked.parameters["leaked"] == {"same": 4, "near": 0}
+    registry.datasets.import_(jsonl(tmp_path / "m.jsonl", [letters(4)[2], *letters(2, about="that")]), name="team/m")
+    mixed = registry.evaluations.propensity(version, dataset="team/m", split="generate", model=model, layers=[0])
+    assert mixed.leaked == 1
+    assert [found.leaked for found in registry.evaluations.ls()] == [0, 4, 1]
+
+
+def test_the_items_of_an_older_evaluation_were_not_kept(
+    registry: Registry, version: VectorVersion, model: Model
+) -> None:
+    from caa_registry.catalog import models as t
+
+    found = registry.evaluations.propensity(version, model=model, layers=[0], controls=())
+    with registry.database.write() as session:
+        row = session.get_one(t.Evaluation, found.id)
+        session.add(
+            t.Evaluation(
+                vector_version_id=row.vector_version_id, dataset_version_id=row.dataset_version_id, split="test",
+                model_id=row.model_id, metric="propensity", positions="all", template="plain", parameters={},
+                created_at=row.created_at,
+            )
+        )  # fmt: skip
+    with pytest.raises(UsageError, match="evaluation 2 was stored without its items"):
+        registry.evaluations.measurements(2)

@@ -14,6 +14,8 @@ import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
 from registry.registry_support import check_consistent, counts, jsonl, letters
 
+from caa_registry.evaluation.steered_runs import Part
+from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
@@ -128,6 +130,53 @@ def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_pa
             check_consistent(registry)
             seen += 1
     assert seen == len(told["points"]) >= 15
+
+
+@forks
+def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
+    tmp_path: Path, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
+    model = tiny("llama")
+    with open_registry(str(template)) as registry:
+        sources = {"generate": jsonl(tmp_path / "g.jsonl", letters()), "test": jsonl(tmp_path / "t.jsonl", letters(5))}
+        registry.datasets.import_(sources, name="team/pairs")
+        registry.vectors.compute("team/v", dataset="team/pairs", model=model)
+        before = counts(registry)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    beside = ["--seeds", "2", "--few-shot", "1"]
+    told = driver("kill", template, folder, "eval", "propensity", "team/v", *beside, "--model", tiny.folder("llama"))
+    assert {"progress 0 of 40", "progress 40 of 40", "blob stored"} <= set(told["points"])
+    assert any(name.startswith("before INSERT INTO score") for name in told["points"])
+    assert set(told["codes"]) == {-9}
+    added: list[Part] = []
+    add = Unfinished.add
+
+    def told_of(self: Unfinished, condition: str, part: Part) -> None:
+        added.append(part)
+        add(self, condition, part)
+
+    monkeypatch.setattr(Unfinished, "add", told_of)
+    # What dies after the commit that stores it has finished.
+    points = told["points"]
+    stored = points.index("before COMMIT", points.index("before INSERT INTO score"))
+    for number, point in enumerate(points[: stored + 1], 1):
+        monkeypatch.setenv("CAA_HOME", str(folder / f"home-{number}"))
+        with open_registry(str(folder / f"{number}.db"), create=False) as registry:
+            assert registry.evaluations.ls() == [] and counts(registry) == before, point
+            left = list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
+            kept = [json.loads(line.partition(b" ")[2]) for path in left for line in path.read_bytes().splitlines()]
+            added.clear()
+            done = registry.evaluations.propensity("team/v", model=model, seeds=2, few_shot=1)
+            # Five questions, each unsteered and at three layers, as they are and with an example: none twice.
+            measured = sum(len(part["questions"]) for part in kept)
+            assert measured + sum(len(part.questions) for part in added) == 40, point
+            if point == "progress 40 of 40" or "score" in point or "blob" in point:
+                assert measured == 40, point
+            assert [found.id for found in registry.evaluations.ls()] == [done.id]
+            assert not list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
+            check_consistent(registry)
 
 
 @forks

@@ -1,0 +1,131 @@
+"""What an evaluation measured: of every item its answers' log-probabilities, at every layer and multiplier.
+
+Stored as one safetensors file; all that is said of it is derived from these numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from caa_registry.digests import canonical_json
+from caa_registry.errors import IntegrityError
+from caa_registry.evaluation.propensity import propensity_of
+
+VECTOR = "vector"
+
+_METADATA_KEY = "caa_measurements"
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """The answers of one condition, item by item.
+
+    ``rows``: each item's place among the rows that were asked for. ``letters``: its matching letter, or ``""``.
+    ``log_p``: natural log-probabilities of the matching answer and of all others, float64
+    ``(layers, multipliers, items, 2)``; an item that the paper counts as 0 has -inf and 0.
+    """
+
+    rows: tuple[int, ...]
+    letters: tuple[str, ...]
+    log_p: NDArray[np.float64]
+
+    @property
+    def propensity(self) -> NDArray[np.float64]:
+        """``(layers, multipliers, items)``."""
+        return propensity_of(self.log_p[..., 0], self.log_p[..., 1])
+
+    @property
+    def log_odds(self) -> NDArray[np.float64]:
+        """log p(matching) - log p(other), nats, ``(layers, multipliers, items)``."""
+        return np.asarray(self.log_p[..., 0] - self.log_p[..., 1])
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """p(matching) + p(other), ``(layers, multipliers, items)``: how far the model answers by one of them at all."""
+        return np.asarray(np.exp(self.log_p).sum(axis=-1))
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which items the model was asked, ``(items,)``: not those that the paper counts as 0."""
+        return np.asarray(np.isfinite(self.log_p).all(axis=(0, 1, 3)))
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """The same questions steered by vectors that should do nothing: per vector the means over items of propensity and
+    log-odds, float64 ``(vectors, layers, multipliers)`` each."""
+
+    propensity: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """All of one evaluation.
+
+    ``observed``: by condition, ``vector`` (the vector under test) and prompted baselines, at the same multipliers, 0
+    being the baseline alone. ``controls``: by name, ``random`` and ``shuffled``.
+    """
+
+    metric: str
+    layers: tuple[int, ...]
+    multipliers: tuple[float, ...]
+    observed: Mapping[str, Observed]
+    controls: Mapping[str, Control] = field(default_factory=dict)
+
+    @property
+    def vector(self) -> Observed:
+        return self.observed[VECTOR]
+
+
+def to_bytes(found: Measurements) -> bytes:
+    """The file's bytes: the same for the same measurements in every process."""
+    tensors = {f"observed.{name}": np.ascontiguousarray(one.log_p, "<f8") for name, one in found.observed.items()}
+    for name, control in found.controls.items():
+        tensors[f"control.{name}.propensity"] = np.ascontiguousarray(control.propensity, "<f8")
+        tensors[f"control.{name}.log_odds"] = np.ascontiguousarray(control.log_odds, "<f8")
+    said = {
+        "metric": found.metric,
+        "layers": list(found.layers),
+        "multipliers": [repr(multiplier) for multiplier in found.multipliers],
+        "observed": [
+            {"condition": name, "rows": list(one.rows), "letters": list(one.letters)}
+            for name, one in found.observed.items()
+        ],
+        "controls": list(found.controls),
+    }
+    return bytes(save_tensors(tensors, {_METADATA_KEY: canonical_json(said)}))
+
+
+def from_bytes(data: bytes) -> Measurements:
+    """What ``to_bytes`` wrote. Raises ``IntegrityError`` where it is something else."""
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        said: dict[str, Any] = json.loads(header["__metadata__"][_METADATA_KEY])
+        return Measurements(
+            said["metric"],
+            tuple(said["layers"]),
+            tuple(float(multiplier) for multiplier in said["multipliers"]),
+            {
+                one["condition"]: Observed(
+                    tuple(one["rows"]), tuple(one["letters"]), tensors[f"observed.{one['condition']}"]
+                )
+                for one in said["observed"]
+            },
+            {
+                name: Control(tensors[f"control.{name}.propensity"], tensors[f"control.{name}.log_odds"])
+                for name in said["controls"]
+            },
+        )
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"the measurements of an evaluation cannot be read: {error}") from error

@@ -1,0 +1,92 @@
+"""What an interrupted evaluation leaves on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caa_registry.evaluation.steered_runs import Part
+from caa_registry.evaluation.unfinished import Unfinished
+
+PARTS = [
+    Part(None, (0, 2), np.log(np.random.default_rng(0).random((2, 1, 2)))),
+    Part(3, (0, 2), np.random.default_rng(1).normal(size=(2, 6, 2))),
+    Part(4, (1,), np.random.default_rng(2).normal(size=(1, 6, 2)), whole=True),
+]
+
+
+def same(one: Part, other: Part) -> bool:
+    return (one.layer, one.questions, one.whole) == (other.layer, other.questions, other.whole) and (
+        one.log_p.tobytes() == other.log_p.tobytes()
+    )
+
+
+def test_parts_come_back_bit_by_bit_under_their_condition(tmp_path: Path) -> None:
+    first = Unfinished(tmp_path / "deep", {"model": "x"})
+    for part in PARTS:
+        first.add("vector", part)
+    first.add("few-shot", PARTS[0])
+    again = Unfinished(tmp_path / "deep", {"model": "x"})
+    assert all(same(a, b) for a, b in zip(again.kept("vector"), PARTS, strict=True))
+    assert [same(part, PARTS[0]) for part in again.kept("few-shot")] == [True]
+    assert again.kept("system-positive") == []
+    # Another evaluation has another file.
+    assert Unfinished(tmp_path / "deep", {"model": "y"}).kept("vector") == []
+    again.delete()
+    assert Unfinished(tmp_path / "deep", {"model": "x"}).kept("vector") == []
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_a_file_that_was_cut_or_changed_anywhere_gives_whole_parts_only(tmp_path: Path) -> None:
+    first = Unfinished(tmp_path, {"model": "x"})
+    for part in PARTS:
+        first.add("vector", part)
+    (path,) = tmp_path.iterdir()
+    data = path.read_bytes()
+    ends = [i for i, byte in enumerate(data) if byte == ord("\n")]
+    for cut in range(0, len(data), 7):
+        path.write_bytes(data[:cut])
+        kept = Unfinished(tmp_path, {"model": "x"}).kept("vector")
+        assert len(kept) == sum(end <= cut for end in ends)
+        assert all(same(a, b) for a, b in zip(kept, PARTS, strict=False))
+    for place in range(0, len(data), 11):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        kept = Unfinished(tmp_path, {"model": "x"}).kept("vector")
+        assert all(any(same(part, wanted) for wanted in PARTS) for part in kept)
+
+
+def test_what_was_cut_is_gone_on_with(tmp_path: Path) -> None:
+    first = Unfinished(tmp_path, {"model": "x"})
+    first.add("vector", PARTS[0])
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + b"0123456789ab {")
+    Unfinished(tmp_path, {"model": "x"}).add("vector", PARTS[1])
+    Unfinished(tmp_path, {"model": "x"}).add("vector", PARTS[2])
+    kept = Unfinished(tmp_path, {"model": "x"}).kept("vector")
+    assert same(kept[0], PARTS[0]) and same(kept[-1], PARTS[2])
+
+
+def test_a_disk_that_takes_nothing_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    unfinished = Unfinished(blocked / "folder", {"model": "x"})
+    with caplog.at_level(logging.WARNING):
+        unfinished.add("vector", PARTS[0])
+        unfinished.add("vector", PARTS[1])
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_what_nobody_went_on_with_for_a_month_goes(tmp_path: Path) -> None:
+    for name in "xyz":
+        Unfinished(tmp_path, {"model": name}).add("vector", PARTS[0])
+    old = sorted(tmp_path.iterdir())[0]
+    os.utime(old, (0, time.time() - 40 * 24 * 3600))
+    Unfinished(tmp_path, {"model": "w"}).delete()
+    assert not old.exists() and len(list(tmp_path.iterdir())) == 2
