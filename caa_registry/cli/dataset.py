@@ -33,6 +33,7 @@ def dataset() -> None:
 @click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="prompt=question, positive=good, ...")
 @click.option("--format", "format_", help="Format of the file, where its content does not tell.")
 @click.option("--licence", default="", help="Licence of the data, where the source does not state it.")
+@click.option("--behavior", default="", help="What the pairs contrast.  [default: the last part of the name]")
 @click.option("--message", default="", help="A note for the version.")
 @common
 def import_(
@@ -43,6 +44,7 @@ def import_(
     columns: tuple[str, ...],
     format_: str | None,
     licence: str,
+    behavior: str,
     message: str,
 ) -> None:
     """Import SOURCE as a new version of a dataset.
@@ -63,7 +65,7 @@ def import_(
     # Read before the registry is opened: a bad source must not even leave a new registry behind.
     imported = read_source(wanted, split=split, columns=_columns(columns) or None, format=format_, licence=licence)
     with settings.open(create=True) as registry:
-        version = registry.datasets.register(imported, name=name, message=message)
+        version = registry.datasets.register(imported, name=name, behavior=behavior, message=message)
     if settings.as_json:
         output.print_json({**output.dataset_json(version), "existing": version.existing})
         return

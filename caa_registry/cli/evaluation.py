@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.evidence_table import evidence_json, evidence_table
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NameList, NumberList, Settings, common
 from caa_registry.cli.score_tables import scores
 from caa_registry.evaluation.control_names import CONTROLS
 from caa_registry.progress import Progress
 from caa_registry.references import ranges
+from caa_registry.registry.evidence import STATISTICS
 
 
 @click.group("eval")
@@ -188,3 +191,56 @@ def show(settings: Settings, id: int) -> None:
     with settings.open() as registry:
         found = registry.evaluations.get(id)
     _print(settings, found)
+
+
+@evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")
+@click.option("--behavior", metavar="B", help="Only this behavior.")
+@click.option("--model", metavar="M", help="Only this model: its name, or how its fingerprint begins.")
+@click.option("--metric", type=click.Choice(STATISTICS), default="steerability", show_default=True)
+@common
+def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any) -> None:
+    """Rank all versions of all vectors, those for one behavior and model together.
+
+    Each by its newest evaluation on its own behavior, at the layer where the metric is largest. Leaked evaluations do
+    not count. Ranks compare only where the questions are the same.
+    """
+    with settings.open() as registry:
+        found = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric)
+    if settings.as_json:
+        output.print_json([{**output.vector_json(e.vector), **evidence_json(e, metric)} for e in found])
+        return
+    evidence_table([(e.vector, e) for e in found], metric, behavior=[e.vector.behavior for e in found])
+
+
+@evaluation.command(epilog="Example: caa eval compare team/sycophancy team/sycophancy-pca --layer 2")
+@click.argument("one")
+@click.argument("other")
+@click.option("--layer", type=click.IntRange(0), help="Layer to compare.  [default: each that both have]")
+@click.option("--other-layer", type=click.IntRange(0), help="Layer of OTHER.  [default: the same]")
+@common
+def compare(settings: Settings, one: str, other: str, layer: int | None, other_layer: int | None) -> None:
+    """Compare two evaluations on the questions that both have, paired by question.
+
+    ONE and OTHER are numbers of evaluations, or vectors, whose newest evaluation counts. Differences are of ONE minus
+    OTHER with a bootstrap interval; p is of a two-sided sign-flip permutation test, and beside it corrected for all
+    comparisons shown (Holm).
+    """
+    with settings.open() as registry:
+        first, second, found = registry.evaluations.compare(one, other, layer=layer, other_layer=other_layer)
+    if settings.as_json:
+        output.print_json({"one": first.id, "other": second.id, "comparisons": [dataclasses.asdict(c) for c in found]})
+        return
+    for name, e in (("one", first), ("other", second)):
+        output.message(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")
+    rows = [
+        (
+            c.metric,
+            str(c.layer) if c.layer == c.other_layer else f"{c.layer}, {c.other_layer}",
+            *(output.figure(x) for x in (c.one, c.other, c.difference.value)),
+            f"{c.difference.low:.3f} .. {c.difference.high:.3f}",
+            c.difference.n,
+            *(f"{p:.4f}" for p in (c.p_value, c.p_holm)),
+        )
+        for c in found
+    ]
+    output.table(["metric", "layer", "one", "other", "difference", "95 %", "n", "p", "p (Holm)"], rows, empty="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from typing import Any
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.evidence_table import evidence_json, evidence_table
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, Settings, common
 from caa_registry.digests import short
 from caa_registry.models.processes import rank
 from caa_registry.progress import Progress, silent
 from caa_registry.references import ranges
+from caa_registry.registry.evidence import STATISTICS
 from caa_registry.settings import activation_cache
 
 
@@ -145,14 +148,27 @@ def _say_computed(version: Any) -> None:
     layer_table(version)
 
 
-@vector.command(epilog="Example: caa vector ls")
+@vector.command(epilog="Example: caa vector ls --behavior sycophancy --model demo --sort steerability")
+@click.option("--behavior", metavar="B", help="Only vectors of this behavior.")
+@click.option("--model", metavar="M", help="Only vectors of this model: its name, or how its fingerprint begins.")
+@click.option("--sort", type=click.Choice(["name", *STATISTICS]), default="name", show_default=True)
 @common
-def ls(settings: Settings) -> None:
-    """List vectors, the newest version of each."""
+def ls(settings: Settings, behavior: str | None, model: str | None, sort: Any) -> None:
+    """List vectors, the newest version of each.
+
+    Sorted by a statistic, each has that of its best layer in its newest evaluation on its own behavior, those without
+    one last.
+    """
     with settings.open() as registry:
-        versions = registry.vectors.ls()
+        versions = registry.vectors.ls(behavior=behavior, model=model)
+        found = {} if sort == "name" else registry.vectors.evidence(versions, sort)
+    if sort != "name":
+        versions.sort(key=lambda v: -found[v.digest].score.value if v.digest in found else math.inf)
     if settings.as_json:
-        output.print_json([output.vector_json(version) for version in versions])
+        output.print_json([{**output.vector_json(v), **evidence_json(found.get(v.digest), sort)} for v in versions])
+        return
+    if sort != "name":
+        evidence_table([(version, found.get(version.digest)) for version in versions], sort)
         return
     rows = [
         (
@@ -169,7 +185,7 @@ def ls(settings: Settings) -> None:
     output.table(
         ["name", "version", "digest", "dataset", "model", "layers", "aliases"],
         rows,
-        empty="No vectors yet. Compute one: caa vector compute NAME --dataset REF --model demo",
+        empty="No vectors here. Compute one: caa vector compute NAME --dataset REF --model demo",
     )
 
 

@@ -83,8 +83,8 @@ class QuestionItem:
 class Imported:
     """What a source gave: items of one kind in file order, where they came from, and what a person should know.
 
-    ``source`` is JSON: ``uri``, ``format``, ``files`` and, where there are any, ``repo``, ``revision`` and
-    ``columns``; several sources in one import are listed whole under ``sources``.
+    ``source`` is JSON: ``uri``, ``format``, ``files`` and, where there are any, ``repo``, ``revision``, ``columns`` and
+    ``behavior``; several sources in one import are listed whole under ``sources``.
     """
 
     kind: DatasetKind

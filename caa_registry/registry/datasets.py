@@ -49,19 +49,21 @@ class Datasets:
         columns: Mapping[str, str] | None = None,
         format: str | None = None,
         licence: str = "",
+        behavior: str = "",
         message: str = "",
     ) -> DatasetVersion:
         """Import a source as a new version of dataset ``name``.
 
         ``source`` is a path, ``hf:ORG/NAME[@REVISION][/FILE]``, ``seed:NAME`` or ``lines:POSITIVE,NEGATIVE``; or a
         mapping of split to source, imported as one version. All rows are read and checked before anything is
-        written. The same rows again return the version that exists.
+        written. The same rows again return the version that exists. ``behavior`` says what the pairs contrast; else it
+        is what a seed set's card says, or the last part of ``name``.
 
         Raises ``InputError`` naming file and row, ``UsageError`` for a bad name, ``HubError``, ``NotFoundError``.
         """
         check_name(name)
         imported = read_source(source, split=split, columns=columns, format=format, licence=licence)
-        return self.register(imported, name=name, message=message)
+        return self.register(imported, name=name, behavior=behavior, message=message)
 
     def get(self, reference: str | DatasetVersion) -> DatasetVersion:
         """The version that ``reference`` names."""
@@ -126,7 +128,7 @@ class Datasets:
         with self._registry.database.read() as session:
             return [QuestionItem(row.text, row.split, row.details) for row in session.scalars(query)]
 
-    def register(self, imported: Imported, *, name: str, message: str = "") -> DatasetVersion:
+    def register(self, imported: Imported, *, name: str, behavior: str = "", message: str = "") -> DatasetVersion:
         """Store what ``read_source`` gave as a new version of dataset ``name``."""
         check_name(name)
         for field, text in (("message", message), ("licence", imported.licence)):
@@ -134,6 +136,8 @@ class Datasets:
         activity = Activity("import", self._registry.actor, {"name": name})
         digest = dataset_digest(imported.kind, imported.items)
         source = {**imported.source, "notes": list(imported.notes)}
+        if behavior:
+            source["behavior"] = check_name(behavior)
         with self._registry.database.write() as session:
             dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
             if dataset is None:

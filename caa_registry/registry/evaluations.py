@@ -15,16 +15,26 @@ from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.evaluation.control_names import check_controls
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets import check_split
+from caa_registry.registry.evidence import Evidence, Statistic, compare, leaderboard
 from caa_registry.registry.measuring import Beside, Request, measure
-from caa_registry.registry.records import DatasetVersion, Evaluation, Score, VectorVersion, check_multiplier
+from caa_registry.registry.records import (
+    DatasetVersion,
+    Evaluation,
+    Score,
+    VectorVersion,
+    behavior_of,
+    check_multiplier,
+)
 from caa_registry.registry.resolve import find_version, model_info
 from caa_registry.registry.steer import check_model, same_weights
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.measurements import Measurements
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
+    from caa_registry.pairs.record import Pair
     from caa_registry.registry.registry import Registry
 
 _ROWS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
@@ -118,6 +128,23 @@ class Evaluations:
         )
         return self.get(measure(self._registry, request, progress, reading))
 
+    def questions(self, evaluation: Evaluation) -> list[Pair]:
+        """The pairs that an evaluation asked, those that were left out among them: rows of its items count these."""
+        items = self._registry.datasets.pairs(evaluation.dataset, evaluation.split)
+        return [item.pair for item in items][_ROWS[evaluation.parameters["rows"]]]
+
+    def leaderboard(
+        self, *, behavior: str | None = None, model: str | None = None, metric: Statistic = "steerability"
+    ) -> list[Evidence]:
+        """Every version of every vector by how well it works, those for one behavior and model together."""
+        return leaderboard(self._registry, behavior=behavior, model=model, metric=metric)
+
+    def compare(
+        self, one: str, other: str, *, layer: int | None = None, other_layer: int | None = None
+    ) -> tuple[Evaluation, Evaluation, list[Compared]]:
+        """Two evaluations on the items that both have, paired. See ``registry.evidence.compare``."""
+        return compare(self._registry, one, other, layer=layer, other_layer=other_layer)
+
     def measurements(self, id: int) -> Measurements:
         """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the
         bytes are not those that were stored."""
@@ -128,14 +155,14 @@ class Evaluations:
             raise UsageError(f"evaluation {id} was stored without its items", "Evaluate again.")
         return from_bytes(self._registry.blobs.get(found.measurements))
 
-    def ls(self, vector: str | None = None) -> list[Evaluation]:
-        """All evaluations, or those of one vector version, newest last, with the scores of the vector alone."""
+    def ls(self, vector: str | None = None, *, conditions: Sequence[str] = ("vector",)) -> list[Evaluation]:
+        """All evaluations, or those of one vector version, newest last, with the scores of some conditions only."""
         query = select(t.Evaluation).where(t.Evaluation.deleted_at.is_(None)).order_by(t.Evaluation.id)
         with self._registry.database.read() as session:
             if vector is not None:
                 version = find_version(session, vector, "vector")
                 query = query.where(t.Evaluation.vector_version_id == version.id)
-            return [_record(session, row, t.Score.condition == "vector") for row in session.scalars(query)]
+            return [_record(session, row, t.Score.condition.in_(conditions)) for row in session.scalars(query)]
 
     def get(self, id: int) -> Evaluation:
         """The evaluation of that number."""
@@ -173,12 +200,14 @@ def best_layer(evaluation: Evaluation) -> int:
 def _record(session: Session, row: t.Evaluation, *wanted: ColumnElement[bool]) -> Evaluation:
     vector = session.get_one(t.VectorVersion, row.vector_version_id)
     dataset = session.get_one(t.DatasetVersion, row.dataset_version_id)
+    dataset_name = session.get_one(t.Dataset, dataset.dataset_id).name
     query = select(t.Score).where(t.Score.evaluation_id == row.id, *wanted).order_by(t.Score.position)
     scores = session.scalars(query)
     return Evaluation(
         id=row.id,
         vector=f"{session.get_one(t.Vector, vector.vector_id).name}:v{vector.number}",
-        dataset=f"{session.get_one(t.Dataset, dataset.dataset_id).name}:v{dataset.number}",
+        dataset=f"{dataset_name}:v{dataset.number}",
+        behavior=behavior_of(dataset_name, dataset.source),
         split=row.split,
         model=model_info(session.get_one(t.Model, row.model_id)),
         metric=row.metric,

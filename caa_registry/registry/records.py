@@ -26,6 +26,11 @@ def check_multiplier(multiplier: float) -> float:
     return float(multiplier)
 
 
+def behavior_of(name: str, source: Mapping[str, Any]) -> str:
+    """The behavior of a dataset of that name and source: as the import said, else the last part of the name."""
+    return str(source.get("behavior") or name.rsplit("/", 1)[-1])
+
+
 @dataclass(frozen=True)
 class DatasetVersion:
     """One immutable version of a dataset.
@@ -51,6 +56,11 @@ class DatasetVersion:
     @property
     def reference(self) -> str:
         return f"{self.name}:v{self.number}"
+
+    @property
+    def behavior(self) -> str:
+        """What its pairs contrast: as the import said, else the last part of its name."""
+        return behavior_of(self.name, self.source)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -98,7 +108,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class VectorVersion:
-    """One immutable version of a steering vector.
+    """One immutable version of a steering vector. ``behavior`` is that of its dataset.
 
     ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
     where it was computed again.
@@ -118,6 +128,7 @@ class VectorVersion:
     d_model: int
     created_at: datetime
     aliases: Sequence[str] = ()
+    behavior: str = ""
     existing: bool = False
     reading: Reading | None = None
     comparison: Comparison | None = None
@@ -164,7 +175,8 @@ class Score:
 class Evaluation:
     """Scores of one vector version on one split of one dataset version, with the exact model that was asked.
 
-    ``measurements``: digest of the items that the scores are made of, where they were kept.
+    ``behavior`` is that of the dataset. ``measurements``: digest of the items that the scores are made of, where they
+    were kept.
     """
 
     id: int
@@ -178,6 +190,7 @@ class Evaluation:
     parameters: Mapping[str, Any]
     scores: Sequence[Score]
     created_at: datetime
+    behavior: str = ""
     measurements: str | None = None
 
     @property

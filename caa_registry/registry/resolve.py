@@ -12,7 +12,7 @@ from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
-from caa_registry.registry.records import DatasetVersion, LayerRecord, VectorVersion
+from caa_registry.registry.records import DatasetVersion, LayerRecord, VectorVersion, behavior_of
 from caa_registry.vectors.quality import LayerQuality
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
@@ -217,6 +217,7 @@ def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = Fa
     """A vector version as a record."""
     owner = session.get_one(t.Vector, row.vector_id)
     dataset = session.get_one(t.DatasetVersion, row.dataset_version_id)
+    dataset_name = session.get_one(t.Dataset, dataset.dataset_id).name
     layers = session.scalars(
         select(t.VectorLayer).where(t.VectorLayer.version_id == row.id).order_by(t.VectorLayer.layer)
     )
@@ -226,7 +227,8 @@ def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = Fa
         number=row.number,
         digest=row.digest,
         tensor_digest=row.tensor_digest,
-        dataset=f"{session.get_one(t.Dataset, dataset.dataset_id).name}:v{dataset.number}",
+        dataset=f"{dataset_name}:v{dataset.number}",
+        behavior=behavior_of(dataset_name, dataset.source),
         dataset_digest=dataset.digest,
         model=model_info(session.get_one(t.Model, row.model_id)),
         recipe=row.recipe,

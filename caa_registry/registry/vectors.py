@@ -17,6 +17,7 @@ from caa_registry.models.processes import wait_for_all
 from caa_registry.progress import Progress, silent
 from caa_registry.references import check_name, ranges
 from caa_registry.registry.computation import Plan, plan
+from caa_registry.registry.evidence import Evidence, Statistic, best
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.normalize import DEFAULT_SUFFIX, normalize
 from caa_registry.registry.records import Comparison, DatasetVersion, Reading, VectorVersion
@@ -109,8 +110,11 @@ class Vectors:
         with self._registry.database.read() as session:
             return vector_record(session, find_version(session, reference, "vector"))
 
-    def ls(self) -> list[VectorVersion]:
-        """The newest version of every vector, by name."""
+    def ls(
+        self, *, behavior: str | None = None, model: str | None = None, all_versions: bool = False
+    ) -> list[VectorVersion]:
+        """The newest version of every vector, or all versions, by name: those for a behavior, and on a model (its name,
+        or the beginning of its fingerprint)."""
         newest = (
             select(func.max(t.VectorVersion.id))
             .where(t.VectorVersion.deleted_at.is_(None))
@@ -119,11 +123,21 @@ class Vectors:
         query = (
             select(t.VectorVersion)
             .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
-            .where(t.VectorVersion.id.in_(newest))
-            .order_by(t.Vector.name)
+            .where(t.VectorVersion.deleted_at.is_(None) if all_versions else t.VectorVersion.id.in_(newest))
+            .order_by(t.Vector.name, t.VectorVersion.number)
         )
         with self._registry.database.read() as session:
-            return [vector_record(session, row) for row in session.scalars(query)]
+            found = [vector_record(session, row) for row in session.scalars(query)]
+        return [
+            version
+            for version in found
+            if (behavior is None or version.behavior == behavior)
+            and (model is None or model == version.model.name or _begins(version.model.fingerprint.digest, model))
+        ]
+
+    def evidence(self, vectors: Sequence[VectorVersion], metric: Statistic = "steerability") -> dict[str, Evidence]:
+        """By digest of each of ``vectors`` what its newest evaluation says. See ``registry.evidence.best``."""
+        return best(self._registry, vectors, metric)
 
     def load(self, reference: str | VectorVersion) -> VectorSet:
         """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
@@ -178,6 +192,11 @@ class Vectors:
                     subject={"vector": f"{name}:v{row.number}", "digest": stored.digest},
                 )
             return replace(vector_record(session, row, existing=not new), reading=reading)
+
+
+def _begins(digest: str, beginning: str) -> bool:
+    wanted = beginning.removeprefix("sha256:")
+    return len(wanted) >= 8 and digest.removeprefix("sha256:").startswith(wanted)
 
 
 def _compare(stored: VectorSet, computed: VectorSet) -> Comparison:

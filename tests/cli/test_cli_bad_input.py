@@ -112,6 +112,9 @@ def test_bad_references(unchanged: Callable[..., None]) -> None:
     unchanged(["eval", "show", "99"], 1, "there is no evaluation 99", "caa eval ls")
     unchanged(["eval", "show", "9" * 30], 1, "there is no evaluation")
     unchanged(["eval", "show", "first"], 2, "'first' is not a valid integer")
+    unchanged(["eval", "compare", "team/s", "99"], 1, "there is no evaluation 99")
+    unchanged(["eval", "compare", "1", "1", "--layer", "0"], 2, "layer 0 was not evaluated", "Layers: 1")
+    unchanged(["eval", "compare", "1", "1", "--other-layer", "1"], 2, "no counterpart", "--layer")
     unchanged(["model", "show", "nobody"], 1, "knows no model nobody")
     unchanged(["model", "show", "\udcff"], 1, "knows no model")
 
@@ -256,14 +259,14 @@ def test_debug_shows_the_traceback_and_nothing_else_does(full: Path) -> None:
 def test_a_fault_of_the_program_is_said_as_one(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from caa_registry.registry.vectors import Vectors
 
-    def fail(self: Vectors) -> None:
+    def fail(self: Vectors, **wanted: object) -> None:
         raise LookupError("a fault")
 
     monkeypatch.setattr(Vectors, "ls", fail)
     result = caa("vector", "ls")
     assert result.code == 1 and "Internal error: LookupError: a fault" in result.err and "--debug" in result.err
 
-    def interrupt(self: Vectors) -> None:
+    def interrupt(self: Vectors, **wanted: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Vectors, "ls", interrupt)

@@ -30,11 +30,14 @@ def commands(folder: Path, model: Path) -> list[list[object]]:
         ["vector", "compute", "team/new", "--dataset", "team/new", "--model", model, "--layers", "0-1"],
         ["vector", "compute", "team/new", "--dataset", "team/new", "--model", model, "--layers", "0-1", "--force"],
         ["vector", "ls"],
+        ["vector", "ls", "--behavior", "s", "--sort", "steerability"],
         ["vector", "show", "team/s:best"],
         ["eval", "propensity", "team/s:best", "--layers", "0", "--rows", "odd", "--paper"],
         ["eval", "ls"],
         ["eval", "ls", "--vector", "team/s"],
         ["eval", "show", "1"],
+        ["eval", "leaderboard", "--metric", "effect"],
+        ["eval", "compare", "1", "1", "--layer", "1"],
         ["generate", "--vector", "team/s:best", "--max-tokens", "2", "Is it?"],
         ["generate", "--vector", "team/s:best", "--max-tokens", "2", "--multipliers", "-1,0,1", "Is it?"],
         ["generate", "--model", model, "--max-tokens", "2", "Is it?"],
@@ -111,6 +114,9 @@ def test_lists_fit_eighty_columns(full: Path) -> None:
         ["model", "ls"],
         ["alias", "ls"],
         ["eval", "show", "1"],
+        ["vector", "ls", "--sort", "effect"],
+        ["eval", "leaderboard"],
+        ["eval", "compare", "1", "1"],
     ):
         out = caa(*command).out
         assert out.count("\n") >= 2 and max(len(line.rstrip()) for line in out.splitlines()) <= 100, out

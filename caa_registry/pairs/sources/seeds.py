@@ -65,7 +65,9 @@ def load_seed(
         )
     path = _path(source.removeprefix("seed:"))
     described = _described(path.stem, path)
-    return replace(_read(path), licence=licence or described.licence)
+    found = _read(path)
+    behavior = "-".join(described.behavior.lower().split())
+    return replace(found, source={**found.source, "behavior": behavior}, licence=licence or described.licence)
 
 
 def _path(name: str) -> Path:

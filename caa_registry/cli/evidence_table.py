@@ -1,0 +1,64 @@
+"""Vectors with what their evaluations say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from caa_registry.cli import output
+
+if TYPE_CHECKING:
+    from caa_registry.registry.evidence import Evidence
+    from caa_registry.registry.records import VectorVersion
+
+
+def evidence_table(
+    rows: Sequence[tuple[VectorVersion, Evidence | None]], metric: str, **columns: Sequence[Any]
+) -> None:
+    """A row a vector. ``columns`` stand before the others."""
+    shown = []
+    for i, (vector, evidence) in enumerate(rows):
+        before = [values[i] for values in columns.values()]
+        if evidence is None:
+            shown.append((*before, vector.reference, vector.model.name, *[""] * 5))
+            continue
+        score = evidence.score
+        shown.append(
+            (
+                *before,
+                vector.reference,
+                vector.model.name,
+                str(score.layer),
+                output.figure(score.value),
+                output.interval(score),
+                output.interval(evidence.null),
+                str(evidence.evaluation.id),
+            )
+        )
+    names = [*columns, "vector", "model", "layer", metric, "95 %", "null", "eval"]
+    output.table(names, shown, empty="Nothing here. Evaluate a vector: caa eval propensity VECTOR")
+    asked = {(e.vector.behavior, e.evaluation.dataset, e.evaluation.split) for _, e in rows if e}
+    if len(asked) > len({behavior for behavior, _, _ in asked}):
+        output.message("Note: not all were asked the same questions (caa eval ls); such values do not compare.")
+
+
+def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
+    """The evidence beside a vector. Empty where there is none."""
+    if evidence is None:
+        return {}
+    score, null = evidence.score, evidence.null
+    return {
+        "evidence": {
+            "evaluation": evidence.evaluation.id,
+            "dataset": evidence.evaluation.dataset,
+            "split": evidence.evaluation.split,
+            "metric": metric,
+            "layer": score.layer,
+            "value": score.value,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            "n": score.n,
+            "null": [null.ci_low, null.ci_high] if null else None,
+            "outside_null": evidence.outside,
+        }
+    }

@@ -1,0 +1,95 @@
+"""Two vectors, or one at two layers, on the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.errors import UsageError
+from caa_registry.evaluation.intervals import Interval, paired_test
+from caa_registry.evaluation.measurements import Measurements, Observed
+from caa_registry.evaluation.statistics import effects, steerability
+from caa_registry.references import ranges
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One statistic of two measurements of the same items.
+
+    ``difference``: of ``one`` minus ``other``, paired by item. ``p_value``: two-sided sign-flip permutation test;
+    ``p_holm`` is corrected for all comparisons made together (Holm 1979).
+    """
+
+    metric: str
+    layer: int
+    other_layer: int
+    one: float
+    other: float
+    difference: Interval
+    p_value: float
+    p_holm: float
+
+
+def compare(
+    one: Measurements,
+    other: Measurements,
+    items: Sequence[tuple[int, int]],
+    layers: Sequence[tuple[int, int]] | None = None,
+) -> list[Compared]:
+    """Steerability and effect of ``one`` and ``other`` at each pair of ``layers`` (default: each that both have with
+    itself), at the multipliers that both have.
+
+    ``items``: places of the items that are the same in both. Items that the paper counts as 0 are left out. Raises
+    ``UsageError`` where there is no common item, fewer than two common multipliers, or no such layer.
+    """
+    multipliers = [multiplier for multiplier in one.multipliers if multiplier in other.multipliers]
+    if len(multipliers) < 2:
+        raise UsageError("the two have fewer than two multipliers in common", "Evaluate both at the same, as -1,0,1.")
+    if one.metric != other.metric:
+        raise UsageError(f"one is scored by {one.metric}, the other by {other.metric}", "Choose comparable datasets.")
+    counted = [(a, b) for a, b in items if one.vector.counted[a] and other.vector.counted[b]]
+    if not counted:
+        raise UsageError("the two have no question in common", "Evaluate both on the same dataset and split.")
+    pairs = layers or [(layer, layer) for layer in one.layers if layer in other.layers]
+    if not pairs:
+        raise UsageError("the two have no layer in common", "Name a layer of each.")
+    made: list[Compared] = []
+    for layer, other_layer in pairs:
+        sides = [
+            _at(found, layer, [pair[side] for pair in counted], multipliers)
+            for side, (found, layer) in enumerate(((one, layer), (other, other_layer)))
+        ]
+        for metric, values in (
+            ("steerability", [steerability(side, multipliers)[0] for side in sides]),
+            ("effect", [effects(side)[0] for side in sides]),
+        ):
+            test = paired_test(values[0], values[1])
+            mean, other_mean = (float(value.mean()) for value in values)
+            made.append(
+                Compared(metric, layer, other_layer, mean, other_mean, test.difference, test.p_value, test.p_value)
+            )
+    corrected = holm([compared.p_value for compared in made])
+    return [replace(compared, p_holm=p) for compared, p in zip(made, corrected, strict=True)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm 1979): the smallest times n, the next times n - 1, and so on; none
+    smaller than the one before, at most 1."""
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def _at(found: Measurements, layer: int, items: Sequence[int], multipliers: Sequence[float]) -> Observed:
+    if layer not in found.layers:
+        raise UsageError(f"layer {layer} was not evaluated", f"Layers: {ranges(list(found.layers))}.")
+    steps = [found.multipliers.index(multiplier) for multiplier in multipliers]
+    log_p: NDArray[np.float64] = found.vector.log_p[[found.layers.index(layer)]][:, steps][:, :, list(items)]
+    rows = [found.vector.rows[i] for i in items]
+    return Observed(tuple(rows), tuple(found.vector.letters[i] for i in items), log_p)

@@ -1,0 +1,118 @@
+"""Vectors found by what they do: filters, order, leaderboards, comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from registry.registry_support import jsonl, letters
+
+from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.models.model import Model
+from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from support.tiny_models import TinyModels
+
+ASK: dict[str, Any] = {"multipliers": [-1, 1], "seeds": 3}
+
+
+@pytest.fixture
+def filled(registry: Registry, pairs: DatasetVersion, model: Model, tiny: TinyModels, tmp_path: Path) -> Registry:
+    """Two vectors for one behavior, one of them on another model too, and one for another behavior."""
+    registry.vectors.compute("team/a", dataset=pairs, model=model)
+    registry.vectors.compute("team/b", dataset=pairs, model=model, method="pca")
+    registry.vectors.compute("team/c", dataset=pairs, model=tiny("qwen2"))
+    sources = {name: jsonl(tmp_path / f"{name}.jsonl", letters(4, about=name)) for name in ("generate", "test")}
+    registry.datasets.import_(sources, name="team/other", behavior="kindness")
+    registry.vectors.compute("team/d", dataset="team/other", model=model)
+    return registry
+
+
+def test_the_behavior_is_the_import_s_the_card_s_or_the_name_s(registry: Registry, pairs: DatasetVersion) -> None:
+    assert pairs.behavior == "pairs"
+    assert registry.datasets.import_("seed:demo-sycophancy-ab", name="x/y").behavior == "sycophancy"
+    assert registry.datasets.import_("seed:myopic-reward", name="x/z").behavior == "myopic-reward"
+    said = registry.datasets.import_("seed:refusal", name="x/w", behavior="saying-no")
+    assert registry.datasets.get("x/w").behavior == said.behavior == "saying-no"
+    with pytest.raises(UsageError, match="'Saying No' is not a name"):
+        registry.datasets.import_("seed:refusal", name="x/v", behavior="Saying No")
+
+
+def test_vectors_are_found_by_behavior_and_model(filled: Registry, model: Model) -> None:
+    def names(**wanted: Any) -> list[str]:
+        return [version.name for version in filled.vectors.ls(**wanted)]
+
+    assert names() == ["team/a", "team/b", "team/c", "team/d"]
+    assert names(behavior="pairs") == ["team/a", "team/b", "team/c"]
+    assert names(behavior="kindness") == ["team/d"]
+    assert names(model=model.info.name) == ["team/a", "team/b", "team/d"]
+    assert names(model=model.info.fingerprint.digest[:20], behavior="pairs") == ["team/a", "team/b"]
+    assert names(model=model.info.fingerprint.digest[7:15]) == ["team/a", "team/b", "team/d"]
+    assert names(model="sha256:") == names(model="x") == names(behavior="x") == []
+
+
+def test_evidence_is_of_the_newest_evaluation_on_its_own_behavior_that_leaks_nothing(
+    filled: Registry, model: Model
+) -> None:
+    (vector,) = filled.vectors.ls(behavior="kindness")
+    assert filled.vectors.evidence([vector]) == {}
+    filled.evaluations.propensity(vector, model=model, **ASK)
+    newer = filled.evaluations.propensity(vector, model=model, layers=[0, 1], **ASK)
+    filled.evaluations.propensity(vector, model=model, split="generate", **ASK)  # leaks
+    filled.evaluations.propensity(vector, model=model, dataset="team/pairs", **ASK)  # another behavior
+    filled.evaluations.propensity(vector, model=model, multipliers=[1], controls=())  # no slope
+    found = filled.vectors.evidence([vector])[vector.digest]
+    assert found.evaluation.id == newer.id
+    assert found.score == max(newer.of("steerability"), key=lambda score: score.value)
+    (null,) = [score for score in newer.of("steerability", "random") if score.layer == found.score.layer]
+    assert found.null == null
+    low, high = found.score.ci_low, found.score.ci_high
+    assert found.outside == (low > null.ci_high or high < null.ci_low)
+    assert filled.vectors.evidence([vector], "effect")[vector.digest].score.metric == "effect"
+    with pytest.raises(UsageError, match="there is no statistic 'beauty'"):
+        filled.vectors.evidence([vector], "beauty")  # type: ignore[arg-type]
+
+
+def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: Model, tiny: TinyModels) -> None:
+    assert filled.evaluations.leaderboard() == []
+    for name in "abd":
+        filled.evaluations.propensity(f"team/{name}", model=model, controls=(), multipliers=[-1, 1])
+    filled.evaluations.propensity("team/c", model=tiny("qwen2"), controls=(), multipliers=[-1, 1])
+    found = filled.evaluations.leaderboard()
+    groups = [(e.vector.behavior, e.vector.model.name) for e in found]
+    assert len(found) == 4 and groups == sorted(groups)
+    mine = filled.evaluations.leaderboard(behavior="pairs", model=model.info.name, metric="effect")
+    assert {e.vector.name for e in mine} == {"team/a", "team/b"}
+    values = [e.score.value for e in mine]
+    assert values == sorted(values, reverse=True) and all(e.outside is None for e in mine)
+
+
+def test_two_vectors_are_compared_on_the_questions_that_both_answered(filled: Registry, model: Model) -> None:
+    one = filled.evaluations.propensity("team/a", model=model, controls=(), multipliers=[-1, 1])
+    half = filled.evaluations.propensity("team/b", model=model, controls=(), multipliers=[-1, 1], rows="odd")
+    first, second, found = filled.evaluations.compare("team/a", "team/b")
+    assert (first.id, second.id) == (one.id, half.id)
+    assert {c.difference.n for c in found} == {2} and len(found) == 6
+    items = filled.evaluations.measurements(one.id).vector.propensity[0, :, 1::2]
+    effect = next(c for c in found if (c.metric, c.layer) == ("effect", 0))
+    assert effect.one == pytest.approx((items[1] - items[0]).mean())
+    _, _, layers = filled.evaluations.compare(str(one.id), str(one.id), layer=0, other_layer=2)
+    assert [(c.metric, c.layer, c.other_layer) for c in layers] == [("steerability", 0, 2), ("effect", 0, 2)]
+    _, _, itself = filled.evaluations.compare(str(one.id), str(one.id), layer=1)
+    assert all(c.difference.value == 0 and c.p_value == 1 for c in itself)
+
+
+def test_comparisons_that_make_no_sense_are_said(filled: Registry, model: Model) -> None:
+    one = filled.evaluations.propensity("team/a", model=model, controls=(), multipliers=[-1, 1])
+    other = filled.evaluations.propensity("team/d", model=model, controls=(), multipliers=[-1, 1])
+    with pytest.raises(UsageError, match="no question in common"):
+        filled.evaluations.compare(str(one.id), str(other.id))
+    with pytest.raises(NotFoundError, match="team/b has no evaluation"):
+        filled.evaluations.compare("team/a", "team/b")
+    with pytest.raises(NotFoundError, match="no evaluation 77"):
+        filled.evaluations.compare("team/a", "77")
+    with pytest.raises(UsageError, match="the other layer has no counterpart"):
+        filled.evaluations.compare("team/a", "team/d", other_layer=1)
