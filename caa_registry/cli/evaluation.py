@@ -12,6 +12,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_json, evidence_table
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NameList, NumberList, Settings, common
+from caa_registry.cli.pictures import plot_evaluation, report
 from caa_registry.cli.score_tables import scores
 from caa_registry.evaluation.control_names import CONTROLS
 from caa_registry.progress import Progress
@@ -22,6 +23,10 @@ from caa_registry.registry.evidence import STATISTICS
 @click.group("eval")
 def evaluation() -> None:
     """How well vectors work."""
+
+
+evaluation.add_command(plot_evaluation)
+evaluation.add_command(report)
 
 
 @evaluation.command(

@@ -95,7 +95,8 @@ def interval(score: Score | None) -> str:
     """The range of a score: ``0.12 .. 0.34``."""
     if score is None or score.ci_low is None or score.ci_high is None:
         return ""
-    return f"{score.ci_low:.2f} .. {score.ci_high:.2f}"
+    # 0.0 is added so that nothing is written -0.00.
+    return f"{round(score.ci_low, 2) + 0.0:.2f} .. {round(score.ci_high, 2) + 0.0:.2f}"
 
 
 def strength(multiplier: float | None) -> str:

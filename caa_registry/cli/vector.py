@@ -15,6 +15,7 @@ from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_json, evidence_table
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, Settings, common
+from caa_registry.cli.pictures import plot_vector, tokens
 from caa_registry.digests import short
 from caa_registry.models.processes import rank
 from caa_registry.progress import Progress, silent
@@ -26,6 +27,10 @@ from caa_registry.settings import activation_cache
 @click.group()
 def vector() -> None:
     """Steering vectors, one per layer."""
+
+
+vector.add_command(plot_vector)
+vector.add_command(tokens)
 
 
 @vector.command(

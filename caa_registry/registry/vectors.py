@@ -23,11 +23,13 @@ from caa_registry.registry.normalize import DEFAULT_SUFFIX, normalize
 from caa_registry.registry.records import Comparison, DatasetVersion, Reading, VectorVersion
 from caa_registry.registry.resolve import find_version, vector_record
 from caa_registry.registry.runs import Activity, record_run
+from caa_registry.registry.steer import check_model
 from caa_registry.registry.vector_versions import Origin, add, find, store_bytes
 from caa_registry.vectors.methods import Method
 from caa_registry.vectors.read_position import ReadPosition
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
     from caa_registry.registry.registry import Registry
@@ -170,6 +172,26 @@ class Vectors:
                 f"layer {layer} of {version.reference} does not match its digest", "Restore the registry from a backup."
             )
         return LayerVector(layer, np.frombuffer(data, dtype="<f4").astype(np.float32), row.residual_norm)
+
+    def tokens(
+        self,
+        vector: str | VectorVersion,
+        model: Model,
+        prompt: str,
+        *,
+        completion: str = "",
+        layer: int,
+        template: TemplateName | None = None,
+    ) -> list[TokenProjection]:
+        """How far each token of a prompt, and of a completion after it, points along the vector of ``layer``.
+
+        Raises ``ModelMismatchError`` for another model than the vector's own."""
+        from caa_registry.evaluation.token_projection import token_projections
+
+        version = self.get(vector)
+        check_model(version, model, allow_mismatch=False)
+        rendered = model.template(template or version.recipe["template"])
+        return token_projections(model, rendered, prompt, completion, layer, self.layer(version, layer).values)
 
     def _find(self, name: str, origin: Origin) -> VectorVersion | None:
         with self._registry.database.read() as session:

@@ -1,0 +1,137 @@
+"""Pictures and reports: ``caa eval plot``, ``caa eval report``, ``caa vector plot``, ``caa vector tokens``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import TEMPLATE, Settings, common
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = click.option(
+    "--format", "format_", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Of the pictures."
+)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("plot", epilog="Example: caa eval plot 3 --layer 2 --out pictures")
+@click.argument("id", type=int)
+@click.option("--layer", type=click.IntRange(0), help="Layer to look at.  [default: the most steerable]")
+@click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Where the pictures go.")
+@FORMAT
+@common
+def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, format_: str) -> None:
+    """Draw an evaluation: score against multiplier, layers, every cell, every item.
+
+    Files are named after what they show: evaluation-ID-dose-response.png and so on. Intervals, controls and baselines
+    are drawn where they were measured.
+    """
+    from caa_registry.registry.pictures import evaluation_pictures
+
+    with settings.open() as registry:
+        made = evaluation_pictures(registry, id, layer)
+    _write(settings, made, out, f"evaluation-{id}", format_)
+
+
+@click.command("report", epilog="Example: caa eval report team/sycophancy --out report")
+@click.argument("vector")
+@click.option("--layer", type=click.IntRange(0), help="Layer to report.  [default: the most steerable]")
+@click.option("--out", type=FOLDER, required=True, metavar="FOLDER", help="Where report.md and its pictures go.")
+@common
+def report(settings: Settings, vector: str, layer: int | None, out: Path) -> None:
+    """Write a Markdown report of a vector with pictures, every number with its reference."""
+    from caa_registry.registry.report import write_report
+
+    with settings.open() as registry:
+        path = write_report(registry, vector, out, layer=layer)
+    if settings.as_json:
+        output.print_json({"report": str(path)})
+    else:
+        output.message(f"Wrote {path} and its pictures.")
+
+
+@click.command("plot", epilog="Example: caa vector plot team/sycophancy --out pictures")
+@click.argument("references", nargs=-1, required=True)
+@click.option("--layer", type=click.IntRange(0), help="Layer to look at; needed for several vectors.")
+@click.option("--pairs", is_flag=True, help="Also the pairs' activations in two dimensions; needs the model.")
+@click.option("--model", metavar="M", help="Model for --pairs.  [default: the one the vector was computed on]")
+@click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Where the pictures go.")
+@FORMAT
+@common
+def plot_vector(
+    settings: Settings,
+    references: tuple[str, ...],
+    layer: int | None,
+    pairs: bool,
+    model: str | None,
+    out: Path,
+    format_: str,
+) -> None:
+    """Draw cosines between the layers of a vector, or between several vectors at one layer; and the pairs."""
+    from caa_registry.registry.pictures import vector_pictures
+
+    with settings.open() as registry, output.progress("activations") as reading:
+        versions = [registry.vectors.get(reference) for reference in references]
+        loaded = None
+        if pairs:
+            loaded = registry.models.load(model) if model else registry.models.load_recorded(versions[0].model)
+        made = vector_pictures(registry, versions, layer=layer, model=loaded, reading=reading)
+    name = versions[0].reference.replace("/", "-").replace(":", "-") if len(versions) == 1 else "vectors"
+    _write(settings, made, out, name, format_)
+
+
+@click.command("tokens", epilog='Example: caa vector tokens team/sycophancy --layer 2 "I agree with you."')
+@click.argument("vector")
+@click.argument("prompt")
+@click.option("--completion", default="", help="An answer after the prompt.")
+@click.option("--layer", type=click.IntRange(0), required=True, help="Layer to read.")
+@click.option("--model", metavar="M", help="Model to read.  [default: the one the vector was computed on]")
+@click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: as the vector was computed]")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page instead.")
+@common
+def tokens(
+    settings: Settings,
+    vector: str,
+    prompt: str,
+    completion: str,
+    layer: int,
+    model: str | None,
+    template: Any,
+    html: Path | None,
+) -> None:
+    """Show how far each token of a text points along a vector.
+
+    After each token stands the cosine of its activation with the vector, in hundredths. --json also has dot products.
+    """
+    from caa_registry.evaluation.token_projection import as_html, as_text
+
+    with settings.open() as registry:
+        version = registry.vectors.get(vector)
+        loaded = registry.models.load(model) if model else registry.models.load_recorded(version.model)
+        found = registry.vectors.tokens(version, loaded, prompt, completion=completion, layer=layer, template=template)
+    if settings.as_json:
+        output.print_json([{"token": t.text, "dot": t.dot, "cosine": t.cosine} for t in found])
+    elif html is not None:
+        caption = f"{version.reference} ({version.digest}), layer {layer}; model {version.model.name}."
+        html.write_text(as_html(found, title=f"{version.reference}, layer {layer}", caption=caption), encoding="utf-8")
+        output.message(f"Wrote {html}.")
+    else:
+        output.stdout().print(as_text(found), soft_wrap=True)
+
+
+def _write(settings: Settings, made: Mapping[str, Figure], folder: Path, name: str, format_: str) -> None:
+    from caa_registry.evaluation.plots.style import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [save(picture, folder / f"{name}-{what}.{format_}") for what, picture in made.items()]
+    if settings.as_json:
+        output.print_json([str(path) for path in paths])
+        return
+    for path in paths:
+        click.echo(str(path))

@@ -1,0 +1,36 @@
+"""Every item's own effect, sorted."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from caa_registry.evaluation.plots.style import figure, shown, style, titled
+
+
+def item_effects(effects: NDArray[np.float64], *, title: str, xlabel: str, caption: str) -> Figure:
+    """One bar an item ``(n,)``, the largest at the top. Items that move the wrong way are hatched and counted."""
+    with style():
+        n = len(effects)
+        made = figure(5.2, min(7.0, max(2.2, 0.9 + 0.055 * n)), caption)
+        axes = made.add_subplot()
+        ordered = np.sort(effects)
+        wrong = ordered < 0
+        places = np.arange(n)
+        height = 0.85 if n <= 100 else 1.0
+        axes.barh(places[~wrong], ordered[~wrong], height=height, color="#0072B2", label="as wanted")
+        if wrong.any():
+            axes.barh(
+                places[wrong], ordered[wrong], height=height, color="white", edgecolor="#D55E00", hatch="/////",
+                linewidth=0.6 if n <= 100 else 0.1, label=f"the wrong way: {int(wrong.sum())} of {n}",
+            )  # fmt: skip
+        axes.axvline(0, color="black", linewidth=0.7)
+        axes.axvline(effects.mean(), color="black", linewidth=0.9, linestyle="--", label=f"mean {effects.mean():+.2f}")
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_ylabel(f"{n} items, sorted")
+        axes.set_xlabel(shown(xlabel))
+        axes.set_title(titled(title, 3.6), loc="left")
+        made.legend(loc="outside right upper", frameon=False)
+        return made

@@ -1,0 +1,131 @@
+"""Pictures and reports of what the registry holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from registry.registry_support import jsonl, letters
+
+from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.models.model import Model
+from caa_registry.registry.pictures import caption_of, chosen_layer, evaluation_pictures, vector_pictures
+from caa_registry.registry.records import DatasetVersion, VectorVersion
+from caa_registry.registry.registry import Registry
+from caa_registry.registry.report import write_report
+
+if TYPE_CHECKING:
+    from support.tiny_models import TinyModels
+
+ASK: dict[str, Any] = {"multipliers": [-1, 0, 1], "seeds": 3, "few_shot": 1, "system_positive": "Say | A."}
+
+
+@pytest.fixture
+def version(registry: Registry, pairs: DatasetVersion, model: Model) -> VectorVersion:
+    return registry.vectors.compute("team/v", dataset=pairs, model=model)
+
+
+def words(picture: Any) -> str:
+    return " ".join(text.get_text() for text in picture.findobj(Text))
+
+
+def test_an_evaluation_s_pictures_carry_its_references(
+    registry: Registry, version: VectorVersion, model: Model
+) -> None:
+    found = registry.evaluations.propensity(version, model=model, **ASK)
+    made = evaluation_pictures(registry, found.id)
+    assert set(made) == {"dose-response", "layers", "heat-map", "items"}
+    for picture in made.values():
+        said = " ".join(words(picture).split())
+        for reference in ("team/v:v1", version.digest[7:19], "team/pairs:v1", "n = 4", "evaluation 1"):
+            assert reference in said, said
+    assert "few-shot and vector" in words(made["dose-response"])
+    # With fewer layers, multipliers or controls there is less to draw.
+    one = registry.evaluations.propensity(version, model=model, layers=[1], multipliers=[1], controls=())
+    assert set(evaluation_pictures(registry, one.id)) == {"dose-response"}
+    assert "Controls" not in caption_of(registry, one)
+
+
+def test_the_layer_that_is_shown_is_the_most_steerable_or_the_one_asked_for(
+    registry: Registry, version: VectorVersion, model: Model
+) -> None:
+    found = registry.evaluations.propensity(version, model=model, layers=[0, 2], controls=())
+    slopes = {score.layer: score.value for score in found.of("steerability")}
+    assert chosen_layer(found) == max(slopes, key=lambda layer: slopes[layer])
+    assert chosen_layer(found, 0) == 0
+    with pytest.raises(UsageError, match="evaluation 1 has no layer 1"):
+        chosen_layer(found, 1)
+
+
+def test_vectors_are_drawn_alone_and_together(
+    registry: Registry, version: VectorVersion, model: Model, pairs: DatasetVersion, demo: Model
+) -> None:
+    made = vector_pictures(registry, [version], model=model)
+    assert set(made) == {"cosines", "projection"}
+    assert "answers A" in words(made["projection"]) and "layer 2" in words(made["projection"])
+    other = registry.vectors.compute("team/w", dataset=pairs, model=model, method="pca")
+    assert other.digest[7:19] in words(vector_pictures(registry, [version, "team/w"], layer=1)["cosines"])
+    with pytest.raises(UsageError, match="at which layer"):
+        vector_pictures(registry, [version, other])
+    registry.vectors.compute("team/wide", dataset=pairs, model=demo)
+    with pytest.raises(UsageError, match="of different widths"):
+        vector_pictures(registry, [version, "team/wide"], layer=1)
+
+
+def test_a_report_has_every_number_and_says_where_it_is_from(
+    registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
+) -> None:
+    found = registry.evaluations.propensity(version, model=model, **ASK)
+    path = write_report(registry, "team/v", tmp_path / "deep" / "report", layer=1)
+    text = path.read_text(encoding="utf-8")
+    assert path.name == "report.md" and not list(path.parent.glob("*.part"))
+    links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(links) == 5 and all((path.parent / link).stat().st_size > 1000 for link in links)
+    for reference in (version.digest, version.model.fingerprint.digest, "team/pairs:v1", "evaluation 1"):
+        assert reference in text
+    (slope,) = [score for score in found.of("steerability") if score.layer == 1]
+    assert f"**{slope.value:+.2f}**" in text
+    for score in found.of():
+        if score.layer == 1:
+            assert f"{score.value:.3f}" in text
+    drawn = registry.evaluations.measurements(found.id).controls["shuffled"].log_odds[:, 1]
+    slopes = (drawn[:, 2] - drawn[:, 0]) / 2
+    assert f"3 vectors of the same pairs with shuffled labels: slopes from {slopes.min():+.2f}" in text
+    further = int((np.abs(slopes) >= abs(slope.value)).sum())
+    assert f"p = {(1 + further) / 4:.3f}" in text
+    assert "- few-shot: 1 pairs" in text and "'Say | A.'" in text
+    # A table's cells are the same number in every row.
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+def test_a_report_prefers_the_vector_s_own_behavior_and_marks_leaks(
+    registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="team/v:v1 has no evaluation to report"):
+        write_report(registry, "team/v", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    registry.evaluations.propensity(version, model=model, split="generate", multipliers=[1], controls=())
+    leaked = write_report(registry, "team/v", tmp_path / "leaked").read_text(encoding="utf-8")
+    assert "4 questions are among the vector's own pairs" in leaked and "LEAKED" in leaked
+    own = registry.evaluations.propensity(version, model=model, controls=())
+    registry.datasets.import_(jsonl(tmp_path / "o.jsonl", letters(3, about="tea")), name="team/other")
+    registry.evaluations.propensity(version, model=model, dataset="team/other", split="generate", controls=())
+    text = write_report(registry, "team/v", tmp_path / "own").read_text(encoding="utf-8")
+    assert f"## How well it works: evaluation {own.id}" in text
+    assert text.count("| team/other:v1 |") == 1 and "| leaked |" in text
+
+
+def test_tokens_are_projected_on_a_stored_vector(
+    registry: Registry, version: VectorVersion, model: Model, tiny: TinyModels
+) -> None:
+    found = registry.vectors.tokens(version, model, "Is it good?", completion="(A)", layer=1)
+    assert "".join(token.text for token in found).startswith("Is it good?")
+    with pytest.raises(UsageError, match="has no layer 7"):
+        registry.vectors.tokens(version, model, "Is it good?", layer=7)
+    with pytest.raises(ModelMismatchError):
+        registry.vectors.tokens(version, tiny("llama", seed=1), "Is it good?", layer=1)
