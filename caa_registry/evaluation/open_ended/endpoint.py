@@ -118,9 +118,11 @@ class _Asking:
             found = self._asked_once(request, otherwise=float(2 ** (attempt - 1)))
             if not isinstance(found, _Failed):
                 return found
-            if found.pause > LONGEST_PAUSE or attempt == ATTEMPTS or self.stopped.is_set():
+            if attempt == ATTEMPTS or found.pause > LONGEST_PAUSE:
                 raise found.error
             pause(found.pause)
+            if self.stopped.is_set():
+                raise found.error
 
     def _asked_once(self, request: dict[str, Any], otherwise: float) -> httpx2.Response | _Failed:
         """The response, or what went wrong where asking again after a pause may help; else ``JudgeError``."""
