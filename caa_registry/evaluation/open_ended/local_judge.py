@@ -39,5 +39,7 @@ class LocalJudge:
             try:
                 reply = self.model.generate(prompt, max_tokens=REPLY_TOKENS)
             except ModelError as error:
-                raise ModelError(f"answer {index + 1} cannot be judged: {error.message}", error.hint) from error
+                raise ModelError(
+                    f"answer {index + 1} cannot be judged: {error.message}", "Choose another model as the judge."
+                ) from error
             yield rated(index, reply)
