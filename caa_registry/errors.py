@@ -66,3 +66,7 @@ class ModelMismatchError(ModelError):
 
 class HubError(CaaError):
     """The Hugging Face hub could not be reached or refused a request."""
+
+
+class JudgeError(CaaError):
+    """A judge of open-ended answers could not be reached, refused a request, or gave no usable answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.sample_utils import make_sampler
 
-from caa_registry.errors import ModelError
+from caa_registry.errors import ModelError, UsageError
 from caa_registry.models.prompts import PromptTokens
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ class NextToken:
     id: int
     text: str
     probability: float
+
+
+def check_sampling(max_tokens: int, temperature: float) -> None:
+    """``UsageError`` unless there is something to generate, at a temperature of 0 (greedy) or more."""
+    if max_tokens < 1:
+        raise UsageError(f"{max_tokens} tokens cannot be generated", "Ask for at least one.")
+    if not 0 <= temperature < math.inf:
+        raise UsageError(f"{temperature} is not a temperature", "Give 0 (greedy) or more.")
 
 
 def stream_text(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from caa_registry.errors import ModelError, UsageError
 from caa_registry.models.fingerprint import ModelInfo
-from caa_registry.models.generation import NextToken, next_tokens, stream_text
+from caa_registry.models.generation import NextToken, check_sampling, next_tokens, stream_text
 from caa_registry.models.prompts import Template, TemplateName, chat_template_text
 from caa_registry.models.stream import ResidualStream
 
@@ -96,12 +95,9 @@ class Model:
         ``temperature`` 0 is greedy. ``cache=False`` runs the whole text again for every token: slow, and equal to
         the cached way, which it is there to check. Raises ``ModelError`` where the prompt does not fit the context.
         """
-        if max_tokens < 1:
-            raise UsageError(f"{max_tokens} tokens cannot be generated", "Ask for at least one.")
-        if not 0 <= temperature < math.inf:
-            raise UsageError(f"{temperature} is not a temperature", "Give 0 (greedy) or more.")
+        check_sampling(max_tokens, temperature)
         tokens = self.template(template).prompt(prompt, system)
-        room = self._room(len(tokens.ids), max_tokens)
+        room = self.room(len(tokens.ids), max_tokens)
         return stream_text(self, tokens, max_tokens=room, temperature=temperature, seed=seed, cache=cache)
 
     def generate(self, prompt: str, **options: Any) -> str:
@@ -115,10 +111,11 @@ class Model:
         if top < 1:
             raise UsageError(f"{top} tokens cannot be listed", "Ask for at least one.")
         tokens = self.template(template).prompt(prompt, system)
-        self._room(len(tokens.ids), 1)
+        self.room(len(tokens.ids), 1)
         return next_tokens(self, tokens, top)
 
-    def _room(self, n_prompt: int, wanted: int) -> int:
+    def room(self, n_prompt: int, wanted: int) -> int:
+        """How many of ``wanted`` tokens the context has room for behind ``n_prompt``. ``ModelError`` where for none."""
         limit = self.info.context_length
         if limit is None:
             return wanted

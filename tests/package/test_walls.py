@@ -37,6 +37,9 @@ FORBIDDEN = {
     "caa_registry.vectors.formats.safetensors_file": {*MLX, "sqlalchemy", "click", "datasets"},
     "caa_registry.steering.additions": {"sqlalchemy", "click", "datasets"},
     "caa_registry.evaluation.sweep": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.evaluation.open_ended.generation": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.evaluation.open_ended.endpoint": {*HEAVY, "sqlalchemy", "click", "numpy", "httpx2"},
+    "caa_registry.evaluation.open_ended.human_ratings": {*HEAVY, "sqlalchemy", "click", "numpy"},
     "caa_registry.registry.registry": {*HEAVY, "click"},
     "caa_registry.cli.main": {*HEAVY, "sqlalchemy", "rich", "numpy"},
 }

@@ -38,6 +38,9 @@ def test_the_wheel_holds_all_that_ships_and_nothing_else(wheel: Path) -> None:
         "caa_registry/assets/demo_model/model.safetensors",
     ):
         assert needed in names
+    rubrics = {path.name for path in (ROOT / "caa_registry" / "assets" / "rubrics").glob("*.md")}
+    assert len(rubrics) >= 7
+    assert {f"caa_registry/assets/rubrics/{name}" for name in rubrics} <= set(names)
     revisions = {path.name for path in (ROOT / "migrations" / "versions").glob("*.py")}
     assert {f"caa_registry/migrations/versions/{name}" for name in revisions} <= set(names)
     tops = {name.split("/")[0] for name in names}

@@ -11,7 +11,8 @@ from pathlib import Path
 import caa_registry
 from caa_registry.errors import InputError, NotFoundError, UsageError
 from caa_registry.pairs.record import Imported
-from caa_registry.pairs.sources.files import decoded, read_file
+from caa_registry.pairs.sources.files import read_file
+from caa_registry.pairs.sources.front_matter import front_matter
 from caa_registry.pairs.sources.table import read_table
 
 CARD_FIELDS = ("name", "behavior", "positive", "negative", "form", "licence", "source")
@@ -88,20 +89,11 @@ def _read(path: Path) -> Imported:
 
 
 def _described(name: str, path: Path) -> SeedSet:
-    import yaml  # type: ignore[import-untyped, unused-ignore]
-
     card = path.with_suffix(".md")
     label = f"the card of seed:{name}"
     if not card.is_file():
         raise InputError(f"seed:{name} has no card", f"Write {card.name} beside it.")
-    head, _, rest = decoded(read_file(card, label=label)).replace("\r\n", "\n").partition("---\n")
-    matter, end, _ = rest.partition("\n---")
-    try:
-        values = yaml.safe_load(matter) if not head.strip() and end else None
-    except yaml.YAMLError as error:
-        raise InputError("its front matter is not YAML", "Correct the card.", source=label) from error
-    if not isinstance(values, dict):
-        raise InputError("it has no front matter", "Begin it with YAML between two lines of ---.", source=label)
+    values, _ = front_matter(read_file(card, label=label))
     missing = [field for field in CARD_FIELDS if not values.get(field)]
     if missing:
         raise InputError(f"its front matter lacks {', '.join(missing)}", "Complete the card.", source=label)
