@@ -27,8 +27,8 @@ from caa_registry.vectors.vector_set import VectorSet
 
 _log = logging.getLogger(__name__)
 
-# Resamples are drawn so many at a time; how many does not show in the result.
-_DRAWN_AT_ONCE = 500
+# So many numbers are drawn at a time; how many does not show in the result.
+_DRAWN_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,11 @@ def per_token(sums: NDArray[np.float64], tokens: NDArray[np.intp]) -> Interval:
     generator = np.random.default_rng(SEED)
     n = len(sums)
     means = np.empty(RESAMPLES)
-    for first in range(0, RESAMPLES, _DRAWN_AT_ONCE):
-        drawn = generator.integers(0, n, (_DRAWN_AT_ONCE, n))
-        means[first : first + _DRAWN_AT_ONCE] = sums[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
+    rows = max(1, _DRAWN_AT_ONCE // n)
+    for first in range(0, RESAMPLES, rows):
+        part = means[first : first + rows]
+        drawn = generator.integers(0, n, (len(part), n))
+        part[:] = sums[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(sums.sum() / tokens.sum()), float(low), float(high), n)
 
