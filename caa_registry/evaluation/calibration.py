@@ -160,11 +160,19 @@ def _reach(kl: Mapping[float, float], target: float) -> tuple[float, float | Non
     within, before = 0.0, 0.0
     for multiplier, value in sorted(kl.items()):
         if value > target:
-            # Near 0, where there is no logarithm, KL grows with the square of the multiplier.
-            part = math.log(target / before) / math.log(value / before) if before > 0 else math.sqrt(target / value)
+            part = _part(before, value, target)
             return within, within + part * (multiplier - within)
         within, before = multiplier, value
     return within, None
+
+
+def _part(before: float, beyond: float, target: float) -> float:
+    """How much of the way from a multiplier to the next KL takes to reach ``target``; ``before <= target < beyond``."""
+    if before == 0:
+        # There is no logarithm of 0, where KL grows with the square of the multiplier.
+        return math.sqrt(target / beyond)
+    rise = math.log(beyond) - math.log(before)
+    return (math.log(target) - math.log(before)) / rise if rise > 0 else 0.0
 
 
 def _chosen(

@@ -37,6 +37,9 @@ FORBIDDEN = {
     "caa_registry.vectors.formats.safetensors_file": {*MLX, "sqlalchemy", "click", "datasets"},
     "caa_registry.steering.additions": {"sqlalchemy", "click", "datasets"},
     "caa_registry.evaluation.sweep": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.evaluation.calibration": {*HEAVY, "sqlalchemy", "click"},
+    "caa_registry.evaluation.side_effects.measure": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.evaluation.side_effects.neutral_text": {*HEAVY, "sqlalchemy", "click"},
     "caa_registry.registry.registry": {*HEAVY, "click"},
     "caa_registry.cli.main": {*HEAVY, "sqlalchemy", "rich", "numpy"},
 }
