@@ -40,6 +40,9 @@ FORBIDDEN = {
     "caa_registry.evaluation.open_ended.generation": {"sqlalchemy", "click", "datasets"},
     "caa_registry.evaluation.open_ended.endpoint": {*HEAVY, "sqlalchemy", "click", "numpy", "httpx2"},
     "caa_registry.evaluation.open_ended.human_ratings": {*HEAVY, "sqlalchemy", "click", "numpy"},
+    "caa_registry.evaluation.calibration": {*HEAVY, "sqlalchemy", "click"},
+    "caa_registry.evaluation.side_effects.measure": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.evaluation.side_effects.neutral_text": {*HEAVY, "sqlalchemy", "click"},
     "caa_registry.registry.registry": {*HEAVY, "click"},
     "caa_registry.cli.main": {*HEAVY, "sqlalchemy", "rich", "numpy"},
 }

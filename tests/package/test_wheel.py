@@ -36,6 +36,9 @@ def test_the_wheel_holds_all_that_ships_and_nothing_else(wheel: Path) -> None:
         "caa_registry/seed_pairs/sycophancy.md",
         "caa_registry/assets/demo_model/config.json",
         "caa_registry/assets/demo_model/model.safetensors",
+        "caa_registry/assets/neutral_text/README.md",
+        "caa_registry/assets/neutral_text/demo.jsonl",
+        "caa_registry/assets/neutral_text/english.jsonl",
     ):
         assert needed in names
     rubrics = {path.name for path in (ROOT / "caa_registry" / "assets" / "rubrics").glob("*.md")}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from caa_registry.errors import InputError
 from caa_registry.pairs.answers import common_form, letter_of
 from caa_registry.pairs.record import Imported, PairItem, dataset_digest
 from caa_registry.pairs.sources import load, load_splits, shortened
@@ -85,15 +84,26 @@ def test_persona_files_are_yes_and_no_with_their_statement(anthropic_data: Path)
     assert all(item.metadata["statement"] and 0 < item.metadata["label_confidence"] <= 1 for item in items)
 
 
-def test_multiple_choice_files_need_their_columns(caa_data: Path) -> None:
-    source = str(caa_data / "test" / "truthfulqa" / "truthful_qa.json")
-    with pytest.raises(InputError, match="columns: prompt, correct, incorrect") as caught:
-        load(source)
-    assert "--column positive=NAME" in caught.value.hint
-    imported = load(source, columns={"positive": "correct", "negative": "incorrect"}, split="test")
-    assert len(imported.items) == 817
-    assert imported.source["columns"] == {"positive": "correct", "negative": "incorrect"}
-    assert imported.items[0].metadata["category"] == "Misconceptions"
+@pytest.mark.parametrize(
+    ("file", "letters", "categories", "first"),
+    [
+        ("mmlu/mmlu.json", {"A": 299, "B": 271}, 57, "abstract_algebra"),
+        ("truthfulqa/truthful_qa.json", {"A": 419, "B": 398}, 32, "Misconceptions"),
+    ],
+)
+def test_multiple_choice_is_the_correct_letter_against_the_other(
+    caa_data: Path, file: str, letters: dict[str, int], categories: int, first: str
+) -> None:
+    source = str(caa_data / "test" / file)
+    imported = load(source)
+    items = pairs_of(imported)
+    assert imported.source["format"] == "multiple-choice" and not imported.notes
+    assert Counter(letter_of(item.pair.positive) for item in items) == letters
+    assert Counter(letter_of(item.pair.negative) for item in items) == {"A": letters["B"], "B": letters["A"]}
+    assert len({item.metadata["category"] for item in items}) == categories
+    assert items[0].metadata["category"] == first and {item.split for item in items} == {"test"}
+    mapped = load(source, columns={"positive": "correct", "negative": "incorrect"}, format="json")
+    assert mapped.source["format"] == "json" and len(mapped.items) == len(items)
 
 
 def test_the_same_file_has_the_same_digest_however_it_is_named(caa_data: Path) -> None:

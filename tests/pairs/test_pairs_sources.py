@@ -17,6 +17,14 @@ from caa_registry.pairs.sources import load, load_splits, shortened
 Write = Callable[[str, str | bytes], str]
 
 CAA = {"question": " Q?\n (A) x\n (B) y ", "answer_matching_behavior": " (A)", "answer_not_matching_behavior": "(B) "}
+CHOICE = {
+    "prompt": " Q?\n(A) x\n (B) y\n",
+    "correct": "(B) ",
+    "incorrect": "(A)",
+    "correct_full_text": "y",
+    "incorrect_full_text": "x",
+    "category": "c",
+}
 PLAIN = {"prompt": " Q? ", "positive": " yes", "negative": "no "}
 
 
@@ -86,11 +94,48 @@ def test_format_names_overrule_what_the_content_says(write: Write) -> None:
     raw = write("raw.json", json.dumps([CAA | {"question": "Question: a"}]))
     assert only(load(raw, format="anthropic")).pair.prompt == "a"
     assert only(load(write("table.txt", "prompt,positive,negative\na,b,c\n"), format="csv")).pair == Pair("a", "b", "c")
-    for format in ("caa", "anthropic"):
+    for format in ("caa", "anthropic", "multiple-choice"):
         with pytest.raises(UsageError, match="own columns"):
             load(source, format=format, columns={"prompt": "question"})
     with pytest.raises(UsageError, match="there is no format 'xml'"):
         load(source, format="xml")
+
+
+def test_multiple_choice_is_stripped_and_for_testing(write: Write) -> None:
+    imported = load(write("d.json", json.dumps([CHOICE])))
+    assert only(imported).pair == Pair("Q?\n(A) x\n (B) y", "(B)", "(A)")
+    assert only(imported).split == "test" and imported.source["format"] == "multiple-choice" and not imported.notes
+    assert only(imported).metadata == {
+        "row": 1,
+        "category": "c",
+        "correct_full_text": "y",
+        "incorrect_full_text": "x",
+    }
+    assert only(load(write("e.jsonl", lines(CHOICE)), split="dev")).split == "dev"
+    rows = "prompt,correct,incorrect,category\nQ?,(A),(B),c\n"
+    assert only(load(write("d.csv", rows))).pair == Pair("Q?", "(A)", "(B)")
+    for name in ("f.data", "f.json"):
+        for content in (lines(CHOICE, CHOICE), json.dumps([CHOICE, CHOICE])):
+            assert len(load(write(name, content), format="multiple-choice").items) == 2
+
+
+def test_choices_that_are_not_what_is_said_of_them_are_reported(write: Write) -> None:
+    wrong = CHOICE | {"correct_full_text": "x", "incorrect_full_text": "y"}
+    long = CHOICE | {"correct_full_text": "y \nand more"}
+    imported = load(write("d.json", json.dumps([CHOICE, wrong, long, CHOICE | {"category": " "}])))
+    assert imported.notes == [
+        "1 item answers with a letter whose choice is not the full text given for it: row 2",
+        "1 item has no category: row 4",
+    ]
+
+
+def test_correct_and_incorrect_texts_are_plain_pairs(write: Write) -> None:
+    row = {"prompt": "Capital?", "correct": " Paris", "incorrect": " Rome"}
+    imported = load(write("d.json", json.dumps([row])))
+    assert only(imported).pair == Pair("Capital?", " Paris", " Rome")
+    assert only(imported).split == "generate" and imported.source["format"] == "json"
+    named = row | {"positive": "a", "negative": "b"}
+    assert only(load(write("e.json", json.dumps([named])))).pair.positive == "a"
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,16 @@ from caa_registry.pairs.sources.rows import listed
 CAA_QUESTION = "question"
 CAA_POSITIVE = "answer_matching_behavior"
 CAA_NEGATIVE = "answer_not_matching_behavior"
+CORRECT = "correct"
+INCORRECT = "incorrect"
 
 # Our own notes about an item; a source column of the same name is kept under `source_<name>`.
 RESERVED = ("row", "choices")
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", CAA_QUESTION),
-    "positive": ("positive", CAA_POSITIVE),
-    "negative": ("negative", CAA_NEGATIVE),
+    "positive": ("positive", CAA_POSITIVE, CORRECT),
+    "negative": ("negative", CAA_NEGATIVE, INCORRECT),
     "system": ("system",),
     "split": ("split",),
 }
@@ -64,8 +66,8 @@ def find_columns(found: Sequence[str], given: Mapping[str, str], *, source: str,
     """The columns of a source whose first row has the names ``found``.
 
     ``given`` names columns itself (an empty name: the source has none); what it leaves out is recognised by the
-    names ``prompt positive negative system split`` or those of CAA's files. Rows with nothing but a ``question``
-    are questions. Raises ``InputError`` that lists the columns found where a part is missing.
+    names ``prompt positive negative system split``, those of CAA's files, or ``correct incorrect``. Rows with nothing
+    but a ``question`` are questions. Raises ``InputError`` that lists the columns found where a part is missing.
     """
     parts = {part: _find(part, found, given, source, row) for part in _NAMES}
     if given.get("question"):

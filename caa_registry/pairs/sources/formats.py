@@ -16,7 +16,7 @@ from caa_registry.pairs.sources.rows import Row
 
 Container = Literal["json", "jsonl", "csv", "parquet"]
 
-FORMATS = ("caa", "anthropic", "jsonl", "json", "csv", "parquet", "lines")
+FORMATS = ("caa", "anthropic", "multiple-choice", "jsonl", "json", "csv", "parquet", "lines")
 DATA_SUFFIXES: Mapping[str, Container] = {
     ".json": "json",
     ".jsonl": "jsonl",
@@ -48,8 +48,8 @@ def container_of(file: SourceData, format: str | None) -> Container:
     if format in _READERS:
         return cast(Container, format)
     start = file.data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if format in ("caa", "anthropic"):
-        return "json" if start == b"[" or (format == "caa" and not _is_json_lines(file)) else "jsonl"
+    if format in ("caa", "anthropic", "multiple-choice"):
+        return "json" if start == b"[" or (format != "anthropic" and not _is_json_lines(file)) else "jsonl"
     if file.data.startswith(b"PAR1"):
         return "parquet"
     by_suffix = DATA_SUFFIXES.get(PurePath(file.name).suffix.lower())

@@ -10,7 +10,6 @@ from typing import Any
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.answers import choices, letter_of
 from caa_registry.pairs.record import (
-    GENERATE,
     TEST,
     DatasetKind,
     Pair,
@@ -98,7 +97,9 @@ class ItemBuilder:
         letter = letter_of(pair.positive)
         if letter and letter not in "AB":
             self.notes.add(said.OTHER_LETTER, row.number)
-        return PairItem(pair, self._split_of(row) or GENERATE, metadata)
+        for sentence in self.cleaning.remarks(pair, row.values):
+            self.notes.add(sentence, row.number)
+        return PairItem(pair, self._split_of(row) or self.cleaning.split, metadata)
 
     def _question(self, row: Row) -> QuestionItem:
         columns = self._columns

@@ -32,8 +32,9 @@ def load(
     """The items of ``source`` in file order.
 
     ``split`` names the split of every row; without it rows that name their own keep it, other pairs go to
-    ``generate`` and open-ended questions to ``test``. ``columns`` maps parts (prompt, positive, negative, system,
-    split, question) to column names. ``licence`` is recorded as given; otherwise what a seed card or a hub card says.
+    ``generate``, multiple choice and open-ended questions to ``test``. ``columns`` maps parts (prompt, positive,
+    negative, system, split, question) to column names. ``licence`` is recorded as given; otherwise what a seed card or
+    a hub card says.
 
     Raises ``UsageError``, ``NotFoundError``, ``InputError`` (source and 1-based row) or ``HubError``. The first bad
     row ends the import.

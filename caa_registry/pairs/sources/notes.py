@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 MORE_CHOICES = ("lists more than two choices", "list more than two choices")
 OTHER_LETTER = ("matches a letter beyond A and B", "match a letter beyond A and B")
+NO_CATEGORY = ("has no category", "have no category")
+OTHER_TEXT = (
+    "answers with a letter whose choice is not the full text given for it",
+    "answer with a letter whose choice is not the full text given for it",
+)
 SEVERAL_ANSWERS = ("gives several answers; the first was taken", "give several answers; the first was taken")
 
 Sentence = tuple[str, str]

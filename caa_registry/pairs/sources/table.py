@@ -7,15 +7,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from caa_registry.errors import UsageError
+from caa_registry.pairs.answers import letter_of
 from caa_registry.pairs.record import Imported, PairItem, QuestionItem
 from caa_registry.pairs.sources.anthropic import ANTHROPIC
 from caa_registry.pairs.sources.caa import CAA
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
-from caa_registry.pairs.sources.columns import CAA_POSITIVE, CAA_QUESTION
+from caa_registry.pairs.sources.columns import CAA_POSITIVE, CAA_QUESTION, CORRECT, INCORRECT
 from caa_registry.pairs.sources.files import SourceData, readable
 from caa_registry.pairs.sources.formats import Container, container_of, rows_of
 from caa_registry.pairs.sources.items import Choice, ItemBuilder
+from caa_registry.pairs.sources.multiple_choice import MULTIPLE_CHOICE
 from caa_registry.pairs.sources.rows import Row
+
+_CONVENTIONS: Mapping[str, Cleaning] = {cleaning.name: cleaning for cleaning in (CAA, ANTHROPIC, MULTIPLE_CHOICE)}
 
 
 def read_table(
@@ -28,7 +32,7 @@ def read_table(
     licence: str = "",
 ) -> Imported:
     """The items of one file and where they came from."""
-    if format in ("caa", "anthropic") and columns:
+    if format in _CONVENTIONS and columns:
         raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
     container = container_of(file, format)
     builder = ItemBuilder(file, chosen_cleaning(container, format, columns), split, columns)
@@ -50,14 +54,16 @@ def file_records(file: SourceData, items: Iterable[PairItem | QuestionItem]) -> 
 
 
 def chosen_cleaning(container: Container, format: str | None, columns: Mapping[str, str]) -> Choice:
-    """How the convention is chosen from the first row: the format asked for, else told by CAA's field names."""
+    """How the convention is chosen from the first row: the format asked for, else told by field names."""
 
     def choose(first: Row) -> Cleaning:
         if format is not None or columns:
-            return {"caa": CAA, "anthropic": ANTHROPIC}.get(format or "", VERBATIM)
+            return _CONVENTIONS.get(format or "", VERBATIM)
         names = set(first.values)
         if {CAA_QUESTION, CAA_POSITIVE} <= names and not {"prompt", "positive"} & names:
             return {"json": CAA, "jsonl": ANTHROPIC}.get(container, VERBATIM)
+        if {CORRECT, INCORRECT} <= names and not {"positive", CAA_POSITIVE} & names:
+            return MULTIPLE_CHOICE if letter_of(str(first.values[CORRECT])) else VERBATIM
         return CAA if container == "json" and names == {CAA_QUESTION} else VERBATIM
 
     return choose

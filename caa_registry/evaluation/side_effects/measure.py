@@ -1,0 +1,170 @@
+"""Side effects on neutral text: how far next-token distributions move, and what becomes of the perplexity.
+
+Every token of a text is steered, the start token included: positions ``all``. A text that is no answer has no prompt,
+so that ``after_prompt`` with an empty one steers the same tokens. What is measured is the mean over tokens; intervals
+resample passages, since tokens of one passage are alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.errors import InputError
+from caa_registry.evaluation.intervals import RESAMPLES, SEED, Interval
+from caa_registry.evaluation.likelihoods import at_a_time
+from caa_registry.evaluation.side_effects.neutral_text import NeutralText
+from caa_registry.evaluation.side_effects.runs import Part, Work, run_entered, run_whole
+from caa_registry.evaluation.steered_runs import DifferentError
+from caa_registry.models.generation import not_finite
+from caa_registry.models.model import Model
+from caa_registry.progress import Progress, silent
+from caa_registry.vectors.vector_set import VectorSet
+
+_log = logging.getLogger(__name__)
+
+# So many numbers are drawn at a time; how many does not show in the result.
+_DRAWN_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """The passages that can be measured on one model: ``ids``, the tokens of each, and ``names``, those of the set.
+
+    Left out are those of ``too_long``, which exceed the model's context or what is held of logits at a time, and those
+    of ``too_short``, where no token comes after another.
+    """
+
+    names: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...]
+    too_long: tuple[str, ...] = ()
+    too_short: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SideEffects:
+    """What a vector does at one layer and multiplier.
+
+    ``kl_sums`` and ``log_p_sums``: float64 ``(passages,)``, in nats, KL(unsteered || steered) and the log-probability
+    of the next token, summed over the ``tokens``, int ``(passages,)``, that have one before them.
+    """
+
+    layer: int
+    multiplier: float
+    kl_sums: NDArray[np.float64]
+    log_p_sums: NDArray[np.float64]
+    tokens: NDArray[np.intp]
+
+    @property
+    def kl(self) -> Interval:
+        """Nats per token. ``n`` is the number of passages. At multiplier 0 it is 0."""
+        return per_token(self.kl_sums, self.tokens)
+
+    @property
+    def perplexity(self) -> Interval:
+        """``exp`` of the mean negative log-likelihood per token. ``n`` is the number of passages."""
+        mean = per_token(-self.log_p_sums, self.tokens)
+        return Interval(float(np.exp(mean.value)), float(np.exp(mean.low)), float(np.exp(mean.high)), mean.n)
+
+
+def per_token(sums: NDArray[np.float64], tokens: NDArray[np.intp]) -> Interval:
+    """``sum(sums) / sum(tokens)`` and its 95 % percentile bootstrap interval, passages resampled whole, seeded."""
+    generator = np.random.default_rng(SEED)
+    n = len(sums)
+    means = np.empty(RESAMPLES)
+    rows = max(1, _DRAWN_AT_ONCE // n)
+    for first in range(0, RESAMPLES, rows):
+        part = means[first : first + rows]
+        drawn = generator.integers(0, n, (len(part), n))
+        part[:] = sums[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(sums.sum() / tokens.sum()), float(low), float(high), n)
+
+
+def tokenized(model: Model, text: NeutralText) -> TokenizedText:
+    """The passages as tokens: bare text, with the start token where the tokenizer sets one, in no conversation.
+
+    Raises ``InputError`` where none can be measured.
+    """
+    template = model.template("plain")
+    most = at_a_time(model)
+    names, ids, too_long, too_short = [], [], [], []
+    for passage in text.passages:
+        tokens = template.complete("", passage.text).ids
+        if len(tokens) < 2:
+            too_short.append(passage.id)
+        elif len(tokens) > most + 1 or not model.fits(len(tokens) - 1):
+            too_long.append(passage.id)
+        else:
+            names.append(passage.id)
+            ids.append(tokens)
+    if not names:
+        longest = min(most, model.info.context_length or most) + 1
+        raise InputError(
+            f"none of {len(text.passages)} passages can be measured on {model.info.name} ({len(too_long)} too long, "
+            f"{len(too_short)} of a single token)",
+            f"Passages of 2 to {longest} tokens are measured; divide longer ones.",
+            source=text.name,
+        )
+    return TokenizedText(tuple(names), tuple(ids), tuple(too_long), tuple(too_short))
+
+
+def _keep_nothing(part: Part) -> None:
+    pass
+
+
+def side_effects(
+    model: Model,
+    vectors: VectorSet,
+    text: TokenizedText,
+    layers: Sequence[int],
+    multipliers: Sequence[float],
+    found: Callable[[Part], None] = _keep_nothing,
+    progress: Progress = silent,
+) -> list[SideEffects]:
+    """Side effects at every layer and multiplier, in that order. Multiplier 0 is the unsteered model, run once.
+
+    ``found`` is given what is computed of each passage at each layer as soon as it is: its ``text`` counts the passages
+    of ``text``, its multipliers are those of ``multipliers`` that are not 0. Of each passage only what steering changes
+    is run (``runs``); where an architecture computes something else in that way, whole texts are, and a warning says
+    so. Raises ``ModelError`` where logits are not numbers.
+    """
+    model.check_layers(layers)
+    chosen = {layer: vectors[layer].values for layer in layers}
+    steered = [i for i, multiplier in enumerate(multipliers) if multiplier != 0]
+    unsteered = [i for i, multiplier in enumerate(multipliers) if multiplier == 0]
+    passages = len(text.ids)
+    kl = np.zeros((len(layers), len(multipliers), passages))
+    log_p = np.full((len(layers), len(multipliers), passages), np.nan)
+    work = Work(model, text.ids, chosen if steered else {}, [multipliers[i] for i in steered])
+    done, total = 0, (1 + len(work.vectors)) * passages
+    progress(0, total)
+
+    def take(part: Part) -> None:
+        nonlocal done
+        if not (np.isfinite(part.kl).all() and np.isfinite(part.log_p).all()):
+            raise not_finite(model)
+        for i, layer in enumerate(layers):
+            if part.layer in (None, layer):
+                places = unsteered if part.layer is None else steered
+                kl[i, places, part.text], log_p[i, places, part.text] = part.kl, part.log_p
+        found(part)
+        done += 1
+        progress(done, total)
+
+    try:
+        run_entered(work, take)
+    except DifferentError as error:
+        _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
+        for part in run_whole(work):
+            take(part)
+    tokens = np.array([len(ids) - 1 for ids in text.ids], dtype=np.intp)
+    return [
+        SideEffects(layer, multiplier, kl[i, j], log_p[i, j], tokens)
+        for i, layer in enumerate(layers)
+        for j, multiplier in enumerate(multipliers)
+    ]

@@ -1,0 +1,32 @@
+"""Multiple choice with one right answer, as the CAA repository keeps MMLU and TruthfulQA: ``prompt``, ``correct``,
+``incorrect``, the texts of both choices, and a ``category``. The positive side is the correct letter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.record import TEST, Pair
+from caa_registry.pairs.sources.cleaning import Cleaning
+from caa_registry.pairs.sources.columns import CORRECT, INCORRECT
+from caa_registry.pairs.sources.notes import NO_CATEGORY, OTHER_TEXT, Sentence
+
+
+def _remarks(pair: Pair, values: Mapping[str, Any]) -> Sequence[Sentence]:
+    said = []
+    category = values.get("category")
+    if not (isinstance(category, str) and category.strip()):
+        said.append(NO_CATEGORY)
+    texts = {choice.letter: choice.text for choice in choices(pair.prompt)}
+    for answer, column in ((pair.positive, CORRECT), (pair.negative, INCORRECT)):
+        full = values.get(f"{column}_full_text")
+        listed = texts.get(letter_of(answer) or "")
+        # A choice is read as far as its line ends.
+        if isinstance(full, str) and full.strip() and full.strip().split("\n")[0].rstrip() != listed:
+            said.append(OTHER_TEXT)
+    return said
+
+
+MULTIPLE_CHOICE = Cleaning("multiple-choice", prompt=str.strip, answer=str.strip, split=TEST, remarks=_remarks)
+"""White space around texts is dropped. What is right is nothing to make vectors of, so that pairs go to ``test``."""
