@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from caa_registry.catalog.base import Base
+from caa_registry.catalog.tables_evaluations import Evaluation, Judgement, Rating, Response, Score
 from caa_registry.catalog.tables_pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
-from caa_registry.catalog.tables_records import Alias, Blob, Evaluation, Event, Meta, Run, RunIO, Score
+from caa_registry.catalog.tables_records import Alias, Blob, Event, Meta, Run, RunIO
 from caa_registry.catalog.tables_vectors import Model, Vector, VectorLayer, VectorVersion
 
 __all__ = [
@@ -17,9 +18,12 @@ __all__ = [
     "DatasetVersion",
     "Evaluation",
     "Event",
+    "Judgement",
     "Meta",
     "Model",
     "Pair",
+    "Rating",
+    "Response",
     "Run",
     "RunIO",
     "Score",

@@ -1,4 +1,4 @@
-"""What was measured, what was run, what was named, and who did it."""
+"""What was run, what was named, and who did it."""
 
 from __future__ import annotations
 
@@ -8,46 +8,6 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBina
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
-
-
-class Evaluation(Base):
-    """One measurement of a vector version on a dataset version. Its figures are the rows of ``score``; the items they
-    were made of are the blob ``measurements``."""
-
-    __tablename__ = "evaluation"
-    __table_args__ = (KEEP_IDS,)
-
-    id: Mapped[Id]
-    vector_version_id: Mapped[int] = mapped_column(ForeignKey("vector_version.id"), index=True)
-    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_version.id"), index=True)
-    split: Mapped[str]
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), index=True)
-    metric: Mapped[str]
-    positions: Mapped[str]
-    template: Mapped[str]
-    parameters: Mapped[JsonObject]
-    measurements: Mapped[Digest | None] = mapped_column(index=True)
-    created_at: Mapped[datetime]
-    deleted_at: Mapped[datetime | None]
-
-
-class Score(Base):
-    """One figure with its interval and the number of items behind it: of the vector, a baseline or a control
-    (``condition``), at a multiplier or of a whole layer."""
-
-    __tablename__ = "score"
-    __table_args__ = (UniqueConstraint("evaluation_id", "condition", "layer", "multiplier", "metric"),)
-
-    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    condition: Mapped[str]
-    layer: Mapped[int]
-    multiplier: Mapped[float | None]
-    metric: Mapped[str]
-    value: Mapped[float]
-    ci_low: Mapped[float | None]
-    ci_high: Mapped[float | None]
-    n: Mapped[int]
 
 
 class Run(Base):

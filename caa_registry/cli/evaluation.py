@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_json, evidence_table
+from caa_registry.cli.open_ended import answers, open_ended, rate, rubrics, sheet
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NameList, NumberList, Settings, common
 from caa_registry.cli.pictures import plot_evaluation, report
-from caa_registry.cli.score_tables import scores
+from caa_registry.cli.resumable import kept
+from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.cli.side_effects import calibrate, categories, cross, side_effects
 from caa_registry.evaluation.control_names import CONTROLS
-from caa_registry.progress import Progress
 from caa_registry.references import ranges
 from caa_registry.registry.evidence import STATISTICS
 
@@ -27,6 +27,8 @@ def evaluation() -> None:
 
 evaluation.add_command(plot_evaluation)
 evaluation.add_command(report)
+for command in (side_effects, calibrate, categories, cross, open_ended, answers, rate, sheet, rubrics):
+    evaluation.add_command(command)
 
 
 @evaluation.command(
@@ -85,7 +87,7 @@ def propensity(
     random directions of the same length and of vectors made with shuffled labels. An interrupted evaluation goes on
     where it was when the same command is given again.
     """
-    with settings.open() as registry, output.progress("activations") as reading, _kept("scores") as progress:
+    with settings.open() as registry, output.progress("activations") as reading, kept("scores") as progress:
         version = registry.vectors.get(vector)
         found = registry.evaluations.propensity(
             version,
@@ -107,57 +109,7 @@ def propensity(
             progress=progress,
             reading=reading,
         )
-    _print(settings, found)
-
-
-@contextmanager
-def _kept(label: str) -> Iterator[Progress]:
-    """A bar for what is kept when it is interrupted, and a message that says so then."""
-    measured = 0
-
-    def counted(done: int, total: int) -> None:
-        nonlocal measured
-        measured = done
-        progress(done, total)
-
-    with output.progress(label) as progress:
-        try:
-            yield counted
-        except KeyboardInterrupt:
-            if measured:
-                output.message("What was measured is kept: the same command goes on from there.")
-            raise
-
-
-def _print(settings: Settings, found: Any) -> None:
-    if settings.as_json:
-        output.print_json(output.evaluation_json(found))
-        return
-    parameters = found.parameters
-    half = "" if parameters.get("rows", "all") == "all" else f", {parameters['rows']} rows"
-    output.message(
-        f"Evaluation {found.id}: {found.vector} on {found.dataset} ({found.split}{half}), model {found.model.name}, "
-        f"positions {found.positions}, template {found.template}; {found.metric}"
-    )
-    if found.leaked:
-        output.message(
-            f"Warning: leaked. {parameters['leaked']['same']} of the questions are among the pairs that made the "
-            f"vector, {parameters['leaked']['near']} more nearly; these scores say little of new questions."
-        )
-    if parameters.get("more_choices"):
-        output.message(f"Note: {parameters['more_choices']} items are scored over more than two letters.")
-    if parameters.get("beyond_letters"):
-        output.message(
-            f"Note: {parameters['beyond_letters']} items have a matching letter beyond A/B and count as 0 (--paper)."
-        )
-    if parameters.get("too_long"):
-        output.message(f"Note: {parameters['too_long']} items were left out: longer than the model's context.")
-    if parameters.get("unscorable"):
-        output.message(
-            f"Note: {parameters['unscorable']} whole texts were left out: they differ in their first token, and this "
-            "model's tokenizer sets none before it that could predict it."
-        )
-    scores(found)
+    say_evaluation(settings, found)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -176,7 +128,7 @@ def ls(settings: Settings, vector: str | None) -> None:
             e.vector,
             e.dataset,
             e.split if e.parameters["rows"] == "all" else f"{e.split} ({e.parameters['rows']})",
-            e.metric,
+            e.metric if e.kind == "propensity" else e.kind,
             ranges(e.parameters["layers"]),
             ", ".join(f"{m:g}" for m in e.parameters["multipliers"]),
             e.of()[0].n,
@@ -195,7 +147,10 @@ def show(settings: Settings, id: int) -> None:
     """Show the scores of an evaluation."""
     with settings.open() as registry:
         found = registry.evaluations.get(id)
-    _print(settings, found)
+        judged = given = None
+        if found.kind == "open-ended":
+            judged, given = registry.evaluations.judgements(found), registry.evaluations.answers(found)
+    say_evaluation(settings, found, judged, given)
 
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")
@@ -206,8 +161,9 @@ def show(settings: Settings, id: int) -> None:
 def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any) -> None:
     """Rank all versions of all vectors, those for one behavior and model together.
 
-    Each by its newest evaluation on its own behavior, at the layer where the metric is largest. Leaked evaluations do
-    not count. Ranks compare only where the questions are the same.
+    Each by the evaluation that says most of it (on its own behavior, with controls, of most layers, the newest), at the
+    layer where the metric is largest. Leaked evaluations do not count. Ranks compare only where the questions are the
+    same.
     """
     with settings.open() as registry:
         found = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric)

@@ -214,6 +214,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation as its listings carry it."""
     return {
         "evaluation": evaluation.id,
+        "kind": evaluation.kind,
         "vector": evaluation.vector,
         "dataset": evaluation.dataset,
         "behavior": evaluation.behavior,

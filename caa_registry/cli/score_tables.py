@@ -1,17 +1,119 @@
-"""The scores of an evaluation as tables: by layer and multiplier, by layer, and of the baselines."""
+"""An evaluation of any kind as tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.options import Settings
 
 if TYPE_CHECKING:
+    from caa_registry.registry.judging import Judged
+    from caa_registry.registry.open_ended import Answer
     from caa_registry.registry.records import Evaluation
 
 _BASELINES = ("system-positive", "system-negative", "few-shot")
+
+
+def say_evaluation(
+    settings: Settings,
+    found: Evaluation,
+    judged: Sequence[Judged] | None = None,
+    given: Sequence[Answer] | None = None,
+) -> None:
+    """An evaluation of any kind: what was asked, what is to be known of it, and its scores; of an open-ended one also
+    its ratings."""
+    if settings.as_json:
+        ratings = {} if judged is None else {"judgements": [judged_json(each) for each in judged]}
+        output.print_json({**output.evaluation_json(found), **ratings})
+        return
+    parameters = found.parameters
+    half = "" if parameters.get("rows", "all") == "all" else f", {parameters['rows']} rows"
+    split = f" ({found.split}{half})" if found.split else ""
+    output.message(
+        f"Evaluation {found.id}: {found.vector} on {found.dataset}{split}, model {found.model.name}, "
+        f"positions {found.positions}, template {found.template}; {found.metric}"
+    )
+    if found.leaked:
+        output.message(
+            f"Warning: leaked. {parameters['leaked']['same']} of the questions are among the pairs that made the "
+            f"vector, {parameters['leaked']['near']} more nearly; these scores say little of new questions."
+        )
+    if parameters.get("more_choices"):
+        output.message(f"Note: {parameters['more_choices']} items are scored over more than two letters.")
+    if parameters.get("beyond_letters"):
+        output.message(
+            f"Note: {parameters['beyond_letters']} items have a matching letter beyond A/B and count as 0 (--paper)."
+        )
+    if parameters.get("too_long"):
+        output.message(f"Note: {parameters['too_long']} items were left out: longer than the model's context.")
+    if parameters.get("unscorable"):
+        output.message(
+            f"Note: {parameters['unscorable']} whole texts were left out: they differ in their first token, and this "
+            "model's tokenizer sets none before it that could predict it."
+        )
+    if found.kind == "side-effects":
+        _side_effects(found)
+    elif found.kind == "open-ended":
+        _open_ended(found, judged or (), given or ())
+    else:
+        scores(found)
+
+
+def judged_json(judged: Judged) -> dict[str, Any]:
+    """A pass of a judge as listings carry it."""
+    return {
+        "judgement": judged.id,
+        "judge": judged.judge,
+        "rated": len(judged.ratings) - judged.unparsable,
+        "unparsable": judged.unparsable,
+        "ratings": [
+            {"position": position, "value": value, "reply": judged.replies[position]}
+            for position, value in judged.ratings.items()
+        ],
+        "created_at": judged.created_at.isoformat(),
+    }
+
+
+def _side_effects(evaluation: Evaluation) -> None:
+    perplexity = {(score.layer, score.multiplier): score for score in evaluation.of("perplexity")}
+    rows = []
+    for score in evaluation.of("kl"):
+        other = perplexity[score.layer, score.multiplier]
+        numbers = (output.figure(x) for x in (score.value, score.ci_low, score.ci_high))
+        plain = f"{other.value:.2f}", output.interval(other)
+        rows.append((score.layer, output.strength(score.multiplier), *numbers, *plain, score.n))
+    columns = ["layer", "multiplier", "KL", "ci_low", "ci_high", "perplexity", "95 %", "passages"]
+    output.table(columns, rows, empty="no scores")
+
+
+def _open_ended(evaluation: Evaluation, judged: Sequence[Judged], given: Sequence[Answer]) -> None:
+    from caa_registry.registry.judging import mean_ratings
+
+    by_metric = {
+        metric: {score.multiplier: score for score in evaluation.of(metric)}
+        for metric in ("perplexity", "repeated_4", "distinct_2", "tokens")
+    }
+    rows = []
+    for multiplier in evaluation.parameters["multipliers"]:
+        found = [by_metric[metric].get(multiplier) for metric in ("tokens", "repeated_4", "distinct_2", "perplexity")]
+        n = sum(answer.multiplier == multiplier for answer in given)
+        rows.append((output.strength(multiplier), n, *("" if s is None else f"{s.value:.2f}" for s in found)))
+    output.table(["multiplier", "answers", "tokens", "repeated 4", "distinct 2", "perplexity"], rows, empty="")
+    rated = []
+    for each in judged:
+        for multiplier, interval in mean_ratings(given, each).items():
+            values = ("", "", 0) if interval is None else (
+                f"{interval.value:.2f}", f"{interval.low:.2f} .. {interval.high:.2f}", interval.n
+            )  # fmt: skip
+            missing = sum(a.multiplier == multiplier and each.ratings[a.position] is None for a in given)
+            rated.append((f"{each.judge['kind']} {each.judge['name']}", output.strength(multiplier), *values, missing))
+    if rated:
+        click.echo()
+        output.table(["judge", "multiplier", "rating", "95 %", "rated", "unparsable"], rated, empty="")
 
 
 def scores(evaluation: Evaluation) -> None:

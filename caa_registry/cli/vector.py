@@ -161,8 +161,8 @@ def _say_computed(version: Any) -> None:
 def ls(settings: Settings, behavior: str | None, model: str | None, sort: Any) -> None:
     """List vectors, the newest version of each.
 
-    Sorted by a statistic, each has that of its best layer in its newest evaluation on its own behavior, those without
-    one last.
+    Sorted by a statistic, each has that of its best layer in the evaluation that says most of it (on its own behavior,
+    with controls, of most layers, the newest), those without one last.
     """
     with settings.open() as registry:
         versions = registry.vectors.ls(behavior=behavior, model=model)

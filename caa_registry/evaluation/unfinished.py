@@ -20,6 +20,9 @@ import numpy as np
 from caa_registry.digests import digest_bytes, digest_object, short
 from caa_registry.evaluation.steered_runs import Part
 
+Kept = dict[str, Any]
+"""What is kept of a piece of work, as JSON."""
+
 _log = logging.getLogger(__name__)
 
 _SUFFIX = ".parts"
@@ -27,30 +30,23 @@ _KEPT_DAYS = 30
 
 
 class Unfinished:
-    """The parts of one evaluation on disk. ``identity``: JSON without floats, of all that the numbers depend on."""
+    """What one evaluation has measured, on disk, by condition. ``identity``: JSON without floats, of all that the
+    numbers depend on."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self._path = folder / f"{digest_object('unfinished', dict(identity)).removeprefix('sha256:')[:32]}{_SUFFIX}"
-        self._parts: dict[str, list[Part]] = {}
+        self._kept: dict[str, list[Kept]] = {}
         self._warned = False
-        for condition, part in _read(self._path):
-            self._parts.setdefault(condition, []).append(part)
+        for line in _read(self._path):
+            self._kept.setdefault(line["condition"], []).append(line["kept"])
 
-    def kept(self, condition: str) -> list[Part]:
-        """The parts of one condition that an earlier, interrupted evaluation measured."""
-        return self._parts.get(condition, [])
+    def kept(self, condition: str) -> list[Kept]:
+        """What an earlier, interrupted evaluation measured of one condition."""
+        return self._kept.get(condition, [])
 
-    def add(self, condition: str, part: Part) -> None:
-        """Keep a part. Where the disk takes none, a warning says so, once."""
-        said = {
-            "condition": condition,
-            "layer": part.layer,
-            "questions": list(part.questions),
-            "whole": part.whole,
-            "shape": list(part.log_p.shape),
-            "log_p": base64.b64encode(np.ascontiguousarray(part.log_p, "<f8").tobytes()).decode(),
-        }
-        line = json.dumps(said)
+    def add(self, condition: str, kept: Kept) -> None:
+        """Keep a piece. Where the disk takes none, a warning says so, once."""
+        line = json.dumps({"condition": condition, "kept": kept})
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("ab") as file:
@@ -71,7 +67,24 @@ class Unfinished:
                 continue  # another process deletes too
 
 
-def _read(path: Path) -> Iterator[tuple[str, Part]]:
+def part_as_json(part: Part) -> Kept:
+    """A part, its numbers bit by bit."""
+    return {
+        "layer": part.layer,
+        "questions": list(part.questions),
+        "whole": part.whole,
+        "shape": list(part.log_p.shape),
+        "log_p": base64.b64encode(np.ascontiguousarray(part.log_p, "<f8").tobytes()).decode(),
+    }
+
+
+def part_of_json(kept: Kept) -> Part:
+    """What ``part_as_json`` gave."""
+    log_p = np.frombuffer(base64.b64decode(kept["log_p"]), "<f8").reshape(kept["shape"])
+    return Part(kept["layer"], tuple(kept["questions"]), log_p, kept["whole"])
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:
@@ -79,6 +92,4 @@ def _read(path: Path) -> Iterator[tuple[str, Part]]:
     for line in lines:
         digest, _, text = line.partition(b" ")
         if text and digest.decode("ascii", "replace") == short(digest_bytes(text)):
-            said = json.loads(text)
-            log_p = np.frombuffer(base64.b64decode(said["log_p"]), "<f8").reshape(said["shape"])
-            yield said["condition"], Part(said["layer"], tuple(said["questions"]), log_p, said["whole"])
+            yield json.loads(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
@@ -14,27 +14,36 @@ from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.evaluation.control_names import check_controls
 from caa_registry.progress import Progress, silent
+from caa_registry.registry.applied import applied
+from caa_registry.registry.calibrating import Calibrated, calibrate
+from caa_registry.registry.crossing import categories, cross
 from caa_registry.registry.datasets import check_split
 from caa_registry.registry.evidence import Evidence, Statistic, compare, leaderboard
+from caa_registry.registry.judging import Judged, answered, judgements, rate, rate_by_sheet
 from caa_registry.registry.measuring import Beside, Request, measure
+from caa_registry.registry.measuring_text import TextRequest, measure_text, neutral_text
+from caa_registry.registry.open_ended import Answer, AnswerRequest, answers, generate_answers, questions_of
 from caa_registry.registry.records import (
     DatasetVersion,
     Evaluation,
     Score,
     VectorVersion,
     behavior_of,
-    check_multiplier,
 )
 from caa_registry.registry.resolve import find_version, model_info
-from caa_registry.registry.steer import check_model, same_weights
+from caa_registry.registry.steer import same_weights
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
+    from caa_registry.evaluation.cross_behavior import CrossBehavior
     from caa_registry.evaluation.measurements import Measurements
+    from caa_registry.evaluation.open_ended.judging import Judge
+    from caa_registry.evaluation.open_ended.rubrics import Rubric
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
-    from caa_registry.pairs.record import Pair
+    from caa_registry.pairs.record import PairItem
     from caa_registry.registry.registry import Registry
 
 _ROWS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
@@ -88,50 +97,39 @@ class Evaluations:
         Raises ``UsageError`` for an unknown split, layer, template or control, ``ModelMismatchError`` for another
         model.
         """
-        version = self._registry.vectors.get(vector)
-        data = self._registry.datasets.get(dataset if dataset is not None else version.dataset)
-        check_split(data, split)
-        if not multipliers:
-            raise UsageError("no multiplier is given", "For example --multipliers -1,0,1.")
-        if rows not in _ROWS:
-            raise UsageError(f"there is no half {rows!r}", f"Choose one of {', '.join(_ROWS)}.")
         check_controls(controls)
         if controls and seeds < 2:
             raise UsageError(f"{seeds} is too few vectors for a control", "20 give a null interval.")
+        if rows not in _ROWS:
+            raise UsageError(f"there is no half {rows!r}", f"Choose one of {', '.join(_ROWS)}.")
         check_positions(positions)
-        steps = sorted({check_multiplier(multiplier) for multiplier in multipliers})
-        loaded = self._registry.models.load(model) if isinstance(model, str | Path) else model
-        verdict = check_model(version, loaded, allow_mismatch=allow_mismatch)
-        stored = self._registry.vectors.load(version)
-        wanted = stored.layer_numbers if layers == "all" else sorted(set(layers))
-        if not wanted:
-            raise UsageError("no layer is given", "For example --layers 0-3,7, or all.")
-        loaded.check_layers(wanted)
-        for layer in wanted:
-            stored[layer]  # refused where it was not computed
-        own = [name for name in dict.fromkeys(controls) if name != "shuffled" or same_weights(verdict)]
+        version = self._registry.vectors.get(vector)
+        data = self._registry.datasets.get(dataset if dataset is not None else version.dataset)
+        check_split(data, split)
+        found = applied(self._registry, version, model, layers, multipliers, allow_mismatch=allow_mismatch)
+        own = [name for name in dict.fromkeys(controls) if name != "shuffled" or same_weights(found.verdict)]
         request = Request(
             version=version,
-            vectors=stored,
+            vectors=found.vectors,
             dataset=data,
             split=split,
             half=rows,
             pairs=[item.pair for item in self._registry.datasets.pairs(data, split)][_ROWS[rows]],
-            model=loaded,
-            verdict=verdict,
-            template=loaded.template(template or version.recipe["template"]),
-            layers=wanted,
-            multipliers=steps,
+            model=found.model,
+            verdict=found.verdict,
+            template=found.model.template(template or version.recipe["template"]),
+            layers=found.layers,
+            multipliers=found.multipliers,
             positions=positions,
             paper=paper,
             beside=Beside(own, seeds if own else 0, system_positive, system_negative, few_shot),
         )
         return self.get(measure(self._registry, request, progress, reading))
 
-    def questions(self, evaluation: Evaluation) -> list[Pair]:
-        """The pairs that an evaluation asked, those that were left out among them: rows of its items count these."""
-        items = self._registry.datasets.pairs(evaluation.dataset, evaluation.split)
-        return [item.pair for item in items][_ROWS[evaluation.parameters["rows"]]]
+    def items(self, evaluation: Evaluation) -> list[PairItem]:
+        """The pairs that an evaluation asked, those that were left out among them, with what their source said of them:
+        rows of its measurements count these."""
+        return self._registry.datasets.pairs(evaluation.dataset, evaluation.split)[_ROWS[evaluation.parameters["rows"]]]
 
     def leaderboard(
         self, *, behavior: str | None = None, model: str | None = None, metric: Statistic = "steerability"
@@ -144,6 +142,129 @@ class Evaluations:
     ) -> tuple[Evaluation, Evaluation, list[Compared]]:
         """Two evaluations on the items that both have, paired. See ``registry.evidence.compare``."""
         return compare(self._registry, one, other, layer=layer, other_layer=other_layer)
+
+    def side_effects(
+        self,
+        vector: str | VectorVersion,
+        *,
+        model: str | Path | Model,
+        text: str = "english",
+        layers: Sequence[int] | Literal["all"] = "all",
+        multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
+        allow_mismatch: bool = False,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Measure what a vector does to ordinary text, and store it: ``kl``, the KL divergence from the unsteered model
+        in nats per token, and ``perplexity``, by layer and multiplier, intervals over passages.
+
+        ``text``: a packaged set, ``english`` or ``demo``, or the path of a text file with one passage a paragraph. All
+        of its tokens are steered. An interrupted call leaves nothing in the registry and goes on layer by layer.
+        """
+        found = applied(self._registry, vector, model, layers, multipliers, allow_mismatch=allow_mismatch)
+        request = TextRequest(
+            found.version,
+            found.vectors,
+            found.model,
+            found.verdict,
+            neutral_text(text),
+            found.layers,
+            found.multipliers,
+        )
+        return self.get(measure_text(self._registry, request, progress))
+
+    def open_ended(
+        self,
+        vector: str | VectorVersion,
+        *,
+        dataset: str | DatasetVersion,
+        split: str = "test",
+        model: str | Path | Model,
+        layers: Sequence[int],
+        multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
+        positions: SteeredPositions = "after_prompt",
+        template: TemplateName | None = None,
+        system: str = "",
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        seed: int = 0,
+        limit: int | None = None,
+        only: Sequence[str] | None = None,
+        allow_mismatch: bool = False,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Generate answers to open-ended questions, or to the prompts of pairs, at each multiplier, and store them with
+        their coherence. The vector of every one of ``layers`` is added at once.
+
+        ``temperature`` 0 is greedy; above, what is drawn depends on ``seed``, prompt and multiplier alone. ``limit``:
+        so many questions from the first; ``only``: these of the split's. ``rate`` has a judge rate the answers. An
+        interrupted call leaves nothing in the registry and goes on where it was.
+        """
+        check_positions(positions)
+        data = self._registry.datasets.get(dataset)
+        check_split(data, split)
+        found = applied(self._registry, vector, model, layers, multipliers, allow_mismatch=allow_mismatch)
+        asked = questions_of(self._registry, data, split)
+        chosen = [i for i, question in enumerate(asked) if only is None or question in only][:limit]
+        request = AnswerRequest(
+            version=found.version,
+            vectors=found.vectors,
+            dataset=data,
+            split=split,
+            questions=[asked[i] for i in chosen],
+            places=chosen,
+            model=found.model,
+            verdict=found.verdict,
+            template=found.model.template(template or found.version.recipe["template"]),
+            layers=found.layers,
+            multipliers=found.multipliers,
+            positions=positions,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        return self.get(generate_answers(self._registry, request, progress))
+
+    def answers(self, evaluation: Evaluation | int) -> list[Answer]:
+        """The answers of an open-ended evaluation."""
+        return answers(self._registry, self._of(evaluation))
+
+    def rate(self, evaluation: Evaluation | int, judge: Judge, progress: Progress = silent) -> Judged:
+        """Have a judge rate every answer of an open-ended evaluation. See ``registry.judging.rate``."""
+        return rate(self._registry, self._of(evaluation), judge, progress)
+
+    def write_sheet(self, evaluation: Evaluation | int, path: Path, *, seed: int = 0) -> int:
+        """Write the answers for people to rate, blind and shuffled; how many rows. See ``open_ended.human_ratings``."""
+        from caa_registry.evaluation.open_ended.human_ratings import write_sheet
+
+        return write_sheet(path, answered(self._registry, self._of(evaluation)), seed)
+
+    def read_sheet(self, evaluation: Evaluation | int, path: Path, *, rater: str, rubric: Rubric) -> Judged:
+        """Store the ratings of one person from a sheet."""
+        from caa_registry.evaluation.open_ended.human_ratings import rater_identity
+
+        return rate_by_sheet(self._registry, self._of(evaluation), path, rater_identity(rater, rubric))
+
+    def judgements(self, evaluation: Evaluation | int) -> list[Judged]:
+        """All ratings of an open-ended evaluation, by judge."""
+        return judgements(self._registry, self._of(evaluation))
+
+    def calibrate(self, vector: str | VectorVersion, *, model: str | Path | Model, **options: Any) -> Calibrated:
+        """Find the layer and multiplier to use and set an alias there. See ``registry.calibrating.calibrate``."""
+        return calibrate(self._registry, vector, model=model, **options)
+
+    def categories(self, evaluation: Evaluation | int, layer: int | None = None) -> dict[float, CategoryScores]:
+        """By multiplier the scores at a layer by the items' category. See ``registry.crossing.categories``."""
+        return categories(self._registry, self._of(evaluation), layer)
+
+    def cross(
+        self, vectors: Sequence[str | VectorVersion], *, model: str | Path | Model, layer: int, **options: Any
+    ) -> tuple[CrossBehavior, list[Evaluation]]:
+        """The effect of every vector on every other's questions. See ``registry.crossing.cross``."""
+        return cross(self._registry, vectors, model=model, layer=layer, **options)
+
+    def _of(self, evaluation: Evaluation | int) -> Evaluation:
+        return self.get(evaluation) if isinstance(evaluation, int) else evaluation
 
     def measurements(self, id: int) -> Measurements:
         """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the
@@ -199,15 +320,19 @@ def best_layer(evaluation: Evaluation) -> int:
 
 def _record(session: Session, row: t.Evaluation, *wanted: ColumnElement[bool]) -> Evaluation:
     vector = session.get_one(t.VectorVersion, row.vector_version_id)
-    dataset = session.get_one(t.DatasetVersion, row.dataset_version_id)
-    dataset_name = session.get_one(t.Dataset, dataset.dataset_id).name
+    if row.dataset_version_id is None:
+        reference, behavior = f"text {row.parameters['text']}", ""
+    else:
+        dataset = session.get_one(t.DatasetVersion, row.dataset_version_id)
+        name = session.get_one(t.Dataset, dataset.dataset_id).name
+        reference, behavior = f"{name}:v{dataset.number}", behavior_of(name, dataset.source)
     query = select(t.Score).where(t.Score.evaluation_id == row.id, *wanted).order_by(t.Score.position)
     scores = session.scalars(query)
     return Evaluation(
         id=row.id,
         vector=f"{session.get_one(t.Vector, vector.vector_id).name}:v{vector.number}",
-        dataset=f"{dataset_name}:v{dataset.number}",
-        behavior=behavior_of(dataset_name, dataset.source),
+        dataset=reference,
+        behavior=behavior,
         split=row.split,
         model=model_info(session.get_one(t.Model, row.model_id)),
         metric=row.metric,
@@ -219,4 +344,5 @@ def _record(session: Session, row: t.Evaluation, *wanted: ColumnElement[bool]) -
         ),
         created_at=row.created_at,
         measurements=row.measurements,
+        kind=row.kind,
     )

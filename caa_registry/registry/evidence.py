@@ -41,21 +41,32 @@ class Evidence:
 
 
 def best(registry: Registry, vectors: Sequence[VectorVersion], metric: Statistic) -> dict[str, Evidence]:
-    """By digest of each of ``vectors`` its evidence: of its newest evaluation on its own behavior that has ``metric``
-    and leaks no question, the layer where ``metric`` is largest. A layer that is chosen on the items it is shown for
-    looks better than it is."""
+    """By digest of each of ``vectors`` its evidence: of the evaluation that ``speaking_for`` chooses, the layer where
+    ``metric`` is largest. A layer that is chosen on the items it is shown for looks better than it is."""
     _check(metric)
-    found: dict[str, Evidence] = {}
-    by_reference = {vector.reference: vector for vector in vectors}
+    by_vector: dict[str, list[Evaluation]] = {}
     for evaluation in registry.evaluations.ls(conditions=("vector", "random")):
-        vector = by_reference.get(evaluation.vector)
-        scores = evaluation.of(metric)
-        if vector is None or evaluation.behavior != vector.behavior or evaluation.leaked or not scores:
-            continue
-        score = max(scores, key=lambda score: score.value)
-        null = next((n for n in evaluation.of(metric, "random") if n.layer == score.layer), None)
-        found[vector.digest] = Evidence(vector, evaluation, score, null)
+        by_vector.setdefault(evaluation.vector, []).append(evaluation)
+    found: dict[str, Evidence] = {}
+    for vector in vectors:
+        speaking = speaking_for(vector, by_vector.get(vector.reference, []))
+        if speaking is not None:
+            score = max(speaking.of(metric), key=lambda score: score.value)
+            null = next((n for n in speaking.of(metric, "random") if n.layer == score.layer), None)
+            found[vector.digest] = Evidence(vector, speaking, score, null)
     return found
+
+
+def speaking_for(vector: VectorVersion, evaluations: Sequence[Evaluation]) -> Evaluation | None:
+    """The evaluation that says most of a vector: on its own behavior, at two multipliers or more, without a leaked
+    question; with controls rather than without, of most layers, the newest of equals."""
+    fitting = [e for e in evaluations if e.behavior == vector.behavior and not e.leaked and e.of("steerability")]
+    return max(fitting, key=lambda e: (bool(_controls(e)), len(e.parameters["layers"]), e.id), default=None)
+
+
+def _controls(evaluation: Evaluation) -> Sequence[str]:
+    controls: Sequence[str] = evaluation.parameters.get("beside", {}).get("controls", ())
+    return controls
 
 
 def leaderboard(
@@ -84,12 +95,12 @@ def compare(
     measured = [registry.evaluations.measurements(evaluation.id) for evaluation in evaluations]
     places: list[dict[str, int]] = []
     for evaluation, found in zip(evaluations, measured, strict=True):
-        pairs = registry.evaluations.questions(evaluation)
+        items = registry.evaluations.items(evaluation)
         # Of repeated pairs the first.
-        places.append({pairs[row].digest: i for i, row in reversed(list(enumerate(found.vector.rows)))})
-    items = [(place, places[1][digest]) for digest, place in places[0].items() if digest in places[1]]
+        places.append({items[row].digest: i for i, row in reversed(list(enumerate(found.vector.rows)))})
+    common = [(place, places[1][digest]) for digest, place in places[0].items() if digest in places[1]]
     layers = None if layer is None else [(layer, layer if other_layer is None else other_layer)]
-    return *evaluations, compare_items(measured[0], measured[1], items, layers)
+    return *evaluations, compare_items(measured[0], measured[1], common, layers)
 
 
 def _check(metric: str) -> None:

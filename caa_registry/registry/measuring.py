@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from caa_registry.evaluation.measurements import Control, Measurements, Observed
     from caa_registry.evaluation.propensity import ItemSet
+    from caa_registry.evaluation.steered_runs import Part
     from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.models.fingerprint import Verdict
     from caa_registry.models.model import Model
@@ -214,6 +215,7 @@ def _measured(
 ) -> Measurements:
     from caa_registry.evaluation.measurements import Measurements, Observed
     from caa_registry.evaluation.sweep import sweep
+    from caa_registry.evaluation.unfinished import part_of_json
 
     observed: dict[str, Observed] = {}
     controls: dict[str, Control] = {}
@@ -226,8 +228,8 @@ def _measured(
             request.multipliers,
             request.positions,
             _part_of(progress, place, len(prompts)),
-            kept=unfinished.kept(condition),
-            keep=functools.partial(unfinished.add, condition),
+            kept=[part_of_json(kept) for kept in unfinished.kept(condition)],
+            keep=functools.partial(_keep, unfinished, condition),
         )
         rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
         observed[condition] = Observed(rows, letters, log_p[0])
@@ -235,6 +237,12 @@ def _measured(
             controls = {name: _control(log_p, names, name, observed[condition]) for name in dict.fromkeys(names[1:])}
     layers, multipliers = tuple(request.layers), tuple(request.multipliers)
     return Measurements(prompts["vector"].metric, layers, multipliers, observed, controls)
+
+
+def _keep(unfinished: Unfinished, condition: str, part: Part) -> None:
+    from caa_registry.evaluation.unfinished import part_as_json
+
+    unfinished.add(condition, part_as_json(part))
 
 
 def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked: Observed) -> Control:
@@ -285,6 +293,7 @@ def _stored(
     row, _ = ensure_model(session, request.model.info)
     record_mismatch(session, registry.actor, request.version, request.model, request.verdict)
     evaluation = t.Evaluation(
+        kind="propensity",
         vector_version_id=request.version.id,
         dataset_version_id=request.dataset.id,
         split=request.split,

@@ -42,6 +42,8 @@ def evaluation_pictures(registry: Registry, id: int, layer: int | None = None) -
     """The pictures of an evaluation by name: ``dose-response`` and ``items`` at one layer (``chosen_layer``), and where
     there are several layers ``layers`` and ``heat-map``. What needs two multipliers is left out where there is one."""
     evaluation = registry.evaluations.get(id)
+    if evaluation.kind != "propensity":
+        raise UsageError(f"evaluation {id} is of {evaluation.kind}", "Those by propensity are drawn (caa eval ls).")
     at = chosen_layer(evaluation, layer)
     caption = caption_of(registry, evaluation)
     found = {"dose-response": _dose_response(evaluation, at, caption)}

@@ -175,6 +175,7 @@ class Score:
 class Evaluation:
     """Scores of one vector version on one split of one dataset version, with the exact model that was asked.
 
+    ``kind``: ``propensity``; ``side-effects``, on neutral text, which ``dataset`` names; or ``open-ended``.
     ``behavior`` is that of the dataset. ``measurements``: digest of the items that the scores are made of, where they
     were kept.
     """
@@ -192,6 +193,7 @@ class Evaluation:
     created_at: datetime
     behavior: str = ""
     measurements: str | None = None
+    kind: str = "propensity"
 
     @property
     def leaked(self) -> int:
@@ -209,12 +211,14 @@ class Evaluation:
 class Recommendation:
     """What an evaluation found best. Used where a vector is applied through the alias and no layer is given.
 
-    Raises ``UsageError`` for no layer, or a multiplier that is not a finite number.
+    ``evidence``: what a calibration says for it, as JSON: evaluations, rule, scores. Raises ``UsageError`` for no
+    layer, or a multiplier that is not a finite number.
     """
 
     layers: tuple[int, ...]
     multiplier: float = 1.0
     positions: SteeredPositions = "after_prompt"
+    evidence: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -223,11 +227,17 @@ class Recommendation:
         check_positions(self.positions)
 
     def as_json(self) -> dict[str, Any]:
-        return {"layers": list(self.layers), "multiplier": self.multiplier, "positions": self.positions}
+        said: dict[str, Any] = {
+            "layers": list(self.layers),
+            "multiplier": self.multiplier,
+            "positions": self.positions,
+        }
+        return said if self.evidence is None else {**said, "evidence": dict(self.evidence)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recommendation:
-        return cls(tuple(value["layers"]), float(value["multiplier"]), check_positions(value["positions"]))
+        layers, positions = tuple(value["layers"]), check_positions(value["positions"])
+        return cls(layers, float(value["multiplier"]), positions, value.get("evidence"))
 
 
 @dataclass(frozen=True)

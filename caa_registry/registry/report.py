@@ -11,8 +11,11 @@ import numpy as np
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.references import ranges
+from caa_registry.registry.evidence import speaking_for
 from caa_registry.registry.pictures import chosen_layer, evaluation_pictures, vector_pictures
 from caa_registry.registry.records import Evaluation, Score, VectorVersion
+from caa_registry.registry.report_effects import answers_section, recommendation_section, side_effects_section
+from caa_registry.registry.report_text import between, signed, table
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Measurements
@@ -32,20 +35,20 @@ _ALT = {
 def write_report(registry: Registry, reference: str, folder: Path, *, layer: int | None = None) -> Path:
     """Write ``report.md`` and its pictures into ``folder``; the path of the report.
 
-    The numbers are of the newest evaluation on the vector's own behavior, else of its newest; ``layer`` defaults to the
-    one with the largest steerability there. Other files in the folder stay. Raises ``UsageError`` for a vector that was
+    The numbers are of the evaluation that ``speaking_for`` chooses, else of the newest; ``layer`` defaults to the one
+    with the largest steerability there. Other files in the folder stay. Raises ``UsageError`` for a vector that was
     not evaluated, or a layer that was not.
     """
     from caa_registry.evaluation.plots.style import save
 
     version = registry.vectors.get(reference)
     evaluations = registry.evaluations.ls(f"vector:{version.reference}")
-    if not evaluations:
+    scored = [evaluation for evaluation in evaluations if evaluation.kind == "propensity"]
+    if not scored:
         raise UsageError(
             f"{version.reference} has no evaluation to report", f"Make one: caa eval propensity {version.reference}"
         )
-    own = [e for e in evaluations if e.behavior == version.behavior and not e.leaked and e.of("steerability")]
-    evaluation = registry.evaluations.get((own or evaluations)[-1].id)
+    evaluation = registry.evaluations.get((speaking_for(version, scored) or scored[-1]).id)
     at = chosen_layer(evaluation, layer)
     pictures = {**evaluation_pictures(registry, evaluation.id, at), **vector_pictures(registry, [version])}
     text = "\n".join(_lines(registry, version, evaluations, evaluation, at, list(pictures)))
@@ -78,20 +81,23 @@ def _lines(
     yield from _by_layer(evaluation)
     yield from _by_multiplier(evaluation, layer)
     yield from _baselines(evaluation, layer)
+    yield from side_effects_section(evaluations, layer)
+    yield from answers_section(registry, evaluations)
+    yield from recommendation_section(registry, version)
     yield "## The vector itself"
     yield ""
     yield from _quality(version)
     yield from (f"![{_ALT['cosines']}](cosines.png)", "")
     yield "## All evaluations of this version"
     yield ""
-    yield from _table(
+    yield from table(
         ["evaluation", "questions", "split", "metric", "positions", "layers", "n", "note"],
         [
             (
                 e.id,
                 e.dataset,
                 e.split if e.parameters["rows"] == "all" else f"{e.split} ({e.parameters['rows']} rows)",
-                e.metric,
+                e.metric if e.kind == "propensity" else e.kind,
                 e.positions,
                 ranges(e.parameters["layers"]),
                 e.of()[0].n,
@@ -125,7 +131,7 @@ def _identity(version: VectorVersion) -> Iterator[str]:
         ("layers", ranges(version.layer_numbers)),
         ("created", version.created_at.isoformat(timespec="seconds")),
     ]
-    yield from _table(["", ""], rows)
+    yield from table(["", ""], rows)
 
 
 def _asked(evaluation: Evaluation) -> Iterator[str]:
@@ -162,14 +168,14 @@ def _finding(registry: Registry, evaluation: Evaluation, layer: int) -> Iterator
     yield (
         f"At layer {layer} the log-odds of the matching answer change by **{slope.value:+.2f}** nats a unit of "
         f"multiplier ({_range(slope)}), and its probability by {effect.value:+.2f} ({_range(effect)}) from multiplier "
-        f"{_signed(multipliers[0])} to {_signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
+        f"{signed(multipliers[0])} to {signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
     )
     yield ""
     if evaluation.measurements:
         yield from _against_controls(registry.evaluations.measurements(evaluation.id), slope, layer)
     bias = [score for score in evaluation.of("letter_bias") if score.layer == layer]
     if bias:
-        told = ", ".join(f"{_signed(score.multiplier)}: {score.value:+.2f} ({_range(score)})" for score in bias)
+        told = ", ".join(f"{signed(score.multiplier)}: {score.value:+.2f} ({_range(score)})" for score in bias)
         yield f"Preference for a letter (score where A matches minus score where B does), by multiplier: {told}."
         yield ""
 
@@ -191,7 +197,7 @@ def _against_controls(measured: Measurements, slope: Score, layer: int) -> Itera
         ]
         if name == "random" and null is not None:
             place = "outside" if not null.low <= slope.value <= null.high else "INSIDE"
-            interval = _between(null.low, null.high)
+            interval = between(null.low, null.high)
             said.append(f"The middle 95 % of them, the null interval, is {interval}; the vector's slope is {place} it.")
         elif null is not None:
             inside = int(((values >= null.low) & (values <= null.high)).sum())
@@ -222,7 +228,7 @@ def _by_layer(evaluation: Evaluation) -> Iterator[str]:
                 _share(wrong) if wrong else "",
             )
         )
-    yield from _table(["layer", "steerability", "95 %", "random", "shuffled", "effect", "wrong way"], rows)
+    yield from table(["layer", "steerability", "95 %", "random", "shuffled", "effect", "wrong way"], rows)
 
 
 def _by_multiplier(evaluation: Evaluation, layer: int) -> Iterator[str]:
@@ -236,9 +242,9 @@ def _by_multiplier(evaluation: Evaluation, layer: int) -> Iterator[str]:
                 next((s for s in evaluation.of(metric, condition) if (s.layer, s.multiplier) == at), None)
                 for metric, condition in ((None, "random"), (None, "shuffled"), ("mass", "vector"))
             )
-            value = _signed(score.multiplier), f"{score.value:.3f}", _range(score)
+            value = signed(score.multiplier), f"{score.value:.3f}", _range(score)
             rows.append((*value, _range(random), _range(shuffled), f"{mass.value:.3f}" if mass else ""))
-    yield from _table(["multiplier", evaluation.metric, "95 %", "random", "shuffled", "p(A) + p(B)"], rows)
+    yield from table(["multiplier", evaluation.metric, "95 %", "random", "shuffled", "p(A) + p(B)"], rows)
 
 
 def _baselines(evaluation: Evaluation, layer: int) -> Iterator[str]:
@@ -251,7 +257,7 @@ def _baselines(evaluation: Evaluation, layer: int) -> Iterator[str]:
         return
     yield f"### Prompts, alone (multiplier 0) and with the vector, layer {layer}"
     yield ""
-    yield from _table(["prompt", *(_signed(m) for m in evaluation.parameters["multipliers"])], rows)
+    yield from table(["prompt", *(signed(m) for m in evaluation.parameters["multipliers"])], rows)
     beside = evaluation.parameters["beside"]
     for key, what in (("system_positive", "system-positive"), ("system_negative", "system-negative")):
         if beside[key]:
@@ -283,15 +289,11 @@ def _quality(version: VectorVersion) -> Iterator[str]:
         "that 95 % of bootstrap resamples of the pairs reach."
     )
     yield ""
-    yield from _table(["layer", "norm", "norm / residual", "AUC", "AUC, shuffled", "bootstrap cosine", "signal"], rows)
+    yield from table(["layer", "norm", "norm / residual", "AUC", "AUC, shuffled", "bootstrap cosine", "signal"], rows)
 
 
 def _at(evaluation: Evaluation, metric: str, layer: int, condition: str = "vector") -> Score | None:
     return next((score for score in evaluation.of(metric, condition) if score.layer == layer), None)
-
-
-def _signed(multiplier: float | None) -> str:
-    return f"{multiplier:+g}" if multiplier else "0"
 
 
 def _share(score: Score) -> str:
@@ -299,20 +301,4 @@ def _share(score: Score) -> str:
 
 
 def _range(score: Score | None) -> str:
-    if score is None or score.ci_low is None or score.ci_high is None:
-        return ""
-    return _between(score.ci_low, score.ci_high)
-
-
-def _between(low: float, high: float) -> str:
-    # 0.0 is added so that nothing is written -0.00.
-    return f"{round(low, 2) + 0.0:.2f} to {round(high, 2) + 0.0:.2f}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    kept = [i for i in range(len(columns)) if not rows or any(row[i] not in (None, "") for row in rows)]
-    yield "| " + " | ".join(columns[i] for i in kept) + " |"
-    yield "|" + "---|" * len(kept)
-    for row in rows:
-        yield "| " + " | ".join(str(row[i]).replace("|", "\\|").replace("\n", " ") for i in kept) + " |"
-    yield ""
+    return "" if score is None else between(score.ci_low, score.ci_high)

@@ -17,9 +17,12 @@ from caa_registry.catalog.models import (
     DatasetQuestion,
     DatasetVersion,
     Evaluation,
+    Judgement,
     Meta,
     Model,
     Pair,
+    Rating,
+    Response,
     Run,
     RunIO,
     Score,
@@ -66,13 +69,19 @@ def rows() -> list[Base]:
         ),
         VectorLayer(version_id=1, layer=0, offset=0, nbytes=32, sha256=D, norm=1.5, residual_norm=9.0),
         Evaluation(
-            vector_version_id=1, dataset_version_id=1, split="test", model_id=1, metric="propensity",
+            kind="propensity", vector_version_id=1, dataset_version_id=1, split="test", model_id=1, metric="propensity",
             positions="after_prompt", template=D, parameters={}, created_at=NOW,
         ),
         Score(
             evaluation_id=1, position=0, condition="vector", layer=0, multiplier=-1.0, metric="propensity", value=0.25,
             ci_low=0.1, ci_high=0.4, n=50,
         ),
+        Response(
+            evaluation_id=1, position=0, question=0, multiplier=1.0, text="Yes.", finish="stop",
+            coherence={"tokens": 2},
+        ),
+        Judgement(evaluation_id=1, judge={"kind": "human"}, judge_digest=D, created_at=NOW),
+        Rating(judgement_id=1, position=0, evaluation_id=1, value=7.0, reply="7"),
         Run(kind="import", parameters={}, environment={}, actor="ada", started_at=NOW, finished_at=NOW),
         RunIO(run_id=1, direction="output", kind="dataset", object_id=1),
         Alias(kind="dataset", owner_id=1, name="best", dataset_version_id=1, updated_at=NOW),
@@ -95,6 +104,8 @@ def fill_older(session: Session) -> None:
     older.reflect(session.connection())
     for row in rows():
         mapper = inspect(type(row))
+        if mapper.local_table.name not in older.tables:
+            continue
         table = older.tables[mapper.local_table.name]
         values = {mapper.columns[a.key].name: getattr(row, a.key) for a in mapper.column_attrs}
         known = {name: value for name, value in values.items() if value is not None and name in table.columns}

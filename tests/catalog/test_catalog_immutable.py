@@ -6,7 +6,7 @@ from sqlalchemy import delete, text, update
 from sqlalchemy.exc import IntegrityError
 
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.models import Base, DatasetVersion, Evaluation, Pair, VectorVersion
+from caa_registry.catalog.models import Base, DatasetVersion, Evaluation, Pair, Rating, VectorVersion
 
 MOVABLE = {"dataset", "vector", "alias", "meta"}
 MARKED = {"dataset_version", "vector_version", "evaluation"}
@@ -15,6 +15,9 @@ CHILDREN = {
     "dataset_question": DatasetVersion,
     "vector_layer": VectorVersion,
     "score": Evaluation,
+    "response": Evaluation,
+    "rating": Evaluation,
+    "judgement": Evaluation,
 }
 FIXED = sorted(set(Base.metadata.tables) - MOVABLE)
 
@@ -52,6 +55,8 @@ def test_what_a_version_holds_goes_only_when_it_is_marked(filled: Database) -> N
         assert f"belongs to a {parent.__tablename__}" in refuse(filled, f"DELETE FROM {name}")
         with filled.write() as session:
             session.execute(update(parent).values(deleted_at=NOW))
+            if name == "judgement":
+                session.execute(delete(Rating))
             session.execute(delete(table))
             assert session.execute(table.select()).first() is None
             session.rollback()

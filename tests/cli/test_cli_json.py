@@ -14,6 +14,8 @@ SCORE = {"condition", "layer", "multiplier", "metric", "value", "ci_low", "ci_hi
 
 def commands(folder: Path, model: Path) -> list[list[object]]:
     source = jsonl(folder / "new.jsonl", letters(2))
+    short = folder / "short.txt"
+    short.write_text("It is a day.\n\nAnd so it is.", encoding="utf-8")
     return [
         ["init"],
         ["db", "upgrade"],
@@ -37,6 +39,10 @@ def commands(folder: Path, model: Path) -> list[list[object]]:
         ["eval", "ls", "--vector", "team/s"],
         ["eval", "show", "1"],
         ["eval", "leaderboard", "--metric", "effect"],
+        ["eval", "side-effects", "team/s", "--text", short, "--layers", "1"],
+        ["eval", "open-ended", "team/s", "--dataset", "team/questions", "--layer", "1", "--max-tokens", "3"],
+        ["eval", "rubrics"],
+        ["eval", "rubrics", "refusal"],
         ["eval", "plot", "1", "--out", folder / "pictures", "--format", "svg"],
         ["eval", "report", "team/s", "--out", folder / "report"],
         ["vector", "plot", "team/s", "--pairs", "--out", folder / "pictures"],

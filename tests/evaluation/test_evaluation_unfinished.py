@@ -11,13 +11,24 @@ import numpy as np
 import pytest
 
 from caa_registry.evaluation.steered_runs import Part
-from caa_registry.evaluation.unfinished import Unfinished
+from caa_registry.evaluation.unfinished import Unfinished as Lines
+from caa_registry.evaluation.unfinished import part_as_json, part_of_json
 
 PARTS = [
     Part(None, (0, 2), np.log(np.random.default_rng(0).random((2, 1, 2)))),
     Part(3, (0, 2), np.random.default_rng(1).normal(size=(2, 6, 2))),
     Part(4, (1,), np.random.default_rng(2).normal(size=(1, 6, 2)), whole=True),
 ]
+
+
+class Unfinished(Lines):
+    """Of parts, as an evaluation by propensity keeps them."""
+
+    def add(self, condition: str, part: Part) -> None:  # type: ignore[override]
+        super().add(condition, part_as_json(part))
+
+    def kept(self, condition: str) -> list[Part]:  # type: ignore[override]
+        return [part_of_json(kept) for kept in super().kept(condition)]
 
 
 def same(one: Part, other: Part) -> bool:

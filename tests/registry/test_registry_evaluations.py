@@ -264,10 +264,17 @@ def test_the_items_of_an_older_evaluation_were_not_kept(
         row = session.get_one(t.Evaluation, found.id)
         session.add(
             t.Evaluation(
-                vector_version_id=row.vector_version_id, dataset_version_id=row.dataset_version_id, split="test",
-                model_id=row.model_id, metric="propensity", positions="all", template="plain", parameters={},
+                kind="propensity",
+                vector_version_id=row.vector_version_id,
+                dataset_version_id=row.dataset_version_id,
+                split="test",
+                model_id=row.model_id,
+                metric="propensity",
+                positions="all",
+                template="plain",
+                parameters={},
                 created_at=row.created_at,
             )
-        )  # fmt: skip
+        )
     with pytest.raises(UsageError, match="evaluation 2 was stored without its items"):
         registry.evaluations.measurements(2)

@@ -54,13 +54,13 @@ def test_vectors_are_found_by_behavior_and_model(filled: Registry, model: Model)
     assert names(model="sha256:") == names(model="x") == names(behavior="x") == []
 
 
-def test_evidence_is_of_the_newest_evaluation_on_its_own_behavior_that_leaks_nothing(
-    filled: Registry, model: Model
-) -> None:
+def test_evidence_is_of_the_evaluation_that_says_most_of_the_vector(filled: Registry, model: Model) -> None:
     (vector,) = filled.vectors.ls(behavior="kindness")
     assert filled.vectors.evidence([vector]) == {}
     filled.evaluations.propensity(vector, model=model, **ASK)
-    newer = filled.evaluations.propensity(vector, model=model, layers=[0, 1], **ASK)
+    newer = filled.evaluations.propensity(vector, model=model, **ASK)
+    filled.evaluations.propensity(vector, model=model, layers=[0, 1], **ASK)  # fewer layers
+    filled.evaluations.propensity(vector, model=model, multipliers=[-1, 1], controls=())  # no controls
     filled.evaluations.propensity(vector, model=model, split="generate", **ASK)  # leaks
     filled.evaluations.propensity(vector, model=model, dataset="team/pairs", **ASK)  # another behavior
     filled.evaluations.propensity(vector, model=model, multipliers=[1], controls=())  # no slope

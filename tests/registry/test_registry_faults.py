@@ -14,7 +14,6 @@ import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
 from registry.registry_support import check_consistent, counts, jsonl, letters
 
-from caa_registry.evaluation.steered_runs import Part
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion
@@ -150,10 +149,10 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
     assert {"progress 0 of 40", "progress 40 of 40", "blob stored"} <= set(told["points"])
     assert any(name.startswith("before INSERT INTO score") for name in told["points"])
     assert set(told["codes"]) == {-9}
-    added: list[Part] = []
+    added: list[dict[str, Any]] = []
     add = Unfinished.add
 
-    def told_of(self: Unfinished, condition: str, part: Part) -> None:
+    def told_of(self: Unfinished, condition: str, part: dict[str, Any]) -> None:
         added.append(part)
         add(self, condition, part)
 
@@ -170,8 +169,8 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
             added.clear()
             done = registry.evaluations.propensity("team/v", model=model, seeds=2, few_shot=1)
             # Five questions, each unsteered and at three layers, as they are and with an example: none twice.
-            measured = sum(len(part["questions"]) for part in kept)
-            assert measured + sum(len(part.questions) for part in added) == 40, point
+            measured = sum(len(line["kept"]["questions"]) for line in kept)
+            assert measured + sum(len(part["questions"]) for part in added) == 40, point
             if point == "progress 40 of 40" or "score" in point or "blob" in point:
                 assert measured == 40, point
             assert [found.id for found in registry.evaluations.ls()] == [done.id]

@@ -1,0 +1,207 @@
+"""Open-ended evaluation: ``caa eval open-ended``, ``answers``, ``rate``, ``sheet``, ``rubrics``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
+from caa_registry.cli.resumable import kept
+from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.errors import UsageError
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.open_ended.judging import Judge
+    from caa_registry.evaluation.open_ended.rubrics import Rubric
+    from caa_registry.registry.records import Evaluation
+    from caa_registry.registry.registry import Registry
+
+RUBRIC = click.option("--rubric", metavar="NAME|FILE", help="What is rated.  [default: that of the vector's behavior]")
+JUDGE_URL = click.option("--judge-url", metavar="URL", help="An OpenAI-compatible endpoint; key from CAA_JUDGE_KEY.")
+JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-url, or a local one without it.")
+
+
+@click.command("open-ended", epilog="Example: caa eval open-ended team/refusal --dataset team/questions --layer 13")
+@click.argument("vector")
+@click.option("--dataset", required=True, metavar="REF", help="Open-ended questions, or pairs whose prompts are asked.")
+@click.option("--split", default="test", show_default=True, help="Split to ask.")
+@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
+@click.option("--layer", "layers", type=LayerList(allow_all=False), required=True, help="Layer, or several at once.")
+@click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
+@click.option("--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions.")
+@click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]")
+@click.option("--system", default="", help="System prompt.")
+@click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="Most tokens of an answer.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--seed", type=int, default=0, show_default=True, help="What is drawn depends on it above 0.")
+@click.option("--limit", type=click.IntRange(1), help="Ask so many questions.  [default: all]")
+@RUBRIC
+@JUDGE_URL
+@JUDGE_MODEL
+@click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
+@common
+def open_ended(
+    settings: Settings,
+    vector: str,
+    model: str | None,
+    rubric: str | None,
+    judge_url: str | None,
+    judge_model: str | None,
+    **options: Any,
+) -> None:
+    """Generate answers at each multiplier, store them, and have a judge rate them where one is named.
+
+    Beside ratings stands how coherent the answers are: their length, how much they repeat themselves, and how much they
+    surprise the unsteered model.
+    """
+    with settings.open() as registry:
+        version = registry.vectors.get(vector)
+        # Before anything is generated: a judge that cannot be asked must not cost an hour.
+        rated_by = _rubric(rubric, version.behavior) if judge_url or judge_model else None
+        judge = _judge(registry, rated_by, judge_url, judge_model) if rated_by else None
+        with kept("answers") as progress:
+            found = registry.evaluations.open_ended(
+                version, model=model or registry.models.load_recorded(version.model), progress=progress, **options
+            )
+        if judge is not None and rated_by is not None:
+            _rate(registry, found, judge, rated_by)
+        say_evaluation(settings, found, registry.evaluations.judgements(found), registry.evaluations.answers(found))
+
+
+@click.command("answers", epilog="Example: caa eval answers 5 --limit 3")
+@click.argument("id", type=int)
+@click.option("--limit", type=click.IntRange(0), default=5, show_default=True, help="Show so many questions; 0: all.")
+@common
+def answers(settings: Settings, id: int, limit: int) -> None:
+    """Show the answers of an open-ended evaluation, question by question."""
+    with settings.open() as registry:
+        found = registry.evaluations.answers(id)
+        judged = registry.evaluations.judgements(id)
+    if settings.as_json:
+        output.print_json(
+            [{**dataclasses.asdict(a), "ratings": [j.ratings[a.position] for j in judged]} for a in found]
+        )
+        return
+    questions = list(dict.fromkeys(answer.question for answer in found))
+    for question in questions[: limit or None]:
+        click.echo(click.style(output.visible(question), bold=True))
+        for answer in found:
+            if answer.question == question:
+                values = [judgement.ratings[answer.position] for judgement in judged]
+                rating = "".join(f" ({'no rating' if value is None else f'{value:g}'})" for value in values)
+                click.echo(f"  [{output.strength(answer.multiplier)}]{rating} {output.visible(answer.text.strip())}")
+    if 0 < limit < len(questions):
+        output.message(f"{len(questions) - limit} questions more: --limit 0 shows all.")
+
+
+@click.command("rate", epilog="Example: caa eval rate 5 --judge-url http://localhost:8080/v1 --judge-model some-model")
+@click.argument("id", type=int)
+@RUBRIC
+@JUDGE_URL
+@JUDGE_MODEL
+@click.option("--sheet", type=click.Path(path_type=Path), help="A sheet that a person filled in, instead of a judge.")
+@click.option("--rater", help="Who filled in the sheet.")
+@common
+def rate(
+    settings: Settings,
+    id: int,
+    rubric: str | None,
+    judge_url: str | None,
+    judge_model: str | None,
+    sheet: Path | None,
+    rater: str | None,
+) -> None:
+    """Rate the answers of an open-ended evaluation: by an endpoint, a local model, or a person's sheet.
+
+    Replies that are no rating are kept and counted. Every pass of a judge is kept beside the others.
+    """
+    with settings.open() as registry:
+        found = registry.evaluations.get(id)
+        chosen = _rubric(rubric, registry.vectors.get(f"vector:{found.vector}").behavior)
+        if sheet is not None:
+            if judge_url or judge_model:
+                raise UsageError("a sheet and a judge are two passes", "Give one at a time.")
+            if not rater:
+                raise UsageError("the sheet has no rater", "Say who filled it in: --rater NAME.")
+            registry.evaluations.read_sheet(found, sheet, rater=rater, rubric=chosen)
+        else:
+            _rate(registry, found, _judge(registry, chosen, judge_url, judge_model), chosen)
+        say_evaluation(settings, found, registry.evaluations.judgements(found), registry.evaluations.answers(found))
+
+
+@click.command("sheet", epilog="Example: caa eval sheet 5 --out ratings.csv")
+@click.argument("id", type=int)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="CSV file to write.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Shuffles the rows.")
+@common
+def sheet(settings: Settings, id: int, out: Path, seed: int) -> None:
+    """Write the answers of an open-ended evaluation as a CSV for a person to rate, blind and shuffled.
+
+    It is read back with: caa eval rate ID --sheet FILE --rater NAME.
+    """
+    with settings.open() as registry:
+        count = registry.evaluations.write_sheet(id, out, seed=seed)
+    if settings.as_json:
+        output.print_json({"sheet": str(out), "rows": count})
+    else:
+        output.message(f"Wrote {count} answers to {out}. Fill in the column rating, 0 to 10.")
+
+
+@click.command("rubrics", epilog="Example: caa eval rubrics sycophancy")
+@click.argument("name", required=False)
+@common
+def rubrics(settings: Settings, name: str | None) -> None:
+    """List the rubrics that ship with caa, or show one as a judge reads it."""
+    from caa_registry.evaluation.open_ended.rubrics import packaged_rubrics
+
+    if name is not None:
+        found = _rubric(name, "")
+        if settings.as_json:
+            output.print_json({**dataclasses.asdict(found), "digest": found.digest})
+            return
+        click.echo(found.text.strip())
+        if found.note:
+            output.message(f"Note: {found.note}")
+        return
+    listed = packaged_rubrics()
+    if settings.as_json:
+        output.print_json([{**dataclasses.asdict(rubric), "digest": rubric.digest} for rubric in listed])
+        return
+    output.table(
+        ["name", "behavior", "aliases"], [(r.name, r.behavior, ", ".join(r.aliases)) for r in listed], empty="none"
+    )
+
+
+def _rubric(name: str | None, behavior: str) -> Rubric:
+    """The rubric of that name or in that file; without a name that of the behavior."""
+    from caa_registry.evaluation.open_ended.rubrics import find_rubric, read_rubric
+
+    if name is None:
+        try:
+            return find_rubric(behavior)
+        except LookupError as error:
+            raise UsageError(f"no rubric ships for {behavior!r}", "Name one: --rubric NAME or FILE.") from error
+    return read_rubric(Path(name)) if name.endswith(".md") or Path(name).is_file() else find_rubric(name)
+
+
+def _judge(registry: Registry, rubric: Rubric, url: str | None, model: str | None) -> Judge:
+    if not model:
+        raise UsageError("the judge has no model", "Give --judge-model, with --judge-url or a local model.")
+    if url:
+        from caa_registry.evaluation.open_ended.endpoint import EndpointJudge
+
+        return EndpointJudge(url, model, rubric)
+    from caa_registry.evaluation.open_ended.local_judge import LocalJudge
+
+    return LocalJudge(registry.models.load(model), rubric)
+
+
+def _rate(registry: Registry, found: Evaluation, judge: Judge, rubric: Rubric) -> None:
+    if rubric.note:
+        output.message(f"Note: {rubric.note}")
+    with kept("ratings") as progress:
+        registry.evaluations.rate(found, judge, progress)

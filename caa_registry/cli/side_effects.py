@@ -1,0 +1,227 @@
+"""What a vector does beside what it is for, and how strongly it can be used: ``caa eval side-effects``, ``calibrate``,
+``categories``, ``cross``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
+from caa_registry.cli.resumable import kept
+from caa_registry.cli.score_tables import say_evaluation
+
+_STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
+
+
+@click.command(
+    "side-effects", epilog="Example: caa eval side-effects team/sycophancy --layers 2 --multipliers -2,-1,1,2"
+)
+@click.argument("vector")
+@click.option(
+    "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
+)
+@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
+@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
+@click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
+@common
+def side_effects(
+    settings: Settings,
+    vector: str,
+    text: str,
+    model: str | None,
+    layers: Any,
+    multipliers: tuple[float, ...],
+    allow_mismatch: bool,
+) -> None:
+    """Measure what a vector does to ordinary text: KL divergence from the unsteered model, and perplexity.
+
+    KL is in nats per token, over the whole vocabulary; intervals resample passages. All tokens of the text are steered.
+    """
+    with settings.open() as registry, kept("passages") as progress:
+        version = registry.vectors.get(vector)
+        found = registry.evaluations.side_effects(
+            version,
+            model=model or registry.models.load_recorded(version.model),
+            text=text,
+            layers=layers,
+            multipliers=multipliers,
+            allow_mismatch=allow_mismatch,
+            progress=progress,
+        )
+    say_evaluation(settings, found)
+
+
+@click.command("calibrate", epilog="Example: caa eval calibrate team/sycophancy --target-kl 0.2")
+@click.argument("vector")
+@click.option(
+    "--dataset", metavar="REF", help="Questions to choose and report on.  [default: the vector's own dataset]"
+)
+@click.option("--split", default="test", show_default=True, help="Split of the questions.")
+@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
+@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@click.option("--multipliers", type=NumberList(), default=_STEPS, show_default=True)
+@click.option("--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions.")
+@click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]")
+@click.option(
+    "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
+)
+@click.option("--target-kl", type=float, default=0.2, show_default=True, help="Most KL on that text, nats per token.")
+@click.option("--less", is_flag=True, help="Choose what lowers the behavior most, not what raises it.")
+@click.option("--coherence", type=click.IntRange(0), default=8, show_default=True, help="Answers to look at; 0: none.")
+@click.option("--alias", default="best", show_default=True, help="Alias to set on what is found.")
+@common
+def calibrate(
+    settings: Settings,
+    vector: str,
+    dataset: str | None,
+    split: str,
+    model: str | None,
+    layers: Any,
+    multipliers: tuple[float, ...],
+    positions: Any,
+    template: Any,
+    text: str,
+    target_kl: float,
+    less: bool,
+    coherence: int,
+    alias: str,
+) -> None:
+    """Find the layer and multiplier to use, and set an alias there with its evidence.
+
+    The largest mean effect within the multipliers at which ordinary text hardly changes, chosen on one half of the
+    questions and reported on the other. Of what would be chosen some answers are generated: where they repeat
+    themselves or surprise the unsteered model, the next best is looked at. Exit code 1 where nothing qualifies.
+    """
+    with settings.open() as registry, kept("scores") as progress:
+        version = registry.vectors.get(vector)
+        found = registry.evaluations.calibrate(
+            version,
+            model=model or registry.models.load_recorded(version.model),
+            dataset=dataset,
+            split=split,
+            layers=layers,
+            multipliers=multipliers,
+            positions=positions,
+            template=template,
+            text=text,
+            target_kl=target_kl,
+            direction="less" if less else "more",
+            coherence=coherence,
+            alias=alias,
+            progress=progress,
+        )
+    calibration, choice = found.found, found.found.choice
+    if settings.as_json:
+        output.print_json(
+            {
+                "vector": found.vector.reference,
+                "propensity": found.propensity.id,
+                "side_effects": found.side_effects.id,
+                "answers": [evaluation.id for evaluation in found.answers],
+                "alias": found.alias.reference if found.alias else None,
+                **dataclasses.asdict(calibration),
+            }
+        )
+    else:
+        rows = [
+            (
+                bounds.layer,
+                f"{bounds.low:g} .. {bounds.high:g}",
+                "" if bounds.low_limit is None else f"{bounds.low_limit:.2f}",
+                "" if bounds.high_limit is None else f"{bounds.high_limit:.2f}",
+            )
+            for bounds in calibration.ranges
+        ]
+        output.message(f"Multipliers up to which KL stays at or below {calibration.target_kl:g} nats per token:")
+        output.table(["layer", "measured", "reached below 0 at", "reached above 0 at"], rows, empty="")
+        if choice is not None and found.alias is not None:
+            score, effect = choice.score_b, choice.effect_b
+            evidence = ", ".join(str(e.id) for e in (found.propensity, found.side_effects, *found.answers))
+            output.message(
+                f"{found.alias.reference}: layer {choice.layer}, multiplier {choice.multiplier:g}. On the other "
+                f"half ({calibration.n_b} questions) the propensity is {score.value:.3f} [{score.low:.3f}, "
+                f"{score.high:.3f}], changed by {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] in the wanted "
+                f"direction; KL {choice.kl.value:.3f}. Evidence: evaluations {evidence}."
+            )
+        else:
+            output.message(f"Nothing qualifies: {calibration.reason}.")
+    if choice is None:
+        sys.exit(1)
+
+
+@click.command("categories", epilog="Example: caa eval categories 4 --layer 13")
+@click.argument("id", type=int)
+@click.option("--layer", type=click.IntRange(0), help="Layer to look at.  [default: the most steerable]")
+@common
+def categories(settings: Settings, id: int, layer: int | None) -> None:
+    """Show an evaluation's scores by category of its questions, as of MMLU or TruthfulQA.
+
+    The last two rows are the mean over all questions, and the mean of the categories' means.
+    """
+    with settings.open() as registry:
+        found = registry.evaluations.categories(id, layer)
+    if settings.as_json:
+        output.print_json([{"multiplier": m, **dataclasses.asdict(scores)} for m, scores in found.items()])
+        return
+    names = list(next(iter(found.values())).categories)
+    first = next(iter(found.values()))
+    rows: list[tuple[object, ...]] = [
+        (name, first.categories[name].n, *(output.figure(s.categories[name].value) for s in found.values()))
+        for name in names
+    ]
+    rows.append(("all questions", first.items.n, *(output.figure(s.items.value) for s in found.values())))
+    rows.append(("mean of categories", first.of_means.n, *(output.figure(s.of_means.value) for s in found.values())))
+    output.table(["category", "n", *(output.strength(m) for m in found)], rows, empty="")
+
+
+@click.command("cross", epilog="Example: caa eval cross demo/sycophancy demo/sentiment --layer 2")
+@click.argument("vectors", nargs=-1, required=True)
+@click.option("--layer", type=click.IntRange(0), required=True, help="Layer that all are added at.")
+@click.option("--multiplier", type=float, default=1.0, show_default=True, help="Effects are from minus to plus this.")
+@click.option("--split", default="test", show_default=True, help="Split of each vector's dataset to ask.")
+@click.option("--model", metavar="M", help="Model to steer.  [default: the one the first was computed on]")
+@common
+def cross(
+    settings: Settings, vectors: tuple[str, ...], layer: int, multiplier: float, split: str, model: str | None
+) -> None:
+    """Measure the effect of every vector on every other behavior's questions.
+
+    A row a vector, a column a behavior: the mean change of the propensity from minus to plus the multiplier. Each cell
+    is an evaluation that is stored. own: the share of all effects of a vector that falls on its own behavior.
+    """
+    with settings.open() as registry, kept("scores") as progress:
+        versions = [registry.vectors.get(vector) for vector in vectors]
+        found, made = registry.evaluations.cross(
+            versions,
+            model=model or registry.models.load_recorded(versions[0].model),
+            layer=layer,
+            multiplier=multiplier,
+            split=split,
+            progress=progress,
+        )
+    if settings.as_json:
+        output.print_json(
+            {
+                "evaluations": [evaluation.id for evaluation in made],
+                "effects": [
+                    {"vector": v, "behavior": b, **dataclasses.asdict(i)} for (v, b), i in found.effects.items()
+                ],
+                "dominance": {vector: dataclasses.asdict(d) for vector, d in found.dominance.items()},
+            }
+        )
+        return
+    rows = [
+        (
+            vector,
+            *(f"{found.effects[vector, behavior].value:+.2f}" for behavior in found.behaviors),
+            f"{100 * found.dominance[vector].share:.0f} %",
+        )
+        for vector in found.vectors
+    ]
+    output.table(["vector", *found.behaviors, "own"], rows, empty="")
+    output.message(f"Evaluations {made[0].id} to {made[-1].id} have intervals and items (caa eval show).")

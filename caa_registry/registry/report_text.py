@@ -1,0 +1,28 @@
+"""How numbers and tables are written in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+
+def signed(multiplier: float | None) -> str:
+    """``+1``, ``-0.5``, ``0``."""
+    return f"{multiplier:+g}" if multiplier else "0"
+
+
+def between(low: float | None, high: float | None, digits: int = 2) -> str:
+    """``0.12 to 0.34``; nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    # 0.0 is added so that nothing is written -0.00.
+    return f"{round(low, digits) + 0.0:.{digits}f} to {round(high, digits) + 0.0:.{digits}f}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """A Markdown table with an empty line after it; columns that are empty in every row are left out."""
+    kept = [i for i in range(len(columns)) if not rows or any(row[i] not in (None, "") for row in rows)]
+    yield "| " + " | ".join(columns[i] for i in kept) + " |"
+    yield "|" + "---|" * len(kept)
+    for row in rows:
+        yield "| " + " | ".join(str(row[i]).replace("|", "\\|").replace("\n", " ") for i in kept) + " |"
+    yield ""

@@ -1,0 +1,106 @@
+"""The commands of open-ended evaluation, side effects and calibration, as a user types them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+from cli.command_line import caa
+from registry.registry_support import jsonl, letters
+from support.judge_server import JudgeServer
+
+
+def test_answers_are_generated_rated_and_read(full: Path, tmp_path: Path) -> None:
+    ask = ["eval", "open-ended", "team/s", "--dataset", "team/questions", "--layer", "1", "--max-tokens", "4"]
+    with JudgeServer(lambda request: "6") as server:
+        judge = ["--rubric", "refusal", "--judge-url", server.base_url, "--judge-model", "judge-1"]
+        shown = caa(*ask, *judge, "--multipliers", "-1,1")
+        assert shown.code == 0, shown.err
+        assert "endpoint judge-1" in shown.out and "6.00" in shown.out and "unparsable" in shown.out
+        again = caa("eval", "rate", "2", *judge, "--json")
+    assert [each["judge"]["name"] for each in again.json["judgements"]] == ["judge-1", "judge-1"]
+    assert again.json["judgements"][0]["unparsable"] == 0
+    read = caa("eval", "answers", "2", "--limit", "0")
+    assert read.code == 0 and "[-1] (6) (6)" in read.out
+    listed = caa("eval", "answers", "2", "--json").json
+    assert {answer["multiplier"] for answer in listed} == {-1, 1} and listed[0]["ratings"] == [6, 6]
+    sheet = tmp_path / "sheet.csv"
+    assert "Fill in the column rating" in caa("eval", "sheet", "2", "--out", sheet).err
+    assert caa("eval", "sheet", "2", "--out", sheet).code == 2  # it may hold ratings
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    sheet.write_text("\n".join(["id,rating", *(f"{row[0]},4" for row in rows[1:])]), encoding="utf-8")
+    rated = caa("eval", "rate", "2", "--sheet", sheet, "--rater", "ada", "--rubric", "refusal")
+    assert rated.code == 0 and "human ada" in rated.out and "4.00" in rated.out
+    assert "human ada" in caa("eval", "show", "2").out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "no rubric|there is no rubric"),
+        (["--rubric", "refusal"], "the judge has no model"),
+        (["--rubric", "refusal", "--sheet", "x.csv"], "the sheet has no rater"),
+        (["--rubric", "refusal", "--sheet", "x.csv", "--judge-model", "m"], "two passes"),
+        (["--rubric", "refusal", "--judge-url", "ftp://x", "--judge-model", "m"], "ftp"),
+        (["--rubric", "missing.md", "--judge-model", "m"], "missing.md"),
+    ],
+)
+def test_what_cannot_rate_is_said(full: Path, options: list[str], said: str) -> None:
+    import re
+
+    assert (
+        caa("eval", "open-ended", "team/s", "--dataset", "team/questions", "--layer", "1", "--max-tokens", "2").code
+        == 0
+    )
+    result = caa("eval", "rate", "2", *options)
+    assert result.code in (1, 2) and re.search(said, result.err), result.err
+    assert caa("eval", "show", "2", "--json").json["judgements"] == []
+
+
+def test_a_judge_that_cannot_be_asked_costs_nothing(full: Path) -> None:
+    ask = ["eval", "open-ended", "team/s", "--dataset", "team/questions", "--layer", "1"]
+    assert caa(*ask, "--judge-url", "http://127.0.0.1:9/v1", "--rubric", "refusal").code == 2  # no model named
+    assert len(caa("eval", "ls", "--json").json) == 1
+
+
+def test_calibration_says_what_it_found_or_why_not(full: Path, tmp_path: Path) -> None:
+    text = tmp_path / "short.txt"
+    text.write_text("It is a day.\n\nAnd so it is.", encoding="utf-8")
+    ask = ["eval", "calibrate", "team/s", "--text", text, "--multipliers", "-1,1", "--layers", "1", "--coherence", "0"]
+    for options, code in ((["--target-kl", "1000"], None), (["--target-kl", "1e-12"], 1)):
+        shown = caa(*ask, *options)
+        assert shown.code == code if code is not None else shown.code in (0, 1)
+        assert "nats per token" in shown.err and ("team/s:best" in shown.err) == (shown.code == 0)
+        found = caa(*ask, *options, "--json")
+        assert found.code == shown.code and (found.json["choice"] is None) == (found.code == 1)
+        assert found.json["reason"] or found.json["choice"]
+
+
+def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) -> None:
+    rows = [{**row, "category": "odd" if i % 2 else "even"} for i, row in enumerate(letters(4))]
+    sources = [
+        f"--split=generate={jsonl(tmp_path / 'g.jsonl', letters(4))}",
+        f"--split=test={jsonl(tmp_path / 't.jsonl', rows)}",
+    ]
+    assert caa("dataset", "import", "--name", "team/o", *sources).code == 0
+    model = caa("vector", "ls", "--json").json[0]["model"]
+    assert (
+        caa(
+            "vector",
+            "compute",
+            "team/o",
+            "--dataset",
+            "team/o",
+            "--model",
+            caa("model", "show", model, "--json").json["path"],
+        ).code
+        == 0
+    )
+    crossed = caa("eval", "cross", "team/s", "team/o", "--layer", "1")
+    assert crossed.code == 0, crossed.err
+    assert crossed.out.count("%") == 2 and "Evaluations 2 to 5" in crossed.err
+    shown = caa("eval", "categories", "5")
+    assert shown.code == 0 and "mean of categories" in shown.out and "even" in shown.out
+    assert set(caa("eval", "categories", "5", "--json").json[0]["categories"]) == {"odd", "even"}
