@@ -85,19 +85,8 @@ def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) 
         f"--split=test={jsonl(tmp_path / 't.jsonl', rows)}",
     ]
     assert caa("dataset", "import", "--name", "team/o", *sources).code == 0
-    model = caa("vector", "ls", "--json").json[0]["model"]
-    assert (
-        caa(
-            "vector",
-            "compute",
-            "team/o",
-            "--dataset",
-            "team/o",
-            "--model",
-            caa("model", "show", model, "--json").json["path"],
-        ).code
-        == 0
-    )
+    model = caa("model", "show", caa("vector", "ls", "--json").json[0]["model"], "--json").json["path"]
+    assert caa("vector", "compute", "team/o", "--dataset", "team/o", "--model", model).code == 0
     crossed = caa("eval", "cross", "team/s", "team/o", "--layer", "1")
     assert crossed.code == 0, crossed.err
     assert crossed.out.count("%") == 2 and "Evaluations 2 to 5" in crossed.err

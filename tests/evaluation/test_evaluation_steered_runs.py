@@ -194,9 +194,11 @@ def test_an_interruption_ends_it_soon_and_leaves_the_network_as_it_was(tiny: Tin
     check(run)
 
 
-def test_blocks_that_hand_on_more_than_the_stream_cannot_be_entered(tiny: TinyModels) -> None:
+def test_blocks_that_hand_on_more_than_the_stream_cannot_be_entered(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny("llama")
-    model.stream._lone = False
+    monkeypatch.setattr(model.stream, "_lone", False)
     with pytest.raises(ModelError, match="hand on more"), model.stream.entered(0, mx.zeros((1, 1, model.d_model))):
         pass
     with pytest.raises(DifferentError, match="hand on more"):

@@ -138,15 +138,15 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     model = tiny("llama")
     with open_registry(str(template)) as registry:
-        sources = {"generate": jsonl(tmp_path / "g.jsonl", letters()), "test": jsonl(tmp_path / "t.jsonl", letters(5))}
+        sources = {"generate": jsonl(tmp_path / "g.jsonl", letters()), "test": jsonl(tmp_path / "t.jsonl", letters(3))}
         registry.datasets.import_(sources, name="team/pairs")
         registry.vectors.compute("team/v", dataset="team/pairs", model=model)
         before = counts(registry)
     folder = tmp_path / "killed"
     folder.mkdir()
-    beside = ["--seeds", "2", "--few-shot", "1"]
+    beside = ["--seeds", "2", "--few-shot", "1", "--layers", "0,1"]
     told = driver("kill", template, folder, "eval", "propensity", "team/v", *beside, "--model", tiny.folder("llama"))
-    assert {"progress 0 of 40", "progress 40 of 40", "blob stored"} <= set(told["points"])
+    assert {"progress 0 of 18", "progress 18 of 18", "blob stored"} <= set(told["points"])
     assert any(name.startswith("before INSERT INTO score") for name in told["points"])
     assert set(told["codes"]) == {-9}
     added: list[dict[str, Any]] = []
@@ -167,12 +167,12 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
             left = list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
             kept = [json.loads(line.partition(b" ")[2]) for path in left for line in path.read_bytes().splitlines()]
             added.clear()
-            done = registry.evaluations.propensity("team/v", model=model, seeds=2, few_shot=1)
-            # Five questions, each unsteered and at three layers, as they are and with an example: none twice.
+            done = registry.evaluations.propensity("team/v", model=model, seeds=2, few_shot=1, layers=[0, 1])
+            # Three questions, each unsteered and at two layers, as they are and with an example: none twice.
             measured = sum(len(line["kept"]["questions"]) for line in kept)
-            assert measured + sum(len(part["questions"]) for part in added) == 40, point
-            if point == "progress 40 of 40" or "score" in point or "blob" in point:
-                assert measured == 40, point
+            assert measured + sum(len(part["questions"]) for part in added) == 18, point
+            if point == "progress 18 of 18" or "score" in point or "blob" in point:
+                assert measured == 18, point
             assert [found.id for found in registry.evaluations.ls()] == [done.id]
             assert not list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
             check_consistent(registry)
