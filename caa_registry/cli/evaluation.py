@@ -131,7 +131,7 @@ def ls(settings: Settings, vector: str | None) -> None:
             e.metric if e.kind == "propensity" else e.kind,
             ranges(e.parameters["layers"]),
             ", ".join(f"{m:g}" for m in e.parameters["multipliers"]),
-            e.of()[0].n,
+            e.n,
             "leaked" if e.leaked else "",
         )
         for e in found

@@ -12,7 +12,7 @@ from caa_registry.cli import output
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
-from caa_registry.errors import UsageError
+from caa_registry.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.open_ended.judging import Judge
@@ -183,7 +183,7 @@ def _rubric(name: str | None, behavior: str) -> Rubric:
     if name is None:
         try:
             return find_rubric(behavior)
-        except LookupError as error:
+        except NotFoundError as error:
             raise UsageError(f"no rubric ships for {behavior!r}", "Name one: --rubric NAME or FILE.") from error
     return read_rubric(Path(name)) if name.endswith(".md") or Path(name).is_file() else find_rubric(name)
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from caa_registry.progress import Progress, silent
-from caa_registry.registry.records import Alias, DatasetVersion, Evaluation, Recommendation, VectorVersion
+from caa_registry.registry.earlier import earlier
+from caa_registry.registry.measuring_text import neutral_text
+from caa_registry.registry.records import (
+    Alias,
+    DatasetVersion,
+    Evaluation,
+    Recommendation,
+    VectorVersion,
+    check_multiplier,
+)
 from caa_registry.registry.runs import Activity, record_run
 
 if TYPE_CHECKING:
@@ -27,6 +36,11 @@ MULTIPLIERS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 _REPEATED = 0.1
 _SURPRISE = 1.0
 _ANSWER_TOKENS = 48
+_COHERENT = (
+    f"of answers of at most {_ANSWER_TOKENS} tokens to questions of half A the share of repeated 4-grams is at most "
+    f"{_REPEATED} above that of the unsteered model's answers, and their mean log-probability under it at most "
+    f"{_SURPRISE} nats a token below that of its own"
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,9 @@ def calibrate(
 ) -> Calibrated:
     """Measure propensity and side effects, choose a cell by the rule of ``evaluation.calibration``, and set the alias.
 
+    Evaluations that say already what would be measured are used: what an interrupted calibration had stored, or one
+    with another target.
+
     The rule's ``coherent``: of a cell that would be chosen, answers to the first ``coherence`` questions of half A are
     generated; where they repeat themselves or surprise the unsteered model clearly more than its own answers do, the
     cell is out, and the next one is looked at. 0 looks at none.
@@ -73,22 +90,43 @@ def calibrate(
 
     version = registry.vectors.get(vector)
     loaded = model if not isinstance(model, str | Path) else registry.models.load(model)
-    steps = sorted({0.0, *multipliers})
+    steps = sorted({0.0, *(check_multiplier(multiplier) for multiplier in multipliers)})
     activity = Activity("calibrate", registry.actor, {"vector": version.reference, "direction": direction})
-    asked = registry.evaluations.propensity(
+    data = registry.datasets.get(dataset if dataset is not None else version.dataset)
+    wanted = version.layer_numbers if layers == "all" else sorted(set(layers))
+    rendered = loaded.template(template or version.recipe["template"])
+    asked = earlier(
+        registry,
         version,
-        dataset=dataset,
+        loaded,
+        "propensity",
+        {"dataset": data.reference, "split": split, "positions": positions, "template": rendered.name},
+        {"paper": False, "template_digest": rendered.digest},
+        wanted,
+        steps,
+    ) or registry.evaluations.propensity(
+        version,
+        dataset=data,
         split=split,
         model=loaded,
-        layers=layers,
+        layers=wanted,
         multipliers=steps,
         positions=positions,
-        template=template,
+        template=rendered.name,
         controls=(),
         progress=progress,
     )
-    effects = registry.evaluations.side_effects(
-        version, model=loaded, text=text, layers=asked.parameters["layers"], multipliers=steps, progress=progress
+    effects = earlier(
+        registry,
+        version,
+        loaded,
+        "side-effects",
+        {},
+        {"text_digest": neutral_text(text).digest},
+        wanted,
+        steps,
+    ) or registry.evaluations.side_effects(
+        version, model=loaded, text=text, layers=wanted, multipliers=steps, progress=progress
     )
     measured = registry.evaluations.measurements(asked.id)
     items = registry.evaluations.items(asked)
@@ -194,6 +232,7 @@ def _evidence(
         "side_effects": effects.id,
         "answers": [each.id for each in answers],
         "rule": found.rule,
+        "coherence": _COHERENT if answers else "not looked at",
         "direction": found.direction,
         "target_kl": found.target_kl,
         "items": {"a": found.n_a, "b": found.n_b},

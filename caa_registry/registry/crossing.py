@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
+from caa_registry.registry.earlier import earlier
 from caa_registry.registry.pictures import chosen_layer
 from caa_registry.registry.records import Evaluation, VectorVersion
 
@@ -44,8 +45,8 @@ def cross(
     progress: Progress = silent,
 ) -> tuple[CrossBehavior, list[Evaluation]]:
     """The effect of every vector, from ``-multiplier`` to ``multiplier`` at ``layer``, on the questions of every
-    vector's dataset; each an evaluation that is stored. Raises ``UsageError`` for fewer than two behaviors, or one
-    twice."""
+    vector's dataset; each an evaluation that is stored, or was. Raises ``UsageError`` for fewer than two behaviors, or
+    one twice."""
     from caa_registry.evaluation.cross_behavior import cross_behavior
     from caa_registry.evaluation.statistics import effects
 
@@ -61,17 +62,26 @@ def cross(
     loaded = model if not isinstance(model, str | Path) else registry.models.load(model)
     made: list[Evaluation] = []
     found = {}
-    count = len(versions) ** 2
+    count, steps = len(versions) ** 2, [-float(multiplier), float(multiplier)]
     for version in versions:
         for asked in versions:
             place = len(made)
-            evaluation = registry.evaluations.propensity(
+            evaluation = earlier(
+                registry,
+                version,
+                loaded,
+                "propensity",
+                {"dataset": asked.dataset, "split": split, "positions": "after_prompt"},
+                {"paper": False},
+                [layer],
+                steps,
+            ) or registry.evaluations.propensity(
                 version,
                 dataset=asked.dataset,
                 split=split,
                 model=loaded,
                 layers=[layer],
-                multipliers=[-multiplier, multiplier],
+                multipliers=steps,
                 controls=(),
                 progress=lambda done, total, place=place: progress(place * total + done, count * total),  # type: ignore[misc]
             )

@@ -59,13 +59,14 @@ def rate(registry: Registry, evaluation: Evaluation, judge: Judge, progress: Pro
     found: dict[Answered, tuple[float | None, str]] = {
         distinct[kept["index"]]: (kept["value"], kept["reply"]) for kept in unfinished.kept("ratings")
     }
+    places = {one: place for place, one in enumerate(distinct)}
     open_ones = [one for one in distinct if one not in found]
     progress(len(found), len(distinct))
     for rating in judge.ratings(open_ones):
         one = open_ones[rating.index]
         reply = rating.reply.replace("\x00", "\ufffd")
         found[one] = rating.value, reply
-        unfinished.add("ratings", {"index": distinct.index(one), "value": rating.value, "reply": reply})
+        unfinished.add("ratings", {"index": places[one], "value": rating.value, "reply": reply})
         progress(len(found), len(distinct))
     judged = _store_ratings(registry, evaluation, judge.identity, [found[one] for one in asked])
     unfinished.delete()

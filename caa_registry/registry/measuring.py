@@ -250,10 +250,11 @@ def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked:
     from caa_registry.evaluation.propensity import propensity_of
 
     own = log_p[[i for i, other in enumerate(names) if other == name]]
+    propensity = propensity_of(own[..., 0], own[..., 1]).mean(axis=-1)
     counted = own[..., asked.counted, :]
-    return Control(
-        propensity_of(own[..., 0], own[..., 1]).mean(axis=-1), (counted[..., 0] - counted[..., 1]).mean(axis=-1)
-    )
+    # Where the paper counts every item as 0 the model was asked nothing.
+    odds = (counted[..., 0] - counted[..., 1]).mean(axis=-1) if asked.counted.any() else np.zeros_like(propensity)
+    return Control(propensity, odds)
 
 
 def _part_of(progress: Progress, place: int, parts: int) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -249,6 +248,7 @@ def _figures(
     request: AnswerRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[str, float, Interval]]:
     from caa_registry.evaluation.intervals import Interval, bootstrap_mean
+    from caa_registry.evaluation.open_ended.perplexity import perplexity
 
     for key, metric in (
         ("mean_log_probability", "perplexity"),
@@ -264,7 +264,7 @@ def _figures(
             interval = bootstrap_mean(np.array(values, dtype=np.float64))
             if metric == "perplexity":
                 # From the least likely to the most likely: the ends change places.
-                value, low, high = (math.exp(-x) for x in (interval.value, interval.high, interval.low))
+                value, low, high = (perplexity(x) for x in (interval.value, interval.high, interval.low))
                 interval = Interval(value, low, high, interval.n)
             yield metric, multiplier, interval
 

@@ -67,7 +67,7 @@ def caption_of(registry: Registry, evaluation: Evaluation) -> str:
     leaked = f" LEAKED: {evaluation.leaked} questions are among the vector's own pairs." if evaluation.leaked else ""
     return (
         f"{evaluation.vector} ({short(version.digest)}) on {evaluation.dataset} ({evaluation.split}{half}, n = "
-        f"{evaluation.of()[0].n}); model {evaluation.model.name} ({short(evaluation.model.fingerprint.digest)}); "
+        f"{evaluation.n}); model {evaluation.model.name} ({short(evaluation.model.fingerprint.digest)}); "
         f"positions {evaluation.positions}, template {evaluation.template}; evaluation {evaluation.id}. Intervals: "
         f"95 % bootstrap over items.{seeds}{leaked}"
     )

@@ -201,6 +201,12 @@ class Evaluation:
         said = self.parameters.get("leaked", {})
         return int(said.get("same", 0) + said.get("near", 0))
 
+    @property
+    def n(self) -> int:
+        """How many items, passages or answers its own metric is of; 0 where it has no score."""
+        scores = self.of()
+        return scores[0].n if scores else 0
+
     def of(self, metric: str | None = None, condition: str = "vector") -> list[Score]:
         """The scores of one metric (default: the evaluation's own) and one condition, in order."""
         wanted = metric or self.metric

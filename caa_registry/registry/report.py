@@ -80,6 +80,7 @@ def _lines(
             yield from (f"![{_ALT[name]}]({name}.png)", "")
     yield from _by_layer(evaluation)
     yield from _by_multiplier(evaluation, layer)
+    yield from _by_letter(registry, evaluation, layer)
     yield from _baselines(evaluation, layer)
     yield from side_effects_section(evaluations, layer)
     yield from answers_section(registry, evaluations)
@@ -100,7 +101,7 @@ def _lines(
                 e.metric if e.kind == "propensity" else e.kind,
                 e.positions,
                 ranges(e.parameters["layers"]),
-                e.of()[0].n,
+                e.n,
                 "leaked" if e.leaked else "",
             )
             for e in evaluations
@@ -138,7 +139,7 @@ def _asked(evaluation: Evaluation) -> Iterator[str]:
     parameters = evaluation.parameters
     rows = "" if parameters["rows"] == "all" else f", {parameters['rows']} rows"
     yield (
-        f"{evaluation.of()[0].n} questions of {evaluation.dataset} ({evaluation.split}{rows}), scored by "
+        f"{evaluation.n} questions of {evaluation.dataset} ({evaluation.split}{rows}), scored by "
         f"{evaluation.metric}; model {evaluation.model.name} (`{short(evaluation.model.fingerprint.digest)}`, "
         f"{parameters['verdict']}); steered positions {evaluation.positions}; template {evaluation.template}. "
         f"Intervals: {parameters['interval']}."
@@ -245,6 +246,25 @@ def _by_multiplier(evaluation: Evaluation, layer: int) -> Iterator[str]:
             value = signed(score.multiplier), f"{score.value:.3f}", _range(score)
             rows.append((*value, _range(random), _range(shuffled), f"{mass.value:.3f}" if mass else ""))
     yield from table(["multiplier", evaluation.metric, "95 %", "random", "shuffled", "p(A) + p(B)"], rows)
+
+
+def _by_letter(registry: Registry, evaluation: Evaluation, layer: int) -> Iterator[str]:
+    from caa_registry.evaluation.statistics import by_letter
+
+    if not evaluation.measurements:
+        return
+    measured = registry.evaluations.measurements(evaluation.id)
+    means = by_letter(measured.vector)
+    if len(means) < 2:
+        return
+    yield f"### By matching letter, layer {layer}"
+    yield ""
+    place = measured.layers.index(layer)
+    rows = [
+        (letter, measured.vector.letters.count(letter), *(f"{value:.3f}" for value in values[place]))
+        for letter, values in means.items()
+    ]
+    yield from table(["letter", "n", *(signed(m) for m in measured.multipliers)], rows)
 
 
 def _baselines(evaluation: Evaluation, layer: int) -> Iterator[str]:

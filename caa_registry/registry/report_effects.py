@@ -24,7 +24,7 @@ def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Itera
     yield f"## Side effects on ordinary text: evaluation {evaluation.id}"
     yield ""
     yield (
-        f"{evaluation.of()[0].n} passages of {evaluation.dataset} (`{short(evaluation.parameters['text_digest'])}`), "
+        f"{evaluation.n} passages of {evaluation.dataset} (`{short(evaluation.parameters['text_digest'])}`), "
         f"all tokens steered at layer {layer}. KL divergence from the unsteered model in nats per token; intervals: "
         f"{evaluation.parameters['interval']}."
     )

@@ -80,6 +80,9 @@ def test_letters_beyond_b_are_scored_over_all_letters_or_counted_as_in_the_paper
     one, other = (registry.evaluations.measurements(found.id).vector.propensity[0, 0] for found in (ours, papers))
     assert np.allclose(one[:3], other[:3], atol=1e-6) and one[3] > 0 == other[3]
     assert papers.of("mass")[0].n == 3
+    registry.datasets.import_(jsonl(tmp_path / "all.jsonl", [beyond]), name="team/all")
+    nothing = registry.evaluations.propensity(version, **{**ask, "dataset": "team/all"}, paper=True)
+    assert all(score.value == 0 for score in nothing.scores)
 
 
 def test_items_beyond_the_context_are_left_out_and_counted(

@@ -125,6 +125,19 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
     divided = halves([items[row].digest for row in measured.vector.rows], [None] * 40)
     assert choice.score_b.value == pytest.approx(cell[list(divided.b)].mean())
     assert [action for action, _ in events(registry)][-2:] == ["set-alias", "calibrate"]
+    # With another target nothing is measured again but the answers of another cell.
+    gentle = registry.evaluations.calibrate(
+        vector,
+        model=demo,
+        text="demo",
+        layers=[1, 2],
+        multipliers=[-1, 1, 2, 6],
+        target_kl=0.06,
+        coherence=2,
+        alias="gentle",
+    )
+    assert (gentle.propensity.id, gentle.side_effects.id) == (made.propensity.id, made.side_effects.id)
+    assert gentle.found.choice is not None and gentle.found.choice.multiplier == 1.0
     with registry.steer(demo, "team/sycophancy:best") as plan:
         assert [(a.layer, a.multiplier) for a in plan.additions] == [(2, 2.0)]
     check_consistent(registry)
@@ -203,6 +216,8 @@ def test_every_vector_on_every_behavior(
     cell = found.effects["team/v:v1", "other"]
     scores = {score.multiplier: score.value for score in made[1].of()}
     assert cell.value == pytest.approx(scores[2.0] - scores[-2.0]) and cell.n == 4
+    again, same = registry.evaluations.cross([version, other], model=model, layer=1, multiplier=2)
+    assert [e.id for e in same] == [e.id for e in made] and again.effects == found.effects
     with pytest.raises(UsageError, match="different behaviors"):
         registry.evaluations.cross([version, version], model=model, layer=1)
     with pytest.raises(UsageError, match="not above 0"):

@@ -13,6 +13,9 @@ from caa_registry.evaluation.likelihoods import Answer, log_probabilities
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 
+MOST_NATS = 700.0
+"""A cross-entropy beyond this has no perplexity that a float holds."""
+
 
 @dataclass(frozen=True)
 class Continuation:
@@ -43,8 +46,5 @@ def mean_log_probabilities(model: Model, texts: Sequence[Continuation]) -> list[
 
 
 def perplexity(mean_log_probability: float) -> float:
-    """``exp`` of the cross-entropy in nats a token: 1 is certain. Infinite where that is beyond a float."""
-    try:
-        return math.exp(-mean_log_probability)
-    except OverflowError:
-        return math.inf
+    """``exp`` of the cross-entropy in nats a token: 1 is certain. At most ``exp(700)``, which JSON can hold."""
+    return math.exp(min(-mean_log_probability, MOST_NATS))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from caa_registry.errors import InputError
 from caa_registry.evaluation.intervals import RESAMPLES, SEED, Interval
 from caa_registry.evaluation.likelihoods import at_a_time
+from caa_registry.evaluation.open_ended.perplexity import perplexity
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText
 from caa_registry.evaluation.side_effects.runs import Part, Work, run_entered, run_whole
 from caa_registry.evaluation.steered_runs import DifferentError
@@ -66,9 +67,9 @@ class SideEffects:
 
     @property
     def perplexity(self) -> Interval:
-        """``exp`` of the mean negative log-likelihood per token. ``n`` is the number of passages."""
+        """``exp`` of the mean negative log-likelihood per token, at most ``exp(700)``. ``n`` counts passages."""
         mean = per_token(-self.log_p_sums, self.tokens)
-        return Interval(float(np.exp(mean.value)), float(np.exp(mean.low)), float(np.exp(mean.high)), mean.n)
+        return Interval(perplexity(-mean.value), perplexity(-mean.low), perplexity(-mean.high), mean.n)
 
 
 def per_token(sums: NDArray[np.float64], tokens: NDArray[np.intp]) -> Interval:
