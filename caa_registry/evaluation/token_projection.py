@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ from caa_registry.models.stream import Positions
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ def _pieces(model: Model, ids: Sequence[int]) -> list[str]:
     return pieces
 
 
+def _visible(text: str) -> str:
+    """``text`` with control characters written out: a text must not steer the reader's terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def as_text(tokens: Sequence[TokenProjection]) -> Text:
     """The text for a terminal: each token followed by its cosine in hundredths, and coloured where there is colour."""
     from rich.text import Text
@@ -86,7 +95,7 @@ def as_text(tokens: Sequence[TokenProjection]) -> Text:
         strength = token.cosine / largest
         bold = "bold " if abs(strength) >= 0.5 else ""
         colour = "blue" if strength > 0 else "red"
-        found.append(token.text, style=f"{bold}{colour}" if abs(strength) >= 0.1 else "")
+        found.append(_visible(token.text), style=f"{bold}{colour}" if abs(strength) >= 0.1 else "")
         found.append(f"[{100 * token.cosine:+.0f}]", style="dim")
     return found
 
@@ -100,7 +109,7 @@ def as_html(tokens: Sequence[TokenProjection], *, title: str, caption: str) -> s
         strength = token.cosine / largest
         colour = "0,114,178" if strength > 0 else "213,94,0"
         line = "underline" if strength >= 0.5 else "line-through" if strength <= -0.5 else "none"
-        text = html.escape(token.text).replace("\n", "<br>")
+        text = html.escape(_visible(token.text)).replace("\n", "<br>")
         spans.append(
             f'<span style="background:rgba({colour},{0.75 * abs(strength):.2f});text-decoration:{line}" '
             f'title="dot {token.dot:+.3f}, cosine {token.cosine:+.3f}">{text}</span>'

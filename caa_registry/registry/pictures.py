@@ -51,7 +51,7 @@ def evaluation_pictures(registry: Registry, id: int, layer: int | None = None) -
     if several and dosed and evaluation.of("steerability"):
         found["layers"] = _layers(evaluation, at, caption)
     if several:
-        found["heat-map"] = _heat_map(evaluation, at, caption)
+        found["heat-map"] = _heat_map(evaluation, caption)
     if dosed and evaluation.measurements:
         found["items"] = _items(registry, evaluation, at, caption)
     return found
@@ -151,7 +151,7 @@ def _layers(evaluation: Evaluation, layer: int, caption: str) -> Figure:
     )
 
 
-def _heat_map(evaluation: Evaluation, layer: int, caption: str) -> Figure:
+def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
     from caa_registry.evaluation.plots.heat_map import heat_map
 
     layers, multipliers = evaluation.parameters["layers"], evaluation.parameters["multipliers"]
@@ -164,7 +164,8 @@ def _heat_map(evaluation: Evaluation, layer: int, caption: str) -> Figure:
         outside = np.array([cell.low > null.high or cell.high < null.low for cell, null in pairs]).reshape(shape)
         caption += " Bold with a dot: the whole interval is outside that of random directions."
     values = np.array([cell.value for cell in cells]).reshape(shape)
-    row = layers.index(layer)
+    best = np.unravel_index(values.argmax(), shape)
+    caption += " Framed: the largest score."
     return heat_map(
         layers,
         multipliers,
@@ -173,7 +174,7 @@ def _heat_map(evaluation: Evaluation, layer: int, caption: str) -> Figure:
         label=_YLABEL.get(evaluation.metric, evaluation.metric),
         caption=caption,
         outside=outside,
-        best=(row, int(values[row].argmax())),
+        best=(int(best[0]), int(best[1])),
     )
 
 

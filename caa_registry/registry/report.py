@@ -15,7 +15,7 @@ from caa_registry.registry.evidence import speaking_for
 from caa_registry.registry.pictures import chosen_layer, evaluation_pictures, vector_pictures
 from caa_registry.registry.records import Evaluation, Score, VectorVersion
 from caa_registry.registry.report_effects import answers_section, recommendation_section, side_effects_section
-from caa_registry.registry.report_text import between, signed, table
+from caa_registry.registry.report_text import between, change, signed, table
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Measurements
@@ -167,8 +167,8 @@ def _finding(registry: Registry, evaluation: Evaluation, layer: int) -> Iterator
         return
     multipliers = evaluation.parameters["multipliers"]
     yield (
-        f"At layer {layer} the log-odds of the matching answer change by **{slope.value:+.2f}** nats a unit of "
-        f"multiplier ({_range(slope)}), and its probability by {effect.value:+.2f} ({_range(effect)}) from multiplier "
+        f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
+        f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from multiplier "
         f"{signed(multipliers[0])} to {signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
     )
     yield ""
@@ -176,7 +176,7 @@ def _finding(registry: Registry, evaluation: Evaluation, layer: int) -> Iterator
         yield from _against_controls(registry.evaluations.measurements(evaluation.id), slope, layer)
     bias = [score for score in evaluation.of("letter_bias") if score.layer == layer]
     if bias:
-        told = ", ".join(f"{signed(score.multiplier)}: {score.value:+.2f} ({_range(score)})" for score in bias)
+        told = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_range(score)})" for score in bias)
         yield f"Preference for a letter (score where A matches minus score where B does), by multiplier: {told}."
         yield ""
 
@@ -193,7 +193,7 @@ def _against_controls(measured: Measurements, slope: Score, layer: int) -> Itera
     for name, values in drawn.items():
         further = int((np.abs(values) >= abs(slope.value)).sum())
         said = [
-            f"- {len(values)} {words[name]}: slopes from {values.min():+.2f} to {values.max():+.2f}; {further} of them "
+            f"- {len(values)} {words[name]}: slopes from {change(values.min())} to {change(values.max())}; {further} of them "
             f"at least as far from 0 as the vector's, so p = {(1 + further) / (1 + len(values)):.3f}."
         ]
         if name == "random" and null is not None:
@@ -221,11 +221,11 @@ def _by_layer(evaluation: Evaluation) -> Iterator[str]:
         rows.append(
             (
                 slope.layer,
-                f"{slope.value:+.2f}",
+                f"{change(slope.value)}",
                 _range(slope),
                 _range(null),
                 _range(shuffled),
-                f"{effect.value:+.2f}" if effect else "",
+                f"{change(effect.value)}" if effect else "",
                 _share(wrong) if wrong else "",
             )
         )

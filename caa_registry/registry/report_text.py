@@ -10,6 +10,11 @@ def signed(multiplier: float | None) -> str:
     return f"{multiplier:+g}" if multiplier else "0"
 
 
+def change(value: float) -> str:
+    """``+0.12``, ``-0.12``, ``+0.00``."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
 def between(low: float | None, high: float | None, digits: int = 2) -> str:
     """``0.12 to 0.34``; nothing where there is no interval."""
     if low is None or high is None:

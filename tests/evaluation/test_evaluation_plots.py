@@ -84,7 +84,14 @@ def items(n: int) -> Figure:
 PICTURES: dict[str, Callable[[], Figure]] = {
     "dose-response": lambda: doses(7, 3),
     "one dose": lambda: doses(1, 1),
-    "many doses": lambda: doses(15, 9, name=LONG),
+    "many doses": lambda: doses(15, 8, name=LONG),
+    "uneven doses": lambda: dose_response(
+        [-4, -0.1, -0.05, 0, 0.05, 0.1, 0.5, 4],
+        [Curve("x", around(np.linspace(0, 1, 8)))],
+        title="",
+        ylabel="p",
+        caption=CAPTION,
+    ),
     "heat map": lambda: heat(5, 7),
     "one cell": lambda: heat(1, 1),
     "large heat map": lambda: heat(64, 15),
@@ -164,13 +171,31 @@ INTERVALS = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 
 
 @settings(deadline=None, max_examples=25)
-@given(INTERVALS, st.integers(1, MOST + 2), st.booleans())
+@given(INTERVALS, st.integers(1, MOST), st.booleans())
 def test_any_curve_is_drawn(values: list[float], curves: int, swapped: bool) -> None:
     points = [Interval(v, v + 0.1 if swapped else v, v, 1) for v in values]  # an interval may not hold its value
     made = dose_response(
         [float(i) for i in range(len(points))], [Curve("x", points)] * curves, title="", ylabel="", caption=""
     )
     FigureCanvasAgg(made).draw()
+
+
+def test_what_would_be_lost_is_refused_or_shown() -> None:
+    with pytest.raises(UsageError, match="9 curves cannot be told apart"):
+        doses(3, MOST + 1)
+    made = PICTURES["uneven doses"]()
+    labels = [text.get_text() for text in made.axes[0].get_xticklabels()]
+    assert [labels[0], labels[3], labels[-1]] == ["−4", "0", "+4"]
+    (single,) = doses(1, 1).axes
+    assert all(path.get_extents().width > 0.1 for band in single.collections[:2] for path in band.get_paths())
+    gaps = layer_sweep(
+        [2, 8, 9], around(np.zeros(3)), title="x", ylabel="y", caption="z", bands=[Band("b", around(np.ones(3)))]
+    )
+    assert [text.get_text() for text in gaps.axes[0].get_xticklabels()] == ["2", "8", "9"]
+    drawn = [path.get_extents() for path in gaps.axes[0].collections[0].get_paths()]
+    assert [(box.x0, box.x1) for box in drawn] == [(1.5, 2.5), (7.5, 9.5)]
+    title = item_effects(np.array([0.2, -0.1, 0.0]), title="each", xlabel="x", caption="z").axes[0].get_title("left")
+    assert title.replace("\n", " ") == "each; 1 of 3 the wrong way"
 
 
 def test_equal_values_and_large_ones_are_drawn() -> None:

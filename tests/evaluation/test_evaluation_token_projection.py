@@ -95,6 +95,13 @@ def test_a_page_is_well_formed_and_escapes_its_text() -> None:
     assert as_html([], title="", caption="")
 
 
+def test_control_characters_are_written_out() -> None:
+    evil = [TokenProjection("a\x1b[2Jb\x00\n", 1.0, 0.5)]
+    assert as_text(evil).plain == "a\\x1b[2Jb\\x00\n[+50]"
+    page = as_html(evil, title="", caption="")
+    assert "\x1b" not in page and "\x00" not in page
+
+
 def test_a_terminal_without_colour_shows_numbers() -> None:
     found = as_text([TokenProjection("Yes", 2.0, 0.5), TokenProjection(" no", -1.0, -0.25)])
     assert found.plain == "Yes[+50] no[-25]"

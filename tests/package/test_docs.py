@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli.command_line import caa
 
 from caa_registry.cli.main import COMMANDS
 
@@ -37,6 +38,7 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "guide.db"))
+    monkeypatch.chdir(tmp_path)
     lines = [
         line.removeprefix("$ ")
         for block in blocks(DOCS / "guide.md", "console")
@@ -47,9 +49,8 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program == "caa"
-        command = [sys.executable, "-m", "caa_registry", *arguments]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert result.returncode == 0, f"{line}\n{result.stderr}"
+        result = caa(*arguments)
+        assert result.code == 0, f"{line}\n{result.err}"
 
 
 def test_the_command_reference_is_fresh() -> None:

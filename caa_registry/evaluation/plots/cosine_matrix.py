@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from caa_registry.evaluation.plots.style import figure, shortened, style, titled
+from caa_registry.evaluation.plots.style import figure, ink_on, shortened, style, titled
 
 _MOST_PRINTED = 14
-# Dark at both ends, white between: signs are told by the printed numbers where there is room, and by hue.
-_COLOURS = "PuOr_r"
+# From dark for opposite to light for alike, so that signs read in black and white too.
+_COLOURS = "cividis"
 
 
 def cosines(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -45,10 +44,9 @@ def cosine_matrix(labels: Sequence[str], values: NDArray[np.float64], *, title: 
         for spine in axes.spines.values():
             spine.set_visible(False)
         if k <= _MOST_PRINTED:
-            light = matplotlib.colormaps[_COLOURS]
             for i, j in np.ndindex(k, k):
-                ink = "black" if np.mean(light((values[i, j] + 1) / 2)[:3]) > 0.5 else "white"
-                text = f"{values[i, j]:.2f}".replace("0.", ".").replace("-", "\u2212")
+                text = f"{round(float(values[i, j]), 2) + 0.0:.2f}".replace("0.", ".").replace("-", "\u2212")
+                ink = ink_on(_COLOURS, (float(values[i, j]) + 1) / 2)
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
         axes.set_title(titled(title, side), loc="left")
         bar = made.colorbar(image, ax=axes, shrink=0.8, aspect=25)

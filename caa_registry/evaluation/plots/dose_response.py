@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from caa_registry.errors import UsageError
 from caa_registry.evaluation.intervals import Interval
 from caa_registry.evaluation.plots.style import LINES, figure, shortened, shown, style, ticks, titled
 
@@ -43,22 +44,31 @@ def dose_response(
     probability: bool = True,
 ) -> Figure:
     """Each curve with its 95 % intervals, over bands of what should do nothing. ``unsteered``: a level line.
-    ``probability``: the axis runs from 0 to 1. At most eight curves are drawn."""
+    ``probability``: the axis runs from 0 to 1. Raises ``UsageError`` for more than eight curves, which nobody tells
+    apart."""
+    if len(curves) > MOST:
+        raise UsageError(f"{len(curves)} curves cannot be told apart", f"Draw at most {MOST} in one picture.")
     with style():
         made = figure(5.2, 3.7, caption)
         axes = made.add_subplot()
+        # A single multiplier's band has a width too.
+        single = len(multipliers) == 1
+        edges = [multipliers[0] - 0.2, multipliers[0] + 0.2] if single else multipliers
         for band in bands:
-            low, high = ([getattr(point, side) for point in band.points] for side in ("low", "high"))
+            points = [*band.points, *band.points] if single else band.points
+            low, high = ([getattr(point, side) for point in points] for side in ("low", "high"))
             if band.hatched:
                 axes.fill_between(
-                    multipliers, low, high, facecolor="none", edgecolor="#777777", hatch="////", linewidth=0.4,
+                    edges, low, high, facecolor="none", edgecolor="#777777", hatch="////", linewidth=0.4,
                     label=band.label, zorder=1,
                 )  # fmt: skip
             else:
-                axes.fill_between(multipliers, low, high, color="#DDDDDD", linewidth=0, label=band.label, zorder=0)
+                axes.fill_between(edges, low, high, color="#DDDDDD", linewidth=0, label=band.label, zorder=0)
         if unsteered is not None:
-            axes.axhline(unsteered, color="#555555", linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-        for i, curve in enumerate(curves[:MOST]):
+            axes.axhline(
+                unsteered, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)), label="unsteered", zorder=1
+            )  # fmt: skip
+        for i, curve in enumerate(curves):
             values = [point.value for point in curve.points]
             errors = [
                 [max(0.0, point.value - point.low) for point in curve.points],
@@ -71,7 +81,7 @@ def dose_response(
         ticks(axes, multipliers)
         axes.set_xlabel("multiplier")
         axes.set_ylabel(shown(ylabel))
-        axes.set_title(titled(title, 3.6), loc="left")
+        axes.set_title(titled(title, 2.6), loc="left")
         if probability:
             axes.set_ylim(-0.02, 1.02)
         made.legend(loc="outside right upper", frameon=False, handlelength=3.2)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from caa_registry.evaluation.plots.style import figure, shown, signed, style, titled
+from caa_registry.evaluation.plots.style import figure, ink_on, shown, signed, style, titled
 
 # With more rows or columns the numbers would not be read.
 _MOST_ROWS, _MOST_COLUMNS = 40, 11
@@ -36,8 +35,8 @@ def heat_map(
         rows, columns = values.shape
         # High enough for the label of the colour bar, too.
         height = min(9.0, max(0.9 + 0.2 * rows, 0.9 + 0.075 * len(label)))
-        width = max(3.6, min(7.0, 1.7 + 0.45 * columns))
-        made = figure(width, height, caption)
+        wide = max(3.6, min(7.0, 1.7 + 0.45 * columns))
+        made = figure(wide, height, caption)
         axes = made.add_subplot()
         image = axes.imshow(values, aspect="auto", origin="lower", cmap=_COLOURS, vmin=limits[0], vmax=limits[1])
         step = max(1, -(-rows // 32))
@@ -46,16 +45,15 @@ def heat_map(
         axes.set_xticks(range(0, columns, step), [signed(multiplier) for multiplier in multipliers[::step]])
         axes.set_ylabel("layer")
         axes.set_xlabel("multiplier")
-        axes.set_title(titled(title, width - 1.0), loc="left")
+        axes.set_title(titled(title, wide - 1.0), loc="left")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
         printed = rows <= _MOST_ROWS and columns <= _MOST_COLUMNS
-        light = matplotlib.colormaps[_COLOURS]
         for row, column in np.ndindex(rows, columns):
             marked = outside is not None and bool(outside[row, column])
             part = (values[row, column] - limits[0]) / ((limits[1] - limits[0]) or 1.0)
-            ink = "black" if np.mean(light(float(np.clip(part, 0, 1)))[:3]) > 0.45 else "white"
+            ink = ink_on(_COLOURS, float(np.clip(part, 0, 1)))
             if printed:
                 text = f"{values[row, column]:.2f}" + ("•" if marked else "")
                 axes.text(
@@ -65,8 +63,10 @@ def heat_map(
             elif marked:
                 axes.plot(column, row, marker=".", markersize=2, color=ink)
         if best is not None:
-            frame = Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2)
-            axes.add_patch(frame)
+            # Black on white, seen on any ground.
+            for colour, width in (("white", 4.0), ("black", 2.0)):
+                place = best[1] - 0.5, best[0] - 0.5
+                axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
         bar = made.colorbar(image, ax=axes, shrink=0.8, aspect=25)
         bar.set_label(shown(label))
         bar.outline.set_visible(False)

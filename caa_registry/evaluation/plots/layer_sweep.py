@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -10,6 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from caa_registry.evaluation.intervals import Interval
 from caa_registry.evaluation.plots.dose_response import Band
 from caa_registry.evaluation.plots.style import LINES, figure, shown, style, titled
+
+# More than these are not all labelled.
+_MOST_TICKS = 12
 
 
 def layer_sweep(
@@ -27,9 +31,14 @@ def layer_sweep(
         made = figure(5.2, 3.2, caption)
         axes = made.add_subplot()
         for band in bands:
-            # Steps: a range is of a layer, and a single layer's has a width too.
-            edges = [layer + side for layer in layers for side in (-0.5, 0.5)]
-            low, high = ([getattr(p, side) for p in band.points for _ in range(2)] for side in ("low", "high"))
+            # Steps: a range is of a layer, a single layer's has a width too, and nothing is said between layers that
+            # were left out.
+            steps: list[tuple[float, float, float]] = []
+            for layer, point in zip(layers, band.points, strict=True):
+                if steps and steps[-1][0] != layer - 0.5:
+                    steps.append((steps[-1][0], math.nan, math.nan))
+                steps += [(layer + side, point.low, point.high) for side in (-0.5, 0.5)]
+            edges, low, high = zip(*steps, strict=True)
             if band.hatched:
                 axes.fill_between(
                     edges, low, high, facecolor="none", edgecolor="#777777", hatch="////", linewidth=0.4,
@@ -53,10 +62,13 @@ def layer_sweep(
                 chosen, values[place], marker="o", markersize=10, fillstyle="none", color="black", linestyle="none",
                 label=f"layer {chosen}", zorder=4,
             )  # fmt: skip
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
+        if len(layers) <= _MOST_TICKS:
+            axes.set_xticks(list(layers))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
         axes.set_xlim(min(layers) - 0.6, max(layers) + 0.6)
         axes.set_xlabel("layer")
         axes.set_ylabel(shown(ylabel))
-        axes.set_title(titled(title, 3.6), loc="left")
+        axes.set_title(titled(title, 2.6), loc="left")
         made.legend(loc="outside right upper", frameon=False)
         return made

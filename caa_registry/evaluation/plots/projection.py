@@ -16,7 +16,7 @@ from caa_registry.evaluation.plots.style import figure, style, titled
 
 Rows = NDArray[np.float64]
 
-_COLUMNS = 4
+_COLUMNS, _FEW = 4, 16
 _POSITIVE, _NEGATIVE = "#0072B2", "#D55E00"
 
 
@@ -54,9 +54,11 @@ def projection(
     """A panel a layer. Positive sides are circles, negative ones squares; where ``letters`` gives those of both sides
     of each pair, sides that answer A are filled and others hollow."""
     with style():
-        columns = min(_COLUMNS, len(layers))
+        # Many layers are drawn smaller, so that they fit a page.
+        most, side = (_COLUMNS, 1.85) if len(layers) <= _FEW else (2 * _COLUMNS, 1.2)
+        columns = min(most, len(layers))
         rows = -(-len(layers) // columns)
-        made = figure(max(3.4, 1.85 * columns), 0.8 + 1.85 * rows, caption)
+        made = figure(max(3.4, side * columns), 0.8 + side * rows, caption)
         for place, (layer, found) in enumerate(layers.items()):
             axes = made.add_subplot(rows, columns, place + 1)
             filled = np.array(

@@ -77,6 +77,12 @@ def figure(width: float, height: float, caption: str) -> Figure:
     return made
 
 
+def ink_on(colours: str, part: float) -> str:
+    """Black or white, whichever is read better on a colour map at ``part`` of it (relative luminance, WCAG 2)."""
+    rgb = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colormaps[colours](part)[:3]]
+    return "black" if 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2] > 0.18 else "white"
+
+
 def shown(text: str) -> str:
     """``text`` as it is to be read: what looks like a formula to matplotlib is not one."""
     return text.replace("$", r"\$")
@@ -99,15 +105,16 @@ def ticks(axes: Axes, multipliers: Sequence[float]) -> None:
     axes.set_xticks(list(multipliers))
     span = max(multipliers) - min(multipliers) or 1.0
     labels = [signed(multiplier) for multiplier in multipliers]
-    # Where two would touch, the later one goes.
-    end = -float("inf")
-    for i, multiplier in enumerate(multipliers):
-        half = 0.5 * _PART_A_LETTER * len(labels[i])
-        place = (multiplier - multipliers[0]) / span
-        if place - half < end:
+    # Where two would touch, 0 and the ends come before the others.
+    taken: list[tuple[float, float]] = []
+    last = len(labels) - 1
+    for i in sorted(range(len(labels)), key=lambda i: (multipliers[i] != 0, i not in (0, last), i)):
+        half = 0.5 * _PART_A_LETTER * (len(labels[i]) + 1)
+        place = (multipliers[i] - multipliers[0]) / span
+        if any(place - half < high and place + half > low for low, high in taken):
             labels[i] = ""
         else:
-            end = place + half + _PART_A_LETTER
+            taken.append((place - half, place + half))
     axes.set_xticklabels(labels)
 
 
