@@ -168,8 +168,8 @@ def _finding(registry: Registry, evaluation: Evaluation, layer: int) -> Iterator
     multipliers = evaluation.parameters["multipliers"]
     yield (
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
-        f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from multiplier "
-        f"{signed(multipliers[0])} to {signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
+        f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from "
+        f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
     )
     yield ""
     if evaluation.measurements:
@@ -193,8 +193,8 @@ def _against_controls(measured: Measurements, slope: Score, layer: int) -> Itera
     for name, values in drawn.items():
         further = int((np.abs(values) >= abs(slope.value)).sum())
         said = [
-            f"- {len(values)} {words[name]}: slopes from {change(values.min())} to {change(values.max())}; {further} of them "
-            f"at least as far from 0 as the vector's, so p = {(1 + further) / (1 + len(values)):.3f}."
+            f"- {len(values)} {words[name]}: slopes from {change(values.min())} to {change(values.max())}; {further} "
+            f"of them at least as far from 0 as the vector's, so p = {(1 + further) / (1 + len(values)):.3f}."
         ]
         if name == "random" and null is not None:
             place = "outside" if not null.low <= slope.value <= null.high else "INSIDE"
