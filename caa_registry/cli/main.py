@@ -102,7 +102,7 @@ def main() -> None:
             click.echo(error.hint, err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. Nothing half-made was kept.", err=True)
+        click.echo("Interrupted. Nothing half-made is in the registry.", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader went away (caa ... | head). Python must not complain again while it closes stdout.
