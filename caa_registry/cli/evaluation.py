@@ -9,7 +9,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_json, evidence_table
-from caa_registry.cli.open_ended import answers, open_ended, rate, rubrics, sheet
+from caa_registry.cli.open_ended import answers, open_ended, rate, rubric_of, rubrics, sheet
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NameList, NumberList, Settings, common
 from caa_registry.cli.pictures import plot_evaluation, report
 from caa_registry.cli.resumable import kept
@@ -58,6 +58,7 @@ for command in (side_effects, calibrate, categories, cross, open_ended, answers,
 @click.option("--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Vectors of each control.")
 @click.option("--system-positive", metavar="TEXT", default="", help="Baseline: a system prompt for the behavior.")
 @click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
+@click.option("--prompts", metavar="NAME|FILE", help="Baselines: both system prompts of a rubric (caa eval rubrics).")
 @click.option("--few-shot", type=click.IntRange(0), default=0, help="Baseline: so many of the vector's pairs before.")
 @click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
 @common
@@ -77,6 +78,7 @@ def propensity(
     seeds: int,
     system_positive: str,
     system_negative: str,
+    prompts: str | None,
     few_shot: int,
     allow_mismatch: bool,
 ) -> None:
@@ -87,6 +89,10 @@ def propensity(
     random directions of the same length and of vectors made with shuffled labels. An interrupted evaluation goes on
     where it was when the same command is given again.
     """
+    if prompts is not None:
+        rubric = rubric_of(prompts, "")
+        system_positive = system_positive or rubric.system_positive
+        system_negative = system_negative or rubric.system_negative
     with settings.open() as registry, output.progress("activations") as reading, kept("scores") as progress:
         version = registry.vectors.get(vector)
         found = registry.evaluations.propensity(

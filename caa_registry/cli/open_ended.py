@@ -61,7 +61,7 @@ def open_ended(
     with settings.open() as registry:
         version = registry.vectors.get(vector)
         # Before anything is generated: a judge that cannot be asked must not cost an hour.
-        rated_by = _rubric(rubric, version.behavior) if judge_url or judge_model else None
+        rated_by = rubric_of(rubric, version.behavior) if judge_url or judge_model else None
         judge = _judge(registry, rated_by, judge_url, judge_model) if rated_by else None
         with kept("answers") as progress:
             found = registry.evaluations.open_ended(
@@ -121,7 +121,7 @@ def rate(
     """
     with settings.open() as registry:
         found = registry.evaluations.get(id)
-        chosen = _rubric(rubric, registry.vectors.get(f"vector:{found.vector}").behavior)
+        chosen = rubric_of(rubric, registry.vectors.get(f"vector:{found.vector}").behavior)
         if sheet is not None:
             if judge_url or judge_model:
                 raise UsageError("a sheet and a judge are two passes", "Give one at a time.")
@@ -159,7 +159,7 @@ def rubrics(settings: Settings, name: str | None) -> None:
     from caa_registry.evaluation.open_ended.rubrics import packaged_rubrics
 
     if name is not None:
-        found = _rubric(name, "")
+        found = rubric_of(name, "")
         if settings.as_json:
             output.print_json({**dataclasses.asdict(found), "digest": found.digest})
             return
@@ -176,8 +176,9 @@ def rubrics(settings: Settings, name: str | None) -> None:
     )
 
 
-def _rubric(name: str | None, behavior: str) -> Rubric:
+def rubric_of(name: str | None, behavior: str) -> Rubric:
     """The rubric of that name or in that file; without a name that of the behavior."""
+
     from caa_registry.evaluation.open_ended.rubrics import find_rubric, read_rubric
 
     if name is None:

@@ -65,6 +65,17 @@ def test_a_judge_that_cannot_be_asked_costs_nothing(full: Path) -> None:
     assert len(caa("eval", "ls", "--json").json) == 1
 
 
+def test_a_rubric_s_system_prompts_are_baselines(full: Path) -> None:
+    from caa_registry.evaluation.open_ended.rubrics import find_rubric
+
+    ask = ["eval", "propensity", "team/s", "--layers", "1", "--controls", "none", "--prompts", "refusal"]
+    shown = caa(*ask, "--system-negative", "Mine.", "--json")
+    beside = shown.json["parameters"]["beside"]
+    assert (beside["system_positive"], beside["system_negative"]) == (find_rubric("refusal").system_positive, "Mine.")
+    assert "system-negative" in caa("eval", "show", "2").out
+    assert "there is no rubric" in caa(*ask[:-1], "nothing").err
+
+
 def test_calibration_says_what_it_found_or_why_not(full: Path, tmp_path: Path) -> None:
     text = tmp_path / "short.txt"
     text.write_text("It is a day.\n\nAnd so it is.", encoding="utf-8")
