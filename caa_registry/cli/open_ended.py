@@ -178,7 +178,6 @@ def rubrics(settings: Settings, name: str | None) -> None:
 
 def rubric_of(name: str | None, behavior: str) -> Rubric:
     """The rubric of that name or in that file; without a name that of the behavior."""
-
     from caa_registry.evaluation.open_ended.rubrics import find_rubric, read_rubric
 
     if name is None:

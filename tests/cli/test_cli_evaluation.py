@@ -65,15 +65,19 @@ def test_a_judge_that_cannot_be_asked_costs_nothing(full: Path) -> None:
     assert len(caa("eval", "ls", "--json").json) == 1
 
 
-def test_a_rubric_s_system_prompts_are_baselines(full: Path) -> None:
-    from caa_registry.evaluation.open_ended.rubrics import find_rubric
-
-    ask = ["eval", "propensity", "team/s", "--layers", "1", "--controls", "none", "--prompts", "refusal"]
-    shown = caa(*ask, "--system-negative", "Mine.", "--json")
+def test_a_rubric_s_system_prompts_are_baselines(full: Path, tmp_path: Path) -> None:
+    rubric = tmp_path / "mine.md"
+    rubric.write_text(
+        "---\nname: mine\nbehavior: Mine\nsystem_positive: Say A.\nsystem_negative: Say B.\n---\n0, 5 and 10 are it.\n",
+        encoding="utf-8",
+    )
+    ask = ["eval", "propensity", "team/s", "--layers", "1", "--controls", "none", "--prompts"]
+    shown = caa(*ask, rubric, "--system-negative", "No.", "--json")
+    assert shown.code == 0, shown.err
     beside = shown.json["parameters"]["beside"]
-    assert (beside["system_positive"], beside["system_negative"]) == (find_rubric("refusal").system_positive, "Mine.")
+    assert (beside["system_positive"], beside["system_negative"]) == ("Say A.", "No.")
     assert "system-negative" in caa("eval", "show", "2").out
-    assert "there is no rubric" in caa(*ask[:-1], "nothing").err
+    assert "there is no rubric" in caa(*ask, "nothing").err
 
 
 def test_calibration_says_what_it_found_or_why_not(full: Path, tmp_path: Path) -> None:
