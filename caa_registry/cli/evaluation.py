@@ -10,7 +10,17 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_json, evidence_table
 from caa_registry.cli.open_ended import answers, open_ended, rate, rubric_of, rubrics, sheet
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NameList, NumberList, Settings, common
+from caa_registry.cli.options import (
+    ALLOW_MISMATCH,
+    STEERED_LAYERS,
+    STEERED_MODEL,
+    STEERED_POSITIONS_OPTION,
+    STEERED_TEMPLATE,
+    NameList,
+    NumberList,
+    Settings,
+    common,
+)
 from caa_registry.cli.pictures import plot_evaluation, report
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
@@ -37,11 +47,11 @@ for command in (side_effects, calibrate, categories, cross, open_ended, answers,
 @click.argument("vector")
 @click.option("--dataset", metavar="REF", help="Questions to score on.  [default: the vector's own dataset]")
 @click.option("--split", default="test", show_default=True, help="Split to score on.")
-@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
-@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@STEERED_MODEL
+@STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
-@click.option("--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions.")
-@click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]")
+@STEERED_POSITIONS_OPTION
+@STEERED_TEMPLATE
 @click.option(
     "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Half to use."
 )
@@ -60,7 +70,7 @@ for command in (side_effects, calibrate, categories, cross, open_ended, answers,
 @click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
 @click.option("--prompts", metavar="NAME|FILE", help="Baselines: both system prompts of a rubric (caa eval rubrics).")
 @click.option("--few-shot", type=click.IntRange(0), default=0, help="Baseline: so many of the vector's pairs before.")
-@click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
+@ALLOW_MISMATCH
 @common
 def propensity(
     settings: Settings,

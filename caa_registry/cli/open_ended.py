@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
+from caa_registry.cli.options import (
+    ALLOW_MISMATCH,
+    STEERED_MODEL,
+    STEERED_POSITIONS_OPTION,
+    STEERED_TEMPLATE,
+    LayerList,
+    NumberList,
+    Settings,
+    common,
+)
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.errors import NotFoundError, UsageError
@@ -29,11 +38,11 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @click.argument("vector")
 @click.option("--dataset", required=True, metavar="REF", help="Open-ended questions, or pairs whose prompts are asked.")
 @click.option("--split", default="test", show_default=True, help="Split to ask.")
-@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
+@STEERED_MODEL
 @click.option("--layer", "layers", type=LayerList(allow_all=False), required=True, help="Layer, or several at once.")
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
-@click.option("--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions.")
-@click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]")
+@STEERED_POSITIONS_OPTION
+@STEERED_TEMPLATE
 @click.option("--system", default="", help="System prompt.")
 @click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="Most tokens of an answer.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
@@ -42,7 +51,7 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @RUBRIC
 @JUDGE_URL
 @JUDGE_MODEL
-@click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
+@ALLOW_MISMATCH
 @common
 def open_ended(
     settings: Settings,

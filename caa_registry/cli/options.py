@@ -151,7 +151,25 @@ class LayerList(click.ParamType[Any]):
         return tuple(dict.fromkeys(layers))
 
 
+# Of the commands that evaluate a vector.
+STEERED_MODEL = click.option(
+    "--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]"
+)
+STEERED_LAYERS = click.option(
+    "--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all."
+)
+ALLOW_MISMATCH = click.option(
+    "--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded."
+)
+
 TEMPLATE = click.Choice(TEMPLATES)
 READ = click.Choice(READ_POSITIONS)
 METHOD = click.Choice(METHODS)
 POSITIONS = click.Choice(STEERED_POSITIONS)
+
+STEERED_POSITIONS_OPTION = click.option(
+    "--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions."
+)
+STEERED_TEMPLATE = click.option(
+    "--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]"
+)

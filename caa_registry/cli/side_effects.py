@@ -10,10 +10,22 @@ from typing import Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, NumberList, Settings, common
+from caa_registry.cli.options import (
+    ALLOW_MISMATCH,
+    STEERED_LAYERS,
+    STEERED_MODEL,
+    STEERED_POSITIONS_OPTION,
+    STEERED_TEMPLATE,
+    NumberList,
+    Settings,
+    common,
+)
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 
+TEXT = click.option(
+    "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
+)
 _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
 
 
@@ -21,13 +33,11 @@ _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
     "side-effects", epilog="Example: caa eval side-effects team/sycophancy --layers 2 --multipliers -2,-1,1,2"
 )
 @click.argument("vector")
-@click.option(
-    "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
-)
-@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
-@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@TEXT
+@STEERED_MODEL
+@STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
-@click.option("--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded.")
+@ALLOW_MISMATCH
 @common
 def side_effects(
     settings: Settings,
@@ -62,14 +72,12 @@ def side_effects(
     "--dataset", metavar="REF", help="Questions to choose and report on.  [default: the vector's own dataset]"
 )
 @click.option("--split", default="test", show_default=True, help="Split of the questions.")
-@click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
-@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@STEERED_MODEL
+@STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default=_STEPS, show_default=True)
-@click.option("--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions.")
-@click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]")
-@click.option(
-    "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
-)
+@STEERED_POSITIONS_OPTION
+@STEERED_TEMPLATE
+@TEXT
 @click.option("--target-kl", type=float, default=0.2, show_default=True, help="Most KL on that text, nats per token.")
 @click.option("--less", is_flag=True, help="Choose what lowers the behavior most, not what raises it.")
 @click.option("--coherence", type=click.IntRange(0), default=8, show_default=True, help="Answers to look at; 0: none.")

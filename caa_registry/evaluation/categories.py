@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import InputError
-from caa_registry.evaluation.intervals import RESAMPLES, SEED, Interval, bootstrap_mean
-
-# So many numbers are drawn at a time; how many does not show in the result.
-_DRAWN_AT_ONCE = 1 << 21
+from caa_registry.evaluation.intervals import Interval, bootstrap_mean, bootstrap_mean_of_means
 
 
 @dataclass(frozen=True)
@@ -49,19 +46,5 @@ def by_category(scores: NDArray[np.float64], categories: Sequence[str | None]) -
     return CategoryScores(
         {name: bootstrap_mean(values) for name, values in groups.items()},
         bootstrap_mean(scores),
-        _mean_of_means(list(groups.values())),
+        bootstrap_mean_of_means(list(groups.values())),
     )
-
-
-def _mean_of_means(groups: Sequence[NDArray[np.float64]]) -> Interval:
-    """Items are resampled within their category: which categories there are is no matter of chance."""
-    generator = np.random.default_rng(SEED)
-    total = np.zeros(RESAMPLES)
-    for values in groups:
-        rows = max(1, _DRAWN_AT_ONCE // len(values))
-        for first in range(0, RESAMPLES, rows):
-            part = total[first : first + rows]
-            part += values[generator.integers(0, len(values), (len(part), len(values)))].mean(axis=1)
-    low, high = np.percentile(total / len(groups), [2.5, 97.5])
-    value = float(np.mean([values.mean() for values in groups]))
-    return Interval(value, float(low), float(high), sum(len(values) for values in groups))

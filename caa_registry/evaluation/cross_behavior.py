@@ -28,10 +28,6 @@ class Dominance:
     other: float
     share: float
 
-    @property
-    def dominates(self) -> bool:
-        return self.own > abs(self.other)
-
 
 @dataclass(frozen=True)
 class CrossBehavior:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,22 @@ def bootstrap_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -
     low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     means, n = one.mean(axis=0) - other.mean(axis=0), len(one) + len(other)
     return [Interval(float(m), float(a), float(b), n) for m, a, b in zip(means, low, high, strict=True)]
+
+
+def bootstrap_ratio(numerators: NDArray[np.float64], denominators: NDArray[np.float64] | NDArray[np.intp]) -> Interval:
+    """``sum(numerators) / sum(denominators)``, ``(n,)`` each, and its interval: items resampled with both."""
+    draws = _resampled(np.stack([numerators, denominators], axis=1).astype(np.float64))
+    low, high = np.percentile(draws[:, 0] / draws[:, 1], [2.5, 97.5])
+    return Interval(float(numerators.sum() / denominators.sum()), float(low), float(high), len(numerators))
+
+
+def bootstrap_mean_of_means(groups: Sequence[NDArray[np.float64]]) -> Interval:
+    """The mean of the groups' means and its interval: items are resampled within their group, since which groups there
+    are is no matter of chance. ``n`` counts items."""
+    draws = np.mean([_resampled(group[:, None], seed=SEED + i)[:, 0] for i, group in enumerate(groups)], axis=0)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    value = float(np.mean([group.mean() for group in groups]))
+    return Interval(value, float(low), float(high), sum(len(group) for group in groups))
 
 
 def paired_test(one: NDArray[np.float64], other: NDArray[np.float64]) -> PairedTest:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.evaluation.intervals import Interval, bootstrap_difference, bootstrap_means
 from caa_registry.evaluation.measurements import VECTOR, Control, Measurements, Observed
-
-Statistic = Literal["propensity", "propensity_completion", "mass", "letter_bias", "steerability", "effect", "wrong_way"]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.errors import ModelError
+from caa_registry.evaluation.entering import check_alike, entered
 from caa_registry.evaluation.likelihoods import Answer, at_a_time, log_probabilities
 from caa_registry.models.branching import branched, branching_cache, held
 from caa_registry.models.exponentials import fast_exponentials
@@ -36,9 +36,6 @@ from caa_registry.models.stream import Positions
 from caa_registry.steering.additions import Addition, added, steering, sums
 from caa_registry.steering.positions import SteeredPositions
 from caa_registry.vectors.pair_plan import Group, evened, groups
-
-# Largest difference of a log-probability, relative to the largest: rounding, with room.
-_TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,6 @@ class Part:
     def places(self) -> set[tuple[int | None, int]]:
         """Each question with the layer."""
         return {(self.layer, question) for question in self.questions}
-
-
-class DifferentError(Exception):
-    """An architecture computes something else in this way: its texts have to be run whole."""
 
 
 @dataclass(frozen=True)
@@ -187,14 +180,14 @@ class _Runs:
         for layer in self.layers:
             deltas = self._deltas(layer, self.multipliers)
             log_p = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]))
-            self._compare(log_p[:, 0], base.log_p, f"it is entered behind layer {layer}")
+            check_alike(self.model, log_p[:, 0], base.log_p, f"it is entered behind layer {layer}")
             parts.append(self._part(base, layer, log_p[:, 1:]))
         for layer in self.layers[:1]:
             addition = Addition(layer, self.vectors[layer][0], self.multipliers[0])
             # The network is steered until all is evaluated.
             with building, steering(self.model, [addition], self.positions):
                 whole = log_probabilities(self.model, base.answers[-self.ends :]).reshape(1, 2)
-            self._compare(parts[1].log_p[-1, :1], whole, "a prompt is run once")
+            check_alike(self.model, parts[1].log_p[-1, :1], whole, "a prompt is run once")
         with building:
             self.checked = True
             for part in [*parts, *self.waiting]:
@@ -273,14 +266,8 @@ class _Runs:
         with building:
             cache = self._branched(base.cache, base.group.length, self.ends * n)
             hidden = mx.repeat(base.streams[layer], n, axis=0)
-            try:
-                with self.model.stream.entered(layer, hidden), self.model.stream.tapped(add):
-                    logits = self._logits(answers, base.group.length, cache, taken)
-            except ModelError as error:
-                raise DifferentError(error.message) from None
-            except (AttributeError, TypeError, ValueError, IndexError) as error:  # a cache that is empty, for instance
-                name = self.model.info.architecture
-                raise DifferentError(f"{name} cannot be entered behind layer {layer}: {error}") from error
+            with entered(self.model, layer, hidden), self.model.stream.tapped(add):
+                logits = self._logits(answers, base.group.length, cache, taken)
             del cache, hidden
         evaluate(taken, logits)
         return _read(answers, logits).reshape(len(base.answers), n, -1)
@@ -310,12 +297,6 @@ class _Runs:
 
     def _steps(self, taken: list[Step]) -> Any:
         return steps(self.model.stream, self.model.n_layers - 1, taken)
-
-    def _compare(self, found: NDArray[np.float64], wanted: NDArray[np.float64], when: str) -> None:
-        # Values that are not finite are the model's, and are reported where they become a score.
-        largest = _TOLERANCE.get(self.model.dtype, 1e-4) * max(1.0, float(np.abs(wanted).max()))
-        if np.isfinite(wanted).all() and not np.abs(found - wanted).max() <= largest:
-            raise DifferentError(f"{self.model.info.architecture} computes differently when {when}")
 
 
 def _read(answers: Sequence[Answer], logits: mx.array) -> NDArray[np.float64]:

@@ -27,10 +27,6 @@ class Overlap:
     same: tuple[int, ...]
     near: tuple[int, ...]
 
-    @property
-    def total(self) -> int:
-        return len(self.same) + len(self.near)
-
 
 def overlap(questions: Sequence[Pair], seen: Sequence[Pair]) -> Overlap:
     """Which of ``questions`` are among ``seen``."""

@@ -109,17 +109,12 @@ class Evaluations:
         found = applied(self._registry, version, model, layers, multipliers, allow_mismatch=allow_mismatch)
         own = [name for name in dict.fromkeys(controls) if name != "shuffled" or same_weights(found.verdict)]
         request = Request(
-            version=version,
-            vectors=found.vectors,
+            on=found,
             dataset=data,
             split=split,
             half=rows,
             pairs=[item.pair for item in self._registry.datasets.pairs(data, split)][_ROWS[rows]],
-            model=found.model,
-            verdict=found.verdict,
             template=found.model.template(template or version.recipe["template"]),
-            layers=found.layers,
-            multipliers=found.multipliers,
             positions=positions,
             paper=paper,
             beside=Beside(own, seeds if own else 0, system_positive, system_negative, few_shot),
@@ -161,16 +156,7 @@ class Evaluations:
         of its tokens are steered. An interrupted call leaves nothing in the registry and goes on layer by layer.
         """
         found = applied(self._registry, vector, model, layers, multipliers, allow_mismatch=allow_mismatch)
-        request = TextRequest(
-            found.version,
-            found.vectors,
-            found.model,
-            found.verdict,
-            neutral_text(text),
-            found.layers,
-            found.multipliers,
-        )
-        return self.get(measure_text(self._registry, request, progress))
+        return self.get(measure_text(self._registry, TextRequest(found, neutral_text(text)), progress))
 
     def open_ended(
         self,
@@ -206,17 +192,12 @@ class Evaluations:
         asked = questions_of(self._registry, data, split)
         chosen = [i for i, question in enumerate(asked) if only is None or question in only][:limit]
         request = AnswerRequest(
-            version=found.version,
-            vectors=found.vectors,
+            on=found,
             dataset=data,
             split=split,
             questions=[asked[i] for i in chosen],
             places=chosen,
-            model=found.model,
-            verdict=found.verdict,
             template=found.model.template(template or found.version.recipe["template"]),
-            layers=found.layers,
-            multipliers=found.multipliers,
             positions=positions,
             system=system,
             max_tokens=max_tokens,

@@ -5,24 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy.orm import Session
 
 from caa_registry import settings
-from caa_registry.catalog import models as t
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.pairs.overlap import overlap
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress
+from caa_registry.registry.applied import Applied
 from caa_registry.registry.computation import plan, way_of_computing
-from caa_registry.registry.models import ensure_model
 from caa_registry.registry.records import DatasetVersion, VectorVersion
-from caa_registry.registry.runs import Activity, record_run
-from caa_registry.registry.steer import record_mismatch
+from caa_registry.registry.storing import begin, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +27,9 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.propensity import ItemSet
     from caa_registry.evaluation.steered_runs import Part
     from caa_registry.evaluation.unfinished import Unfinished
-    from caa_registry.models.fingerprint import Verdict
-    from caa_registry.models.model import Model
     from caa_registry.models.prompts import Example, Template
     from caa_registry.registry.registry import Registry
     from caa_registry.steering.positions import SteeredPositions
-    from caa_registry.vectors.vector_set import VectorSet
 
 _EXAMPLES_SEED = 20240805
 # Raised with every change that measures the same otherwise: of controls, or of how questions are run.
@@ -63,17 +56,12 @@ class Beside:
 class Request:
     """A request that was understood."""
 
-    version: VectorVersion
-    vectors: VectorSet
+    on: Applied
     dataset: DatasetVersion
     split: str
     half: str
     pairs: Sequence[Pair]
-    model: Model
-    verdict: Verdict
     template: Template
-    layers: Sequence[int]
-    multipliers: Sequence[float]
     positions: SteeredPositions
     paper: bool
     beside: Beside
@@ -89,53 +77,34 @@ def measure(registry: Registry, request: Request, progress: Progress, reading: P
     from caa_registry.evaluation.statistics import figures
     from caa_registry.evaluation.unfinished import Unfinished
 
-    own = _own_pairs(registry, request.version)
+    own = _own_pairs(registry, request.on.version)
     prompts = _conditions(request, own)
     found = prompts["vector"]
-    parameters = {
-        "template_digest": request.template.digest,
-        "dtype": request.model.dtype,
-        "operator": "add",
-        "layers": list(request.layers),
-        "multipliers": list(request.multipliers),
-        "rows": request.half,
-        "paper": request.paper,
-        "more_choices": found.more_choices,
-        "beyond_letters": found.beyond,
-        "too_long": found.too_long,
-        "unscorable": found.unscorable,
-        "interval": "percentile bootstrap over items, 95 %",
-        "verdict": request.verdict,
-        "leaked": _leaked([request.pairs[item.row] for item in found.items], own),
-        "beside": {**asdict(request.beside), "controls": list(request.beside.controls)},
-    }
-    activity = Activity(
-        "evaluate", registry.actor, {"split": request.split, "positions": request.positions, **parameters}
+    underway = begin(
+        registry,
+        request.on,
+        "propensity",
+        positions=request.positions,
+        template=request.template.name,
+        dataset=request.dataset,
+        split=request.split,
+        template_digest=request.template.digest,
+        rows=request.half,
+        paper=request.paper,
+        more_choices=found.more_choices,
+        beyond_letters=found.beyond,
+        too_long=found.too_long,
+        unscorable=found.unscorable,
+        interval="percentile bootstrap over items, 95 %",
+        leaked=_leaked([request.pairs[item.row] for item in found.items], own),
+        beside={**asdict(request.beside), "controls": list(request.beside.controls)},
     )
     names, vectors = _added(registry, request, reading)
     unfinished = Unfinished(settings.unfinished(), _identity(request, prompts))
     measured = _measured(request, prompts, names, vectors, unfinished, progress)
     # The blob first: an orphan blob is allowed, an evaluation without its items never.
     digest = registry.blobs.put(to_bytes(measured))
-    scores = [
-        t.Score(
-            position=place,
-            condition=figure.condition,
-            layer=figure.layer,
-            multiplier=figure.multiplier,
-            metric=figure.metric,
-            value=figure.interval.value,
-            ci_low=figure.interval.low,
-            ci_high=figure.interval.high,
-            n=figure.interval.n,
-        )
-        for place, figure in enumerate(figures(measured))
-    ]
-    with registry.database.write() as session:
-        evaluation = _stored(session, registry, request, measured, digest, parameters, activity)
-        for score in scores:
-            score.evaluation_id = evaluation
-        session.add_all(scores)
+    evaluation = store(registry, underway, measured.metric, figures(measured), measurements=digest)
     unfinished.delete()
     return evaluation
 
@@ -158,7 +127,7 @@ def _conditions(request: Request, own: Sequence[Pair]) -> dict[str, ItemSet]:
     if beside.few_shot:
         asked["few-shot"] = {"examples": _examples(own, beside.few_shot)}
     return {
-        name: prepare(request.pairs, request.template, request.model, paper=request.paper, **how)
+        name: prepare(request.pairs, request.template, request.on.model, paper=request.paper, **how)
         for name, how in asked.items()
     }
 
@@ -183,26 +152,26 @@ def _added(registry: Registry, request: Request, reading: Progress) -> tuple[lis
     from caa_registry.vectors.reading import Work
 
     names, seeds = ["vector"], request.beside.seeds
-    parts = [{layer: request.vectors[layer].values[None] for layer in request.layers}]
+    parts = [{layer: request.on.vectors[layer].values[None] for layer in request.on.layers}]
     if "random" in request.beside.controls:
         names += ["random"] * seeds
-        parts.append(random_directions(request.vectors, request.layers, seeds))
+        parts.append(random_directions(request.on.vectors, request.on.layers, seeds))
     if "shuffled" in request.beside.controls:
         names += ["shuffled"] * seeds
-        recipe = request.version.recipe
+        recipe = request.on.version.recipe
         made = plan(
             registry,
-            request.version.dataset,
-            request.model,
+            request.on.version.dataset,
+            request.on.model,
             recipe["split"],
             recipe["method"],
             recipe["read"],
-            request.layers,
+            request.on.layers,
             recipe["template"],
         )
         with made.activations(Work(), fresh=False, progress=reading) as activations:
-            parts.append(shuffled_vectors(request.vectors, activations, recipe["method"], request.layers, seeds))
-    return names, {layer: np.concatenate([part[layer] for part in parts]) for layer in request.layers}
+            parts.append(shuffled_vectors(request.on.vectors, activations, recipe["method"], request.on.layers, seeds))
+    return names, {layer: np.concatenate([part[layer] for part in parts]) for layer in request.on.layers}
 
 
 def _measured(
@@ -222,10 +191,10 @@ def _measured(
     for place, (condition, items) in enumerate(prompts.items()):
         alone = condition != "vector"
         log_p = sweep(
-            request.model,
+            request.on.model,
             {layer: values[:1] if alone else values for layer, values in vectors.items()},
             items,
-            request.multipliers,
+            request.on.multipliers,
             request.positions,
             _part_of(progress, place, len(prompts)),
             kept=[part_of_json(kept) for kept in unfinished.kept(condition)],
@@ -235,7 +204,7 @@ def _measured(
         observed[condition] = Observed(rows, letters, log_p[0])
         if not alone:
             controls = {name: _control(log_p, names, name, observed[condition]) for name in dict.fromkeys(names[1:])}
-    layers, multipliers = tuple(request.layers), tuple(request.multipliers)
+    layers, multipliers = tuple(request.on.layers), tuple(request.on.multipliers)
     return Measurements(prompts["vector"].metric, layers, multipliers, observed, controls)
 
 
@@ -267,11 +236,11 @@ def _identity(request: Request, prompts: Mapping[str, ItemSet]) -> dict[str, Any
     from caa_registry.evaluation.propensity import answers_of
 
     return {
-        **way_of_computing(request.model),
+        **way_of_computing(request.on.model),
         "positions": request.positions,
-        "multipliers": [repr(multiplier) for multiplier in request.multipliers],
-        "vector": request.version.digest,
-        "layers": list(request.layers),
+        "multipliers": [repr(multiplier) for multiplier in request.on.multipliers],
+        "vector": request.on.version.digest,
+        "layers": list(request.on.layers),
         "controls": list(request.beside.controls),
         "seeds": request.beside.seeds,
         "measurer": _MEASURER,
@@ -280,44 +249,3 @@ def _identity(request: Request, prompts: Mapping[str, ItemSet]) -> dict[str, Any
             for name, items in prompts.items()
         },
     }
-
-
-def _stored(
-    session: Session,
-    registry: Registry,
-    request: Request,
-    measured: Measurements,
-    digest: str,
-    parameters: Mapping[str, Any],
-    activity: Activity,
-) -> int:
-    row, _ = ensure_model(session, request.model.info)
-    record_mismatch(session, registry.actor, request.version, request.model, request.verdict)
-    evaluation = t.Evaluation(
-        kind="propensity",
-        vector_version_id=request.version.id,
-        dataset_version_id=request.dataset.id,
-        split=request.split,
-        model_id=row.id,
-        metric=measured.metric,
-        positions=request.positions,
-        template=request.template.name,
-        parameters=dict(parameters),
-        measurements=digest,
-        created_at=datetime.now(UTC),
-    )
-    session.add(evaluation)
-    session.flush()
-    record_run(
-        session,
-        activity,
-        inputs=[("vector", request.version.id), ("dataset", request.dataset.id), ("model", row.id)],
-        outputs=[("evaluation", evaluation.id)],
-        subject={
-            "evaluation": evaluation.id,
-            "vector": request.version.reference,
-            "dataset": request.dataset.reference,
-            "measurements": digest,
-        },
-    )
-    return evaluation.id

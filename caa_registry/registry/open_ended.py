@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,21 +13,18 @@ from caa_registry import settings
 from caa_registry.catalog import models as t
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress
+from caa_registry.registry.applied import Applied
 from caa_registry.registry.computation import way_of_computing
-from caa_registry.registry.models import ensure_model
-from caa_registry.registry.records import DatasetVersion, Evaluation, VectorVersion
-from caa_registry.registry.runs import Activity, record_run
-from caa_registry.registry.steer import record_mismatch
+from caa_registry.registry.records import DatasetVersion, Evaluation
+from caa_registry.registry.storing import begin, store
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.intervals import Interval
     from caa_registry.evaluation.open_ended.generation import Response as Generated
-    from caa_registry.models.fingerprint import Verdict
-    from caa_registry.models.model import Model
+    from caa_registry.evaluation.statistics import Figure
+    from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.models.prompts import Template
     from caa_registry.registry.registry import Registry
     from caa_registry.steering.positions import SteeredPositions
-    from caa_registry.vectors.vector_set import VectorSet
 
 # Raised with every change that generates or measures the same otherwise.
 _GENERATOR = 1
@@ -52,17 +48,12 @@ class Answer:
 class AnswerRequest:
     """A request that was understood. ``places``: of ``questions`` in their split."""
 
-    version: VectorVersion
-    vectors: VectorSet
+    on: Applied
     dataset: DatasetVersion
     split: str
     questions: Sequence[str]
     places: Sequence[int]
-    model: Model
-    verdict: Verdict
     template: Template
-    layers: Sequence[int]
-    multipliers: Sequence[float]
     positions: SteeredPositions
     system: str
     max_tokens: int
@@ -79,21 +70,19 @@ def generate_answers(registry: Registry, request: AnswerRequest, progress: Progr
     from caa_registry.evaluation.unfinished import Unfinished
 
     sampling = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed}
-    parameters = {
-        "template_digest": request.template.digest,
-        "dtype": request.model.dtype,
-        "operator": "add",
-        "layers": list(request.layers),
-        "multipliers": list(request.multipliers),
-        "rows": "all",
-        "questions": len(request.questions),
-        "system": request.system,
-        "sampling": sampling,
-        "interval": "percentile bootstrap over answers, 95 %",
-        "verdict": request.verdict,
-    }
-    activity = Activity(
-        "evaluate", registry.actor, {"split": request.split, "positions": request.positions, **parameters}
+    underway = begin(
+        registry,
+        request.on,
+        "open-ended",
+        positions=request.positions,
+        template=request.template.name,
+        dataset=request.dataset,
+        split=request.split,
+        template_digest=request.template.digest,
+        questions=len(request.questions),
+        system=request.system,
+        sampling=sampling,
+        interval="percentile bootstrap over answers, 95 %",
     )
     unfinished = Unfinished(settings.unfinished(), _identity(request, sampling))
     generated = _generated(request, unfinished, progress)
@@ -110,43 +99,10 @@ def generate_answers(registry: Registry, request: AnswerRequest, progress: Progr
         )
         for place, (answer, coherence) in enumerate(zip(generated, coherences, strict=True))
     ]
-    scores = _scores(request, generated, coherences)
-    with registry.database.write() as session:
-        asked, _ = ensure_model(session, request.model.info)
-        record_mismatch(session, registry.actor, request.version, request.model, request.verdict)
-        evaluation = t.Evaluation(
-            kind="open-ended",
-            vector_version_id=request.version.id,
-            dataset_version_id=request.dataset.id,
-            split=request.split,
-            model_id=asked.id,
-            metric="perplexity",
-            positions=request.positions,
-            template=request.template.name,
-            parameters=parameters,
-            created_at=datetime.now(UTC),
-        )
-        session.add(evaluation)
-        session.flush()
-        for row in rows:
-            row.evaluation_id = evaluation.id
-        for score in scores:
-            score.evaluation_id = evaluation.id
-        session.add_all([*rows, *scores])
-        record_run(
-            session,
-            activity,
-            inputs=[("vector", request.version.id), ("dataset", request.dataset.id), ("model", asked.id)],
-            outputs=[("evaluation", evaluation.id)],
-            subject={
-                "evaluation": evaluation.id,
-                "vector": request.version.reference,
-                "dataset": request.dataset.reference,
-            },
-        )
-        number = evaluation.id
+    figures = _figures(request, generated, coherences)
+    evaluation = store(registry, underway, "perplexity", figures, responses=rows)
     unfinished.delete()
-    return number
+    return evaluation
 
 
 def answers(registry: Registry, evaluation: Evaluation) -> list[Answer]:
@@ -170,28 +126,30 @@ def questions_of(registry: Registry, dataset: str | DatasetVersion, split: str) 
     return [item.pair.prompt for item in registry.datasets.pairs(version, split)]
 
 
-def _generated(request: AnswerRequest, unfinished: Any, progress: Progress) -> list[Generated]:
+def _generated(request: AnswerRequest, unfinished: Unfinished, progress: Progress) -> list[Generated]:
     """In the order of questions and multipliers."""
     from caa_registry.evaluation.open_ended.generation import Response, responses
     from caa_registry.steering.additions import Addition
 
-    steps = len(request.multipliers)
+    steps = len(request.on.multipliers)
     found: dict[tuple[int, float], Response] = {}
     for kept in unfinished.kept("answers"):
         answer = Response(kept["question"], kept["multiplier"], kept["text"], tuple(kept["ids"]), kept["finish"])
         found[answer.question, answer.multiplier] = answer
-    missing = [i for i in range(len(request.questions)) if any((i, m) not in found for m in request.multipliers)]
+    missing = [i for i in range(len(request.questions)) if any((i, m) not in found for m in request.on.multipliers)]
     held = (len(request.questions) - len(missing)) * steps
     total = len(request.questions) * steps
     progress(held, total)
     steered = {
         multiplier: [
-            Addition(layer, request.vectors[layer].values, multiplier) for layer in request.layers if multiplier != 0
+            Addition(layer, request.on.vectors[layer].values, multiplier)
+            for layer in request.on.layers
+            if multiplier != 0
         ]
-        for multiplier in request.multipliers
+        for multiplier in request.on.multipliers
     }
     for group in responses(
-        request.model,
+        request.on.model,
         [request.questions[i] for i in missing],
         steered,
         positions=request.positions,
@@ -207,7 +165,7 @@ def _generated(request: AnswerRequest, unfinished: Any, progress: Progress) -> l
             made = Response(place, answer.multiplier, answer.text, answer.ids, answer.finish)
             found[place, answer.multiplier] = made
             unfinished.add("answers", asdict(made))
-    return [found[i, m] for i in range(len(request.questions)) for m in request.multipliers]
+    return [found[i, m] for i in range(len(request.questions)) for m in request.on.multipliers]
 
 
 def _coherences(request: AnswerRequest, generated: Sequence[Generated]) -> list[dict[str, Any]]:
@@ -218,37 +176,18 @@ def _coherences(request: AnswerRequest, generated: Sequence[Generated]) -> list[
     texts = [Continuation(prompts[answer.question], answer.ids) for answer in generated]
     return [
         {**asdict(repetition(answer.ids)), "mean_log_probability": mean}
-        for answer, mean in zip(generated, mean_log_probabilities(request.model, texts), strict=True)
+        for answer, mean in zip(generated, mean_log_probabilities(request.on.model, texts), strict=True)
     ]
-
-
-def _scores(
-    request: AnswerRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
-) -> list[t.Score]:
-    """By multiplier: means over answers, of perplexity the exponential of the mean cross-entropy."""
-    scores: list[t.Score] = []
-    for metric, multiplier, interval in _figures(request, generated, coherences):
-        scores.append(
-            t.Score(
-                position=len(scores),
-                condition="vector",
-                layer=request.layers[0],
-                multiplier=multiplier,
-                metric=metric,
-                value=interval.value,
-                ci_low=interval.low,
-                ci_high=interval.high,
-                n=interval.n,
-            )
-        )
-    return scores
 
 
 def _figures(
     request: AnswerRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
-) -> Iterator[tuple[str, float, Interval]]:
+) -> Iterator[Figure]:
+    """By multiplier: means over answers, of perplexity the exponential of the mean cross-entropy."""
     from caa_registry.evaluation.intervals import Interval, bootstrap_mean
+    from caa_registry.evaluation.measurements import VECTOR
     from caa_registry.evaluation.open_ended.perplexity import perplexity
+    from caa_registry.evaluation.statistics import Figure
 
     for key, metric in (
         ("mean_log_probability", "perplexity"),
@@ -256,7 +195,7 @@ def _figures(
         ("distinct_2", "distinct_2"),
         ("n_tokens", "tokens"),
     ):
-        for multiplier in request.multipliers:
+        for multiplier in request.on.multipliers:
             pairs = zip(generated, coherences, strict=True)
             values = [said[key] for answer, said in pairs if answer.multiplier == multiplier and said[key] is not None]
             if not values:
@@ -266,18 +205,18 @@ def _figures(
                 # From the least likely to the most likely: the ends change places.
                 value, low, high = (perplexity(x) for x in (interval.value, interval.high, interval.low))
                 interval = Interval(value, low, high, interval.n)
-            yield metric, multiplier, interval
+            yield Figure(VECTOR, request.on.layers[0], multiplier, metric, interval)
 
 
 def _identity(request: AnswerRequest, sampling: dict[str, Any]) -> dict[str, Any]:
     return {
-        **way_of_computing(request.model),
-        "vector": request.version.digest,
+        **way_of_computing(request.on.model),
+        "vector": request.on.version.digest,
         "questions": list(request.questions),
         "template": request.template.digest,
         "system": request.system,
-        "layers": list(request.layers),
-        "multipliers": [repr(multiplier) for multiplier in request.multipliers],
+        "layers": list(request.on.layers),
+        "multipliers": [repr(multiplier) for multiplier in request.on.multipliers],
         "positions": request.positions,
         "sampling": {name: repr(value) for name, value in sampling.items()},
         "generator": _GENERATOR,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from caa_registry.evaluation.intervals import Interval
-    from caa_registry.evaluation.plots.dose_response import Band
+    from caa_registry.evaluation.plots.ranges import Band
     from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
 
@@ -105,7 +105,7 @@ def _interval(score: Score) -> Interval:
 
 
 def _bands(evaluation: Evaluation, metric: str | None, layer: int | None) -> list[Band]:
-    from caa_registry.evaluation.plots.dose_response import Band
+    from caa_registry.evaluation.plots.ranges import Band
 
     bands = []
     for name, label in (("random", "random, 95 %"), ("shuffled", "shuffled labels, 95 %")):

@@ -26,8 +26,9 @@ from support.architectures_limits import (
 from support.architectures_refused import NEEDS_METAL, REFUSED
 
 from caa_registry.errors import ModelError
+from caa_registry.evaluation.entering import DifferentError
 from caa_registry.evaluation.likelihoods import Answer
-from caa_registry.evaluation.steered_runs import DifferentError, Part, Sweep, run_steered, run_whole
+from caa_registry.evaluation.steered_runs import Part, Sweep, run_steered, run_whole
 from caa_registry.models import stream as stream_module
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.model import Model

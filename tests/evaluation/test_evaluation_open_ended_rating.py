@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from caa_registry.evaluation.open_ended.judging import rated, unrated
+from caa_registry.evaluation.open_ended.judging import rated
 from caa_registry.evaluation.open_ended.rating import parsed_rating
 
 
@@ -79,4 +79,4 @@ def test_a_number_off_the_scale_is_never_brought_onto_it(number: float) -> None:
 def test_a_reply_that_is_no_rating_is_kept_and_counted() -> None:
     ratings = [rated(0, "7"), rated(1, "I'd rather not say"), rated(2, "")]
     assert [(each.value, each.reply) for each in ratings] == [(7, "7"), (None, "I'd rather not say"), (None, "")]
-    assert unrated(ratings) == 2
+    assert sum(rating.value is None for rating in ratings) == 2

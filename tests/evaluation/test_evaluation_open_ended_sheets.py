@@ -17,7 +17,7 @@ from caa_registry.evaluation.open_ended.human_ratings import (
     sheet_id,
     write_sheet,
 )
-from caa_registry.evaluation.open_ended.judging import Answered, unrated
+from caa_registry.evaluation.open_ended.judging import Answered
 from caa_registry.evaluation.open_ended.rubrics import find_rubric
 
 ANSWERS = [
@@ -80,7 +80,7 @@ def test_ratings_come_back_to_their_answers(sheet: Path) -> None:
     assert [rating.index for rating in found] == list(range(len(ANSWERS)))
     # The same answer to the same question is one row: the later of the two in this list.
     assert [rating.value for rating in found] == [0, 1.5, 1, 1.5, *(i / 2 for i in range(4, 12))]
-    assert unrated(found) == 0
+    assert sum(rating.value is None for rating in found) == 0
 
 
 def test_what_is_not_rated_is_missing(sheet: Path) -> None:
@@ -88,7 +88,9 @@ def test_what_is_not_rated_is_missing(sheet: Path) -> None:
     write(sheet, [lines[0] | {"rating": "10"}, *lines[1:4]])
     found = read_sheet(sheet, ANSWERS)
     assert {rating.value for rating in found} == {10, None}
-    assert len(found) - unrated(found) == [sheet_id(each) for each in ANSWERS].count(lines[0]["id"])
+    assert len(found) - sum(rating.value is None for rating in found) == [sheet_id(each) for each in ANSWERS].count(
+        lines[0]["id"]
+    )
 
 
 def test_several_raters_have_a_sheet_and_a_name_each(sheet: Path, tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ from sklearn.decomposition import PCA
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.intervals import Interval
 from caa_registry.evaluation.plots.cosine_matrix import cosine_matrix, cosines
-from caa_registry.evaluation.plots.dose_response import MOST, Band, Curve, dose_response
+from caa_registry.evaluation.plots.dose_response import MOST, Curve, dose_response
 from caa_registry.evaluation.plots.heat_map import heat_map
 from caa_registry.evaluation.plots.item_effects import item_effects
 from caa_registry.evaluation.plots.layer_sweep import layer_sweep
 from caa_registry.evaluation.plots.projection import principal_components, projection
+from caa_registry.evaluation.plots.ranges import Band
 from caa_registry.evaluation.plots.style import save, style
 
 CAPTION = (

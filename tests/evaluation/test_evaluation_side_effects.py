@@ -17,18 +17,17 @@ from support.computed import mean_difference
 from support.tiny_models import CONTEXT, FAMILIES, LAYERS, TinyModels
 
 from caa_registry.errors import InputError, ModelError, UsageError
-from caa_registry.evaluation.intervals import bootstrap_mean
+from caa_registry.evaluation.entering import DifferentError
+from caa_registry.evaluation.intervals import bootstrap_mean, bootstrap_ratio
 from caa_registry.evaluation.side_effects import runs
 from caa_registry.evaluation.side_effects.measure import (
     SideEffects,
     TokenizedText,
-    per_token,
     side_effects,
     tokenized,
 )
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText, Passage, packaged_text
 from caa_registry.evaluation.side_effects.runs import Part, Work, run_entered, run_whole
-from caa_registry.evaluation.steered_runs import DifferentError
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load as load_pairs
@@ -249,7 +248,7 @@ def test_passages_that_cannot_be_measured_are_left_out_and_named(tiny: TinyModel
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=12), st.integers(1, 50))
 def test_of_passages_of_one_length_the_mean_is_that_of_their_means(means: list[float], tokens: int) -> None:
     values = np.array(means)
-    found = per_token(values * tokens, np.full(len(values), tokens))
+    found = bootstrap_ratio(values * tokens, np.full(len(values), tokens))
     wanted = bootstrap_mean(values)
     assert found.n == wanted.n
     np.testing.assert_allclose(
@@ -258,5 +257,5 @@ def test_of_passages_of_one_length_the_mean_is_that_of_their_means(means: list[f
 
 
 def test_long_passages_count_by_their_tokens() -> None:
-    found = per_token(np.array([10.0, 0.0]), np.array([10, 90]))
+    found = bootstrap_ratio(np.array([10.0, 0.0]), np.array([10, 90]))
     assert (found.value, found.low, found.high, found.n) == (0.1, 0.0, 1.0, 2)

@@ -13,8 +13,9 @@ from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
 
 from caa_registry.errors import ModelError
 from caa_registry.evaluation import steered_runs
+from caa_registry.evaluation.entering import DifferentError
 from caa_registry.evaluation.propensity import answers_of, prepare
-from caa_registry.evaluation.steered_runs import DifferentError, Part, Sweep, run_steered, run_whole
+from caa_registry.evaluation.steered_runs import Part, Sweep, run_steered, run_whole
 from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import Pair

@@ -13,7 +13,6 @@ from support.judge_server import JudgeServer
 
 from caa_registry.errors import InputError, JudgeError, UsageError
 from caa_registry.evaluation.open_ended.endpoint import EndpointJudge
-from caa_registry.evaluation.open_ended.local_judge import LocalJudge
 from caa_registry.evaluation.open_ended.rubrics import find_rubric
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
@@ -144,8 +143,10 @@ def test_a_judge_rates_every_answer_and_what_is_no_rating_is_counted(
     assert registry.evaluations.judgements(found.id) == [judged]
     assert events(registry)[-1][0] == "rate"
     # Another pass is another observation.
-    second = registry.evaluations.rate(found, LocalJudge(model, RUBRIC)) if model.fits(2000) else None
-    assert len(registry.evaluations.judgements(found)) == 1 + (second is not None)
+    with JudgeServer(said) as server:
+        again = registry.evaluations.rate(found, EndpointJudge(server.base_url, "judge-1", RUBRIC))
+    assert again.id != judged.id and again.ratings == judged.ratings
+    assert registry.evaluations.judgements(found) == [judged, again]
     check_consistent(registry)
 
 

@@ -12,15 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from support.loopback import LoopbackHandler, LoopbackServer
 
 TOKEN = "hf_for_tests_only"
 
@@ -39,36 +37,14 @@ class Repository:
     names: dict[str, str] = field(default_factory=dict)
 
 
-class HubServer:
+class HubServer(LoopbackServer):
     """Serves its repositories until the ``with`` block ends. ``requests`` lists what was asked, as ``METHOD path``."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         self.failing: int | None = None  # an HTTP status that every request gets
-        hub = self
-
-        class Handler(_Handler):
-            server_hub = hub
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> HubServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def repository(self, repo: str, **settings: Any) -> Repository:
         """The repository ``repo``, made if it is new; ``private=``, ``gated=`` and ``card=`` set it up."""
@@ -91,12 +67,8 @@ class HubServer:
         self.repositories[repo].names[name] = commit
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server_hub: HubServer
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silence."""
+class _Handler(LoopbackHandler):
+    owner: HubServer
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -105,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        hub = self.server_hub
+        hub = self.owner
         path = urlsplit(self.path).path
         hub.requests.append(f"{self.command} {path}")
         if hub.failing is not None:
@@ -118,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._refuse(404, "", "no such page")
 
     def _repository(self, repo: str) -> Repository | None:
-        repository = self.server_hub.repositories.get(repo)
+        repository = self.owner.repositories.get(repo)
         allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"
         if repository is None or (repository.private and not allowed):
             self._refuse(404 if allowed else 401, "RepoNotFound", "Repository not found")
@@ -230,3 +202,6 @@ def point_client_at(monkeypatch: pytest.MonkeyPatch, url: str, home: Path, token
     }.items():
         monkeypatch.setattr(constants, name, setting)
     close_session()
+
+
+HubServer.handler = _Handler

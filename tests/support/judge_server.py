@@ -11,9 +11,9 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
+
+from support.loopback import LoopbackHandler, LoopbackServer
 
 Said = Callable[[dict[str, Any]], str | None]
 
@@ -37,10 +37,11 @@ class Request:
     at_once: int
 
 
-class JudgeServer:
+class JudgeServer(LoopbackServer):
     """Serves until the ``with`` block ends. Replies in ``queue`` come first; then ``said`` answers each request."""
 
     def __init__(self, said: Said, together: int = 1) -> None:
+        super().__init__()
         self.said = said
         self.queue: list[Reply] = []
         self.requests: list[Request] = []
@@ -48,40 +49,17 @@ class JudgeServer:
         # Holds requests back until so many are under way.
         self.gate = threading.Barrier(together)
         self.under_way = 0
-        judge = self
-
-        class Handler(_Handler):
-            server_judge = judge
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def __enter__(self) -> JudgeServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"{self.url}/v1"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server_judge: JudgeServer
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Silence."""
+class _Handler(LoopbackHandler):
+    owner: JudgeServer
 
     def do_POST(self) -> None:
-        judge = self.server_judge
+        judge = self.owner
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with judge.lock:
             judge.under_way += 1
@@ -106,3 +84,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+JudgeServer.handler = _Handler

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import ModelError, UsageError
+from caa_registry.evaluation.entering import tolerance
 from caa_registry.evaluation.open_ended.decoding import COMPARED, Decoding, Finish, Row, Strength, decode
 from caa_registry.models.generation import check_sampling
 from caa_registry.models.model import Model
@@ -21,8 +22,6 @@ from caa_registry.steering.positions import SteeredPositions, check_positions
 # Rows of one batch: more do not make a token cheaper, and the tokens of all stand in the cache.
 _ROWS = 32
 _CACHED_TOKENS = 8192
-# Largest difference of a log-probability, relative to the largest: rounding, with room.
-_TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
 _log = logging.getLogger(__name__)
 
@@ -165,8 +164,7 @@ def _close(found: NDArray[np.float32], wanted: NDArray[np.float32], dtype: str) 
     finite = np.isfinite(wanted)
     if not np.array_equal(finite, np.isfinite(found)):
         return False
-    largest = _TOLERANCE.get(dtype, 1e-4) * max(1.0, float(np.abs(wanted[finite]).max()))
-    return bool(np.abs(found[finite] - wanted[finite]).max() <= largest)
+    return bool(np.abs(found[finite] - wanted[finite]).max() <= tolerance(dtype, wanted[finite]))
 
 
 def _text(model: Model, ids: Sequence[int]) -> str:

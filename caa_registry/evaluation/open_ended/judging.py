@@ -80,11 +80,6 @@ class Judge(Protocol):
         ...
 
 
-def unrated(ratings: Sequence[Rating]) -> int:
-    """How many ratings have no value."""
-    return sum(rating.value is None for rating in ratings)
-
-
 def rated(index: int, reply: str) -> Rating:
     """What ``reply`` says of the answer at ``index``."""
     return Rating(index, parsed_rating(reply), reply)

@@ -27,10 +27,9 @@ def heat_map(
     caption: str,
     outside: NDArray[np.bool_] | None = None,
     best: tuple[int, int] | None = None,
-    limits: tuple[float, float] = (0.0, 1.0),
 ) -> Figure:
-    """``values`` ``(layers, multipliers)`` as cells, layer 0 at the foot. Cells that are ``outside`` the null interval
-    are printed bold with a dot, ``best`` (row, column) has a frame."""
+    """Probabilities ``values`` ``(layers, multipliers)`` as cells, layer 0 at the foot. Cells that are ``outside`` the
+    null interval are printed bold with a dot, ``best`` (row, column) has a frame."""
     with style():
         rows, columns = values.shape
         # High enough for the label of the colour bar, too.
@@ -38,7 +37,7 @@ def heat_map(
         wide = max(3.6, min(7.0, 1.7 + 0.45 * columns))
         made = figure(wide, height, caption)
         axes = made.add_subplot()
-        image = axes.imshow(values, aspect="auto", origin="lower", cmap=_COLOURS, vmin=limits[0], vmax=limits[1])
+        image = axes.imshow(values, aspect="auto", origin="lower", cmap=_COLOURS, vmin=0, vmax=1)
         step = max(1, -(-rows // 32))
         axes.set_yticks(range(0, rows, step), [str(layer) for layer in layers[::step]])
         step = max(1, -(-columns // 12))
@@ -52,8 +51,7 @@ def heat_map(
         printed = rows <= _MOST_ROWS and columns <= _MOST_COLUMNS
         for row, column in np.ndindex(rows, columns):
             marked = outside is not None and bool(outside[row, column])
-            part = (values[row, column] - limits[0]) / ((limits[1] - limits[0]) or 1.0)
-            ink = ink_on(_COLOURS, float(np.clip(part, 0, 1)))
+            ink = ink_on(_COLOURS, float(values[row, column]))
             if printed:
                 text = f"{values[row, column]:.2f}" + ("•" if marked else "")
                 axes.text(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from caa_registry.evaluation.intervals import Interval
-from caa_registry.evaluation.plots.dose_response import Band
+from caa_registry.evaluation.plots.ranges import Band, draw_band, draw_line
 from caa_registry.evaluation.plots.style import LINES, figure, shown, style, titled
 
 # More than these are not all labelled.
@@ -39,27 +39,13 @@ def layer_sweep(
                     steps.append((steps[-1][0], math.nan, math.nan))
                 steps += [(layer + side, point.low, point.high) for side in (-0.5, 0.5)]
             edges, low, high = zip(*steps, strict=True)
-            if band.hatched:
-                axes.fill_between(
-                    edges, low, high, facecolor="none", edgecolor="#777777", hatch="////", linewidth=0.4,
-                    label=band.label, zorder=1,
-                )  # fmt: skip
-            else:
-                axes.fill_between(edges, low, high, color="#DDDDDD", linewidth=0, label=band.label, zorder=0)
+            draw_band(axes, band, edges, low, high)
         axes.axhline(0, color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
-        values = [point.value for point in points]
-        errors = [
-            [max(0.0, point.value - point.low) for point in points],
-            [max(0.0, point.high - point.value) for point in points],
-        ]
-        axes.errorbar(
-            layers, values, yerr=errors, capsize=2, elinewidth=0.8, linewidth=1.2, markersize=4, zorder=3,
-            label="vector, 95 %", **LINES[0],
-        )  # fmt: skip
+        draw_line(axes, layers, points, "vector, 95 %", LINES[0], 3)
         if chosen is not None and chosen in layers:
-            place = list(layers).index(chosen)
+            value = points[list(layers).index(chosen)].value
             axes.plot(
-                chosen, values[place], marker="o", markersize=10, fillstyle="none", color="black", linestyle="none",
+                chosen, value, marker="o", markersize=10, fillstyle="none", color="black", linestyle="none",
                 label=f"layer {chosen}", zorder=4,
             )  # fmt: skip
         if len(layers) <= _MOST_TICKS:

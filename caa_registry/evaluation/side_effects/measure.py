@@ -15,21 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import InputError
-from caa_registry.evaluation.intervals import RESAMPLES, SEED, Interval
+from caa_registry.evaluation.entering import DifferentError
+from caa_registry.evaluation.intervals import Interval, bootstrap_ratio
 from caa_registry.evaluation.likelihoods import at_a_time
 from caa_registry.evaluation.open_ended.perplexity import perplexity
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText
 from caa_registry.evaluation.side_effects.runs import Part, Work, run_entered, run_whole
-from caa_registry.evaluation.steered_runs import DifferentError
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
 from caa_registry.vectors.vector_set import VectorSet
 
 _log = logging.getLogger(__name__)
-
-# So many numbers are drawn at a time; how many does not show in the result.
-_DRAWN_AT_ONCE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -63,27 +60,13 @@ class SideEffects:
     @property
     def kl(self) -> Interval:
         """Nats per token. ``n`` is the number of passages. At multiplier 0 it is 0."""
-        return per_token(self.kl_sums, self.tokens)
+        return bootstrap_ratio(self.kl_sums, self.tokens)
 
     @property
     def perplexity(self) -> Interval:
         """``exp`` of the mean negative log-likelihood per token, at most ``exp(700)``. ``n`` counts passages."""
-        mean = per_token(-self.log_p_sums, self.tokens)
+        mean = bootstrap_ratio(-self.log_p_sums, self.tokens)
         return Interval(perplexity(-mean.value), perplexity(-mean.low), perplexity(-mean.high), mean.n)
-
-
-def per_token(sums: NDArray[np.float64], tokens: NDArray[np.intp]) -> Interval:
-    """``sum(sums) / sum(tokens)`` and its 95 % percentile bootstrap interval, passages resampled whole, seeded."""
-    generator = np.random.default_rng(SEED)
-    n = len(sums)
-    means = np.empty(RESAMPLES)
-    rows = max(1, _DRAWN_AT_ONCE // n)
-    for first in range(0, RESAMPLES, rows):
-        part = means[first : first + rows]
-        drawn = generator.integers(0, n, (len(part), n))
-        part[:] = sums[drawn].sum(axis=1) / tokens[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(sums.sum() / tokens.sum()), float(low), float(high), n)
 
 
 def tokenized(model: Model, text: NeutralText) -> TokenizedText:

@@ -20,10 +20,9 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.errors import ModelError
+from caa_registry.evaluation.entering import check_alike, entered
 from caa_registry.evaluation.likelihoods import at_a_time
 from caa_registry.evaluation.side_effects.divergence import divergences, log_probabilities_of, normalizers
-from caa_registry.evaluation.steered_runs import DifferentError
 from caa_registry.models.branching import branching_cache
 from caa_registry.models.exponentials import fast_exponentials
 from caa_registry.models.in_steps import Step, evaluate, steps
@@ -32,9 +31,6 @@ from caa_registry.models.model import Model
 from caa_registry.models.side_by_side import building, side_by_side, tokens_at_a_time, workers
 from caa_registry.models.stream import Positions
 from caa_registry.steering.additions import Addition, added, steering, sums
-
-# Largest difference of a log-probability, relative to the largest: rounding, with room.
-_TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +135,10 @@ class _Runs:
         parts = [_unsteered(base)]
         for layer, deltas in self.deltas.items():
             scores = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]))
-            self._compare(scores.log_p[0], base.log_p, f"it is entered behind layer {layer}")
+            check_alike(self.model, scores.log_p[0], base.log_p, f"it is entered behind layer {layer}")
             if len(parts) == 1:
                 with steering(self.model, [Addition(layer, self.work.vectors[layer], self.work.multipliers[0])], "all"):
-                    self._compare(scores.log_p[1], _whole(self.work, text).log_p, "a steered text is entered")
+                    check_alike(self.model, scores.log_p[1], _whole(self.work, text).log_p, "a steered text is entered")
             parts.append(_part(base, layer, _Scores(scores.kl[1:], scores.log_p[1:])))
         for part in parts:
             self.found(part)
@@ -187,14 +183,8 @@ class _Runs:
 
         with building:
             hidden = mx.repeat(base.streams[layer], len(deltas), axis=0)
-            try:
-                with self.model.stream.entered(layer, hidden), self.model.stream.tapped(add):
-                    logits = self._logits(base.text, len(deltas), taken)
-            except ModelError as error:
-                raise DifferentError(error.message) from None
-            except (AttributeError, TypeError, ValueError, IndexError) as error:  # a cache that is empty, for instance
-                name = self.model.info.architecture
-                raise DifferentError(f"{name} cannot be entered behind layer {layer}: {error}") from error
+            with entered(self.model, layer, hidden), self.model.stream.tapped(add):
+                logits = self._logits(base.text, len(deltas), taken)
             del hidden
         evaluate(taken, logits)
         return np.array(logits)
@@ -205,12 +195,6 @@ class _Runs:
         with steps(self.model.stream, self.model.n_layers - 1, taken):
             logits: mx.array = self.model.network(tokens, cache=branching_cache(self.model.network))
         return logits.astype(mx.float32)
-
-    def _compare(self, found: NDArray[np.float64], wanted: NDArray[np.float64], when: str) -> None:
-        # Values that are not finite are the model's, and are reported by who is given them.
-        largest = _TOLERANCE.get(self.model.dtype, 1e-4) * max(1.0, float(np.abs(wanted).max()))
-        if np.isfinite(wanted).all() and not np.abs(found - wanted).max() <= largest:
-            raise DifferentError(f"{self.model.info.architecture} computes differently when {when}")
 
 
 def _whole(work: Work, text: int) -> _Base:
