@@ -98,8 +98,7 @@ def _piece(piece: Piece) -> str:
 
 
 def _number(item: PairItem) -> str:
-    row = item.metadata.get("row")
-    return f" row {row}" if isinstance(row, int) else ""
+    return "" if item.row is None else f" row {item.row}"
 
 
 def _short(text: str) -> str:

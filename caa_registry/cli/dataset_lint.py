@@ -11,6 +11,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import TEMPLATE, Settings, common
+from caa_registry.pairs.curation.result import count
 from caa_registry.pairs.lint.rules import RULES
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _say(report: LintReport) -> None:
     beside = f", compared with {', '.join(compared)}" if compared else ", compared with no other set"
     summary = report.summary
     nouns = {"errors": "error", "warnings": "warning", "infos": "note"}
-    counts = ", ".join(_count(summary[key], noun) for key, noun in nouns.items())
+    counts = ", ".join(count(summary[key], noun) for key, noun in nouns.items())
     click.echo(f"Score {summary['score']:g} of 100: {counts} in {summary['rows']} pairs{beside}.")
     if by_rule:
         first = next(iter(by_rule))
@@ -84,10 +85,6 @@ def _where(found: Sequence[Finding]) -> str:
         rows = "row" if len(numbers) == 1 else "rows"
         parts.append(f"{split} ({len(of_split)}): {rows} {', '.join(numbers[:_ROWS])}{more}")
     return "; ".join(parts)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _json(report: LintReport) -> dict[str, Any]:

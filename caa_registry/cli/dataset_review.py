@@ -17,6 +17,7 @@ from caa_registry.cli.dataset_show import print_item
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.record import PairItem
@@ -60,18 +61,19 @@ def review(
         if to_csv and from_csv:
             raise UsageError("a sheet is either written or read", "Give one of --to-csv and --from-csv.")
         if to_csv:
-            count = registry.datasets.review_sheet(version, to_csv, reviewer=name, split=split)
-            done: dict[str, Any] = {"out": str(to_csv), "pairs": count}
-            said = f"Wrote {count} pairs to {to_csv}. Fill in state (accepted, rejected, needs-work) and reason."
+            written = registry.datasets.review_sheet(version, to_csv, reviewer=name, split=split)
+            done: dict[str, Any] = {"out": str(to_csv), "pairs": written}
+            states = "accepted, rejected, needs-work"
+            said = f"Wrote {count(written, 'pair')} to {to_csv}. Fill in state ({states}) and reason."
         elif from_csv:
-            count = registry.datasets.review_from(version, from_csv, reviewer=name)
-            done = {"decisions": count}
-            said = f"Stored {count} new decisions of {name}."
+            stored = registry.datasets.review_from(version, from_csv, reviewer=name)
+            done = {"decisions": stored}
+            said = f"Stored {count(stored, 'new decision')} of {name}."
         else:
             if settings.as_json:
                 raise UsageError("a walk prints no JSON", "See caa dataset reviews --json.")
-            count = _walk(registry, version, name, split, everything)
-            done, said = {}, f"{count} decisions of {name} are stored."
+            stored = _walk(registry, version, name, split, everything)
+            done, said = {}, f"Stored {count(stored, 'decision')} of {name}."
     if settings.as_json:
         output.print_json(done)
     else:

@@ -9,6 +9,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
+from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.statistics import Lengths
@@ -92,8 +93,8 @@ def _say_statistics(statistics: DatasetStatistics) -> None:
             split.split,
             split.rows,
             split.distinct,
-            ", ".join(f"{form} {count}" for form, count in split.forms.items()),
-            " ".join(f"{letter} {count}" for letter, count in split.letters.items()),
+            ", ".join(f"{form} {n}" for form, n in split.forms.items()),
+            " ".join(f"{letter} {n}" for letter, n in split.letters.items()),
             *(_length(split.lengths[side]) for side in sides),
         )
         for split in statistics.splits
@@ -111,7 +112,8 @@ def _lint(report: LintReport | None) -> str:
     if report is None:
         return "not checked yet (caa dataset lint)"
     summary = report.summary
-    return f"{summary['score']:g} of 100, {summary['errors']} errors, {summary['warnings']} warnings"
+    counts = f"{count(summary['errors'], 'error')}, {count(summary['warnings'], 'warning')}"
+    return f"{summary['score']:g} of 100, {counts}"
 
 
 def _length(length: Lengths) -> str:

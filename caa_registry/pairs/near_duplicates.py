@@ -1,7 +1,7 @@
 """Near duplicates in sets of any size: MinHash (Broder 1997) finds candidates, each is then compared exactly.
 
-Texts are compared as sets of their three-word sequences, as in ``pairs/overlap.py``. Two items are near duplicates
-where the Jaccard similarity of their sets is the threshold or more. A sketch of 126 permutations in 21 bands misses of
+Texts are compared as sets of their three-word sequences. Two items are near duplicates where the Jaccard similarity of
+their sets is the threshold or more. A sketch of 126 permutations in 21 bands misses of
 the pairs at similarity 0.8 two in a thousand, and fewer above.
 """
 
@@ -54,7 +54,6 @@ def near_duplicates(
     groups: Sequence[Hashable],
     *,
     first: int = 0,
-    threshold: float = THRESHOLD,
     progress: Progress | None = None,
 ) -> list[Near]:
     """For each pair from ``first`` on, and each group of the pairs before it, the most similar one of that group, where
@@ -64,23 +63,21 @@ def near_duplicates(
     depend on the order of a file, sort them first.
     """
     best: dict[tuple[int, Hashable], Near] = {}
-    for near in all_near(pairs, first=first, threshold=threshold, progress=progress):
+    for near in all_near(pairs, first=first, progress=progress):
         key = (near.one, groups[near.other])
         if key not in best or near.similarity > best[key].similarity:
             best[key] = near
     return sorted(best.values(), key=lambda near: (near.one, near.other))
 
 
-def all_near(
-    pairs: Sequence[Pair], *, first: int = 0, threshold: float = THRESHOLD, progress: Progress | None = None
-) -> Iterator[Near]:
+def all_near(pairs: Sequence[Pair], *, first: int, progress: Progress | None = None) -> Iterator[Near]:
     """Every two near duplicates, the later of them from ``first`` on; ascending by place."""
     words: dict[str, int] = {}
     sets = [shingles(pair, words) for pair in pairs]
     for one, other in _candidates(sets, progress):
         if one >= first:
             similarity = jaccard(sets[one], sets[other])
-            if similarity >= threshold:
+            if similarity >= THRESHOLD:
                 yield Near(one, other, similarity)
 
 

@@ -62,6 +62,12 @@ class PairItem:
     def digest(self) -> str:
         return self.pair.digest
 
+    @property
+    def row(self) -> int | None:
+        """Its row in the source, counted from 1; none where the source had no rows."""
+        number = self.metadata.get("row")
+        return number if isinstance(number, int) else None
+
 
 @dataclass(frozen=True)
 class QuestionItem:

@@ -15,6 +15,7 @@ from caa_registry.progress import Progress
 from caa_registry.references import check_name
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registering import load_pairs, register
+from caa_registry.registry.resolve import of_pairs
 from caa_registry.registry.runs import Activity
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def curate(
     givers = versions if operation == "merge" else versions[:1]
     behavior = behavior or _behavior(givers)
     with registry.database.read() as session:
-        sets = [load_pairs(session, _pairs_only(version).id) for version in versions]
+        sets = [load_pairs(session, of_pairs(version).id) for version in versions]
     activity = Activity("curate", registry.actor, {"name": name, "operation": operation})
     defaults = OPERATIONS[operation].defaults if operation in OPERATIONS else {}
     parameters = floats_as_text({**defaults, **parameters})
@@ -147,12 +148,6 @@ def _card(
     if operation == "relabel" and parameters["where"] is None:
         card = {"positive": card["negative"], "negative": card["positive"]}
     return {"card": card}
-
-
-def _pairs_only(version: DatasetVersion) -> DatasetVersion:
-    if version.kind != "pairs":
-        raise UsageError(f"{version.reference} holds open-ended questions, not pairs", "Choose another dataset.")
-    return version
 
 
 def _counted(items: Sequence[PairItem]) -> Counter[tuple[str, str]]:

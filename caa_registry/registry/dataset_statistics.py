@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
@@ -12,7 +11,8 @@ from sqlalchemy.orm import Session, aliased
 from caa_registry.catalog import models as t
 from caa_registry.pairs.statistics import SplitStatistics, split_statistics
 from caa_registry.registry.records import DatasetVersion
-from caa_registry.registry.registering import load_pairs, load_questions
+from caa_registry.registry.registering import load_items
+from caa_registry.registry.resolve import references
 
 _NEAREST = 5
 
@@ -42,7 +42,7 @@ def statistics(session: Session, version: DatasetVersion) -> DatasetStatistics:
     return DatasetStatistics(
         splits=split_figures(session, version),
         nearest=_nearest(session, version) if version.kind == "pairs" else (),
-        vectors=_named(session, t.VectorVersion, t.Vector, t.VectorVersion.dataset_version_id == version.id),
+        vectors=references(session, "vector", t.VectorVersion.dataset_version_id == version.id),
         evaluations=tuple(
             session.scalars(
                 select(t.Evaluation.id)
@@ -59,8 +59,7 @@ def split_figures(session: Session, version: DatasetVersion) -> tuple[SplitStati
     stored = session.scalar(select(t.DatasetVersion.statistics).where(t.DatasetVersion.id == version.id))
     if stored is not None:
         return tuple(SplitStatistics.from_json(split) for split in stored["splits"])
-    read = load_pairs if version.kind == "pairs" else load_questions
-    return tuple(split_statistics(read(session, version.id)))
+    return tuple(split_statistics(load_items(session, version)))
 
 
 def _nearest(session: Session, version: DatasetVersion) -> tuple[Neighbour, ...]:
@@ -100,16 +99,4 @@ def _made_of(session: Session, version: DatasetVersion) -> tuple[str, ...]:
             (made.direction == "output") & (made.kind == "dataset"),
         )
     )
-    return _named(session, t.DatasetVersion, t.Dataset, t.DatasetVersion.id.in_(runs))
-
-
-def _named(session: Session, table: Any, owner: Any, condition: Any) -> tuple[str, ...]:
-    """References of the versions of ``table`` that meet ``condition``."""
-    column = table.dataset_id if table is t.DatasetVersion else table.vector_id
-    query = (
-        select(owner.name, table.number)
-        .join(owner, owner.id == column)
-        .where(condition, table.deleted_at.is_(None))
-        .order_by(owner.name, table.number)
-    )
-    return tuple(f"{name}:v{number}" for name, number in session.execute(query))
+    return references(session, "dataset", t.DatasetVersion.id.in_(runs))

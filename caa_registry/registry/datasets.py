@@ -22,9 +22,9 @@ from caa_registry.registry.exporting import Pushed
 from caa_registry.registry.history import Blame, LogEntry
 from caa_registry.registry.recalls import Downstream
 from caa_registry.registry.records import DatasetVersion, LintReport
-from caa_registry.registry.registering import load_pairs, load_questions, register
+from caa_registry.registry.registering import load_items, load_pairs, load_questions, register
 from caa_registry.registry.replaying import Step
-from caa_registry.registry.resolve import dataset_record, find_version
+from caa_registry.registry.resolve import dataset_record, find_version, of_pairs
 from caa_registry.registry.reviewing import CutRule, Reviews
 from caa_registry.registry.runs import Activity
 
@@ -105,19 +105,11 @@ class Datasets:
 
         Raises ``UsageError`` for a dataset of questions or a split it does not have.
         """
-        version = self._of_pairs(reference)
+        version = of_pairs(self.get(reference))
         if split is not None:
             check_split(version, split)
         with self._registry.database.read() as session:
             return load_pairs(session, version.id, split, limit=limit)
-
-    def _of_pairs(self, reference: str | DatasetVersion) -> DatasetVersion:
-        version = self.get(reference)
-        if version.kind != "pairs":
-            raise UsageError(
-                f"{version.reference} holds open-ended questions, not pairs", "Choose a dataset of contrastive pairs."
-            )
-        return version
 
     def questions(
         self, reference: str | DatasetVersion, split: str | None = None, *, limit: int | None = None
@@ -175,14 +167,14 @@ class Datasets:
 
         Raises ``UsageError`` for an unknown state, ``InputError`` for a pair that the version does not hold.
         """
-        return reviewing.review(self._registry, self._of_pairs(reference), said, reviewer)
+        return reviewing.review(self._registry, of_pairs(self.get(reference)), said, reviewer)
 
     def review_sheet(
         self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None, split: str | None = None
     ) -> int:
         """Write the pairs as a CSV sheet with what the reviewer said so far; how many. Raises ``UsageError`` for a file
         that exists."""
-        return reviewing.review_sheet(self._registry, self._of_pairs(reference), path, reviewer, split)
+        return reviewing.review_sheet(self._registry, of_pairs(self.get(reference)), path, reviewer, split)
 
     def review_from(self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None) -> int:
         """Store what a sheet that was filled in says, all or none; how many decisions were new. Raises ``InputError``
@@ -191,7 +183,7 @@ class Datasets:
 
     def reviews(self, reference: str | DatasetVersion) -> Reviews:
         """What reviewers say of the pairs of a version, in whichever version of the dataset they said it."""
-        version = self._of_pairs(reference)
+        version = of_pairs(self.get(reference))
         with self._registry.database.read() as session:
             return reviewing.reviews(session, version)
 
@@ -245,7 +237,9 @@ class Datasets:
 
     def recipe(self, reference: str | DatasetVersion) -> dict[str, Any]:
         """How a version came about, from its sources on, as JSON that ``replay_recipe`` takes."""
-        return replaying.recipe(self._registry, self.get(reference))
+        version = self.get(reference)
+        with self._registry.database.read() as session:
+            return replaying.recipe(session, version)
 
     def replay(
         self,
@@ -286,13 +280,13 @@ class Datasets:
 
         version = self.get(reference)
         with self._registry.database.read() as session:
-            return to_datasets(exporting.items_of(session, version))
+            return to_datasets(load_items(session, version))
 
     def card(self, reference: str | DatasetVersion) -> str:
         """The dataset card of a version, as Markdown."""
         version = self.get(reference)
         with self._registry.database.read() as session:
-            return card(exporting.facts(self._registry, session, version))
+            return card(exporting.facts(session, version))
 
     def push(
         self,

@@ -14,14 +14,15 @@ from sqlalchemy.orm import Session
 from caa_registry.errors import HubError, UsageError
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
-from caa_registry.pairs.export.rows import Items, splits_of
+from caa_registry.pairs.export.rows import splits_of
 from caa_registry.pairs.export.tables import FILES, write_datasets, write_jsonl
 from caa_registry.pairs.sources.hub import SPLIT_FILE
 from caa_registry.pairs.sources.hub_errors import client_errors, translated
 from caa_registry.registry.dataset_statistics import split_figures
 from caa_registry.registry.linting import newest_report
 from caa_registry.registry.records import DatasetVersion
-from caa_registry.registry.registering import load_pairs, load_questions
+from caa_registry.registry.registering import load_items
+from caa_registry.registry.replaying import recipe
 from caa_registry.registry.runs import Activity, record_run
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ class Pushed:
     files: Sequence[str]
 
 
-def items_of(session: Session, version: DatasetVersion) -> Items:
-    """All items of a version, in order."""
-    return load_pairs(session, version.id) if version.kind == "pairs" else load_questions(session, version.id)
-
-
 def export(registry: Registry, version: DatasetVersion, path: Path, format: str | None, *, force: bool) -> Path:
     """Write a version to ``path``, whole or not at all. See ``Datasets.export``."""
     chosen = format or path.suffix.removeprefix(".").lower()
@@ -62,7 +58,7 @@ def export(registry: Registry, version: DatasetVersion, path: Path, format: str 
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", "Make it first.")
     with registry.database.read() as session:
-        items = items_of(session, version)
+        items = load_items(session, version)
     # Beside the target, so that it gets its name by one rename, once it is whole.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         made = Path(folder) / "made"
@@ -95,9 +91,9 @@ def push(
         raise UsageError(f"the licence of {version.reference} is unknown", "Say it with --licence, or push privately.")
     activity = Activity("push", registry.actor, {"repo": repo, "branch": branch, "private": not public})
     with registry.database.read() as session:
-        items = items_of(session, version)
+        items = load_items(session, version)
         files = {split: f"data/{split}.jsonl" for split in splits_of(items)}
-        text = card(facts(registry, session, version, licence=licence, files=files, home=repo))
+        text = card(facts(session, version, licence=licence, files=files, home=repo))
     with tempfile.TemporaryDirectory(prefix="caa-push-") as folder:
         for split, name in files.items():
             path = Path(folder) / name
@@ -139,7 +135,6 @@ def _said(version: DatasetVersion) -> str:
 
 
 def facts(
-    registry: Registry,
     session: Session,
     version: DatasetVersion,
     *,
@@ -158,7 +153,7 @@ def facts(
         behavior=version.behavior,
         licence=licence or version.licence,
         splits=split_figures(session, version),
-        made=_steps(registry.datasets.recipe(version)["steps"]),
+        made=_steps(recipe(session, version)["steps"]),
         positive=about.get("positive", ""),
         negative=about.get("negative", ""),
         lint=report.summary if report else None,

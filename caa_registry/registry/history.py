@@ -12,18 +12,16 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.errors import UsageError
+from caa_registry.catalog.batches import batches
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.registry.curating import described
 from caa_registry.registry.recalls import Recall, find_pair, quarantine, standing
 from caa_registry.registry.records import DatasetVersion
-from caa_registry.registry.resolve import dataset_record, find_version
-from caa_registry.registry.reviewing import Decision
+from caa_registry.registry.resolve import dataset_record, find_version, of_pairs, references
+from caa_registry.registry.reviewing import Decision, decision
 
 if TYPE_CHECKING:
     from caa_registry.pairs.diff import Diff
-
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,7 @@ def compare(session: Session, one: DatasetVersion, other: DatasetVersion) -> Dif
     """What changed from ``one`` to ``other``. Texts are read only of what differs."""
     from caa_registry.pairs.diff import diff
 
-    for version in (one, other):
-        if version.kind != "pairs":
-            raise UsageError(f"{version.reference} holds open-ended questions, not pairs", "Compare sets of pairs.")
-    counts = _differing(session, one.id, other.id)
+    counts = _differing(session, of_pairs(one).id, of_pairs(other).id)
     removed = _rows(session, one.id, {key: n for key, n in counts.items() if n > 0})
     added = _rows(session, other.id, {key: -n for key, n in counts.items() if n < 0})
     return diff(removed, added, one.n_items - len(removed))
@@ -96,12 +91,6 @@ def blame(session: Session, prefix: str) -> Blame:
         .order_by(t.Dataset.name, t.DatasetVersion.number, member.position)
     )
     reached = quarantine(session, [Recall(digest, "", "", datetime.min, pair=digest)])
-    vectors = session.execute(
-        select(t.Vector.name, t.VectorVersion.number)
-        .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
-        .where(t.VectorVersion.id.in_(list(reached.vectors)))
-        .order_by(t.Vector.name, t.VectorVersion.number)
-    )
     said = session.execute(
         select(t.Dataset.name, t.Review)
         .join(t.Dataset, t.Dataset.id == t.Review.dataset_id)
@@ -112,12 +101,9 @@ def blame(session: Session, prefix: str) -> Blame:
         digest,
         Pair(row.prompt, row.positive, row.negative, row.system),
         [(f"{name}:v{number}", split, details.get("row")) for name, number, split, details in held],
-        [f"{name}:v{number}" for name, number in vectors],
+        references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
         sorted(reached.evaluations),
-        [
-            (name, Decision(r.pair_digest, r.reviewer, r.state, r.reason, r.created_at))  # type: ignore[arg-type]
-            for name, r in said
-        ],
+        [(name, decision(review)) for name, review in said],
         [one for one in standing(session) if one.pair == digest],
     )
 
@@ -140,14 +126,14 @@ def _rows(session: Session, version_id: int, wanted: dict[tuple[str, str], int])
     member, pair = t.DatasetMember, t.Pair
     digests = sorted({digest for digest, _ in wanted})
     found: list[tuple[int, str, PairItem]] = []
-    for first in range(0, len(digests), _AT_ONCE):
+    for part in batches(digests):
         query = (
             select(
                 member.position, pair.digest, pair.prompt, pair.positive, pair.negative, pair.system, member.split,
                 member.details,
             )
             .join(pair, pair.digest == member.pair_digest)
-            .where(member.pair_digest.in_(digests[first : first + _AT_ONCE]), member.version_id == version_id)
+            .where(member.pair_digest.in_(part), member.version_id == version_id)
         )  # fmt: skip
         found += [(row[0], row[1], PairItem(Pair(*row[2:6]), row[6], row[7])) for row in session.execute(query)]
     left: dict[tuple[str, str], int] = defaultdict(int, wanted)

@@ -21,6 +21,7 @@ from caa_registry.progress import Progress
 from caa_registry.registry.descent import related
 from caa_registry.registry.records import DatasetVersion, LintReport, VectorVersion
 from caa_registry.registry.registering import load_pairs
+from caa_registry.registry.resolve import of_pairs
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -42,11 +43,7 @@ def lint(
     # The rules bring in scikit-learn's and datasketch's users; listings do without.
     from caa_registry.pairs.lint.lint import lint as checked
 
-    if version.kind != "pairs":
-        raise UsageError(
-            f"{version.reference} holds open-ended questions; lint is for pairs", "Choose another dataset."
-        )
-    others = _others(registry, version, against)
+    others = _others(registry, of_pairs(version), against)
     with registry.database.read() as session:
         items = load_pairs(session, version.id)
         theirs = {other.reference: load_pairs(session, other.id) for other in others}

@@ -26,7 +26,7 @@ from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import checked_text
 from caa_registry.registry.descent import made_of
-from caa_registry.registry.resolve import find_version
+from caa_registry.registry.resolve import find_version, references
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # Of the rows of a split those that an evaluation asked, by their place from 0.
 _HALVES = {"all": (0, 1), "even": (0,), "odd": (1,)}
+_THERE = t.Evaluation.deleted_at.is_(None)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def recall(registry: Registry, what: str, why: str, *, lift: bool, dry_run: bool
         reached = quarantine(session, [target])
         found = Downstream(
             target.what,
-            _names(session, t.DatasetVersion, t.Dataset, reached.datasets),
-            _names(session, t.VectorVersion, t.Vector, reached.vectors),
+            references(session, "dataset", t.DatasetVersion.id.in_(reached.datasets)),
+            references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
             sorted(reached.evaluations),
         )
         if not dry_run:
@@ -156,7 +157,8 @@ def quarantine(session: Session, recalls: Sequence[Recall] | None = None) -> Qua
         reached, held = _of_dataset(session, one) if one.version_id else _of_pair(session, one.pair or "")
         made = made_of(session, "vector", _computed(session, reached, held))
         asked = set(_asked(session, reached, held))
-        asked |= set(session.scalars(select(t.Evaluation.id).where(t.Evaluation.vector_version_id.in_(made))))
+        steered = select(t.Evaluation.id).where(t.Evaluation.vector_version_id.in_(made), _THERE)
+        asked |= set(session.scalars(steered))
         for found, ids in ((datasets, reached | {v for v, _ in held}), (vectors, made), (evaluations, asked)):
             for id in ids:
                 found[id].append(one)
@@ -252,7 +254,8 @@ def _computed(session: Session, versions: set[int], held: Held) -> set[int]:
 def _asked(session: Session, versions: set[int], held: Held) -> Iterable[int]:
     """The evaluations that asked questions of one of ``versions``, or a row of ``held``."""
     wanted = versions | {version for version, _ in held}
-    for evaluation in session.scalars(select(t.Evaluation).where(t.Evaluation.dataset_version_id.in_(wanted))):
+    query = select(t.Evaluation).where(t.Evaluation.dataset_version_id.in_(wanted), _THERE)
+    for evaluation in session.scalars(query):
         if evaluation.dataset_version_id in versions:
             yield evaluation.id
             continue
@@ -278,17 +281,3 @@ def _target(session: Session, what: str) -> Recall:
 def _reference(session: Session, version_id: int) -> str:
     version = session.get_one(t.DatasetVersion, version_id)
     return f"{session.get_one(t.Dataset, version.dataset_id).name}:v{version.number}"
-
-
-def _names(
-    session: Session, table: type[t.DatasetVersion] | type[t.VectorVersion], owner: type[t.Dataset] | type[t.Vector],
-    ids: Iterable[int],
-) -> list[str]:  # fmt: skip
-    column = t.DatasetVersion.dataset_id if table is t.DatasetVersion else t.VectorVersion.vector_id
-    query = (
-        select(owner.name, table.number)
-        .join(owner, owner.id == column)
-        .where(table.id.in_(list(ids)), table.deleted_at.is_(None))
-        .order_by(owner.name, table.number)
-    )
-    return [f"{name}:v{number}" for name, number in session.execute(query)]

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import batches
 from caa_registry.catalog.numbering import next_number
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, checked_text, dataset_digest
@@ -23,8 +24,6 @@ from caa_registry.registry.runs import Activity, record_run
 
 if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
-
-_ROWS_AT_ONCE = 500
 
 
 def register(
@@ -123,19 +122,21 @@ def load_questions(
     return [QuestionItem(*row) for row in session.execute(query)]
 
 
+def load_items(session: Session, version: DatasetVersion) -> list[PairItem] | list[QuestionItem]:
+    """All that a version holds, in the order of its source."""
+    return load_pairs(session, version.id) if version.kind == "pairs" else load_questions(session, version.id)
+
+
 def _insert_items(session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
-    for first in range(0, len(items), _ROWS_AT_ONCE):
-        part = items[first : first + _ROWS_AT_ONCE]
-        pairs = [item for item in part if isinstance(item, PairItem)]
+    for part in batches(list(enumerate(items))):
+        pairs = [(place, item) for place, item in part if isinstance(item, PairItem)]
         if pairs:
-            _insert_pairs(session, [item.pair for item in pairs])
-            members = [
-                {"pair_digest": item.digest, **_place(version_id, first + i, item)} for i, item in enumerate(pairs)
-            ]
+            _insert_pairs(session, [item.pair for _, item in pairs])
+            members = [{"pair_digest": item.digest, **_place(version_id, place, item)} for place, item in pairs]
             session.execute(insert(t.DatasetMember), members)
         else:
-            questions = [item for item in part if isinstance(item, QuestionItem)]
-            rows = [{"text": item.text, **_place(version_id, first + i, item)} for i, item in enumerate(questions)]
+            questions = [(place, item) for place, item in part if isinstance(item, QuestionItem)]
+            rows = [{"text": item.text, **_place(version_id, place, item)} for place, item in questions]
             session.execute(insert(t.DatasetQuestion), rows)
 
 

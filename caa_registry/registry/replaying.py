@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -16,11 +16,12 @@ from caa_registry.pairs.curation.operations import check_operation, perform
 from caa_registry.pairs.record import Imported, PairItem, dataset_digest
 from caa_registry.pairs.sources import load, load_splits
 from caa_registry.pairs.sources.formats import FORMATS
+from caa_registry.pairs.sources.hub import parse_hub
 from caa_registry.pairs.sources.mappings import mapping_of
 from caa_registry.references import check_name
 from caa_registry.registry.curating import curate
 from caa_registry.registry.records import DatasetVersion
-from caa_registry.registry.registering import load_pairs, load_questions, register
+from caa_registry.registry.registering import load_items, register
 from caa_registry.registry.resolve import dataset_record
 from caa_registry.registry.runs import Activity
 
@@ -59,30 +60,34 @@ class Step:
         return self.expected == self.found
 
 
-def recipe(registry: Registry, version: DatasetVersion) -> dict[str, Any]:
+def recipe(session: Session, version: DatasetVersion) -> dict[str, Any]:
     """The whole way to a version as JSON: its imports and operations with their digests, inputs before what is made of
     them. Raises ``NotFoundError`` where a version on the way is not in the registry."""
     steps: list[dict[str, Any]] = []
-    places: dict[str, int] = {}
-
-    def add(session: Session, one: DatasetVersion) -> int:
-        if one.digest in places:
-            return places[one.digest]
-        operation = one.source.get("operation")
-        step: dict[str, Any] = {"dataset": one.name, "digest": one.digest}
-        step |= {"behavior": one.behavior, "licence": one.licence, "message": one.message}
-        if operation:
-            inputs = [add(session, _version(session, given)) for given in one.source["inputs"]]
-            step |= {"operation": operation["name"], "parameters": operation["parameters"], "inputs": inputs}
-        else:
-            step["import"] = _imported(one.source)
-        steps.append(step)
-        places[one.digest] = len(steps) - 1
-        return places[one.digest]
-
-    with registry.database.read() as session:
-        add(session, version)
+    places: dict[int, int] = {}
+    waiting = [version]
+    while waiting:
+        one = waiting.pop()
+        if one.id in places:
+            continue
+        inputs = [_version(session, given) for given in one.source.get("inputs", ())]
+        missing = [given for given in inputs if given.id not in places]
+        if missing:
+            # Once more, when all that it was made of has its place.
+            waiting += [one, *reversed(missing)]
+            continue
+        places[one.id] = len(steps)
+        steps.append(_step(one, [places[given.id] for given in inputs]))
     return {"recipe": RECIPE, "steps": steps}
+
+
+def _step(version: DatasetVersion, inputs: Sequence[int]) -> dict[str, Any]:
+    step: dict[str, Any] = {"dataset": version.name, "digest": version.digest}
+    step |= {"behavior": version.behavior, "licence": version.licence, "message": version.message}
+    operation = version.source.get("operation")
+    if operation is None:
+        return {**step, "import": _imported(version.source)}
+    return {**step, "operation": operation["name"], "parameters": operation["parameters"], "inputs": list(inputs)}
 
 
 def _imported(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,8 +101,9 @@ def _imported(source: Mapping[str, Any]) -> dict[str, Any]:
 def replay(registry: Registry, version: DatasetVersion, *, from_source: bool, sources: Mapping[str, str]) -> list[Step]:
     """Do again what made a version, from the stored imports or, ``from_source``, from the files and repositories that
     they name (``sources``: where one lies now). Nothing is stored."""
-    given = recipe(registry, version)
-    stored = {} if from_source else _stored(registry, given)
+    with registry.database.read() as session:
+        given = recipe(session, version)
+        stored = {} if from_source else _stored(session, given)
     return [step for step, _ in _performed(check_recipe(given, "the recipe"), sources, stored)]
 
 
@@ -238,9 +244,7 @@ def _where(source: Mapping[str, Any], moved: Mapping[str, str]) -> str:
         return moved[uri]
     if source.get("repo") and source.get("revision"):
         # At the commit that was read then, whatever its branch holds now.
-        behind = uri.removeprefix(f"hf:{source['repo']}")
-        file = behind.partition("/")[2] if not behind.startswith("@refs/") else "/".join(behind.split("/")[3:])
-        return f"hf:{source['repo']}@{source['revision']}{'/' + file if file else ''}"
+        return str(replace(parse_hub(uri), revision=source["revision"]))
     return uri
 
 
@@ -267,12 +271,10 @@ def _version(session: Session, given: Mapping[str, str]) -> DatasetVersion:
     return dataset_record(session, row)
 
 
-def _stored(registry: Registry, given: Mapping[str, Any]) -> dict[str, Imported]:
+def _stored(session: Session, given: Mapping[str, Any]) -> dict[str, Imported]:
     found = {}
-    with registry.database.read() as session:
-        for step in given["steps"]:
-            if "import" in step:
-                version = _version(session, {"reference": step["dataset"] + ":", "digest": step["digest"]})
-                read = load_pairs if version.kind == "pairs" else load_questions
-                found[step["digest"]] = Imported(version.kind, read(session, version.id), {}, version.licence)
+    for step in given["steps"]:
+        if "import" in step:
+            version = _version(session, {"reference": step["dataset"] + ":", "digest": step["digest"]})
+            found[step["digest"]] = Imported(version.kind, load_items(session, version), {}, version.licence)
     return found

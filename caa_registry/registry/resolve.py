@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any, Literal, overload
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -65,6 +65,18 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
         )
     row: VersionRow = found
     return row
+
+
+def references(session: Session, kind: Kind, condition: ColumnElement[bool]) -> tuple[str, ...]:
+    """The references of all versions that meet ``condition`` and are not deleted, by name and number."""
+    owner_table, table, owner_column = _tables(kind)
+    query = (
+        select(owner_table.name, table.number)
+        .join(owner_table, owner_table.id == owner_column)
+        .where(condition, table.deleted_at.is_(None))
+        .order_by(owner_table.name, table.number)
+    )
+    return tuple(f"{name}:v{number}" for name, number in session.execute(query))
 
 
 def _tables(kind: Kind) -> tuple[Any, Any, Any]:
@@ -186,6 +198,15 @@ def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = 
         aliases=aliases_of(session, "dataset", row.id),
         existing=existing,
     )
+
+
+def of_pairs(version: DatasetVersion) -> DatasetVersion:
+    """``version`` if it holds pairs. Raises ``UsageError``."""
+    if version.kind != "pairs":
+        raise UsageError(
+            f"{version.reference} holds open-ended questions, not pairs", "Choose a dataset of contrastive pairs."
+        )
+    return version
 
 
 def _splits(session: Session, row: t.DatasetVersion, kind: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import batches
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.agreement import Agreement, State, agreement, check_state
 from caa_registry.pairs.record import PairItem, checked_text
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
 
 CutRule = Literal["all", "majority", "any"]
-_AT_ONCE = 500
 CUT_RULES: tuple[CutRule, ...] = ("all", "majority", "any")
 
 
@@ -102,8 +102,12 @@ def reviews(session: Session, version: DatasetVersion) -> Reviews:
     )
     rows = session.scalars(select(t.Review).where(t.Review.id.in_(newest)).order_by(t.Review.id))
     count = session.scalar(select(func.count(func.distinct(member.pair_digest))).where(member.version_id == version.id))
-    decisions = [Decision(r.pair_digest, r.reviewer, check_state(r.state), r.reason, r.created_at) for r in rows]
-    return Reviews(version.reference, count or 0, decisions)
+    return Reviews(version.reference, count or 0, [decision(row) for row in rows])
+
+
+def decision(row: t.Review) -> Decision:
+    """A review row as a record."""
+    return Decision(row.pair_digest, row.reviewer, check_state(row.state), row.reason, row.created_at)
 
 
 def review(
@@ -161,8 +165,7 @@ def undecided(items: Sequence[PairItem], found: Reviews, reviewer: str) -> list[
 def _held(session: Session, version: DatasetVersion, pairs: Sequence[str]) -> set[str]:
     member = t.DatasetMember
     held: set[str] = set()
-    for first in range(0, len(pairs), _AT_ONCE):
-        part = pairs[first : first + _AT_ONCE]
+    for part in batches(pairs):
         query = select(member.pair_digest).where(member.pair_digest.in_(part), member.version_id == version.id)
         held |= set(session.scalars(query))
     return held
@@ -171,13 +174,13 @@ def _held(session: Session, version: DatasetVersion, pairs: Sequence[str]) -> se
 def _said(session: Session, dataset_id: int, reviewer: str, pairs: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The last state and reason that a reviewer gave of each pair."""
     said: dict[str, tuple[str, str]] = {}
-    for first in range(0, len(pairs), _AT_ONCE):
+    for part in batches(pairs):
         query = (
             select(t.Review.pair_digest, t.Review.state, t.Review.reason)
             .where(
                 t.Review.dataset_id == dataset_id,
                 t.Review.reviewer == reviewer,
-                t.Review.pair_digest.in_(pairs[first : first + _AT_ONCE]),
+                t.Review.pair_digest.in_(part),
             )
             .order_by(t.Review.id)
         )

@@ -27,7 +27,7 @@ def walk(monkeypatch: pytest.MonkeyPatch, keys: str, *arguments: str):  # type: 
 
 def test_a_walk_stops_and_goes_on(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = walk(monkeypatch, "a\nr too easy\nx\nq\n", "--reviewer", "ada")
-    assert first.code == 0 and "2 decisions of ada are stored." in first.err
+    assert first.code == 0 and "Stored 2 decisions of ada." in first.err
     assert "1 of 6" in first.out and "3 of 6" in first.out and "4 of 6" not in first.out
     # The end of the input, as of a closed terminal, loses nothing.
     second = walk(monkeypatch, "w unclear\ns\nb\na\n", "--reviewer", "ada")

@@ -182,6 +182,18 @@ def test_a_merge_has_several_sources(registry: Registry, tmp_path: Path) -> None
         assert [version.name for version in other.datasets.ls()] == ["new/both", "team/one", "team/two"]
 
 
+def test_a_recipe_tells_equal_sets_of_two_names_apart(registry: Registry, tmp_path: Path) -> None:
+    registry.datasets.import_(jsonl(tmp_path / "a.jsonl", letters(4)), name="team/a", behavior="b")
+    same = registry.datasets.curate("sample", "team/a", n=9, name="team/copy").version
+    assert same is not None and same.digest == registry.datasets.get("team/a").digest
+    recipe = registry.datasets.recipe(same)
+    assert [step["dataset"] for step in recipe["steps"]] == ["team/a", "team/copy"]
+    with open_registry(str(tmp_path / "other.db")) as other:
+        _, made = other.datasets.replay_recipe(recipe)
+        assert made is not None and (made.reference, made.digest) == ("team/copy:v1", same.digest)
+        assert [version.name for version in other.datasets.ls()] == ["team/a", "team/copy"]
+
+
 def test_questions_are_imported_again(registry: Registry, tmp_path: Path) -> None:
     version = registry.datasets.import_(jsonl(tmp_path / "q.jsonl", [{"question": "Why?"}]), name="team/q")
     for from_source in (False, True):

@@ -34,7 +34,7 @@ def chosen_rows(items: Items, text: str, split: str | None) -> list[dict[str, st
         numbers, prefix = _RANGE.fullmatch(part), _PREFIX.fullmatch(part)
         if numbers and not (prefix and len(part) >= 12):
             first, last = int(numbers[1]), int(numbers[2] or numbers[1])
-            named = [item for item in rows if first <= _number(item) <= last]
+            named = [item for item in rows if item.row is not None and first <= item.row <= last]
             splits = sorted({item.split for item in named})
             if len(splits) > 1:
                 raise UsageError(f"rows {part} stand in {' and '.join(splits)}", "Give --split.")
@@ -48,11 +48,6 @@ def chosen_rows(items: Items, text: str, split: str | None) -> list[dict[str, st
             raise UsageError(f"there is no row {part}", "Look at the rows: caa dataset show, caa dataset export.")
         found |= {(item.digest, item.split) for item in named}
     return [{"pair": digest, "split": name} for digest, name in sorted(found)]
-
-
-def _number(item: PairItem) -> int:
-    number = item.metadata.get("row")
-    return number if isinstance(number, int) else -1
 
 
 def editable(items: Items) -> str:

@@ -68,7 +68,7 @@ def compiled(expression: str) -> Callable[[PairItem], bool]:
             TimeoutError,
         ) as error:
             raise InputError(
-                f"{expression!r} cannot be evaluated: {_reason(error)}", _WHAT_THERE_IS, row=_row(item)
+                f"{expression!r} cannot be evaluated: {_reason(error)}", _WHAT_THERE_IS, row=item.row
             ) from None
 
     return holds
@@ -93,11 +93,6 @@ def _values(item: PairItem) -> dict[str, Any]:
         "matching": matching,
         "other": other,
     }
-
-
-def _row(item: PairItem) -> int | None:
-    number = item.metadata.get("row")
-    return number if isinstance(number, int) else None
 
 
 def _reason(error: BaseException) -> str:

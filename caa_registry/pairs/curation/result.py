@@ -28,6 +28,6 @@ def metadata_key(item: PairItem) -> str:
     return canonical_json(floats_as_text({key: value for key, value in item.metadata.items() if key != "row"}))
 
 
-def count(n: int, noun: str, plural: str = "") -> str:
+def count(n: int, noun: str) -> str:
     """``1 pair``, ``2 pairs``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {plural or noun + 's'}"
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -59,9 +59,7 @@ def elsewhere(rows: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> Itera
                 yield row.finding("question-in-other-dataset", f"{reference} asks the same question")
 
 
-def near(
-    rows: Sequence[Row], others: Mapping[str, Sequence[Row]], threshold: float, progress: Progress | None
-) -> Iterator[Finding]:
+def near(rows: Sequence[Row], others: Mapping[str, Sequence[Row]], progress: Progress | None) -> Iterator[Finding]:
     """Pairs that are nearly one before them, in the same split, another, or another dataset.
 
     Pairs that are the same are no near duplicates, and neither are those that only swap sides.
@@ -74,9 +72,7 @@ def near(
         *(("dataset", reference) for _, reference in theirs.values()),
         *(("split", row.split) for row in own.values()),
     ]
-    for match in near_duplicates(
-        [row.pair for row in listed], groups, first=first, threshold=threshold, progress=progress
-    ):
+    for match in near_duplicates([row.pair for row in listed], groups, first=first, progress=progress):
         row, other = listed[match.one], listed[match.other]
         swapped = (row.pair.prompt, row.pair.positive) == (other.pair.prompt, other.pair.negative)
         if row.digest == other.digest or swapped:

@@ -54,7 +54,7 @@ def lint(
         for rule in (repeated, contradicting, letters, alike, given_away, texts, letter_imbalance, length_confound):
             yield from rule(rows)
         yield from elsewhere(rows, others)
-        yield from near(rows, others, THRESHOLD, progress)
+        yield from near(rows, others, progress)
         if not licence:
             yield Finding("unknown-licence", "no licence is recorded")
 

@@ -47,12 +47,11 @@ def _row(item: PairItem) -> Row:
     pair = item.pair
     positive, negative = letter_of(pair.positive), letter_of(pair.negative)
     texts = said(pair)
-    number = item.metadata.get("row")
     return Row(
         pair,
         pair.digest,
         item.split,
-        number if isinstance(number, int) else None,
+        item.row,
         question(pair),
         *texts,
         letters=(positive, negative) if positive and negative else None,

@@ -37,10 +37,11 @@ def read_table(
     if format in _CONVENTIONS and columns:
         raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
     part = mapping.part(file.name) if mapping else None
-    container = container_of(file, format or _format(part))
-    builder = ItemBuilder(
-        file, chosen_cleaning(container, format or _format(part), columns), split or _split(mapping), columns
-    )
+    if part and part["rows"] in FORMAT_ROWS:
+        format = part["rows"]
+    container = container_of(file, format)
+    own_split = split or (mapping.split if mapping else None)
+    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), own_split, columns)
     items = builder.build(mapped_rows(rows_of(file, container), part, file))
     source: dict[str, Any] = {
         "uri": readable(uri),
@@ -58,14 +59,6 @@ def read_table(
 def mapped_rows(rows: Iterator[Row], part: Mapping[str, Any] | None, file: SourceData) -> Iterator[Row]:
     """``rows`` as a part of a mapping reads them; unchanged without one, and where it only names a format."""
     return rows if part is None or part["rows"] in FORMAT_ROWS else mapped(rows, part, file)
-
-
-def _format(part: Mapping[str, Any] | None) -> str | None:
-    return part["rows"] if part is not None and part["rows"] in FORMAT_ROWS else None
-
-
-def _split(mapping: SavedMapping | None) -> str | None:
-    return mapping.split if mapping else None
 
 
 def file_records(file: SourceData, items: Iterable[PairItem | QuestionItem]) -> list[dict[str, Any]]:
