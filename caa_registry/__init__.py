@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from caa_registry.package import __version__ as __version__
+
 if TYPE_CHECKING:
     from caa_registry.errors import CaaError as CaaError
-    from caa_registry.registry.evaluations import best_layer as best_layer
+    from caa_registry.registry.evaluations.evaluations import best_layer as best_layer
     from caa_registry.registry.records import Recommendation as Recommendation
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
-    from caa_registry.registry.steer import Steer as Steer
-
-__version__ = "0.1.0"
+    from caa_registry.registry.vectors.steering import Steer as Steer
 
 _PUBLIC = {
     "CaaError": "caa_registry.errors",
-    "best_layer": "caa_registry.registry.evaluations",
+    "best_layer": "caa_registry.registry.evaluations.evaluations",
     "Recommendation": "caa_registry.registry.records",
     "Registry": "caa_registry.registry.registry",
-    "Steer": "caa_registry.registry.steer",
+    "Steer": "caa_registry.registry.vectors.steering",
     "open": "caa_registry.registry.registry",
 }
 

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import caa_registry.models.blas as blas  # before MLX
-
 import mlx.core as mx
 import numpy as np
 import psutil
@@ -29,13 +27,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+import caa_registry.blas as blas  # before MLX
+from caa_registry.engine.prefix_sharing import read_pairs
+from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.device import device, matrix_speed
 from caa_registry.models.loading import load
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.pairs.sources import load as load_pairs
-from caa_registry.vectors.prefix_sharing import read_pairs
-from caa_registry.vectors.reading import encode_pairs
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REFUSAL = SHARED / "data" / "caa" / "generate" / "refusal" / "generate_dataset.json"

@@ -27,8 +27,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import caa_registry.models.blas as blas  # before MLX
-
 import mlx.core as mx
 import numpy as np
 from bench_model import find_pairs, write_random_model
@@ -36,12 +34,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 
+import caa_registry.blas as blas  # before MLX
 from caa_registry.evaluation.propensity import Item, ItemSet, prepare, propensity_of
 from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.loading import demo_model_folder, load
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import Pair
-from caa_registry.vectors.vector_set import LayerVector, VectorSet
+from caa_registry.vectors import LayerVector, VectorSet
 
 TOLERANCE = 1e-4
 TOKENS = 120

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which the tests import in any order)
-
 import pytest
 from hypothesis import settings
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from caa_registry.catalog.base import Base
-from caa_registry.catalog.tables_curation import LintReport, Recall, Review
-from caa_registry.catalog.tables_evaluations import Evaluation, Judgement, Rating, Response, Score
-from caa_registry.catalog.tables_pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
-from caa_registry.catalog.tables_records import Alias, Blob, Event, Meta, Run, RunIO
-from caa_registry.catalog.tables_vectors import Model, Vector, VectorLayer, VectorVersion
+from caa_registry.catalog.tables.curation import LintReport, Recall, Review
+from caa_registry.catalog.tables.evaluations import Evaluation, Judgement, Rating, Response, Score
+from caa_registry.catalog.tables.pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
+from caa_registry.catalog.tables.records import Alias, Blob, Event, Meta, Run, RunIO
+from caa_registry.catalog.tables.vectors import Model, Vector, VectorLayer, VectorVersion
 
 __all__ = [
     "Alias",

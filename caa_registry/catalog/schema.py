@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-import caa_registry
 from caa_registry.errors import RegistryError
+from caa_registry.package import __version__, shipped
 
 VERSION_TABLE = "caa_alembic_version"
 
@@ -21,10 +21,9 @@ _one_at_a_time = threading.Lock()  # Alembic keeps its context in module globals
 
 def migrations_folder() -> Path:
     """The migrations: beside the code in a wheel, at the top of a checkout."""
-    package = Path(caa_registry.__file__).parent
-    for folder in (package / "migrations", package.parent / "migrations"):
-        if (folder / "env.py").is_file():
-            return folder
+    folder = shipped("migrations")
+    if (folder / "env.py").is_file():
+        return folder
     raise RegistryError("the migrations are missing from this installation", "Install caa-registry again.")
 
 
@@ -80,5 +79,5 @@ def migrate(connection: Connection, folder: Path) -> None:
     connection.execute(text("DELETE FROM meta WHERE key = 'written_by'"))
     connection.execute(
         text("INSERT INTO meta (key, value) VALUES ('written_by', :writer)"),
-        {"writer": f"caa-registry {caa_registry.__version__}"},
+        {"writer": f"caa-registry {__version__}"},
     )

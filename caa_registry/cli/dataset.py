@@ -69,7 +69,7 @@ def import_(
 
     All rows are checked before anything is written. The same rows again give the version that exists.
     """
-    from caa_registry.registry.datasets import read_source
+    from caa_registry.registry.datasets.datasets import read_source
 
     check_name(name)
     wanted, split = _sources(source, splits)

@@ -16,7 +16,7 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
-    from caa_registry.registry.curating import Curated
+    from caa_registry.registry.datasets.curation import Curated
 
 F = TypeVar("F", bound=Callable[..., Any])
 

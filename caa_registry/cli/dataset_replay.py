@@ -53,7 +53,7 @@ def replay(settings: Settings, what: str, from_source: bool, sources: tuple[str,
     if what.endswith(".json"):
         from caa_registry.pairs.sources.files import decoded, read_file
         from caa_registry.pairs.sources.json_rows import parse_json
-        from caa_registry.registry.replaying import follow, store
+        from caa_registry.registry.datasets.replay import follow, store
 
         given = parse_json(decoded(read_file(Path(what))), source=what)
         # Followed before the registry is opened: what cannot be followed must not leave a new registry behind.

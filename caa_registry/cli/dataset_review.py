@@ -82,7 +82,7 @@ def review(
 
 def _walk(registry: Registry, version: DatasetVersion, name: str, split: str | None, everything: bool) -> int:
     """Ask for each pair in turn; how many decisions were stored."""
-    from caa_registry.registry.reviewing import undecided
+    from caa_registry.registry.datasets.review import undecided
 
     items = registry.datasets.pairs(version, split)
     found = registry.datasets.reviews(version)

@@ -13,7 +13,7 @@ from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.statistics import Lengths
-    from caa_registry.registry.dataset_statistics import DatasetStatistics
+    from caa_registry.registry.datasets.statistics import DatasetStatistics
     from caa_registry.registry.records import LintReport
 
 PREVIEW = 3

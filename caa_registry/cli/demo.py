@@ -48,7 +48,7 @@ def demo(settings: Settings) -> None:
 
 
 def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
-    from caa_registry.registry.evaluations import best_layer
+    from caa_registry.registry.evaluations.evaluations import best_layer
     from caa_registry.registry.records import Recommendation
 
     def step(text: str, *command: str) -> None:

@@ -12,7 +12,7 @@ from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from caa_registry.registry.doctor import Computing, Health
+    from caa_registry.doctor import Computing, Health
 
 
 @click.command(epilog="Example: caa doctor")
@@ -23,7 +23,7 @@ def doctor(settings: Settings) -> None:
     Makes and changes nothing. Exit code 1 where the registry is there and cannot be opened. A Linux CPU needs OpenBLAS
     (libopenblas.so.0) or MKL for speed; CAA_BLAS names another library to load, or is none for MLX's own.
     """
-    from caa_registry.registry.doctor import examine
+    from caa_registry.doctor import examine
 
     health = examine(settings.registry)
     if settings.as_json:

@@ -27,7 +27,7 @@ from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.cli.side_effects import calibrate, categories, cross, side_effects
 from caa_registry.evaluation.control_names import CONTROLS
 from caa_registry.references import ranges
-from caa_registry.registry.evidence import STATISTICS
+from caa_registry.registry.evaluations.evidence import STATISTICS
 
 
 @click.group("eval")

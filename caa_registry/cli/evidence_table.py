@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.cli import output
 
 if TYPE_CHECKING:
-    from caa_registry.registry.evidence import Evidence
+    from caa_registry.registry.evaluations.evidence import Evidence
     from caa_registry.registry.records import VectorVersion
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from caa_registry import __version__
 from caa_registry.cli.options import Settings
 from caa_registry.cli.output import message
 from caa_registry.errors import CaaError
+from caa_registry.package import __version__
 
 # name -> (module, attribute, what --help says). Modules are imported when a command is used, so that --help is quick.
 COMMANDS: dict[str, tuple[str, str, str]] = {

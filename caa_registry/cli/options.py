@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from caa_registry.errors import UsageError
+from caa_registry.extraction.methods import METHODS
 from caa_registry.models.prompts import TEMPLATES
+from caa_registry.models.read_position import READ_POSITIONS
 from caa_registry.settings import registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
-from caa_registry.vectors.methods import METHODS
-from caa_registry.vectors.read_position import READ_POSITIONS
 
 if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry

@@ -32,7 +32,7 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
     Files are named after what they show: evaluation-ID-dose-response.png and so on. Intervals, controls and baselines
     are drawn where they were measured.
     """
-    from caa_registry.registry.pictures import evaluation_pictures
+    from caa_registry.registry.reports.pictures import evaluation_pictures
 
     with settings.open() as registry:
         made = evaluation_pictures(registry, id, layer)
@@ -46,7 +46,7 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
 @common
 def report(settings: Settings, vector: str, layer: int | None, out: Path) -> None:
     """Write a Markdown report of a vector with pictures, every number with its reference."""
-    from caa_registry.registry.report import write_report
+    from caa_registry.registry.reports.report import write_report
 
     with settings.open() as registry:
         path = write_report(registry, vector, out, layer=layer)
@@ -74,7 +74,7 @@ def plot_vector(
     format_: str,
 ) -> None:
     """Draw cosines between the layers of a vector, or between several vectors at one layer; and the pairs."""
-    from caa_registry.registry.pictures import vector_pictures
+    from caa_registry.registry.reports.pictures import vector_pictures
 
     with settings.open() as registry, output.progress("activations") as reading:
         versions = [registry.vectors.get(reference) for reference in references]
@@ -126,7 +126,7 @@ def tokens(
 
 
 def _write(settings: Settings, made: Mapping[str, Figure], folder: Path, name: str, format_: str) -> None:
-    from caa_registry.evaluation.plots.style import save
+    from caa_registry.plots.style import save
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [save(picture, folder / f"{name}-{what}.{format_}") for what, picture in made.items()]

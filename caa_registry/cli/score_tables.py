@@ -11,8 +11,8 @@ from caa_registry.cli import output
 from caa_registry.cli.options import Settings
 
 if TYPE_CHECKING:
-    from caa_registry.registry.judging import Judged
-    from caa_registry.registry.open_ended import Answer
+    from caa_registry.registry.evaluations.open_ended import Answer
+    from caa_registry.registry.evaluations.ratings import Judged
     from caa_registry.registry.records import Evaluation
 
 _BASELINES = ("system-positive", "system-negative", "few-shot")
@@ -93,7 +93,7 @@ def _side_effects(evaluation: Evaluation) -> None:
 
 
 def _open_ended(evaluation: Evaluation, judged: Sequence[Judged], given: Sequence[Answer]) -> None:
-    from caa_registry.registry.judging import mean_ratings
+    from caa_registry.registry.evaluations.ratings import mean_ratings
 
     by_metric = {
         metric: {score.multiplier: score for score in evaluation.of(metric)}

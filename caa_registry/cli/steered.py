@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
     from caa_registry.registry.registry import Registry
-    from caa_registry.registry.steer import Plan, Steer
+    from caa_registry.registry.vectors.steering import Plan, Steer
     from caa_registry.steering.positions import SteeredPositions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,7 +78,7 @@ def wanted(
     multipliers: Sequence[float] | None,
 ) -> Wanted:
     """The options as ``Wanted``. Raises ``UsageError`` where they do not fit together."""
-    from caa_registry.registry.steer import Steer
+    from caa_registry.registry.vectors.steering import Steer
 
     if not vectors and (layers or multiplier or multipliers):
         raise UsageError("a layer or multiplier is given, but no vector", "Give --vector REF.")

@@ -17,10 +17,10 @@ from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, Settings, common
 from caa_registry.cli.pictures import plot_vector, tokens
 from caa_registry.digests import short
-from caa_registry.models.processes import rank
+from caa_registry.engine.processes import rank
 from caa_registry.progress import Progress, silent
 from caa_registry.references import ranges
-from caa_registry.registry.evidence import STATISTICS
+from caa_registry.registry.evaluations.evidence import STATISTICS
 from caa_registry.settings import activation_cache
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.vectors.activations import Activations
-from caa_registry.vectors.estimators.estimator import estimator
-from caa_registry.vectors.methods import Method
-from caa_registry.vectors.vector_set import VectorSet
+from caa_registry.extraction.activations import Activations
+from caa_registry.extraction.estimators.estimator import estimator
+from caa_registry.extraction.methods import Method
+from caa_registry.vectors import VectorSet
 
 
 def random_directions(vectors: VectorSet, layers: Sequence[int], seeds: int) -> dict[int, NDArray[np.float32]]:

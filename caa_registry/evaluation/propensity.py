@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import InputError
-from caa_registry.evaluation.likelihoods import Answer, log_probabilities
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Example, Template

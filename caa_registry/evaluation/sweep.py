@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.evaluation.entering import DifferentError
+from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
 from caa_registry.evaluation.propensity import ItemSet, answers_of, measured
-from caa_registry.evaluation.steered_runs import Part, Sweep, run_steered, run_whole
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
 from caa_registry.steering.positions import SteeredPositions, check_positions

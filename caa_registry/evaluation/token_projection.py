@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +15,7 @@ from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import Template
 from caa_registry.models.stream import Positions
+from caa_registry.mx import mx
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from caa_registry.digests import digest_bytes, digest_object, short
-from caa_registry.evaluation.steered_runs import Part
+from caa_registry.engine.sweeps import Part
 
 Kept = dict[str, Any]
 """What is kept of a piece of work, as JSON."""

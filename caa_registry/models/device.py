@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
-
 from caa_registry.models.weights import on_cpu
+from caa_registry.mx import mx
 
 # Rows, inner size and columns: what one layer of a model of a billion parameters multiplies for 512 tokens.
 _CPU_SHAPE = (512, 2048, 2048)

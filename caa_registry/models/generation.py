@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
 import numpy as np
 from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
@@ -17,6 +14,7 @@ from mlx_lm.sample_utils import make_sampler
 
 from caa_registry.errors import ModelError, UsageError
 from caa_registry.models.prompts import PromptTokens
+from caa_registry.mx import mx
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
 from caa_registry.models.fingerprint import ModelInfo, fingerprint_folder, weight_files
 from caa_registry.models.prompts import chat_template_text
+from caa_registry.package import ASSETS
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -27,7 +28,7 @@ def is_repository(name: str) -> bool:
 
 def demo_model_folder() -> Path:
     """The folder of the demo model, which ``demo`` names."""
-    return Path(__file__).resolve().parents[1] / "assets" / "demo_model"
+    return ASSETS / "demo_model"
 
 
 def load(name: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
@@ -46,14 +47,12 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     folder, repo, commit = locate(name, revision)
     weight_files(folder)  # before anything is imported or read: a folder without weights is refused at once
 
-    import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-    import mlx.core as mx
     from mlx_lm.utils import load as load_network
 
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
     from caa_registry.models.weights import prepare
+    from caa_registry.mx import mx
 
     try:
         network, tokenizer, config = load_network(
@@ -101,7 +100,7 @@ def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
-    from caa_registry.pairs.sources.hub_errors import client_errors
+    from caa_registry.hub import client_errors
 
     patterns = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
     try:

@@ -1,9 +1,7 @@
-"""How much memory is free, and what is kept of what was."""
+"""How much memory is free."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,6 @@ _V1 = _Kind(
     "memory.usage_in_bytes",
     ("total_inactive_file", "total_active_file"),
 )
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 _OWN_GROUPS = Path("/proc/self/cgroup")
 
 
@@ -39,18 +36,6 @@ def free_memory() -> int:
     import psutil
 
     return max(0, min([int(psutil.virtual_memory().available), *_left_by_limits()]))
-
-
-def keep_freed_memory() -> None:
-    """Have this process keep up to 1 GiB of what it frees for what it needs next, where that is glibc's to decide.
-
-    By default what MLX frees after each operation goes back to the system, which clears it page by page when the next
-    one asks: 6 % of the time of a forward pass on a CPU.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, 2**30)
-        mallopt(_TRIM_THRESHOLD, 2**30)
 
 
 def _left_by_limits() -> list[int]:

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from caa_registry.errors import ModelError, UsageError
@@ -18,6 +15,7 @@ from caa_registry.models.fingerprint import ModelInfo
 from caa_registry.models.generation import NextToken, check_sampling, next_tokens, stream_text
 from caa_registry.models.prompts import Template, TemplateName, chat_template_text
 from caa_registry.models.stream import ResidualStream
+from caa_registry.mx import mx
 
 
 @dataclass(frozen=True, eq=False)

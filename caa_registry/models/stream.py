@@ -16,13 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from caa_registry.errors import ModelError
 from caa_registry.models.unsupported import UNSUPPORTED
+from caa_registry.mx import mx
 
 _HOOK = "_caa_hook"
 _SEEN = "_caa_tokens_seen"

@@ -6,13 +6,11 @@ import functools
 import logging
 from typing import Any
 
-import caa_registry.models.blas as blas
-
-import mlx.core as mx
-from mlx.utils import tree_flatten
 from mlx_lm.utils import dequantize_model, get_total_parameters
 
+from caa_registry import blas
 from caa_registry.models.memory import free_memory
+from caa_registry.mx import mx, tree_flatten
 
 # Kept free beside dequantized weights: for the quantized ones while they are read, and for activations and caches.
 _MARGIN = 1.25

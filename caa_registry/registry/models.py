@@ -15,9 +15,9 @@ from caa_registry.catalog.events import append_event
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.loading import DEMO_MODEL, is_repository
+from caa_registry.registry.lookup import model_info
+from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import ModelRecord
-from caa_registry.registry.resolve import model_info
-from caa_registry.registry.runs import Activity, record_run
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model

@@ -12,15 +12,16 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.errors import UsageError
-from caa_registry.registry import steer as steer_module
-from caa_registry.registry.aliases import Aliases
-from caa_registry.registry.datasets import Datasets
-from caa_registry.registry.evaluations import Evaluations
-from caa_registry.registry.lineage import lineage
+from caa_registry.registry.datasets.datasets import Datasets
+from caa_registry.registry.evaluations.evaluations import Evaluations
 from caa_registry.registry.models import Models
+from caa_registry.registry.provenance.aliases import Aliases
+from caa_registry.registry.provenance.lineage import lineage
 from caa_registry.registry.records import LineageNode, VectorVersion
-from caa_registry.registry.steer import Plan, Steer
-from caa_registry.registry.vectors import Vectors
+from caa_registry.registry.vectors import steering as steer_module
+from caa_registry.registry.vectors.steering import Plan, Steer
+from caa_registry.registry.vectors.vectors import Vectors
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -34,6 +35,7 @@ class Registry:
     """
 
     def __init__(self, database: Database, blobs: BlobStore, actor: str) -> None:
+        self.workspace = Workspace(database, blobs, actor)
         self.database = database
         self.blobs = blobs
         self.actor = actor

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
-import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
+from caa_registry.mx import mx
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 

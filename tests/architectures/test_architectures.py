@@ -25,10 +25,12 @@ from support.architectures_limits import (
 )
 from support.architectures_refused import NEEDS_METAL, REFUSED
 
+from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.likelihoods import Answer
+from caa_registry.engine.prefix_sharing import read_pairs
+from caa_registry.engine.reading import PairTokens, read_activations
+from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError
-from caa_registry.evaluation.entering import DifferentError
-from caa_registry.evaluation.likelihoods import Answer
-from caa_registry.evaluation.steered_runs import Part, Sweep, run_steered, run_whole
 from caa_registry.models import stream as stream_module
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.model import Model
@@ -36,8 +38,6 @@ from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.unsupported import UNSUPPORTED
 from caa_registry.steering.additions import Addition, steering
-from caa_registry.vectors.prefix_sharing import read_pairs
-from caa_registry.vectors.reading import PairTokens, read_activations
 
 # Longer than every window, and rows of different lengths on both sides of a window's edge.
 ROWS = (

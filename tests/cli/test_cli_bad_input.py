@@ -257,7 +257,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does(full: Path) -> None:
 
 
 def test_a_fault_of_the_program_is_said_as_one(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from caa_registry.registry.vectors import Vectors
+    from caa_registry.registry.vectors.vectors import Vectors
 
     def fail(self: Vectors, **wanted: object) -> None:
         raise LookupError("a fault")

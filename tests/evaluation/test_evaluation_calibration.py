@@ -30,10 +30,10 @@ from caa_registry.evaluation.calibration import (
 from caa_registry.evaluation.intervals import Interval, bootstrap_mean
 from caa_registry.evaluation.side_effects.measure import side_effects, tokenized
 from caa_registry.evaluation.side_effects.neutral_text import packaged_text
+from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load
-from caa_registry.vectors.reading import encode_pairs
 
 Item = tuple[str, str | None]
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.control_names import check_controls
 from caa_registry.evaluation.controls import random_directions, shuffled_vectors
-from caa_registry.vectors.estimators.estimator import estimate
-from caa_registry.vectors.vector_set import LayerVector, VectorSet
+from caa_registry.extraction.estimators.estimator import estimate
+from caa_registry.vectors import LayerVector, VectorSet
 
 D, N, SEEDS = 64, 60, 200
 

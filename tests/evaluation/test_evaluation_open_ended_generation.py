@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, LAYERS, TinyModels
 
+from caa_registry.engine import decoding
+from caa_registry.engine.decoding import drawn
 from caa_registry.errors import ModelError, UsageError
-from caa_registry.evaluation.open_ended import decoding, generation
-from caa_registry.evaluation.open_ended.decoding import drawn
+from caa_registry.evaluation.open_ended import generation
 from caa_registry.evaluation.open_ended.generation import Response, responses
 from caa_registry.models.model import Model
 from caa_registry.steering.additions import Addition, steering

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plain_forward import logits
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, TinyModels
-from vectors.plain_forward import logits
 
-import caa_registry.evaluation.likelihoods as module
+import caa_registry.engine.likelihoods as module
 from caa_registry.errors import InputError, ModelError
 from caa_registry.evaluation.propensity import (
     BEYOND_LETTERS,

@@ -16,10 +16,11 @@ from scipy.stats import entropy
 from support.computed import mean_difference
 from support.tiny_models import CONTEXT, FAMILIES, LAYERS, TinyModels
 
+from caa_registry.engine import texts as runs
+from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.texts import Part, Work, run_entered, run_whole
 from caa_registry.errors import InputError, ModelError, UsageError
-from caa_registry.evaluation.entering import DifferentError
 from caa_registry.evaluation.intervals import bootstrap_mean, bootstrap_ratio
-from caa_registry.evaluation.side_effects import runs
 from caa_registry.evaluation.side_effects.measure import (
     SideEffects,
     TokenizedText,
@@ -27,13 +28,12 @@ from caa_registry.evaluation.side_effects.measure import (
     tokenized,
 )
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText, Passage, packaged_text
-from caa_registry.evaluation.side_effects.runs import Part, Work, run_entered, run_whole
+from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load as load_pairs
 from caa_registry.steering.additions import Addition, steering
-from caa_registry.vectors.reading import encode_pairs
-from caa_registry.vectors.vector_set import LayerVector, VectorSet
+from caa_registry.vectors import LayerVector, VectorSet
 
 TEXTS = ["It is so.", "Is the sky blue? I do not agree with you, it was a good day.", "No", "And now: one, two, three."]
 HAND_ON_MORE = {"gemma4_text"}

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from support.tiny_models import CHAT, LAYERS, TinyModels
 
+from caa_registry.engine.sweeps import Part
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.propensity import ItemSet, prepare, propensity_of, score
-from caa_registry.evaluation.steered_runs import Part
 from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import Pair

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caa_registry.evaluation.steered_runs import Part
+from caa_registry.engine.sweeps import Part
 from caa_registry.evaluation.unfinished import Unfinished as Lines
 from caa_registry.evaluation.unfinished import part_as_json, part_of_json
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, TinyModels
 
+from caa_registry.engine.batching import batches
 from caa_registry.errors import ModelError, UsageError
-from caa_registry.models.batching import batches
 
 PROMPT = "Is the sky blue?"
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from catalog.registry_fixtures import new_sqlite
@@ -15,13 +18,32 @@ from catalog.registry_fixtures import new_sqlite
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "caa_registry"
 
-BASE = {"errors", "references", "digests", "settings", "progress"}
-_STACK = ["cli", "registry", "evaluation", "steering", "vectors", "models", "pairs"]
+BASE = {"errors", "references", "digests", "settings", "progress", "package", "hub", "blas", "mx", "vectors"}
+_STACK = ["cli", "wire", "registry", "plots", "evaluation", "extraction", "engine", "steering", "models", "pairs"]
 ALLOWED = {room: set(_STACK[i:]) | BASE for i, room in enumerate(_STACK)}
-ALLOWED["cli"] |= {"registry", "catalog", "blobs"}  # `caa db upgrade` is about the catalogue itself
-ALLOWED["registry"] |= {"catalog", "blobs"}
-ALLOWED |= {"blobs": {"blobs", "catalog"} | BASE, "catalog": {"catalog"} | BASE, "assets": set()}
-ALLOWED |= dict.fromkeys(BASE, BASE)
+ALLOWED["cli"] |= {"doctor", "catalog", "blobs"}  # `caa db upgrade` is about the catalogue itself
+ALLOWED["doctor"] = {"registry", "extraction", "models", "catalog"} | BASE
+ALLOWED["registry"] |= {"formats", "blobs", "catalog"}
+ALLOWED |= {"formats": {"formats"} | BASE, "blobs": {"blobs", "catalog"} | BASE, "catalog": {"catalog"} | BASE}
+ALLOWED |= {"assets": set()} | dict.fromkeys(BASE, BASE)
+
+# Inside registry/ too imports run downward. Each floor may import itself and those below.
+FLOORS = [
+    "registry",
+    "reports",
+    "evaluations",
+    "vectors",
+    "datasets",
+    "models",
+    "provenance",
+    "lookup",
+    "records",
+    "workspace",
+]
+# How many modules a folder holds at one level, unless they are of one kind.
+MOST_MODULES = 14
+OF_ONE_KIND = {"cli", "pairs/sources", "extraction/estimators", "pairs/lint", "registry/records", "steering/operators"}
+MOST_LINES = 400
 
 MLX = {"mlx", "mlx_lm"}
 HEAVY = {*MLX, "datasets", "transformers", "torch"}
@@ -33,9 +55,11 @@ FORBIDDEN = {
     "caa_registry.pairs.lint.lint": {*HEAVY, "sqlalchemy", "click", "sklearn", "datasketch", "scipy"},
     "caa_registry.models.model": {"sqlalchemy", "click", "datasets"},
     "caa_registry.models.loading": {*HEAVY, "sqlalchemy"},
-    "caa_registry.vectors.compute": {"sqlalchemy", "click", "datasets"},
-    "caa_registry.vectors.quality": {*HEAVY, "sqlalchemy", "click", "scipy", "sklearn"},
-    "caa_registry.vectors.formats.safetensors_file": {*MLX, "sqlalchemy", "click", "datasets"},
+    "caa_registry.extraction.compute": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.extraction.quality": {*HEAVY, "sqlalchemy", "click", "scipy", "sklearn"},
+    "caa_registry.formats.safetensors_file": {*MLX, "sqlalchemy", "click", "datasets"},
+    "caa_registry.engine.sweeps": {"sqlalchemy", "click", "datasets"},
+    "caa_registry.engine.plan": {*HEAVY, "sqlalchemy", "click"},
     "caa_registry.steering.additions": {"sqlalchemy", "click", "datasets"},
     "caa_registry.evaluation.sweep": {"sqlalchemy", "click", "datasets"},
     "caa_registry.evaluation.open_ended.generation": {"sqlalchemy", "click", "datasets"},
@@ -100,32 +124,85 @@ def test_the_public_names_are_there() -> None:
         _ = caa_registry.nothing
 
 
-def imports(path: Path) -> set[str]:
-    """The rooms and base modules that a file imports, wherever in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: write imports in full"
-            if node.module == "caa_registry":
-                names |= {f"caa_registry.{alias.name}" for alias in node.names}
-            else:
-                names.add(str(node.module))
-    return {name.split(".")[1] for name in names if name.startswith("caa_registry.")}
+def _import_graph() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("import_graph", ROOT / "scripts" / "import_graph.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in BASE)
+GRAPH = _import_graph()
+EDGES = GRAPH.graph(ROOT)
+MODULES = sorted(name for name in EDGES if name not in ("caa_registry", "caa_registry.__main__"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_downward(path: Path) -> None:
-    relative = path.relative_to(PACKAGE)
-    room = relative.parts[0] if len(relative.parts) > 1 else path.stem
-    assert imports(path) - {"__version__"} <= ALLOWED[room]
+def upward(edges: Mapping[str, set[str]], module: str) -> set[str]:
+    """What a module imports that stands above it: of rooms, and inside registry/ of floors."""
+    parts = module.split(".")
+    found = {other for other in edges[module] if other.split(".")[1] not in ALLOWED[parts[1]]}
+    if parts[1] == "registry" and len(parts) > 2:
+        floors = FLOORS[FLOORS.index(parts[2]) :]
+        for other in edges[module]:
+            room = other.split(".")
+            if room[1] == "registry" and len(room) > 2 and room[2] not in floors:
+                found.add(other)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_downward(module: str) -> None:
+    assert upward(EDGES, module) == set()
+
+
+def test_an_upward_import_is_seen() -> None:
+    """Also inside registry/, and also one that only a type checker follows."""
+    upper, lower = "caa_registry.registry.evaluations.evaluations", "caa_registry.registry.lookup"
+    assert upward({**EDGES, lower: EDGES[lower] | {upper}}, lower) == {upper}
+    assert upward({**EDGES, upper: EDGES[upper] | {lower}}, upper) == set()
+    pairs, models = "caa_registry.pairs.record", "caa_registry.models.model"
+    assert upward({**EDGES, pairs: EDGES[pairs] | {models}}, pairs) == {models}
+
+
+def test_type_checking_imports_count(tmp_path: Path) -> None:
+    folder = tmp_path / "caa_registry"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "a.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from caa_registry import b\n"
+    )
+    (folder / "b.py").write_text("def f() -> None:\n    import caa_registry.a\n")
+    edges = GRAPH.graph(tmp_path)
+    assert edges["caa_registry.a"] == {"caa_registry.b"} and edges["caa_registry.b"] == {"caa_registry.a"}
+    assert GRAPH.circles(edges) == [["caa_registry.a", "caa_registry.b"]]
+
+
+def test_there_is_no_circle() -> None:
+    assert GRAPH.circles(EDGES) == []
 
 
 def test_every_room_is_known_here() -> None:
-    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | BASE
-    assert rooms == set(ALLOWED)
-    assert {room.split(".")[1] for room in FORBIDDEN if "." in room} == rooms - BASE - {"assets"}
+    rooms = {name.split(".")[1] for name in MODULES}
+    assert rooms == set(ALLOWED) - {"wire"} or rooms == set(ALLOWED)
+    tested = {room.split(".")[1] for room in FORBIDDEN if "." in room}
+    assert rooms - BASE - {"assets", "plots", "doctor", "wire"} <= tested
+
+
+def test_every_floor_of_the_registry_is_known_here() -> None:
+    assert {name.split(".")[2] for name in MODULES if name.startswith("caa_registry.registry.")} == set(FLOORS)
+
+
+def test_folders_and_files_stay_small() -> None:
+    for folder in [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())]:
+        files = [path for path in folder.glob("*.py") if path.stem not in ("__init__", "__main__")]
+        if str(folder.relative_to(PACKAGE)) not in OF_ONE_KIND:
+            assert len(files) <= MOST_MODULES, folder
+    for path in PACKAGE.rglob("*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= MOST_LINES, f"{path} has {lines} lines"
+
+
+def test_imports_are_written_in_full() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: write imports in full"

@@ -21,8 +21,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import caa_registry.models.blas  # noqa: F401  (before MLX, which takes the BLAS that is there)
-
 import mlx_lm.models.llama  # noqa: F401 - imported here, so that the forks have it
 import rich.progress  # noqa: F401
 from sqlalchemy import event
@@ -33,9 +31,9 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.cli import evaluation, output, vector  # noqa: F401
 from caa_registry.cli import main as command_line
 from caa_registry.evaluation import controls, statistics, sweep, unfinished  # noqa: F401
+from caa_registry.extraction import activations, compute  # noqa: F401
+from caa_registry.formats import safetensors_file  # noqa: F401
 from caa_registry.models import model  # noqa: F401
-from caa_registry.vectors import activations, compute  # noqa: F401
-from caa_registry.vectors.formats import safetensors_file  # noqa: F401
 
 
 class Points:

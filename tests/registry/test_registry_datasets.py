@@ -103,7 +103,7 @@ def test_a_failure_while_writing_leaves_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("caa_registry.registry.registering.record_run", fail)
+        patch.setattr("caa_registry.registry.datasets.store.record_run", fail)
         with pytest.raises(KeyboardInterrupt):
             registry.datasets.import_(source, name="team/a")
     assert dump(url) == before

@@ -141,7 +141,7 @@ def test_a_layer_that_was_not_computed_is_said(registry: Registry, pairs: Datase
 def test_scores_that_are_not_finite_are_never_stored(
     registry: Registry, version: VectorVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caa_registry.evaluation.likelihoods import Answer
+    from caa_registry.engine.likelihoods import Answer
 
     read = Answer.read
     monkeypatch.setattr(Answer, "read", lambda answer, logits: read(answer, logits * np.nan))

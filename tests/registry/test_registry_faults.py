@@ -200,12 +200,12 @@ def test_another_process_that_was_first_with_other_digits_wins(
     registry: Registry, pairs: DatasetVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same recipe on another BLAS differs in the last digits, and is the same version all the same."""
-    from caa_registry.registry.vectors import Vectors
+    from caa_registry.registry.vectors.vectors import Vectors
 
     first = registry.vectors.compute("team/v", dataset=pairs, model=model)
     monkeypatch.setattr(Vectors, "_find", lambda self, name, origin: None)
-    from caa_registry.vectors import compute as module
-    from caa_registry.vectors.vector_set import LayerVector, VectorSet
+    from caa_registry.extraction import compute as module
+    from caa_registry.vectors import LayerVector, VectorSet
 
     original = module.compute
 

@@ -14,10 +14,10 @@ import pytest
 from registry.registry_support import check_consistent, counts, dump, jsonl, letters
 
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.extraction.methods import METHODS
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.vectors.methods import METHODS
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels

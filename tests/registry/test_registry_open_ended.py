@@ -16,7 +16,7 @@ from caa_registry.evaluation.open_ended.endpoint import EndpointJudge
 from caa_registry.evaluation.open_ended.rubrics import find_rubric
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
-from caa_registry.registry.judging import mean_ratings
+from caa_registry.registry.evaluations.ratings import mean_ratings
 from caa_registry.registry.records import DatasetVersion, VectorVersion
 from caa_registry.registry.registry import Registry
 

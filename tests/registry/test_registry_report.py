@@ -13,10 +13,10 @@ from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
-from caa_registry.registry.pictures import caption_of, chosen_layer, evaluation_pictures, vector_pictures
 from caa_registry.registry.records import DatasetVersion, VectorVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.report import write_report
+from caa_registry.registry.reports.pictures import caption_of, chosen_layer, evaluation_pictures, vector_pictures
+from caa_registry.registry.reports.report import write_report
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels

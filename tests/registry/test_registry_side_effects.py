@@ -144,7 +144,7 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
 
 
 def test_incoherent_cells_are_passed_over(registry: Registry, demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    import caa_registry.registry.calibrating as module
+    import caa_registry.registry.evaluations.calibration as module
 
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
@@ -227,7 +227,7 @@ def test_every_vector_on_every_behavior(
 def test_a_report_tells_of_side_effects_answers_and_what_is_recommended(
     registry: Registry, demo: Model, tmp_path: Path
 ) -> None:
-    from caa_registry.registry.report import write_report
+    from caa_registry.registry.reports.report import write_report
 
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
@@ -240,6 +240,6 @@ def test_a_report_tells_of_side_effects_answers_and_what_is_recommended(
     assert "`team/sycophancy:best`: layer 2, multiplier 1" in text
     assert f"changed by {made.found.choice.effect_b.value:.3f}" in text
     with pytest.raises(UsageError, match="is of side-effects"):
-        from caa_registry.registry.pictures import evaluation_pictures
+        from caa_registry.registry.reports.pictures import evaluation_pictures
 
         evaluation_pictures(registry, made.side_effects.id)

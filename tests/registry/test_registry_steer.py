@@ -13,7 +13,7 @@ from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion, Recommendation, VectorVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.steer import Steer
+from caa_registry.registry.vectors.steering import Steer
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels

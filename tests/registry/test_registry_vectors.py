@@ -19,7 +19,7 @@ from caa_registry.models.model import Model
 from caa_registry.models.stream import ResidualStream
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.vectors.vector_set import LayerVector, VectorSet
+from caa_registry.vectors import LayerVector, VectorSet
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
@@ -115,7 +115,7 @@ def test_a_recomputation_that_differs_does_not_hold(
     registry: Registry, pairs: DatasetVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.vectors.compute("team/v", dataset=pairs, model=model)
-    from caa_registry.vectors import compute as module
+    from caa_registry.extraction import compute as module
 
     original = module.compute
 

@@ -18,11 +18,11 @@ from support.computed import mean_difference
 from support.tiny_models import CHAT, FAMILIES, LAYERS, WIDTH, TinyModels
 
 from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.steering.additions import Addition, steering
 from caa_registry.steering.positions import STEERED_POSITIONS
-from caa_registry.vectors.reading import encode_pairs
 
 PROMPT = "Is the sky blue?"
 IDS = [5, 60, 70, 80, 90, 100, 110, 120, 130, 140]

@@ -7,13 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from caa_registry.engine.reading import PairTokens
+from caa_registry.extraction.activation_cache import ActivationCache
+from caa_registry.extraction.activations import collect
+from caa_registry.extraction.compute import compute
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
-from caa_registry.vectors.activation_cache import ActivationCache
-from caa_registry.vectors.activations import collect
-from caa_registry.vectors.compute import compute
-from caa_registry.vectors.reading import PairTokens
-from caa_registry.vectors.vector_set import VectorSet
+from caa_registry.vectors import VectorSet
 
 
 def mean_difference(

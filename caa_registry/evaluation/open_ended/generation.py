@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.engine.checks import tolerance
+from caa_registry.engine.decoding import COMPARED, Decoding, Finish, Row, Strength, decode
 from caa_registry.errors import ModelError, UsageError
-from caa_registry.evaluation.entering import tolerance
-from caa_registry.evaluation.open_ended.decoding import COMPARED, Decoding, Finish, Row, Strength, decode
 from caa_registry.models.generation import check_sampling
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import TemplateName

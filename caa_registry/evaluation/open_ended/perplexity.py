@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.likelihoods import Answer, log_probabilities
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import caa_registry
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, NotFoundError
+from caa_registry.package import ASSETS
 from caa_registry.pairs.sources.files import read_file, readable
 from caa_registry.pairs.sources.front_matter import front_matter
 
@@ -51,7 +51,7 @@ class Rubric:
 
 def packaged_rubrics() -> list[Rubric]:
     """The rubrics that ship with the package, by name: one for each behavior of the CAA paper."""
-    folder = Path(caa_registry.__file__).parent / "assets" / "rubrics"
+    folder = ASSETS / "rubrics"
     return [read_rubric(path) for path in sorted(folder.glob("*.md"), key=lambda path: path.name.lower())]
 
 

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.likelihoods import at_a_time
+from caa_registry.engine.texts import Part, Work, run_entered, run_whole
 from caa_registry.errors import InputError
-from caa_registry.evaluation.entering import DifferentError
 from caa_registry.evaluation.intervals import Interval, bootstrap_ratio
-from caa_registry.evaluation.likelihoods import at_a_time
 from caa_registry.evaluation.open_ended.perplexity import perplexity
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText
-from caa_registry.evaluation.side_effects.runs import Part, Work, run_entered, run_whole
 from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
-from caa_registry.vectors.vector_set import VectorSet
+from caa_registry.vectors import VectorSet
 
 _log = logging.getLogger(__name__)
 

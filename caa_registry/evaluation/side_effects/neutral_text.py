@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import caa_registry
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, NotFoundError
+from caa_registry.package import ASSETS
 from caa_registry.pairs.record import checked_text
 from caa_registry.pairs.sources.files import decoded, read_file
 from caa_registry.pairs.sources.json_rows import jsonl_rows
 
-_FOLDER = Path(caa_registry.__file__).parent / "assets" / "neutral_text"
+_FOLDER = ASSETS / "neutral_text"
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 

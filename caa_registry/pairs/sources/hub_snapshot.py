@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from caa_registry.errors import HubError, InputError
+from caa_registry.hub import client_errors, is_offline, translated
 from caa_registry.pairs.sources.files import MAX_FILE_BYTES, SourceData
 from caa_registry.pairs.sources.formats import DATA_SUFFIXES
-from caa_registry.pairs.sources.hub_errors import client_errors, is_offline, translated
 from caa_registry.pairs.sources.parquet_rows import MAX_ROW_GROUP_BYTES
 
 TIMEOUT = 30.0

@@ -38,6 +38,7 @@ from typing import Any
 
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, NotFoundError, UsageError
+from caa_registry.package import ASSETS
 from caa_registry.pairs.curation.forms import ab
 from caa_registry.pairs.record import Pair
 from caa_registry.pairs.sources.files import SourceData
@@ -92,7 +93,7 @@ class SavedMapping:
 
 def shipped() -> list[SavedMapping]:
     """The mappings that come with the package, by name."""
-    folder = Path(__file__).parents[2] / "assets" / "mappings"
+    folder = ASSETS / "mappings"
     return [read_mapping(path.read_text(encoding="utf-8"), path.name) for path in sorted(folder.glob("*.yaml"))]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import caa_registry
 from caa_registry.errors import InputError, NotFoundError, UsageError
+from caa_registry.package import ASSETS, shipped
 from caa_registry.pairs.record import Imported
 from caa_registry.pairs.sources.files import read_file
 from caa_registry.pairs.sources.front_matter import front_matter
@@ -35,12 +35,7 @@ class SeedSet:
 
 def folders() -> list[Path]:
     """Where seed sets lie: in the wheel or the checkout, and the demo's own."""
-    package = Path(caa_registry.__file__).parent
-    candidates = [package / "seed_pairs", package.parent / "seed_pairs", package / "assets" / "demo_pairs"]
-    # A wheel carries its own; the folder beside an installed package belongs to somebody else.
-    if candidates[0].is_dir():
-        del candidates[1]
-    return [folder for folder in candidates if folder.is_dir()]
+    return [folder for folder in (shipped("seed_pairs"), ASSETS / "demo_pairs") if folder.is_dir()]
 
 
 def _files() -> dict[str, Path]:

@@ -1,0 +1,320 @@
+"""A fast BLAS for MLX on a Linux CPU.
+
+MLX's Linux wheel brings the reference BLAS, which multiplies float32 matrices at about 4 GFLOP/s; the OpenBLAS inside
+scipy's wheel does 150 and more on two cores. ``libmlx`` calls ``cblas_sgemm`` through a slot of its relocation table.
+``bind`` writes the address of another library's function there, checks a product, and puts the old address back where
+the product is wrong. ``caa_registry.mx`` calls it; ``status()`` says what came of it.
+
+``CAA_BLAS`` names another library (a path or a soname), or is ``none`` for MLX's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_FUNCTION = "cblas_sgemm"
+# What scipy's build puts before the names of its functions, so that no other library's are mistaken for them.
+_PREFIXES = ("", "scipy_")
+_GPU_PACKAGES = ("mlx-cuda-12", "mlx-cuda-13")
+_CORETYPE = "OPENBLAS_CORETYPE"
+_CPUINFO = Path("/proc/cpuinfo")
+# What OpenBLAS falls back to on a CPU that it does not know: kernels from before AVX.
+_OLD_KERNELS = {"prescott", "core2", "generic"}
+
+# By machine, the types of the two relocations whose entry holds a function's address: GLOB_DAT and JUMP_SLOT.
+RELOCATIONS = {"x86_64": (6, 7), "aarch64": (1025, 1026)}
+# Tags of an ELF file's dynamic section: tables of relocations with their sizes, names, symbols.
+_PLTRELSZ, _STRTAB, _SYMTAB, _RELA, _RELASZ, _JMPREL = 2, 5, 6, 7, 8, 23
+_RELOCATION = struct.Struct("<QQq")
+_SYMBOL_SIZE = 24
+
+
+@dataclass(frozen=True)
+class Blas:
+    """What MLX's matrix products on the CPU run on.
+
+    ``library``: the file name of the library in use, ``None`` for MLX's own BLAS. ``version`` and ``kernel``: what the
+    library reports, empty where it reports nothing. ``why_not``: why MLX's own is used. ``advice``: what would make
+    products faster; empty where nothing would, and where the user chose MLX's own.
+    """
+
+    library: str | None = None
+    version: str = ""
+    kernel: str = ""
+    why_not: str = ""
+    advice: str = ""
+
+
+class _LinkMap(ctypes.Structure):
+    """The beginning of glibc's ``struct link_map``, which a handle of ``dlopen`` points at."""
+
+    _fields_ = (("base", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
+
+
+_library: ctypes.CDLL | None = None
+_status: Blas | None = None
+
+
+def status() -> Blas:
+    """What ``bind`` did. Before the first import of ``caa_registry.mx``, that MLX is not loaded."""
+    return _status or Blas(why_not="MLX is not loaded")
+
+
+def threads() -> int:
+    """How many threads a matrix product uses."""
+    for name in ("openblas_get_num_threads", "MKL_Get_Max_Threads"):
+        function = _function(_library, name)
+        if function is not None:
+            return int(function())
+    return 1
+
+
+def set_threads(n: int) -> None:
+    """Use ``n`` threads, at least 1, from now on. MLX's own BLAS has one thread and stays as it is."""
+    for name in ("openblas_set_num_threads", "MKL_Set_Num_Threads"):
+        function = _function(_library, name)
+        if function is not None:
+            function(ctypes.c_int(n))
+            return
+
+
+def best_kernel(flags: set[str]) -> str | None:
+    """OpenBLAS's name for the best kernels that a CPU with these flags of ``/proc/cpuinfo`` can run."""
+    if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags:
+        return "SkylakeX"
+    return "Haswell" if {"avx2", "fma"} <= flags else None
+
+
+def bind() -> None:
+    """Have MLX, which is imported, multiply with the chosen library. Does its work once; prints and raises nothing."""
+    global _library, _status
+    if _status is None:
+        _library, _status = _bound()
+
+
+def _bound() -> tuple[ctypes.CDLL | None, Blas]:
+    if sys.platform != "linux":
+        return None, Blas(why_not="MLX brings a fast BLAS for this system")
+    process = ctypes.CDLL(None)
+    if hasattr(process, _FUNCTION):  # LD_PRELOAD, or the program loaded one before it imported MLX
+        return process, _described("loaded by the program", process)
+    wish = os.environ.get("CAA_BLAS", "")
+    if wish == "none":
+        return None, Blas(why_not="CAA_BLAS is none")
+    gpu = next((name for name in _GPU_PACKAGES if _installed(name)), None)
+    if gpu is not None and not wish:
+        return None, Blas(why_not=f"MLX computes on the GPU ({gpu} is installed)")
+    try:
+        library, name = _chosen(wish)
+        _use(library)
+    except OSError as error:
+        if wish:
+            return None, Blas(why_not=f"CAA_BLAS: {error}", advice="Correct CAA_BLAS, or leave it unset.")
+        return None, Blas(why_not=str(error), advice="MLX's own products are 30 times slower. Reinstall scipy and mlx.")
+    return library, _described(name, library)
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _chosen(wish: str) -> tuple[ctypes.CDLL, str]:
+    """The library that ``CAA_BLAS`` names, else scipy's. Raises ``OSError`` where it does not fit."""
+    if wish:
+        with _coretype():
+            library = ctypes.CDLL(wish)
+        name = wish
+    else:
+        name = _of_scipy()
+        library = ctypes.CDLL(name)
+    if _function(library, _FUNCTION) is None:
+        raise OSError(f"{name}: is not a BLAS: it has no {_FUNCTION}")
+    if "USE64BITINT" in _version(library):
+        raise OSError(f"{name}: takes 64-bit integers, and MLX passes 32-bit ones")
+    return library, Path(name).name
+
+
+def _of_scipy() -> str:
+    """The file of the OpenBLAS in scipy's wheel. Raises ``OSError`` where there is none."""
+    found = importlib.util.find_spec("scipy")
+    folder = Path(found.origin).parents[1] / "scipy.libs" if found and found.origin else Path()
+    for path in sorted(folder.glob("libscipy_openblas*.so")):
+        if "64_" not in path.name:  # that build takes 64-bit integers
+            return str(path)
+    raise OSError("this installation of scipy brings no OpenBLAS")
+
+
+@contextmanager
+def _coretype() -> Iterator[None]:
+    """Name the kernels to OpenBLAS, which reads the variable when it is loaded.
+
+    A version older than the CPU does not know it and takes kernels from before AVX: Debian's 0.3.21 runs at a quarter
+    of what it can on CPUs that came after it. What the user has set is left alone, and child processes do not inherit
+    what is set here.
+    """
+    kernel = best_kernel(_cpu_flags())
+    if kernel is None or _CORETYPE in os.environ:
+        yield
+        return
+    os.environ[_CORETYPE] = kernel
+    try:
+        yield
+    finally:
+        del os.environ[_CORETYPE]
+
+
+def _cpu_flags() -> set[str]:
+    if platform.machine() != "x86_64":
+        return set()
+    try:
+        lines = _CPUINFO.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return set(next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "").split())
+
+
+def _use(library: ctypes.CDLL) -> None:
+    """Write the library's function into MLX's slot. Raises ``OSError`` where there is no slot, or products are wrong
+    afterwards; the slot is then as it was."""
+    address = ctypes.cast(_function(library, _FUNCTION), ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+    slot = _slot()
+    before = ctypes.c_uint64.from_address(slot).value
+    _write(slot, address)
+    if not _multiplies_right():
+        _write(slot, before)
+        raise OSError(f"{Path(library._name).name}: its products are wrong")
+
+
+def _slot() -> int:
+    """The address of the entry through which libmlx calls the function. Raises ``OSError`` where there is none."""
+    import mlx.core
+
+    file = Path(mlx.core.__file__).parent / "lib" / "libmlx.so"
+    handle = ctypes.CDLL(str(file), mode=os.RTLD_NOLOAD | os.RTLD_LAZY)._handle
+    linked = _LinkMap.from_address(handle)
+    offset = find_slot(dynamic_section(linked.dynamic), platform.machine())
+    if offset is None:
+        raise OSError(f"{file.name} does not call {_FUNCTION} through a slot")
+    return int(linked.base) + offset
+
+
+def dynamic_section(address: int) -> dict[int, int]:
+    """The dynamic section of a loaded ELF file: tag to value. glibc has made addresses of the offsets in it."""
+    found: dict[int, int] = {}
+    while True:
+        tag, value = struct.unpack("<qQ", ctypes.string_at(address, 16))
+        if tag == 0:
+            return found
+        found[tag] = value
+        address += 16
+
+
+def find_slot(dynamic: Mapping[int, int], machine: str) -> int | None:
+    """Where a loaded file keeps the address of ``cblas_sgemm``, as an offset from its base; ``None`` where it does not
+    call it, or on a ``machine`` whose relocations are not known here."""
+    types = RELOCATIONS.get(machine, ())
+    for table, size in ((_JMPREL, _PLTRELSZ), (_RELA, _RELASZ)):
+        if table not in dynamic or size not in dynamic:
+            continue
+        entries = _RELOCATION.iter_unpack(ctypes.string_at(dynamic[table], dynamic[size]))
+        for offset, info, _ in entries:
+            symbol, kind = info >> 32, info & 0xFFFFFFFF
+            if kind in types and _name_of(dynamic, symbol) == _FUNCTION.encode():
+                return int(offset)
+    return None
+
+
+def _name_of(dynamic: Mapping[int, int], symbol: int) -> bytes:
+    (name,) = struct.unpack("<I", ctypes.string_at(dynamic[_SYMTAB] + _SYMBOL_SIZE * symbol, 4))
+    return ctypes.string_at(dynamic[_STRTAB] + name)
+
+
+def _write(slot: int, address: int) -> None:
+    """Write an address, also where the linker has made the page read-only. Raises ``OSError``."""
+    if _writable(slot):
+        ctypes.c_uint64.from_address(slot).value = address
+        return
+    page = os.sysconf("SC_PAGESIZE")
+    start = ctypes.c_void_p(slot - slot % page)
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    read, read_write = 1, 3
+    if protect(start, ctypes.c_size_t(page), read_write) != 0:
+        raise OSError(f"MLX's slot cannot be written: {os.strerror(ctypes.get_errno())}")
+    ctypes.c_uint64.from_address(slot).value = address
+    protect(start, ctypes.c_size_t(page), read)
+
+
+def _writable(address: int) -> bool:
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+        where, permissions = line.split()[:2]
+        first, last = (int(end, 16) for end in where.split("-"))
+        if first <= address < last:
+            return "w" in permissions
+    return False
+
+
+def _multiplies_right() -> bool:
+    """Whether products are what sums of elementwise products are. Of small integers both are exact in any order."""
+    import mlx.core as mx
+
+    for rows, inner, columns in ((1, 37, 5), (19, 70, 45), (64, 130, 33)):
+        left = (mx.arange(rows * inner) % 7 - 3).reshape(rows, inner).astype(mx.float32)
+        right = (mx.arange(inner * columns) % 5 - 2).reshape(inner, columns).astype(mx.float32)
+        wanted = (left[:, :, None] * right[None]).sum(axis=1)
+        flipped = mx.contiguous(right.T, stream=mx.cpu).T
+        for product in (mx.matmul(left, right, stream=mx.cpu), mx.matmul(left, flipped, stream=mx.cpu)):
+            if not mx.array_equal(product, wanted, stream=mx.cpu).item():
+                return False
+    return True
+
+
+def _described(name: str, library: ctypes.CDLL) -> Blas:
+    kernel = _text(library, "openblas_get_corename")
+    better = best_kernel(_cpu_flags())
+    advice = ""
+    if better is not None and kernel.lower() in _OLD_KERNELS:
+        do = f"Set {_CORETYPE}={better}, or use a newer OpenBLAS."
+        if _CORETYPE in os.environ:
+            do = f"Unset {_CORETYPE}."
+        advice = f"OpenBLAS runs its old {kernel} kernels on this CPU, which can run {better}. {do}"
+    return Blas(name, _version(library), kernel, advice=advice)
+
+
+def _version(library: ctypes.CDLL) -> str:
+    if hasattr(library, "MKL_Get_Version_String"):
+        text = ctypes.create_string_buffer(200)
+        library.MKL_Get_Version_String(text, ctypes.c_int(len(text)))
+        return text.value.decode(errors="replace").strip()
+    return _text(library, "openblas_get_config").strip()
+
+
+def _text(library: ctypes.CDLL, name: str) -> str:
+    """What a function without arguments returns; empty where the library does not have it."""
+    function = _function(library, name)
+    if function is None:
+        return ""
+    function.restype = ctypes.c_char_p
+    return (function() or b"").decode(errors="replace")
+
+
+def _function(library: ctypes.CDLL | None, name: str) -> ctypes._NamedFuncPointer | None:
+    """A function of a library, by its name or by scipy's name for it."""
+    for prefix in _PREFIXES:
+        if library is not None and hasattr(library, prefix + name):
+            found: ctypes._NamedFuncPointer = getattr(library, prefix + name)
+            return found
+    return None

@@ -1,0 +1,121 @@
+"""What this installation is made of, how fast it computes, and what is amiss."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from caa_registry import settings
+from caa_registry.catalog.state import RegistryState, look
+from caa_registry.extraction.activation_cache import ActivationCache
+from caa_registry.models.memory import free_memory
+
+_PACKAGES = ("caa-registry", "mlx", "mlx-lm", "transformers")
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How models are computed here. ``speed``: GFLOP/s of a matrix product by dtype.
+
+    ``blas``: the library that products on the CPU run on, with ``blas_version``, ``kernel`` and ``threads``; ``None``
+    for MLX's own, with ``why_not``. ``dtype``: what weights are computed in, ``as stored`` on a GPU.
+    """
+
+    device: str
+    device_name: str
+    blas: str | None
+    blas_version: str
+    kernel: str
+    threads: int | None
+    why_not: str
+    dtype: str
+    speed: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What ``examine`` found. ``free_memory`` is in bytes, as are ``activations`` (cached on disk in
+    ``activation_folder``) and ``activation_limit``.
+
+    ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about what is amiss.
+    """
+
+    platform: str
+    python: str
+    packages: Mapping[str, str]
+    cores: int
+    free_memory: int
+    activation_folder: str
+    activations: int
+    activation_limit: int
+    computing: Computing | None
+    registry: RegistryState
+    advice: tuple[str, ...]
+
+
+def examine(url: str | None = None) -> Health:
+    """Look at everything; ``url`` names the registry as in ``open``. Takes seconds; makes and changes nothing.
+
+    Raises ``UsageError`` for a bad setting, ``RegistryError`` for a URL that names no registry at all.
+    """
+    registry = look(settings.registry_url(url))
+    folder, limit = settings.activation_cache()
+    advice = []
+    try:
+        computing, slow = _computing()
+        advice += [slow] if slow else []
+    except ImportError as error:
+        computing = None
+        advice.append(f"MLX cannot be imported: {error}")
+    if registry.problem:
+        advice.append(registry.problem.replace("\n", ". "))
+    return Health(
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: _version(name) for name in _PACKAGES},
+        cores=_cores(),
+        free_memory=free_memory(),
+        activation_folder=str(folder),
+        activations=ActivationCache(folder, limit).size(),
+        activation_limit=limit,
+        computing=computing,
+        registry=registry,
+        advice=tuple(advice),
+    )
+
+
+def _computing() -> tuple[Computing, str]:
+    """How models are computed, and what would make that faster."""
+    from caa_registry import blas
+    from caa_registry.models.device import device, matrix_speed
+
+    found, used = device(), blas.status()
+    computing = Computing(
+        device=found.kind,
+        device_name=found.name,
+        blas=used.library,
+        blas_version=used.version,
+        kernel=used.kernel,
+        threads=None if used.library is None else blas.threads(),
+        why_not=used.why_not,
+        dtype="float32" if found.kind == "cpu" else "as stored",
+        speed=matrix_speed(),
+    )
+    return computing, used.advice if found.kind == "cpu" else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

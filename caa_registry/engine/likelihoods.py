@@ -1,0 +1,81 @@
+"""Log-probabilities of answers: which texts are run, and what is read of their logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.engine.batching import batches
+from caa_registry.models.model import Model
+from caa_registry.mx import mx
+
+# Logits of one batch stay below this many numbers.
+_LOGITS_PER_BATCH = 1 << 26
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A text that is run as far as ``ids``, and what is read of the logits from position ``first`` on.
+
+    ``either``: position ``first`` is the last, and ``targets`` are the tokens of the matching answer and of all others.
+    Else ``targets`` are the tokens of one completion, each predicted one position earlier, beginning at ``first``.
+    """
+
+    ids: tuple[int, ...]
+    prompt_end: int
+    first: int
+    targets: tuple[int, ...]
+    either: bool
+
+    def read(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """From logits ``(positions, vocabulary)`` to natural log-probabilities, float64: of the matching answer and of
+        all others together ``(2,)``, or of the whole completion ``(1,)``. What is beyond the answer's positions is left
+        alone."""
+        values = logits[: len(self.ids) - self.first]
+        top = values.max(axis=1, keepdims=True)
+        # Numbers between 0 and 1: float32 is exact enough for their exponentials, and their sum is float64.
+        normalizers = top[:, 0].astype(np.float64) + np.log(np.exp(values - top).sum(axis=1, dtype=np.float64))
+        places = [0] * len(self.targets) if self.either else range(len(self.targets))
+        log_p: NDArray[np.float64] = values[places, self.targets].astype(np.float64) - normalizers[places]
+        if not self.either:
+            return np.asarray(log_p.sum(keepdims=True))
+        with np.errstate(invalid="ignore"):  # what is not a number is reported where it becomes a score
+            log_p[1] = np.logaddexp.reduce(log_p[1:])
+        return log_p[:2]
+
+
+def log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.float64]:
+    """What ``Answer.read`` gives of each, float64 ``(answers, 2 or 1)``, under whatever steering context is open.
+
+    Whole texts, shortest first, in batches; no logits are computed before the first that a batch needs.
+    """
+    found: list[NDArray[np.float64]] = [np.empty(0)] * len(answers)
+    for batch in batches([len(answer.ids) for answer in answers], tokens=at_a_time(model)):
+        chosen = [answers[i] for i in batch]
+        first = min(answer.first for answer in chosen)
+        logits = _logits_from(model, [answer.ids for answer in chosen], [answer.prompt_end for answer in chosen], first)
+        for i, answer, row in zip(batch, chosen, logits, strict=True):
+            found[i] = answer.read(row[answer.first - first :])
+    return np.array(found)
+
+
+def at_a_time(model: Model) -> int:
+    """How many tokens are run at a time where each may need its logits."""
+    return max(1, min(2048, _LOGITS_PER_BATCH // len(model.tokenizer)))
+
+
+def _logits_from(
+    model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int
+) -> NDArray[np.float32]:
+    """Logits from position ``first`` on, float32 ``(rows, tokens - first, vocabulary)``.
+
+    What comes before is run into the cache only, so that no logits are computed there.
+    """
+    with model.rows(rows, prompt_ends) as (tokens, cache):
+        if first > 0:
+            model.network(tokens[:, :first], cache=cache)
+        logits = model.network(tokens[:, first:], cache=cache)
+    return np.array(logits.astype(mx.float32))

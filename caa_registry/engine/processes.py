@@ -1,0 +1,58 @@
+"""Several processes on one job, started by ``mlx.launch -n N`` or MPI. One process alone is the first of one."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
+_RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+
+
+def rank() -> int:
+    """The number of this process, from 0: as MLX sees it, since a job's environment may name processes that do not
+    work together."""
+    group = _group()
+    return 0 if group is None else int(group.rank())
+
+
+def count() -> int:
+    """How many processes work together."""
+    group = _group()
+    return 1 if group is None else int(group.size())
+
+
+@functools.cache
+def _group() -> Any:
+    if not any(name in os.environ for name in _RANKS):
+        return None
+    from caa_registry.mx import mx
+
+    return mx.distributed.init()
+
+
+def from_first(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """What process 0 passes. Every process calls this with an array of the same shape."""
+    from caa_registry.mx import mx
+
+    sent = mx.array(values if rank() == 0 else np.zeros_like(values))
+    return np.array(mx.distributed.all_sum(sent, group=_group(), stream=mx.cpu))
+
+
+def gathered_rows(values: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+    """What each process passes, in order. Every process calls this with an array of the same shape."""
+    from caa_registry.mx import mx
+
+    found = np.array(mx.distributed.all_gather(mx.array(values), group=_group(), stream=mx.cpu))
+    return np.split(found, count())
+
+
+def wait_for_all() -> None:
+    """Return once every process has called this."""
+    if count() > 1:
+        from_first(np.zeros(1, dtype=np.int32))

@@ -1,0 +1,95 @@
+"""Several computations at a time on a CPU.
+
+MLX computes one operation after another on a CPU, and only matrix products use more than one core. Two computations
+on two threads keep two cores busy with all the rest: exponentials, norms, copies. Each thread has a stream of its own,
+and the BLAS works with as many threads as remain for it. A GPU is kept busy by one computation alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TypeVar
+
+from caa_registry import blas
+from caa_registry.models.weights import on_cpu
+from caa_registry.mx import mx
+
+T = TypeVar("T")
+
+# Measured on 2 cores with a llama of 100 million parameters: what is more leaves the processor's caches.
+_CPU_TOKENS = 640
+_GPU_TOKENS = 2048
+
+building = threading.RLock()
+"""Held while a network is called: taps and announced positions are a network's, not a thread's. MLX computes nothing
+until something is evaluated, which needs no lock."""
+
+
+def workers() -> int:
+    """How many computations to run at a time: 1 on a GPU, else one for each core that the BLAS would use."""
+    if not on_cpu():
+        return 1
+    if blas.status().library is not None:
+        return blas.threads()
+    # MLX's own BLAS on Linux has one thread.
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+def tokens_at_a_time() -> int:
+    """How many tokens one computation runs together where memory allows."""
+    return _CPU_TOKENS if on_cpu() else _GPU_TOKENS
+
+
+def side_by_side(
+    tasks: Iterable[Callable[[], T]], at_a_time: int, stopped: threading.Event | None = None
+) -> Generator[T]:
+    """The results of ``tasks`` as they come, ``at_a_time`` computed together. A task is asked for when its turn comes.
+
+    A task returns nothing that is still to be evaluated: arrays belong to the thread that made them until then. When
+    the caller needs no more, after an interruption for instance, what is being computed ends first; ``stopped`` is set
+    then, for long tasks to look at.
+    """
+    if at_a_time <= 1:
+        for task in tasks:
+            yield task()
+        return
+    own = threading.local()
+
+    def run(task: Callable[[], T]) -> T:
+        if not hasattr(own, "stream"):
+            own.stream = mx.new_stream(mx.cpu)
+        with mx.stream(own.stream):
+            return task()
+
+    with _cores_shared(at_a_time), ThreadPoolExecutor(at_a_time) as pool:
+        pending: set[Future[T]] = set()
+        rest = iter(tasks)
+        try:
+            while True:
+                # No more under way than are computed, so that results wait for nobody and take no room.
+                pending |= {pool.submit(run, task) for task in itertools.islice(rest, at_a_time - len(pending))}
+                if not pending:
+                    return
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            if stopped is not None:
+                stopped.set()
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _cores_shared(at_a_time: int) -> Iterator[None]:
+    before = blas.threads()
+    blas.set_threads(max(1, before // at_a_time))
+    try:
+        yield
+    finally:
+        blas.set_threads(before)

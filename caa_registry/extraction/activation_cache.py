@@ -1,0 +1,175 @@
+"""Activations on disk: what was read once need not be read again.
+
+A section holds the activations of one way of reading (model, template, read position, ...), in segments: safetensors
+files with a tensor ``layer.<L>`` of float32 ``(rows, d_model)`` a layer, memory-mapped when they are used. A row's key
+is a digest of the tokens that it depends on. A segment appears whole or not at all, carries a digest of each tensor,
+and is passed over where it is damaged. Any file may be deleted at any time: what is missing is read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from caa_registry.digests import canonical_json, digest_bytes, digest_object
+from caa_registry.errors import IntegrityError
+from caa_registry.models.prompts import CompletedTokens
+from caa_registry.models.read_position import ReadPosition
+
+_log = logging.getLogger(__name__)
+
+_METADATA_KEY = "caa_activations"
+_SUFFIX = ".safetensors"
+_PART = ".part"
+_DAY = 24 * 3600
+
+
+def row_key(side: CompletedTokens, read: ReadPosition) -> str:
+    """The identity of one activation within a section: the tokens that it depends on, and where the mean begins."""
+    ids = side.ids[: side.answer + 1] if read == "answer" else side.ids
+    first = side.start if read == "mean" else -1
+    return hashlib.sha256(np.array([first, *ids], dtype="<i8").tobytes()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Rows that were read together. In memory, float32 ``(rows, layers, d_model)``, where the disk took no file."""
+
+    keys: tuple[str, ...]
+    layers: tuple[int, ...]
+    path: Path
+    values: NDArray[np.float32] | None = None
+
+    def layer(self, layer: int) -> NDArray[np.float32]:
+        """The rows of one layer: ``(rows, d_model)``. Raises ``IntegrityError`` where the file went away."""
+        if self.values is not None:
+            return self.values[:, self.layers.index(layer)]
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                rows: NDArray[np.float32] = file.get_tensor(f"layer.{layer}")
+                return rows
+        except (OSError, SafetensorError) as error:
+            raise IntegrityError(
+                f"{self.path}: cached activations were deleted or changed while they were used", "Run this again."
+            ) from error
+
+
+class Section:
+    """The activations of one way of reading, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._warned = False
+
+    def find(self, keys: Iterable[str], layers: Sequence[int]) -> dict[str, tuple[Segment, int]]:
+        """Where those of ``keys`` are whose rows are here for all of ``layers``: the segment and the row in it."""
+        wanted = set(keys)
+        found: dict[str, tuple[Segment, int]] = {}
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            segment = _opened(path, wanted, layers)
+            if segment is not None:
+                found |= {key: (segment, row) for row, key in enumerate(segment.keys) if key in wanted}
+        return found
+
+    def add(
+        self, keys: Sequence[str], layers: Sequence[int], values: NDArray[np.float32]
+    ) -> dict[str, tuple[Segment, int]]:
+        """Keep ``values``, float32 ``(rows, layers, d_model)``: on disk, or in memory where the disk refuses."""
+        path = self._folder / f"{secrets.token_hex(8)}{_SUFFIX}"
+        segment = Segment(tuple(keys), tuple(layers), path)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(_PART)
+            part.write_bytes(_as_bytes(segment, values))
+            part.replace(path)
+        except OSError as error:
+            if not self._warned:
+                _log.warning("Activations are kept in memory only, since %s cannot be written: %s", path.parent, error)
+                self._warned = True
+            segment = Segment(segment.keys, segment.layers, path, values)
+        return {key: (segment, row) for row, key in enumerate(keys)}
+
+
+class ActivationCache:
+    """Sections below one folder, together at most ``limit`` bytes once ``trim`` has run."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder = folder
+        self.limit = limit
+
+    def section(self, identity: Mapping[str, Any]) -> Section:
+        """The section of one way of reading, described by ``identity``: what activations depend on beside tokens."""
+        name = digest_object("activations", dict(identity)).removeprefix("sha256:")[:32]
+        return Section(self.folder / name)
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(size for _, size, _ in self._files())
+
+    def trim(self) -> None:
+        """Delete what was used least recently until the rest fits, and what interrupted runs left."""
+        files = sorted(self._files())
+        total = sum(size for _, size, _ in files)
+        for used, size, path in files:
+            abandoned = path.suffix == _PART and used < time.time() - _DAY
+            if total > self.limit or abandoned:
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        found = []
+        for path in self.folder.glob("*/*"):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue  # another process trims too
+            if path.suffix in (_SUFFIX, _PART):
+                found.append((stat.st_mtime, stat.st_size, path))
+        return found
+
+
+def _as_bytes(segment: Segment, values: NDArray[np.float32]) -> bytes:
+    tensors = {
+        f"layer.{layer}": np.ascontiguousarray(values[:, i], dtype="<f4") for i, layer in enumerate(segment.layers)
+    }
+    said = {
+        "keys": list(segment.keys),
+        "layers": list(segment.layers),
+        "digests": {name: digest_bytes(tensor.tobytes()) for name, tensor in tensors.items()},
+    }
+    return bytes(save(tensors, {_METADATA_KEY: canonical_json(said)}))
+
+
+def _opened(path: Path, wanted: set[str], layers: Sequence[int]) -> Segment | None:
+    """The segment if it has some of the rows wanted for all layers; a damaged one is deleted."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = json.loads((file.metadata() or {})[_METADATA_KEY])
+            segment = Segment(tuple(said["keys"]), tuple(said["layers"]), path)
+            if not (wanted & set(segment.keys) and set(layers) <= set(segment.layers)):
+                return None
+            for layer in layers:
+                rows = file.get_tensor(f"layer.{layer}")
+                if len(rows) != len(segment.keys) or digest_bytes(rows.tobytes()) != said["digests"][f"layer.{layer}"]:
+                    raise ValueError(f"layer {layer} does not match its digest")
+        os.utime(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        _log.warning("%s: damaged cached activations are deleted and read again (%s)", path, error)
+        path.unlink(missing_ok=True)
+        return None
+    return segment

@@ -1,0 +1,102 @@
+"""What a dataset version holds, what it shares with other datasets, and where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from caa_registry.catalog import models as t
+from caa_registry.pairs.statistics import SplitStatistics, split_statistics
+from caa_registry.registry.datasets.store import load_items
+from caa_registry.registry.lookup import references
+from caa_registry.registry.records import DatasetVersion
+
+_NEAREST = 5
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another dataset, at its newest version, that holds ``shared`` of the same pairs."""
+
+    reference: str
+    shared: int
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """``nearest``: datasets that share pairs, most first. Where it is used: ``vectors`` computed from it,
+    ``evaluations`` that ask its questions, ``versions`` of datasets made of it."""
+
+    splits: Sequence[SplitStatistics]
+    nearest: Sequence[Neighbour]
+    vectors: Sequence[str]
+    evaluations: Sequence[int]
+    versions: Sequence[str]
+
+
+def statistics(session: Session, version: DatasetVersion) -> DatasetStatistics:
+    """The figures of a version: those of its items were stored with it, the rest is looked up."""
+    return DatasetStatistics(
+        splits=split_figures(session, version),
+        nearest=_nearest(session, version) if version.kind == "pairs" else (),
+        vectors=references(session, "vector", t.VectorVersion.dataset_version_id == version.id),
+        evaluations=tuple(
+            session.scalars(
+                select(t.Evaluation.id)
+                .where(t.Evaluation.dataset_version_id == version.id, t.Evaluation.deleted_at.is_(None))
+                .order_by(t.Evaluation.id)
+            )
+        ),
+        versions=_made_of(session, version),
+    )
+
+
+def split_figures(session: Session, version: DatasetVersion) -> tuple[SplitStatistics, ...]:
+    """What each split of a version holds, as it was stored with it; counted now in a version older than that."""
+    stored = session.scalar(select(t.DatasetVersion.statistics).where(t.DatasetVersion.id == version.id))
+    if stored is not None:
+        return tuple(SplitStatistics.from_json(split) for split in stored["splits"])
+    return tuple(split_statistics(load_items(session, version)))
+
+
+def _nearest(session: Session, version: DatasetVersion) -> tuple[Neighbour, ...]:
+    newest = (
+        select(func.max(t.DatasetVersion.id))
+        .join(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
+        .where(t.DatasetVersion.deleted_at.is_(None), t.Dataset.name != version.name)
+        .group_by(t.DatasetVersion.dataset_id)
+    )
+    own, other = aliased(t.DatasetMember), aliased(t.DatasetMember)
+    shared = func.count(func.distinct(other.pair_digest))
+    counted = (
+        select(other.version_id, shared.label("shared"))
+        .join(own, own.pair_digest == other.pair_digest)
+        .where(own.version_id == version.id, other.version_id.in_(newest))
+        .group_by(other.version_id)
+        .subquery()
+    )
+    found = session.execute(
+        select(t.Dataset.name, t.DatasetVersion.number, counted.c.shared)
+        .join(t.DatasetVersion, t.DatasetVersion.dataset_id == t.Dataset.id)
+        .join(counted, counted.c.version_id == t.DatasetVersion.id)
+        .order_by(counted.c.shared.desc(), t.Dataset.name)
+        .limit(_NEAREST)
+    )
+    return tuple(Neighbour(f"{name}:v{number}", count) for name, number, count in found)
+
+
+def _made_of(session: Session, version: DatasetVersion) -> tuple[str, ...]:
+    """The dataset versions that a run made of this one."""
+    read, made = aliased(t.RunIO), aliased(t.RunIO)
+    runs = (
+        select(made.object_id)
+        .join(read, read.run_id == made.run_id)
+        .where(
+            (read.direction == "input") & (read.kind == "dataset") & (read.object_id == version.id),
+            (made.direction == "output") & (made.kind == "dataset"),
+        )
+    )
+    return references(session, "dataset", t.DatasetVersion.id.in_(runs))

@@ -1,0 +1,165 @@
+"""How a dataset version is written and read: the items in their order, the run, the audit event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import batches
+from caa_registry.catalog.numbering import next_number
+from caa_registry.errors import UsageError
+from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, checked_text, dataset_digest
+from caa_registry.pairs.statistics import statistics_json
+from caa_registry.references import check_name
+from caa_registry.registry.lookup import dataset_record
+from caa_registry.registry.provenance.runs import Activity, record_run
+from caa_registry.registry.records import DatasetVersion
+
+if TYPE_CHECKING:
+    from caa_registry.registry.registry import Registry
+
+
+def register(
+    registry: Registry,
+    imported: Imported,
+    activity: Activity,
+    *,
+    name: str,
+    behavior: str = "",
+    message: str = "",
+    inputs: Sequence[tuple[str, int]] = (),
+) -> DatasetVersion:
+    """Store items as a new version of dataset ``name``, or return the version of that dataset that holds the same.
+
+    ``activity`` says what made them, and ``inputs``, as (kind, id), what of. Raises ``UsageError`` for a bad name, and
+    for a dataset that holds the other kind of item.
+    """
+    check_name(name)
+    for field, text in (("message", message), ("licence", imported.licence)):
+        checked_text(text, field=field)
+    digest = dataset_digest(imported.kind, imported.items)
+    figures = statistics_json(imported.items)
+    source = {**imported.source, "notes": list(imported.notes)}
+    if behavior:
+        source["behavior"] = check_name(behavior)
+    with registry.database.write() as session:
+        dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
+        if dataset is None:
+            dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))
+            session.add(dataset)
+            session.flush()
+        elif dataset.kind != imported.kind:
+            raise UsageError(
+                f"dataset {name} holds {dataset.kind}; this source gives {imported.kind}", "Choose another name."
+            )
+        of_dataset = select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id)
+        found = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
+        if found is not None:
+            return dataset_record(session, found, existing=True)
+        parent = session.scalar(of_dataset.order_by(t.DatasetVersion.number.desc()).limit(1))
+        version = t.DatasetVersion(
+            dataset_id=dataset.id,
+            number=next_number(session, t.DatasetVersion, dataset.id),
+            digest=digest,
+            parent_id=parent.id if parent else None,
+            message=message,
+            source=source,
+            licence=imported.licence,
+            n_items=len(imported.items),
+            statistics=figures,
+            created_at=datetime.now(UTC),
+        )
+        session.add(version)
+        session.flush()
+        _insert_items(session, version.id, imported.items)
+        record_run(
+            session,
+            activity,
+            inputs=inputs,
+            outputs=[("dataset", version.id)],
+            subject={"dataset": f"{name}:v{version.number}", "digest": digest},
+        )
+        return dataset_record(session, version)
+
+
+def load_pairs(
+    session: Session, version_id: int, split: str | None = None, *, limit: int | None = None
+) -> list[PairItem]:
+    """The pairs of a version in the order of its source, of one split or of all; the first ``limit`` of them."""
+    member, pair = t.DatasetMember, t.Pair
+    query = (
+        select(pair.prompt, pair.positive, pair.negative, pair.system, member.split, member.details)
+        .join(pair, pair.digest == member.pair_digest)
+        .where(member.version_id == version_id)
+        .order_by(member.position)
+        .limit(limit)
+    )
+    if split is not None:
+        query = query.where(member.split == split)
+    return [PairItem(Pair(*row[:4]), row[4], row[5]) for row in session.execute(query)]
+
+
+def load_questions(
+    session: Session, version_id: int, split: str | None = None, *, limit: int | None = None
+) -> list[QuestionItem]:
+    """The open-ended questions of a version in the order of its source; the first ``limit`` of them."""
+    question = t.DatasetQuestion
+    query = (
+        select(question.text, question.split, question.details)
+        .where(question.version_id == version_id)
+        .order_by(question.position)
+        .limit(limit)
+    )
+    if split is not None:
+        query = query.where(question.split == split)
+    return [QuestionItem(*row) for row in session.execute(query)]
+
+
+def load_items(session: Session, version: DatasetVersion) -> list[PairItem] | list[QuestionItem]:
+    """All that a version holds, in the order of its source."""
+    return load_pairs(session, version.id) if version.kind == "pairs" else load_questions(session, version.id)
+
+
+def _insert_items(session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
+    for part in batches(list(enumerate(items))):
+        pairs = [(place, item) for place, item in part if isinstance(item, PairItem)]
+        if pairs:
+            _insert_pairs(session, [item.pair for _, item in pairs])
+            members = [{"pair_digest": item.digest, **_place(version_id, place, item)} for place, item in pairs]
+            session.execute(insert(t.DatasetMember), members)
+        else:
+            questions = [(place, item) for place, item in part if isinstance(item, QuestionItem)]
+            rows = [{"text": item.text, **_place(version_id, place, item)} for place, item in questions]
+            session.execute(insert(t.DatasetQuestion), rows)
+
+
+def _place(version_id: int, position: int, item: PairItem | QuestionItem) -> dict[str, Any]:
+    return {
+        "version_id": version_id,
+        "position": position,
+        "split": item.split,
+        "details": dict(item.metadata),
+    }
+
+
+def _insert_pairs(session: Session, pairs: Sequence[Pair]) -> None:
+    """Insert the pairs that are not there yet: pairs are shared between versions."""
+    rows = {
+        pair.digest: {
+            "digest": pair.digest,
+            "prompt": pair.prompt,
+            "positive": pair.positive,
+            "negative": pair.negative,
+            "system": pair.system,
+        }
+        for pair in pairs
+    }
+    dialect_insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
+    session.execute(dialect_insert(t.Pair).on_conflict_do_nothing(), list(rows.values()))

@@ -1,0 +1,1 @@
+"""Where things come from: runs, lineage, recalls, aliases."""

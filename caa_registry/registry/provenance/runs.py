@@ -1,0 +1,92 @@
+"""Recorded activities: every arrow between pairs, vectors and scores is one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.events import append_event
+
+_PACKAGES = (
+    "caa-registry",
+    "mlx",
+    "mlx-cpu",
+    "mlx-metal",
+    "mlx-cuda-12",
+    "mlx-lm",
+    "transformers",
+    "tokenizers",
+    "numpy",
+)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A run under way: what it does, for whom, and since when."""
+
+    kind: str
+    actor: str
+    parameters: Mapping[str, Any]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def record_run(
+    session: Session,
+    activity: Activity,
+    *,
+    inputs: Sequence[tuple[str, int]] = (),
+    outputs: Sequence[tuple[str, int]] = (),
+    subject: Mapping[str, Any],
+) -> int:
+    """Write the run, its inputs and outputs as (kind, id), and the audit event, in the caller's transaction."""
+    run = t.Run(
+        kind=activity.kind,
+        parameters=dict(activity.parameters),
+        environment=environment(),
+        actor=activity.actor,
+        started_at=activity.started_at,
+        finished_at=datetime.now(UTC),
+    )
+    session.add(run)
+    session.flush()
+    for direction, things in (("input", inputs), ("output", outputs)):
+        session.add_all(t.RunIO(run_id=run.id, direction=direction, kind=kind, object_id=i) for kind, i in things)
+    append_event(session, activity.actor, activity.kind, {"run": run.id, **subject})
+    return run.id
+
+
+def environment() -> dict[str, Any]:
+    """Where a run ran: platform, Python, package versions, and the device if MLX is loaded. No paths, no user data."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    found: dict[str, Any] = {
+        "platform": platform.system(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "packages": versions,
+    }
+    if "caa_registry.mx" in sys.modules:
+        from caa_registry import blas
+        from caa_registry.mx import mx
+
+        found["device"] = "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
+        # Results depend on the library, its kernels and its threads in the last digits.
+        used = blas.status()
+        if used.library is None:
+            found["blas"] = {"library": "MLX's own"}
+        else:
+            said = {"library": used.library, "version": used.version, "kernel": used.kernel}
+            found["blas"] = {**said, "threads": blas.threads()}
+    return found

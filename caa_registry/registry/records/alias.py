@@ -1,0 +1,70 @@
+"""Aliases and what they recommend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from caa_registry.errors import UsageError
+from caa_registry.steering.positions import SteeredPositions, check_positions
+
+# The largest float32: beyond it a strength is infinite where it is used.
+_LARGEST = 3.4028234663852886e38
+
+
+def check_multiplier(multiplier: float) -> float:
+    """``multiplier`` if it is a finite float32, else ``UsageError``."""
+    if not abs(multiplier) <= _LARGEST:
+        raise UsageError(f"multiplier {multiplier} is not a finite number", "Useful ones lie between -10 and 10.")
+    return float(multiplier)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What an evaluation found best. Used where a vector is applied through the alias and no layer is given.
+
+    ``evidence``: what a calibration says for it, as JSON: evaluations, rule, scores. Raises ``UsageError`` for no
+    layer, or a multiplier that is not a finite number.
+    """
+
+    layers: tuple[int, ...]
+    multiplier: float = 1.0
+    positions: SteeredPositions = "after_prompt"
+    evidence: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise UsageError("a recommendation needs a layer")
+        check_multiplier(self.multiplier)
+        check_positions(self.positions)
+
+    def as_json(self) -> dict[str, Any]:
+        said: dict[str, Any] = {
+            "layers": list(self.layers),
+            "multiplier": self.multiplier,
+            "positions": self.positions,
+        }
+        return said if self.evidence is None else {**said, "evidence": dict(self.evidence)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Recommendation:
+        layers, positions = tuple(value["layers"]), check_positions(value["positions"])
+        return cls(layers, float(value["multiplier"]), positions, value.get("evidence"))
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A movable name of one version."""
+
+    kind: str
+    name: str
+    alias: str
+    target: str
+    recommendation: Recommendation | None
+    updated_at: datetime
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:{self.alias}"

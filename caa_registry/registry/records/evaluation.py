@@ -1,0 +1,77 @@
+"""Evaluations and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from caa_registry.models.fingerprint import ModelInfo
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure: mean over ``n`` items with its 95 % interval.
+
+    ``condition``: ``vector``; a baseline, ``system-positive``, ``system-negative`` or ``few-shot``, with the vector at
+    the multiplier; or a control, ``random`` or ``shuffled``: the mean over ``n`` vectors and the middle 95 % of them.
+    ``multiplier`` is ``None`` for what is of a whole layer: ``steerability``, ``effect``, ``wrong_way``.
+    """
+
+    layer: int
+    multiplier: float | None
+    metric: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    condition: str = "vector"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one vector version on one split of one dataset version, with the exact model that was asked.
+
+    ``kind``: ``propensity``; ``side-effects``, on neutral text, which ``dataset`` names; or ``open-ended``.
+    ``behavior`` is that of the dataset. ``measurements``: digest of the items that the scores are made of, where they
+    were kept. ``quarantined``: which recall reaches it, and why; empty where none does.
+    """
+
+    id: int
+    vector: str
+    dataset: str
+    split: str
+    model: ModelInfo
+    metric: str
+    positions: str
+    template: str
+    parameters: Mapping[str, Any]
+    scores: Sequence[Score]
+    created_at: datetime
+    behavior: str = ""
+    measurements: str | None = None
+    kind: str = "propensity"
+    quarantined: str = ""
+
+    @property
+    def leaked(self) -> int:
+        """How many of the questions the vector's own pairs hold, the same or nearly."""
+        said = self.parameters.get("leaked", {})
+        return int(said.get("same", 0) + said.get("near", 0))
+
+    @property
+    def remarks(self) -> str:
+        """What listings say of it: ``leaked``, ``quarantined``."""
+        return ", ".join(["leaked"] * bool(self.leaked) + ["quarantined"] * bool(self.quarantined))
+
+    @property
+    def n(self) -> int:
+        """How many items, passages or answers its own metric is of; 0 where it has no score."""
+        scores = self.of()
+        return scores[0].n if scores else 0
+
+    def of(self, metric: str | None = None, condition: str = "vector") -> list[Score]:
+        """The scores of one metric (default: the evaluation's own) and one condition, in order."""
+        wanted = metric or self.metric
+        return [score for score in self.scores if score.metric == wanted and score.condition == condition]

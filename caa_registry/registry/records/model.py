@@ -1,0 +1,18 @@
+"""Models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from caa_registry.models.fingerprint import ModelInfo
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model the registry knows. ``vectors``: how many vector versions were computed on it."""
+
+    id: int = field(repr=False)
+    info: ModelInfo
+    created_at: datetime
+    vectors: int = 0

@@ -1,0 +1,87 @@
+"""Vector versions and how they were computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.vectors import LayerQuality
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What is stored of one layer's vector. Norms are Euclidean; ``residual_norm`` that of the activations read.
+    ``quality``: how far to trust it, where that was measured."""
+
+    layer: int
+    norm: float
+    residual_norm: float | None
+    sha256: str
+    quality: LayerQuality | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recomputation beside what is stored: the largest absolute difference relative to the largest layer norm, and
+    the smallest cosine over layers."""
+
+    max_difference: float
+    min_cosine: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether both agree within what float32 and another order of summation explain."""
+        return self.max_difference <= 1e-4 and self.min_cosine >= 0.9999
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading activations took: calls of the network and the tokens run in them, by this process, without
+    padding; 0 where all was read before. ``processes``: how many worked together. ``not_shared``: why prompts were
+    not shared between the sides of a pair, empty where they were."""
+
+    forward_passes: int
+    tokens: int
+    processes: int = 1
+    not_shared: str = ""
+
+
+@dataclass(frozen=True)
+class VectorVersion:
+    """One immutable version of a steering vector. ``behavior`` is that of its dataset. ``quarantined``: which recall
+    reaches it, and why; empty where none does.
+
+    ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
+    where it was computed again.
+    """
+
+    id: int = field(repr=False)
+    name: str
+    number: int
+    digest: str
+    tensor_digest: str
+    dataset: str
+    dataset_digest: str
+    model: ModelInfo
+    recipe: Mapping[str, Any]
+    blob: str = field(repr=False)
+    layers: Sequence[LayerRecord] = field(repr=False)
+    d_model: int
+    created_at: datetime
+    aliases: Sequence[str] = ()
+    behavior: str = ""
+    quarantined: str = ""
+    existing: bool = False
+    reading: Reading | None = None
+    comparison: Comparison | None = None
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:v{self.number}"
+
+    @property
+    def layer_numbers(self) -> list[int]:
+        return [record.layer for record in self.layers]

@@ -1,0 +1,114 @@
+"""The parts of a report that are not of propensity: side effects, open-ended answers, what is recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from caa_registry.digests import short
+from caa_registry.registry.evaluations.ratings import mean_ratings
+from caa_registry.registry.records import Evaluation, VectorVersion
+from caa_registry.registry.reports.text import between, signed, table
+
+if TYPE_CHECKING:
+    from caa_registry.registry.registry import Registry
+
+
+def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Iterator[str]:
+    """The newest measurement on neutral text that has the layer."""
+    found = [e for e in evaluations if e.kind == "side-effects" and layer in e.parameters["layers"]]
+    if not found:
+        return
+    evaluation = found[-1]
+    perplexity = {score.multiplier: score for score in evaluation.of("perplexity") if score.layer == layer}
+    yield f"## Side effects on ordinary text: evaluation {evaluation.id}"
+    yield ""
+    yield (
+        f"{evaluation.n} passages of {evaluation.dataset} (`{short(evaluation.parameters['text_digest'])}`), "
+        f"all tokens steered at layer {layer}. KL divergence from the unsteered model in nats per token; intervals: "
+        f"{evaluation.parameters['interval']}."
+    )
+    yield ""
+    rows = []
+    for score in evaluation.of("kl"):
+        if score.layer == layer:
+            other = perplexity[score.multiplier]
+            kl = f"{score.value:.3f}", between(score.ci_low, score.ci_high, 3)
+            rows.append((signed(score.multiplier), *kl, f"{other.value:.1f}", between(other.ci_low, other.ci_high)))
+    yield from table(["multiplier", "KL", "95 %", "perplexity", "95 % "], rows)
+
+
+def answers_section(registry: Registry, evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """The newest open-ended evaluation, with its ratings and the answers to one question."""
+    found = [e for e in evaluations if e.kind == "open-ended"]
+    if not found:
+        return
+    evaluation = found[-1]
+    given = registry.evaluations.answers(evaluation)
+    judged = registry.evaluations.judgements(evaluation)
+    means = [mean_ratings(given, each) for each in judged]
+    sampling = evaluation.parameters["sampling"]
+    yield f"## Open-ended answers: evaluation {evaluation.id}"
+    yield ""
+    yield (
+        f"{evaluation.parameters['questions']} questions of {evaluation.dataset} ({evaluation.split}), layer "
+        f"{', '.join(map(str, evaluation.parameters['layers']))}, at most {sampling['max_tokens']} tokens, temperature "
+        f"{sampling['temperature']:g}, seed {sampling['seed']}. Perplexity is that of the answers under the unsteered "
+        "model; a text that goes round in circles can have a low one, so repetition stands beside it."
+    )
+    yield ""
+    rows = []
+    for multiplier in evaluation.parameters["multipliers"]:
+        cells = []
+        for metric in ("tokens", "repeated_4", "perplexity"):
+            score = next((s for s in evaluation.of(metric) if s.multiplier == multiplier), None)
+            cells.append("" if score is None else f"{score.value:.2f}")
+        for mean in means:
+            interval = mean.get(multiplier)
+            cells.append(
+                ""
+                if interval is None
+                else f"{interval.value:.2f} ({between(interval.low, interval.high)}; {interval.n})"
+            )
+        rows.append((signed(multiplier), *cells))
+    judges = [f"rating: {each.judge['kind']} {each.judge['name']}" for each in judged]
+    yield from table(["multiplier", "tokens", "repeated 4-grams", "perplexity", *judges], rows)
+    for each in judged:
+        if each.unparsable:
+            yield f"- {each.judge['name']}: {each.unparsable} of {len(each.ratings)} replies were no rating."
+    yield f"Asked: {given[0].question!r}"
+    yield ""
+    for answer in given:
+        if answer.question == given[0].question:
+            yield f"- {signed(answer.multiplier)}: {answer.text.strip()!r}"
+    yield ""
+
+
+def recommendation_section(registry: Registry, version: VectorVersion) -> Iterator[str]:
+    """What aliases of this version recommend, and why."""
+    found = [
+        alias
+        for alias in registry.aliases.ls()
+        if alias.kind == "vector" and alias.target == version.reference and alias.recommendation
+    ]
+    if not found:
+        return
+    yield "## Recommended"
+    yield ""
+    for alias in found:
+        advice = alias.recommendation
+        assert advice is not None
+        layers = ", ".join(map(str, advice.layers))
+        line = f"- `{alias.reference}`: layer {layers}, multiplier {advice.multiplier:g}, positions {advice.positions}."
+        evidence = advice.evidence
+        if evidence:
+            score, effect = evidence["score_b"], evidence["effect_b"]
+            ids = ", ".join(map(str, (evidence["propensity"], evidence["side_effects"], *evidence["answers"])))
+            line += (
+                f" On {evidence['items']['b']} questions that had no say in the choice: propensity "
+                f"{score['value']:.3f} ({between(score['low'], score['high'], 3)}), changed by {effect['value']:.3f} "
+                f"({between(effect['low'], effect['high'], 3)}) in the wanted direction; KL "
+                f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"
+            )
+        yield line
+    yield ""

@@ -1,0 +1,1 @@
+"""Steering vectors of a registry."""

@@ -1,0 +1,168 @@
+"""What is computed from which pairs on which model, and how."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from caa_registry import settings
+from caa_registry.errors import InputError, UsageError
+from caa_registry.extraction.methods import Method, check_method
+from caa_registry.models.read_position import ReadPosition, check_read
+from caa_registry.progress import Progress
+from caa_registry.registry.datasets.datasets import check_split
+from caa_registry.registry.provenance.recalls import warn_of_pairs
+from caa_registry.registry.records import DatasetVersion, Reading
+
+if TYPE_CHECKING:
+    from caa_registry.engine.reading import PairTokens, Work
+    from caa_registry.extraction.activations import Activations
+    from caa_registry.models.model import Model
+    from caa_registry.models.prompts import TemplateName
+    from caa_registry.registry.registry import Registry
+    from caa_registry.vectors import VectorSet
+
+# Raised with every change that reads the same tokens of the same model otherwise.
+_READER = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A computation that was understood: its recipe, and the pairs as tokens."""
+
+    dataset: DatasetVersion
+    model: Model
+    recipe: Mapping[str, Any]
+    pairs: Sequence[PairTokens] = field(repr=False)
+
+    def run(self, *, fresh: bool, reading: Progress, measuring: Progress) -> tuple[VectorSet | None, Reading]:
+        """The vectors, and what reading the model for them took. ``fresh`` makes no use of activations read before.
+
+        Of several processes the first has all activations, and makes the vectors alone: ``None`` in the others.
+        """
+        from caa_registry.engine import processes
+        from caa_registry.engine.reading import Work
+        from caa_registry.extraction.compute import compute
+
+        work = Work()
+        with self.activations(work, fresh=fresh, progress=reading) as found:
+            first = processes.rank() == 0
+            vectors = compute(found, self.recipe["layers"], self.recipe["method"], measuring) if first else None
+        return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
+
+    @contextmanager
+    def activations(self, work: Work, *, fresh: bool, progress: Progress) -> Iterator[Activations]:
+        """The activations of the pairs, from the cache and the rest from the model, while the context lasts."""
+        from caa_registry.extraction.activation_cache import ActivationCache
+        from caa_registry.extraction.activations import collect
+
+        if self.model.stream.tapped_now:
+            raise UsageError(
+                f"{self.model.info.name} is being steered, and its activations would be those of the steered model",
+                "Leave the steering context first.",
+            )
+        folder, limit = settings.activation_cache()
+        with TemporaryDirectory(prefix="caa-activations-") as temporary:
+            cache = ActivationCache(folder if limit else Path(temporary), limit)
+            try:
+                yield collect(
+                    self.model,
+                    self.pairs,
+                    self.recipe["layers"],
+                    self.recipe["read"],
+                    cache.section(self._way_of_reading()),
+                    fresh=fresh,
+                    memory=settings.memory(),
+                    progress=progress,
+                    work=work,
+                )
+            finally:
+                cache.trim()
+
+    def _way_of_reading(self) -> dict[str, Any]:
+        """What activations depend on beside tokens."""
+        return {
+            "template": self.recipe["template_digest"],
+            "read": self.recipe["read"],
+            "reader": _READER,
+            **way_of_computing(self.model),
+        }
+
+
+def way_of_computing(model: Model) -> dict[str, Any]:
+    """What a model's numbers depend on beside what it is asked. Versions, device and BLAS are among it, so that a run
+    says truly what its numbers were computed with."""
+    from caa_registry import blas
+    from caa_registry.models.device import device
+
+    return {
+        "fingerprint": model.info.fingerprint.digest,
+        "dtype": model.dtype,
+        "device": device().kind,
+        "blas": blas.status().library or "",
+        "mlx": importlib.metadata.version("mlx"),
+        "mlx-lm": importlib.metadata.version("mlx-lm"),
+    }
+
+
+def plan(
+    registry: Registry,
+    dataset: str | DatasetVersion,
+    model: str | Path | Model,
+    split: str | None,
+    method: Method,
+    read: ReadPosition | None,
+    layers: Sequence[int] | Literal["all"],
+    template: TemplateName | None,
+) -> Plan:
+    """Understand a request. Raises ``UsageError`` for what does not fit, ``InputError`` for pairs all too long."""
+    from caa_registry.extraction.reading import default_read, encode_pairs
+
+    check_method(method)
+    if read is not None:
+        check_read(read)
+    version = registry.datasets.get(dataset)
+    chosen_split = split or default_split(version)
+    check_split(version, chosen_split)
+    warn_of_pairs(registry, version, chosen_split)
+    pairs = [item.pair for item in registry.datasets.pairs(version, chosen_split)]
+    loaded = registry.models.load(model) if isinstance(model, str | Path) else model
+    wanted = list(range(loaded.n_layers)) if layers == "all" else sorted(set(layers))
+    if not wanted:
+        raise UsageError("no layer is given", "For example --layers 0-3,7, or all.")
+    loaded.check_layers(wanted)
+    rendered = loaded.template(template)
+    position = read or default_read(pairs)
+    kept, too_long = encode_pairs(pairs, rendered, loaded)
+    if not kept:
+        raise InputError(
+            f"all {len(pairs)} pairs of {version.reference} are longer than the {loaded.info.context_length} "
+            f"tokens that {loaded.info.name} reads",
+            "Choose shorter pairs or a model with a longer context.",
+        )
+    recipe = {
+        "method": method,
+        "split": chosen_split,
+        "read": position,
+        "template": rendered.name,
+        "template_digest": rendered.digest,
+        "layers": wanted,
+        "dtype": loaded.dtype,
+        "pairs": len(kept),
+        "skipped_too_long": len(too_long),
+    }
+    return Plan(version, loaded, recipe, kept)
+
+
+def default_split(version: DatasetVersion) -> str:
+    """``generate``, or the only split there is. Raises ``UsageError`` where the choice is open."""
+    if "generate" in version.splits:
+        return "generate"
+    if len(version.splits) == 1:
+        return next(iter(version.splits))
+    raise UsageError(f"{version.reference} has no split 'generate'", f"Choose a split: {', '.join(version.splits)}.")

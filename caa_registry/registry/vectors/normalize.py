@@ -1,0 +1,97 @@
+"""Several behaviors at one strength: the normalization of the CAA paper's experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from caa_registry.catalog import models as t
+from caa_registry.errors import UsageError
+from caa_registry.references import check_name
+from caa_registry.registry.lookup import vector_record
+from caa_registry.registry.provenance.runs import Activity, record_run
+from caa_registry.registry.records import VectorVersion
+from caa_registry.registry.vectors.store import Origin, add, find, store_bytes
+
+if TYPE_CHECKING:
+    from caa_registry.registry.registry import Registry
+    from caa_registry.vectors import VectorSet
+
+DEFAULT_SUFFIX = "-normalized"
+
+
+def normalized(sets: Sequence[VectorSet]) -> list[VectorSet]:
+    """Each set with every layer at the mean norm of that layer over all sets::
+
+        v_b  ->  v_b * (1/B * sum over b' of |v_b'|) / |v_b|
+
+    as ``normalize_vectors.py`` of the paper's repository does (Rimsky et al., ACL 2024), so that one multiplier means
+    one strength for all behaviors. Layers are not normalized among each other. A zero vector stays zero.
+    """
+    means = {layer: float(np.mean([s[layer].norm for s in sets])) for layer in sets[0].layer_numbers}
+    return [
+        type(vectors).of(
+            replace(v, values=(v.values.astype(np.float64) * (means[v.layer] / v.norm)).astype(np.float32))
+            if v.norm > 0
+            else v
+            for v in vectors.layers
+        )
+        for vectors in sets
+    ]
+
+
+def normalize(registry: Registry, references: Sequence[str | VectorVersion], suffix: str) -> list[VectorVersion]:
+    """See ``Vectors.normalize``."""
+    versions = [registry.vectors.get(reference) for reference in references]
+    _check(versions)
+    names = [check_name(f"{version.name}{suffix}") for version in versions]
+    sources = sorted(version.digest for version in versions)
+    origins = [
+        Origin(
+            v.dataset_digest, v.model.fingerprint.digest, {**v.recipe, "normalized": {"of": v.digest, "with": sources}}
+        )
+        for v in versions
+    ]
+    with registry.database.read() as session:
+        rows = [find(session, name, origin) for name, origin in zip(names, origins, strict=True)]
+        if all(rows):
+            return [vector_record(session, row, existing=True) for row in rows if row]
+    activity = Activity("normalize", registry.actor, {"vectors": [v.reference for v in versions], "suffix": suffix})
+    sets = normalized([registry.vectors.load(version) for version in versions])
+    stored = [
+        store_bytes(registry.blobs, vectors, origin, version.model.name)
+        for vectors, origin, version in zip(sets, origins, versions, strict=True)
+    ]
+    with registry.database.write() as session:
+        made = []
+        for name, one, version in zip(names, stored, versions, strict=True):
+            source = session.get_one(t.VectorVersion, version.id)
+            made.append(add(session, name, one, source.dataset_version_id, source.model_id))
+        new = [row for row, is_new in made if is_new]
+        if new:
+            record_run(
+                session,
+                activity,
+                inputs=[("vector", version.id) for version in versions],
+                outputs=[("vector", row.id) for row in new],
+                subject={"vectors": [f"{vector_record(session, row).reference}" for row in new]},
+            )
+        return [vector_record(session, row, existing=not is_new) for row, is_new in made]
+
+
+def _check(versions: Sequence[VectorVersion]) -> None:
+    if len({version.id for version in versions}) < 2:
+        raise UsageError("normalizing takes at least two vectors", "It brings several behaviors to one strength.")
+    first = versions[0]
+    for other in versions:
+        if "normalized" in other.recipe:
+            raise UsageError(f"{other.reference} is normalized already", "Give the vectors that it was made from.")
+        if other.model.fingerprint.weights != first.model.fingerprint.weights:
+            raise UsageError(f"{other.reference} and {first.reference} were computed on different models")
+        if other.layer_numbers != first.layer_numbers:
+            raise UsageError(f"{other.reference} and {first.reference} have different layers")
+    if len({version.name for version in versions}) < len(versions):
+        raise UsageError("two of these are versions of one vector", "Give each behavior once.")

@@ -1,0 +1,116 @@
+"""Versions of vectors in the catalogue: found by what they were made from, added whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caa_registry.blobs.store import BlobStore
+from caa_registry.catalog import models as t
+from caa_registry.catalog.numbering import next_number
+from caa_registry.digests import digest_object
+
+if TYPE_CHECKING:
+    from caa_registry.formats.safetensors_file import LayerPlace
+    from caa_registry.vectors import VectorSet
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a vector is made from: the pairs, the model, and how. Equal origins make one version of a name."""
+
+    dataset_digest: str
+    fingerprint: str
+    recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """Vectors whose bytes are in the blob store, and which no version names yet."""
+
+    vectors: VectorSet
+    origin: Origin
+    digest: str
+    blob: str
+    places: Mapping[int, LayerPlace]
+
+
+def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name: str) -> Stored:
+    """Store the file of a version to come. The blob first: an orphan blob is allowed, a version without its bytes
+    never."""
+    from caa_registry.formats.safetensors_file import places, to_bytes
+
+    identity = {
+        "tensors": vectors.tensor_digest,
+        "dataset": origin.dataset_digest,
+        "model": origin.fingerprint,
+        "recipe": dict(origin.recipe),
+    }
+    digest = digest_object("vector", identity)
+    data = to_bytes(vectors, {"digest": digest, "model_name": model_name, **identity})
+    return Stored(vectors, origin, digest, blobs.put(data), places(data))
+
+
+def find(session: Session, name: str, origin: Origin) -> t.VectorVersion | None:
+    """The version of ``name`` that was made from the same. By content: the same pairs under another name are the
+    same."""
+    query = (
+        select(t.VectorVersion)
+        .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
+        .join(t.Model, t.Model.id == t.VectorVersion.model_id)
+        .join(t.DatasetVersion, t.DatasetVersion.id == t.VectorVersion.dataset_version_id)
+        .where(
+            t.Vector.name == name,
+            t.DatasetVersion.digest == origin.dataset_digest,
+            t.Model.fingerprint == origin.fingerprint,
+            t.VectorVersion.deleted_at.is_(None),
+        )
+    )
+    return next((row for row in session.scalars(query) if row.recipe == origin.recipe), None)
+
+
+def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: int) -> tuple[t.VectorVersion, bool]:
+    """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
+    same meanwhile, with other last digits where its BLAS differs."""
+    owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
+    if owner is None:
+        owner = t.Vector(name=name, created_at=datetime.now(UTC))
+        session.add(owner)
+        session.flush()
+    found = find(session, name, stored.origin)
+    if found is not None:
+        return found, False
+    version = t.VectorVersion(
+        vector_id=owner.id,
+        number=next_number(session, t.VectorVersion, owner.id),
+        digest=stored.digest,
+        tensor_digest=stored.vectors.tensor_digest,
+        dataset_version_id=dataset_id,
+        model_id=model_id,
+        recipe=dict(stored.origin.recipe),
+        blob_digest=stored.blob,
+        d_model=stored.vectors.d_model,
+        created_at=datetime.now(UTC),
+    )
+    session.add(version)
+    session.flush()
+    session.add_all(
+        t.VectorLayer(
+            version_id=version.id,
+            layer=vector.layer,
+            offset=stored.places[vector.layer].offset,
+            nbytes=stored.places[vector.layer].nbytes,
+            sha256=vector.sha256,
+            norm=vector.norm,
+            residual_norm=vector.residual_norm,
+            quality=vector.quality.as_json() if vector.quality else None,
+        )
+        for vector in stored.vectors.layers
+    )
+    session.flush()
+    return version, True

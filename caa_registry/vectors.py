@@ -1,0 +1,136 @@
+"""Steering vectors of one computation: one per layer, raw, with what describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.digests import digest_bytes, digest_object
+from caa_registry.errors import UsageError
+from caa_registry.references import ranges
+
+
+@dataclass(frozen=True)
+class LayerQuality:
+    """What is known about the vector of one layer.
+
+    ``auc``, ``cohens_d``: separation on held-out pairs. The pairs are split in random halves; the direction of one half
+    is what both sides of the pairs of the other are projected on, and the two ways round are averaged. AUC is the share
+    of all combinations of a positive and a negative side in which the positive one projects higher, ties counting half
+    (Mann & Whitney 1947); Cohen's d is the difference of the mean projections over their pooled standard deviation
+    (Cohen 1988), at most 1e6 in size.
+
+    ``null_auc``, ``null_cohens_d``: the 99th percentile of the same over 200 random swaps of the sides within pairs,
+    with the method fitted anew to each: what a direction of nothing reaches in one case of a hundred. ``null_auc_mean``
+    is the mean of these AUCs. ``signal``: ``auc > null_auc``.
+
+    ``split_half_cosine``: mean cosine between the directions of two halves, over 20 random splits.
+    ``bootstrap_cosine``: cosine with the direction of all pairs that 95 % of 200 bootstrap resamples of pairs reach
+    (Efron 1979). A cosine with a zero direction is 0. Of ``pca`` it may be near -1: the component is stable, but the
+    mean difference that turns it is not.
+
+    ``dominant_dimension``, ``dominant_share``: the coordinate with the largest share ``v_i^2 / |v|^2`` and that share.
+    Near 1, the vector is one massive activation (Sun et al. 2024) more than a direction.
+    """
+
+    auc: float
+    cohens_d: float
+    null_auc: float
+    null_auc_mean: float
+    null_cohens_d: float
+    signal: bool
+    split_half_cosine: float
+    bootstrap_cosine: float
+    dominant_dimension: int
+    dominant_share: float
+
+    def as_json(self) -> dict[str, float | int | bool]:
+        """Plain numbers by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LayerQuality:
+        """What ``as_json`` gave."""
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerVector:
+    """The steering vector of one layer.
+
+    ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled. ``residual_norm``: mean Euclidean norm of
+    the activations it was computed from, the unit in which its length means something; ``None`` where unknown.
+    ``quality``: how far to trust it; ``None`` where that was not measured.
+    """
+
+    layer: int
+    values: NDArray[np.float32]
+    residual_norm: float | None = None
+    quality: LayerQuality | None = None
+
+    @property
+    def norm(self) -> float:
+        """Euclidean norm, computed in float64."""
+        return float(np.linalg.norm(self.values.astype(np.float64)))
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the raw little-endian bytes."""
+        return digest_bytes(np.ascontiguousarray(self.values, dtype="<f4").tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class VectorSet:
+    """Steering vectors by layer, ascending. Raises ``UsageError`` where they do not belong together."""
+
+    layers: tuple[LayerVector, ...]
+
+    def __post_init__(self) -> None:
+        numbers = [vector.layer for vector in self.layers]
+        if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 0:
+            raise UsageError(f"layers must be given once each, ascending from 0: {numbers}")
+        if len({vector.values.shape for vector in self.layers}) != 1:
+            raise UsageError("the vectors of a set must have one width")
+        for vector in self.layers:
+            if vector.values.ndim != 1 or vector.values.dtype != np.float32:
+                raise UsageError(f"layer {vector.layer}: a steering vector is one float32 row")
+            if not np.isfinite(vector.values).all():
+                raise UsageError(
+                    f"layer {vector.layer}: the vector holds values that are not finite",
+                    "The model's activations overflowed; load it in float32 or bfloat16.",
+                )
+
+    @classmethod
+    def of(cls, vectors: Iterable[LayerVector]) -> VectorSet:
+        return cls(tuple(vectors))
+
+    @property
+    def d_model(self) -> int:
+        return int(self.layers[0].values.shape[0])
+
+    @property
+    def layer_numbers(self) -> list[int]:
+        return [vector.layer for vector in self.layers]
+
+    @property
+    def tensor_digest(self) -> str:
+        """Identity of the numbers: layer, dtype, shape and raw bytes of each, never the file that holds them."""
+        return digest_object(
+            "tensors",
+            {
+                "tensors": [
+                    {"layer": v.layer, "dtype": "float32", "shape": [self.d_model], "sha256": v.sha256}
+                    for v in self.layers
+                ]
+            },
+        )
+
+    def __getitem__(self, layer: int) -> LayerVector:
+        for vector in self.layers:
+            if vector.layer == layer:
+                return vector
+        raise UsageError(f"this vector has no layer {layer}", f"Its layers are {ranges(self.layer_numbers)}.")

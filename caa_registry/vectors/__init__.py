@@ -1,1 +1,0 @@
-"""From activations to directions: extraction, estimators, the vector set and its file."""

@@ -1,0 +1,86 @@
+"""What is put together from fast operations is what MLX computes."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from caa_registry.engine.kernels import attention, fast_exponentials, gelu_approx, silu
+
+REPLACED = sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+def wanted_silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-x))
+
+
+def wanted_gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(over="ignore"):
+        return x / (1 + np.exp(-2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+@pytest.mark.parametrize(("ours", "wanted", "near"), [(silu, wanted_silu, 80), (gelu_approx, wanted_gelu, 8)])
+def test_activations_are_exact(ours: Any, wanted: Any, near: float) -> None:
+    x = np.concatenate([np.linspace(-130, 130, 200_001), [0.0, -0.0, 1e-30, -1e-30, 1e12, -1e12]]).astype(np.float32)
+    right, found = wanted(x.astype(np.float64)), np.array(ours(mx.array(x))).astype(np.float64)
+    # A float32 has 1.2e-7 between neighbours; an argument of 80 is rounded to 4e-6, and its exponential with it.
+    assert (np.abs(found - right) <= 5e-7 * np.maximum(1, np.abs(right))).all()
+    inner = (np.abs(x) < near) & (np.abs(x) > 1e-20)
+    assert (np.abs(found - right)[inner] / np.abs(right[inner])).max() <= 2e-5
+    assert np.isnan(np.array(ours(mx.array([np.nan])))).all()
+
+
+def masks(rows: int, heads: int, tokens: int, width: int) -> list[Any]:
+    seen = np.tril(np.ones((tokens, width), dtype=bool), width - tokens)
+    per_row = np.stack([seen & (np.arange(width) >= row) for row in range(rows)])[:, None]
+    per_row[..., 0] |= ~per_row.any(axis=-1)
+    slopes = -np.arange(heads)[:, None, None] * np.abs(np.subtract.outer(np.arange(tokens), np.arange(width)))
+    added = np.where(per_row, slopes, -np.inf).astype(np.float32)
+    return [None, "causal", *map(mx.array, (seen, per_row, slopes.astype(np.float32), added, added[:, :1]))]
+
+
+@pytest.mark.parametrize("kept", range(7))
+@pytest.mark.parametrize(
+    ("heads", "key_heads", "tokens", "width"), [(4, 4, 9, 9), (6, 2, 5, 12), (4, 1, 1, 7), (2, 2, 1, 1)]
+)
+def test_attention_is_mlxs(heads: int, key_heads: int, tokens: int, width: int, kept: int) -> None:
+    mx.random.seed(kept)
+    queries = 30 * mx.random.normal((3, heads, tokens, 16))
+    keys, values = mx.random.normal((3, key_heads, width, 16)), mx.random.normal((3, key_heads, width, 8))
+    mask = masks(3, heads, tokens, width)[kept]
+    wanted = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=0.3, mask=mask)
+    np.testing.assert_allclose(np.array(attention(queries, keys, values, 0.3, mask)), np.array(wanted), atol=2e-5)
+
+
+@pytest.mark.skipif(not REPLACED, reason="only MLX for x86 Linux has slow exponentials")
+def test_networks_take_them_while_the_context_lasts() -> None:
+    names = [(nn, "silu"), (nn, "gelu_approx"), (mx.fast, "scaled_dot_product_attention")]
+    before = [getattr(module, name) for module, name in names]
+    with fast_exponentials():
+        assert all(getattr(module, name) is not old for (module, name), old in zip(names, before, strict=True))
+        narrow = mx.array([1.0, -2.0], dtype=mx.bfloat16)
+        np.testing.assert_array_equal(np.array(nn.silu(narrow) == before[0](narrow)), True)
+        np.testing.assert_allclose(np.array(nn.silu(mx.array([1.0]))), 0.7310586, rtol=1e-6)
+    assert [getattr(module, name) for module, name in names] == before
+
+
+@pytest.mark.skipif(not REPLACED, reason="only MLX for x86 Linux has slow exponentials")
+def test_what_is_not_float32_or_has_sinks_is_left_to_mlx() -> None:
+    q = mx.random.normal((1, 2, 3, 4))
+    narrow = q.astype(mx.float16)
+    wanted = mx.fast.scaled_dot_product_attention(narrow, narrow, narrow, scale=1.0, mask="causal")
+    sunk = mx.fast.scaled_dot_product_attention(q, q, q, scale=1.0, sinks=mx.zeros((2,)))
+    with fast_exponentials():
+        found = mx.fast.scaled_dot_product_attention(narrow, narrow, narrow, scale=1.0, mask="causal")
+        assert found.dtype == mx.float16
+        np.testing.assert_array_equal(np.array(found), np.array(wanted))
+        found = mx.fast.scaled_dot_product_attention(q, q, q, scale=1.0, sinks=mx.zeros((2,)))
+        np.testing.assert_array_equal(np.array(found), np.array(sunk))

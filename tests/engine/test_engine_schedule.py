@@ -1,0 +1,63 @@
+"""Computations on threads of their own."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+import pytest
+
+import caa_registry.blas as blas
+from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.schedule import side_by_side, workers
+
+
+def product(n: int) -> float:
+    values = mx.arange(64, dtype=mx.float32).reshape(8, 8) * n
+    return float((values @ values).sum().item())
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 3])
+def test_every_result_comes_once(at_a_time: int) -> None:
+    found = list(side_by_side([lambda n=n: (n, product(n)) for n in range(20)], at_a_time))  # type: ignore[misc]
+    assert sorted(found) == [(n, product(n)) for n in range(20)]
+
+
+def test_a_task_is_asked_for_when_its_turn_comes() -> None:
+    asked: list[int] = []
+
+    def tasks():  # noqa: ANN202
+        for n in range(10):
+            asked.append(n)
+            yield lambda n=n: product(n)
+
+    results = side_by_side(tasks(), 2)
+    next(results)
+    assert len(asked) <= 3
+    results.close()
+    assert len(asked) <= 4
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2])
+def test_what_fails_ends_all_and_restores_everything(at_a_time: int) -> None:
+    before, original = blas.threads(), nn.silu
+
+    def fail() -> float:
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"), fast_exponentials():
+        list(side_by_side([fail, *[lambda: product(1)] * 5], at_a_time))
+    assert blas.threads() == before and nn.silu is original
+    # Compiled functions are compiled again: a trace is taken once.
+    traced: list[int] = []
+
+    @mx.compile
+    def counted(x: mx.array) -> mx.array:
+        traced.append(1)
+        return x + 1
+
+    mx.eval(counted(mx.array(1.0)), counted(mx.array(2.0)))
+    assert len(traced) == 1
+
+
+def test_there_is_at_least_one_worker() -> None:
+    assert workers() >= 1

@@ -1,0 +1,206 @@
+"""Running only what steering changes gives what whole texts give."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
+
+from caa_registry.engine import sweeps as steered_runs
+from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
+from caa_registry.errors import ModelError
+from caa_registry.evaluation.propensity import answers_of, prepare
+from caa_registry.evaluation.sweep import sweep
+from caa_registry.models.model import Model
+from caa_registry.pairs.record import Pair
+from caa_registry.steering.positions import STEERED_POSITIONS
+
+PROMPTS = ["Is it?", "And now, is it so?", "I?", "Do you think that this is what they said it was?", "Is it?", "So?"]
+LETTERS = [Pair(prompt, *(("(A)", "(B)") if i % 2 else ("(B)", "(A)"))) for i, prompt in enumerate(PROMPTS)]
+TEXTS = [Pair(prompt, "Yes, it is" + " so" * i, "No") for i, prompt in enumerate(PROMPTS)]
+HAND_ON_MORE = {"gemma4_text"}
+MULTIPLIERS = [-1.0, 0.5, 3.0]
+
+
+def vectors_for(model: Model, layers: tuple[int, ...] = tuple(range(LAYERS))) -> dict[int, NDArray[np.float32]]:
+    draw = np.random.default_rng(0).standard_normal
+    return {layer: draw((2, model.d_model)).astype(np.float32) for layer in layers}
+
+
+def sweep_of(model: Model, pairs: list[Pair], positions: Any = "after_prompt", **others: Any) -> Sweep:
+    items = prepare(pairs, model.template(), model)
+    ends = 1 if items.metric == "propensity" else 2
+    given = {"vectors": vectors_for(model), "multipliers": MULTIPLIERS} | others
+    return Sweep(model, answers_of(items), ends, given["vectors"], given["multipliers"], positions)
+
+
+def table(parts: list[Part], questions: int) -> dict[int | None, NDArray[np.float64]]:
+    """Every part in its place; each place is filled once."""
+    found: dict[int | None, NDArray[np.float64]] = {}
+    for part in parts:
+        whole = found.setdefault(part.layer, np.full((questions, *part.log_p.shape[1:]), np.nan))
+        assert np.isnan(whole[list(part.questions)]).all()
+        whole[list(part.questions)] = part.log_p
+    assert all(np.isfinite(whole).all() for whole in found.values())
+    return found
+
+
+def check(run: Sweep) -> None:
+    parts: list[Part] = []
+    run_steered(run, parts.append)
+    questions = len(run.answers) // run.ends
+    found, wanted = table(parts, questions), table(list(run_whole(run)), questions)
+    assert found.keys() == wanted.keys()
+    for layer, values in wanted.items():
+        np.testing.assert_allclose(found[layer], values, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("positions", STEERED_POSITIONS)
+@pytest.mark.parametrize("pairs", [LETTERS, TEXTS], ids=["letters", "texts"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_layer_multiplier_and_position_is_as_whole_texts_give(
+    family: str, pairs: list[Pair], positions: Any, tiny: TinyModels
+) -> None:
+    model = tiny(family, chat=CHAT)
+    if family in HAND_ON_MORE:
+        with pytest.raises(DifferentError, match="hand on more than the residual stream"):
+            check(sweep_of(model, pairs, positions))
+    else:
+        check(sweep_of(model, pairs, positions))
+
+
+@pytest.mark.parametrize("pairs", [LETTERS, TEXTS], ids=["letters", "texts"])
+def test_small_batches_give_the_same(pairs: list[Pair], tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multipliers of one layer in several batches, a question a group."""
+    monkeypatch.setattr(steered_runs, "tokens_at_a_time", lambda: 5)
+    check(sweep_of(tiny("llama", chat=CHAT), pairs))
+
+
+def test_without_multipliers_only_the_unsteered_model_is_run(tiny: TinyModels) -> None:
+    parts: list[Part] = []
+    run_steered(sweep_of(tiny("llama"), LETTERS, multipliers=[]), parts.append)
+    assert {part.layer for part in parts} == {None}
+    table(parts, len(LETTERS))
+
+
+def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama", chat=CHAT)
+    first, cls = model.network.layers[0], type(model.network.layers[0])
+    original, tokens = cls.__call__, 0
+
+    def counting(block: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
+        nonlocal tokens
+        tokens += x.shape[0] * x.shape[1] if block is first else 0
+        return original(block, x, *args, **kwargs)
+
+    monkeypatch.setattr(cls, "__call__", counting)
+    run_steered(sweep_of(model, LETTERS, vectors=vectors_for(model, (LAYERS - 1,))), lambda part: None)
+    # Nothing but the prompts and the text that is run whole to check: not the rows of the multipliers.
+    monkeypatch.undo()
+    texts = [len(answer.ids) for answer in sweep_of(model, LETTERS).answers]
+    assert 0 < tokens <= sum(texts) + 2 * max(texts)
+
+
+@pytest.mark.parametrize("wrong", ["prompt", "entry"])
+def test_where_it_computes_something_else_whole_texts_are_run(
+    wrong: str, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = tiny("llama", chat=CHAT)
+    if wrong == "prompt":
+        original = steered_runs.branched
+
+        def bent(cache: Any, copies: int) -> Any:
+            branches = original(cache, copies)
+            branches[0].keys = branches[0].keys * 0.5
+            return branches
+
+        monkeypatch.setattr(steered_runs, "branched", bent)
+    else:
+        entered = model.stream.entered
+        monkeypatch.setattr(model.stream, "entered", lambda layer, hidden: entered(layer, hidden * 1.1))
+    parts: list[Part] = []
+    with pytest.raises(DifferentError, match="llama computes differently"):
+        run_steered(sweep_of(model, LETTERS), parts.append)
+    assert parts == []
+    items = prepare(LETTERS, model.template(), model)
+    vectors = {layer: values for layer, values in vectors_for(model).items() if layer < 2}
+    with caplog.at_level(logging.WARNING):
+        found = sweep(model, vectors, items, [0, 1])
+    assert "every text is run whole" in caplog.text
+    monkeypatch.undo()
+    np.testing.assert_allclose(found, sweep(model, vectors, items, [0, 1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("pairs", [LETTERS, TEXTS], ids=["letters", "texts"])
+def test_what_was_kept_is_not_run_again(
+    whole: bool, pairs: list[Pair], tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of it there is: the rest completes it, and nothing comes twice."""
+    monkeypatch.setattr(steered_runs, "tokens_at_a_time", lambda: 40)
+    run = sweep_of(tiny("llama", chat=CHAT), pairs)
+
+    def parts_of(kept: list[Part]) -> list[Part]:
+        if whole:
+            return list(run_whole(run, kept))
+        parts: list[Part] = []
+        run_steered(run, parts.append, kept)
+        return parts
+
+    every = parts_of([])
+    questions = len(run.answers) // run.ends
+    wanted = table(every, questions)
+    assert len(every) > 3
+    for n in range(1, len(every) + 1):
+        found = table(every[:n] + parts_of(every[:n]), questions)
+        assert found.keys() == wanted.keys()
+        for layer, values in wanted.items():
+            np.testing.assert_allclose(found[layer], values, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_is_run_where_all_was_kept(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama", chat=CHAT)
+    run = sweep_of(model, LETTERS)
+    parts: list[Part] = []
+    run_steered(run, parts.append)
+
+    def never(*arguments: Any, **named: Any) -> Any:
+        raise AssertionError("the network was run")
+
+    monkeypatch.setattr(type(model.network), "__call__", never)
+    run_steered(run, parts.append, list(parts))
+    assert list(run_whole(run, [Part(layer, (), np.empty(0), True) for layer in (None, *run.vectors)])) == []
+
+
+def test_an_interruption_ends_it_soon_and_leaves_the_network_as_it_was(tiny: TinyModels) -> None:
+    model = tiny("llama", chat=CHAT)
+    run = sweep_of(model, LETTERS)
+    before = type(model.network), model.network(mx.array([[3, 4]]))
+    parts: list[Part] = []
+
+    def interrupted(part: Part) -> None:
+        parts.append(part)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_steered(run, interrupted)
+    assert type(model.network) is before[0] and not model.stream.tapped_now
+    np.testing.assert_array_equal(np.array(model.network(mx.array([[3, 4]]))), np.array(before[1]))
+    check(run)
+
+
+def test_blocks_that_hand_on_more_than_the_stream_cannot_be_entered(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    monkeypatch.setattr(model.stream, "_lone", False)
+    with pytest.raises(ModelError, match="hand on more"), model.stream.entered(0, mx.zeros((1, 1, model.d_model))):
+        pass
+    with pytest.raises(DifferentError, match="hand on more"):
+        run_steered(sweep_of(model, LETTERS), lambda part: None)
