@@ -201,7 +201,7 @@ def vector_json(version: VectorVersion) -> dict[str, Any]:
         "fingerprint": version.model.fingerprint.digest,
         "layers": version.layer_numbers,
         "d_model": version.d_model,
-        "recipe": dict(version.recipe),
+        "recipe": version.recipe.to_json(),
         "norms": [
             {"layer": layer.layer, "norm": layer.norm, "residual_norm": layer.residual_norm} for layer in version.layers
         ],

@@ -110,7 +110,7 @@ def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Se
             first = registry.vectors.get(asked.steers[0].vector)
             loaded = registry.models.load(model) if model is not None else registry.models.load_recorded(first.model)
             # A vector is applied as it was computed, unless the user says otherwise.
-            yield Session(registry, loaded, first.recipe["template"])
+            yield Session(registry, loaded, first.recipe.template)
         return
     if model is None:
         raise UsageError("no model is given", "Give --model M, or a vector, whose model is then used.")

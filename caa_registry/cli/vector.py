@@ -134,11 +134,11 @@ def _both_bars(keeps: bool) -> Iterator[tuple[Progress, Progress]]:
 def _say_computed(version: Any) -> None:
     recipe = version.recipe
     output.message(
-        f"Computed {version.reference} from {recipe['pairs']} pairs of {version.dataset} ({recipe['split']}) on "
-        f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe['read']}', "
-        f"template {recipe['template']}."
+        f"Computed {version.reference} from {recipe.pairs} pairs of {version.dataset} ({recipe.split}) on "
+        f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
+        f"template {recipe.template}."
     )
-    skipped = recipe["skipped_too_long"]
+    skipped = recipe.skipped_too_long
     if skipped:
         output.message(
             f"Note: {skipped} pairs were left out: longer than the {version.model.context_length} tokens that "
@@ -211,14 +211,14 @@ def show(settings: Settings, reference: str) -> None:
             "vector": version.reference,
             "quarantined": version.quarantined,
             "digest": version.digest,
-            "dataset": f"{version.dataset} ({recipe['split']}, {recipe['pairs']} pairs)",
-            "left out": f"{recipe['skipped_too_long']} pairs too long" if recipe["skipped_too_long"] else None,
+            "dataset": f"{version.dataset} ({recipe.split}, {recipe.pairs} pairs)",
+            "left out": f"{recipe.skipped_too_long} pairs too long" if recipe.skipped_too_long else None,
             "model": f"{version.model.name} ({version.model.fingerprint.digest[:19]})",
-            "method": recipe["method"],
-            "normalized": f"with {len(recipe['normalized']['with']) - 1} others" if "normalized" in recipe else None,
-            "read": recipe["read"],
-            "template": recipe["template"],
-            "computed in": recipe["dtype"],
+            "method": recipe.method,
+            "normalized": f"with {len(recipe.normalized.together) - 1} others" if recipe.normalized else None,
+            "read": recipe.read,
+            "template": recipe.template,
+            "computed in": recipe.dtype,
             "aliases": ", ".join(version.aliases),
             "created": version.created_at.isoformat(timespec="seconds"),
         }

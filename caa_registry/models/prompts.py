@@ -60,6 +60,14 @@ class Example(NamedTuple):
     completion: str
 
 
+def check_template(name: str) -> TemplateName:
+    """``name`` if it is a known template, else ``UsageError``."""
+    for known in TEMPLATES:
+        if name == known:
+            return known
+    raise UsageError(f"there is no template {name!r}", f"Choose one of {', '.join(TEMPLATES)}.")
+
+
 class Template:
     """How prompts are rendered for one tokenizer.
 
@@ -69,8 +77,7 @@ class Template:
     """
 
     def __init__(self, name: TemplateName, tokenizer: Any) -> None:
-        if name not in TEMPLATES:
-            raise UsageError(f"there is no template {name!r}", f"Choose one of {', '.join(TEMPLATES)}.")
+        check_template(name)
         if name == "chat" and not chat_template_text(tokenizer):
             raise UsageError("this model has no chat template", "Choose the template plain or llama-2.")
         self.name: TemplateName = name

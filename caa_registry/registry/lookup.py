@@ -12,7 +12,7 @@ from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
-from caa_registry.registry.records import DatasetVersion, LayerRecord, VectorVersion, behavior_of
+from caa_registry.registry.records import DatasetVersion, LayerRecord, Recipe, VectorVersion, behavior_of
 from caa_registry.vectors import LayerQuality
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
@@ -259,7 +259,7 @@ def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = Fa
         behavior=behavior_of(dataset_name, dataset.source),
         dataset_digest=dataset.digest,
         model=model_info(session.get_one(t.Model, row.model_id)),
-        recipe=row.recipe,
+        recipe=Recipe.from_json(row.recipe, f"{owner.name}:v{row.number}"),
         blob=row.blob_digest,
         layers=tuple(_layer_record(layer) for layer in layers),
         d_model=row.d_model,

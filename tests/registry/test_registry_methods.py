@@ -16,7 +16,7 @@ from registry.registry_support import check_consistent, counts, dump, jsonl, let
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.extraction.methods import METHODS
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetVersion, Normalized
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def test_a_second_method_asks_the_model_nothing(registry: Registry, many: Datase
     assert all(version.reading and version.reading.forward_passes == 0 for version in others)
     assert len({version.tensor_digest for version in made.values()}) == len(METHODS)
     for method, version in made.items():
-        assert version.recipe["method"] == method
+        assert version.recipe.method == method
         run = registry.lineage(version.reference).run
         assert run is not None and run.parameters["reading"]["forward_passes"] == version.reading.forward_passes  # type: ignore[union-attr]
         for layer, other in zip(first.layers, version.layers, strict=True):
@@ -144,7 +144,7 @@ def test_normalizing_gives_every_behavior_the_mean_norm(
     made = registry.vectors.normalize(sources)
     assert [v.reference for v in made] == ["team/a-normalized:v1", "team/b-normalized:v1"]
     for source, version in zip(sources, made, strict=True):
-        assert version.recipe["normalized"] == {"of": source.digest, "with": sorted(v.digest for v in sources)}
+        assert version.recipe.normalized == Normalized(source.digest, tuple(sorted(v.digest for v in sources)))
         for i, (old, new) in enumerate(
             zip(registry.vectors.load(source).layers, registry.vectors.load(version).layers, strict=True)
         ):

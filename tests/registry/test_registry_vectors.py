@@ -48,12 +48,12 @@ def test_a_computation_is_a_version_with_layers_run_and_event(
     )
     assert (version.reference, version.dataset, version.dataset_digest) == ("team/v:v1", "team/pairs:v1", pairs.digest)
     assert (version.layer_numbers, version.d_model, version.existing) == ([0, 1, 2], 64, False)
-    assert version.recipe == {
+    assert version.recipe.to_json() == {
         "method": "mean-difference",
         "split": "generate",
         "read": "answer",
         "template": "plain",
-        "template_digest": version.recipe["template_digest"],
+        "template_digest": version.recipe.template_digest,
         "layers": [0, 1, 2],
         "dtype": "float32",
         "pairs": 4,
@@ -74,7 +74,7 @@ def test_a_computation_is_a_version_with_layers_run_and_event(
     )
     assert run.actor == "ada" and run.parameters == {
         "name": "team/v",
-        **version.recipe,
+        **version.recipe.to_json(),
         "reading": {**reading, "processes": 1, "not_shared": ""},
     }
     assert reading["forward_passes"] > 0 and reading["tokens"] > 0
@@ -164,7 +164,7 @@ def test_pairs_that_exceed_the_context_are_left_out_and_counted(
     long = {"prompt": "why " * 200, "positive": "(A)", "negative": "(B)"}
     dataset = registry.datasets.import_(jsonl(tmp_path / "l.jsonl", [*letters(3), long]), name="team/long")
     version = registry.vectors.compute("team/v", dataset=dataset, model=model)
-    assert (version.recipe["pairs"], version.recipe["skipped_too_long"]) == (3, 1)
+    assert (version.recipe.pairs, version.recipe.skipped_too_long) == (3, 1)
     before = counts(registry)
     only = registry.datasets.import_(jsonl(tmp_path / "o.jsonl", [long]), name="team/only")
     with pytest.raises(InputError, match="all 1 pairs of team/only:v1 are longer than the 96 tokens"):
@@ -202,7 +202,7 @@ def test_the_split_has_to_be_chosen_where_it_is_open(registry: Registry, model: 
         registry.vectors.compute("team/v", dataset=dataset, model=model)
     assert "dev, test" in caught.value.hint
     only = registry.datasets.import_({"dev": sources["dev"]}, name="team/dev")
-    assert registry.vectors.compute("team/v", dataset=only, model=model).recipe["split"] == "dev"
+    assert registry.vectors.compute("team/v", dataset=only, model=model).recipe.split == "dev"
 
 
 def test_a_layer_is_read_alone_and_checked(registry: Registry, pairs: DatasetVersion, model: Model) -> None:

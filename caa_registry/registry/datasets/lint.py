@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,9 +153,6 @@ def _vectors(registry: Registry, versions: Sequence[DatasetVersion]) -> list[Vec
     return [vector for vector in registry.vectors.ls() if vector.dataset in references]
 
 
-def _comparable(vector: VectorVersion) -> Mapping[str, Any]:
+def _comparable(vector: VectorVersion) -> tuple[str, ...]:
     recipe = vector.recipe
-    return {
-        "weights": vector.model.fingerprint.weights,
-        **{k: recipe[k] for k in ("method", "read", "template_digest")},
-    }
+    return vector.model.fingerprint.weights, recipe.method, recipe.read, recipe.template_digest

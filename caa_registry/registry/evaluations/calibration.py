@@ -94,7 +94,7 @@ def calibrate(
     activity = Activity("calibrate", registry.actor, {"vector": version.reference, "direction": direction})
     data = registry.datasets.get(dataset if dataset is not None else version.dataset)
     wanted = version.layer_numbers if layers == "all" else sorted(set(layers))
-    rendered = loaded.template(template or version.recipe["template"])
+    rendered = loaded.template(template or version.recipe.template)
     asked = earlier(
         registry,
         version,

@@ -111,7 +111,7 @@ def measure(registry: Registry, request: Request, progress: Progress, reading: P
 
 def _own_pairs(registry: Registry, version: VectorVersion) -> list[Pair]:
     """The pairs that the vector was made from."""
-    return [item.pair for item in registry.datasets.pairs(version.dataset, version.recipe["split"])]
+    return [item.pair for item in registry.datasets.pairs(version.dataset, version.recipe.split)]
 
 
 def _conditions(request: Request, own: Sequence[Pair]) -> dict[str, ItemSet]:
@@ -163,14 +163,14 @@ def _added(registry: Registry, request: Request, reading: Progress) -> tuple[lis
             registry,
             request.on.version.dataset,
             request.on.model,
-            recipe["split"],
-            recipe["method"],
-            recipe["read"],
+            recipe.split,
+            recipe.method,
+            recipe.read,
             request.on.layers,
-            recipe["template"],
+            recipe.template,
         )
         with made.activations(Work(), fresh=False, progress=reading) as activations:
-            parts.append(shuffled_vectors(request.on.vectors, activations, recipe["method"], request.on.layers, seeds))
+            parts.append(shuffled_vectors(request.on.vectors, activations, recipe.method, request.on.layers, seeds))
     return names, {layer: np.concatenate([part[layer] for part in parts]) for layer in request.on.layers}
 
 

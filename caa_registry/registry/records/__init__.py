@@ -7,6 +7,7 @@ from caa_registry.registry.records.dataset import DatasetVersion, LintReport, be
 from caa_registry.registry.records.evaluation import Evaluation, Score
 from caa_registry.registry.records.lineage import LineageNode, RunRecord
 from caa_registry.registry.records.model import ModelRecord
+from caa_registry.registry.records.recipe import Normalized, Recipe
 from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "LineageNode",
     "LintReport",
     "ModelRecord",
+    "Normalized",
     "Reading",
+    "Recipe",
     "Recommendation",
     "RunRecord",
     "Score",

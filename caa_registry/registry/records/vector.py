@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.registry.records.recipe import Recipe
 from caa_registry.vectors import LayerQuality
 
 
@@ -66,7 +66,7 @@ class VectorVersion:
     dataset: str
     dataset_digest: str
     model: ModelInfo
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     blob: str = field(repr=False)
     layers: Sequence[LayerRecord] = field(repr=False)
     d_model: int

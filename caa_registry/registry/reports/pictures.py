@@ -196,8 +196,8 @@ def _items(registry: Registry, evaluation: Evaluation, layer: int, caption: str)
 def _vector_caption(version: VectorVersion) -> str:
     recipe = version.recipe
     return (
-        f"{version.reference} ({short(version.digest)}): {recipe['method']} of {recipe['pairs']} pairs of "
-        f"{version.dataset} ({recipe['split']}), read at '{recipe['read']}', template {recipe['template']}; model "
+        f"{version.reference} ({short(version.digest)}): {recipe.method} of {recipe.pairs} pairs of "
+        f"{version.dataset} ({recipe.split}), read at '{recipe.read}', template {recipe.template}; model "
         f"{version.model.name} ({short(version.model.fingerprint.digest)})."
     )
 
@@ -242,12 +242,10 @@ def _projection(
 
     recipe = version.recipe
     layers = version.layer_numbers if layer is None else [layer]
-    made = plan(
-        registry, version.dataset, model, recipe["split"], recipe["method"], recipe["read"], layers, recipe["template"]
-    )
+    made = plan(registry, version.dataset, model, recipe.split, recipe.method, recipe.read, layers, recipe.template)
     with made.activations(Work(), fresh=False, progress=reading) as activations:
         placed = {layer: principal_components(*activations.layer(layer)) for layer in layers}
-    pairs = registry.datasets.pairs(version.dataset, recipe["split"])
+    pairs = registry.datasets.pairs(version.dataset, recipe.split)
     letters = [
         (letter_of(pairs[p.index].pair.positive) or "", letter_of(pairs[p.index].pair.negative) or "")
         for p in made.pairs

@@ -128,10 +128,10 @@ def _identity(version: VectorVersion) -> Iterator[str]:
         ("behavior", version.behavior),
         (
             "made from",
-            f"{version.dataset} ({recipe['split']}, {recipe['pairs']} pairs; `{short(version.dataset_digest)}`)",
+            f"{version.dataset} ({recipe.split}, {recipe.pairs} pairs; `{short(version.dataset_digest)}`)",
         ),
-        ("method", f"{recipe['method']}, read at '{recipe['read']}', template {recipe['template']}"),
-        ("model", f"{version.model.name} (`{version.model.fingerprint.digest}`), computed in {recipe['dtype']}"),
+        ("method", f"{recipe.method}, read at '{recipe.read}', template {recipe.template}"),
+        ("model", f"{version.model.name} (`{version.model.fingerprint.digest}`), computed in {recipe.dtype}"),
         ("layers", ranges(version.layer_numbers)),
         ("created", version.created_at.isoformat(timespec="seconds")),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress
 from caa_registry.registry.datasets.datasets import check_split
 from caa_registry.registry.provenance.recalls import warn_of_pairs
-from caa_registry.registry.records import DatasetVersion, Reading
+from caa_registry.registry.records import DatasetVersion, Reading, Recipe
 
 if TYPE_CHECKING:
     from caa_registry.engine.reading import PairTokens, Work
@@ -37,7 +37,7 @@ class Plan:
 
     dataset: DatasetVersion
     model: Model
-    recipe: Mapping[str, Any]
+    recipe: Recipe
     pairs: Sequence[PairTokens] = field(repr=False)
 
     def run(self, *, fresh: bool, reading: Progress, measuring: Progress) -> tuple[VectorSet | None, Reading]:
@@ -52,7 +52,7 @@ class Plan:
         work = Work()
         with self.activations(work, fresh=fresh, progress=reading) as found:
             first = processes.rank() == 0
-            vectors = compute(found, self.recipe["layers"], self.recipe["method"], measuring) if first else None
+            vectors = compute(found, self.recipe.layers, self.recipe.method, measuring) if first else None
         return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
 
     @contextmanager
@@ -73,8 +73,8 @@ class Plan:
                 yield collect(
                     self.model,
                     self.pairs,
-                    self.recipe["layers"],
-                    self.recipe["read"],
+                    self.recipe.layers,
+                    self.recipe.read,
                     cache.section(self._way_of_reading()),
                     fresh=fresh,
                     memory=settings.memory(),
@@ -87,8 +87,8 @@ class Plan:
     def _way_of_reading(self) -> dict[str, Any]:
         """What activations depend on beside tokens."""
         return {
-            "template": self.recipe["template_digest"],
-            "read": self.recipe["read"],
+            "template": self.recipe.template_digest,
+            "read": self.recipe.read,
             "reader": _READER,
             **way_of_computing(self.model),
         }
@@ -145,17 +145,17 @@ def plan(
             f"tokens that {loaded.info.name} reads",
             "Choose shorter pairs or a model with a longer context.",
         )
-    recipe = {
-        "method": method,
-        "split": chosen_split,
-        "read": position,
-        "template": rendered.name,
-        "template_digest": rendered.digest,
-        "layers": wanted,
-        "dtype": loaded.dtype,
-        "pairs": len(kept),
-        "skipped_too_long": len(too_long),
-    }
+    recipe = Recipe(
+        method=method,
+        split=chosen_split,
+        read=position,
+        template=rendered.name,
+        template_digest=rendered.digest,
+        layers=tuple(wanted),
+        dtype=loaded.dtype,
+        pairs=len(kept),
+        skipped_too_long=len(too_long),
+    )
     return Plan(version, loaded, recipe, kept)
 
 

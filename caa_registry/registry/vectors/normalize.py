@@ -14,6 +14,7 @@ from caa_registry.references import check_name
 from caa_registry.registry.lookup import vector_record
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import VectorVersion
+from caa_registry.registry.records.recipe import Normalized
 from caa_registry.registry.vectors.store import Origin, add, find, store_bytes
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ def normalize(registry: Registry, references: Sequence[str | VectorVersion], suf
     versions = [registry.vectors.get(reference) for reference in references]
     _check(versions)
     names = [check_name(f"{version.name}{suffix}") for version in versions]
-    sources = sorted(version.digest for version in versions)
+    sources = tuple(sorted(version.digest for version in versions))
     origins = [
         Origin(
-            v.dataset_digest, v.model.fingerprint.digest, {**v.recipe, "normalized": {"of": v.digest, "with": sources}}
+            v.dataset_digest, v.model.fingerprint.digest, replace(v.recipe, normalized=Normalized(v.digest, sources))
         )
         for v in versions
     ]
@@ -87,7 +88,7 @@ def _check(versions: Sequence[VectorVersion]) -> None:
         raise UsageError("normalizing takes at least two vectors", "It brings several behaviors to one strength.")
     first = versions[0]
     for other in versions:
-        if "normalized" in other.recipe:
+        if other.recipe.normalized is not None:
             raise UsageError(f"{other.reference} is normalized already", "Give the vectors that it was made from.")
         if other.model.fingerprint.weights != first.model.fingerprint.weights:
             raise UsageError(f"{other.reference} and {first.reference} were computed on different models")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog import models as t
 from caa_registry.catalog.numbering import next_number
 from caa_registry.digests import digest_object
+from caa_registry.registry.records import Recipe
 
 if TYPE_CHECKING:
     from caa_registry.formats.safetensors_file import LayerPlace
@@ -26,7 +27,7 @@ class Origin:
 
     dataset_digest: str
     fingerprint: str
-    recipe: Mapping[str, Any]
+    recipe: Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name
         "tensors": vectors.tensor_digest,
         "dataset": origin.dataset_digest,
         "model": origin.fingerprint,
-        "recipe": dict(origin.recipe),
+        "recipe": origin.recipe.to_json(),
     }
     digest = digest_object("vector", identity)
     data = to_bytes(vectors, {"digest": digest, "model_name": model_name, **identity})
@@ -71,7 +72,8 @@ def find(session: Session, name: str, origin: Origin) -> t.VectorVersion | None:
             t.VectorVersion.deleted_at.is_(None),
         )
     )
-    return next((row for row in session.scalars(query) if row.recipe == origin.recipe), None)
+    recipe = origin.recipe.to_json()
+    return next((row for row in session.scalars(query) if row.recipe == recipe), None)
 
 
 def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: int) -> tuple[t.VectorVersion, bool]:
@@ -92,7 +94,7 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
         tensor_digest=stored.vectors.tensor_digest,
         dataset_version_id=dataset_id,
         model_id=model_id,
-        recipe=dict(stored.origin.recipe),
+        recipe=stored.origin.recipe.to_json(),
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
         created_at=datetime.now(UTC),

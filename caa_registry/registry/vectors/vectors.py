@@ -80,7 +80,7 @@ class Vectors:
         existing = self._find(name, origin)
         if existing is not None and not force:
             return existing
-        activity = Activity("compute", self._registry.actor, {"name": name, **made.recipe})
+        activity = Activity("compute", self._registry.actor, {"name": name, **made.recipe.to_json()})
         vectors, reading = made.run(fresh=force, reading=progress, measuring=measuring)
         try:
             if vectors is None:
@@ -192,7 +192,7 @@ class Vectors:
 
         version = self.get(vector)
         check_model(version, model, allow_mismatch=False)
-        rendered = model.template(template or version.recipe["template"])
+        rendered = model.template(template or version.recipe.template)
         return token_projections(model, rendered, prompt, completion, layer, self.layer(version, layer).values)
 
     def _find(self, name: str, origin: Origin) -> VectorVersion | None:
