@@ -1,14 +1,16 @@
-"""What is run together when pairs are read, or questions swept: which tokens are shared, between the sides of a pair
-and between pairs."""
+"""What is run together: batches of similar length, and which tokens are shared between the sides of a pair and between
+pairs."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 Tokens = Sequence[int]
+
+TOKENS_PER_BATCH = 2048
 
 # What must be saved, in tokens, to be worth one more forward pass: reading all weights takes about as long.
 _PASS = 128
@@ -16,6 +18,19 @@ _PASS = 128
 _GROUP = 64
 # Heads within heads within heads: nobody writes so many, and a search without end would cost more than it finds.
 _DEEPEST = 8
+
+
+def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH) -> Iterator[list[int]]:
+    """Indexes into ``lengths``, shortest first, so that little is computed for padding; each batch at most ``tokens``
+    wide times high (at least one row)."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[index] > tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 
 from caa_registry.engine.caches import branched, branching_cache, held, windows
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.memory import keep_freed_memory
 from caa_registry.engine.plan import Group, evened, groups, shared_heads
 from caa_registry.engine.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
-from caa_registry.engine.schedule import building, side_by_side, tokens_at_a_time, workers
+from caa_registry.engine.schedule import building, keep_freed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Step, evaluate, steps
 from caa_registry.models.memory import free_memory
 from caa_registry.models.model import Model

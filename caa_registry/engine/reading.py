@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.engine.batching import TOKENS_PER_BATCH, batches
+from caa_registry.engine.plan import TOKENS_PER_BATCH, batches
 from caa_registry.engine.schedule import building
 from caa_registry.engine.steps import Step, evaluate, steps
 from caa_registry.errors import UsageError

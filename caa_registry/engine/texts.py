@@ -1,34 +1,24 @@
-"""Texts at every layer and multiplier, of each only what steering changes.
+"""How far steering moves the next-token distributions of whole texts, at every layer and multiplier.
 
-A text is run once without steering, and the stream behind every steered layer is kept: the blocks up to it are not run
-again. All multipliers of a layer are rows of one batch. Logits are kept of one text at a time, on each core.
-
-Before anything is given out, the longest text is checked: entering behind each layer without an addition against not
-entering, and one steered row against its whole text, steered.
+All tokens are steered, so that a text has no prompt to share; all else that ``runs`` says holds. Logits are kept of one
+text at a time, on each core.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.engine.caches import branching_cache
-from caa_registry.engine.checks import check_alike, entered
-from caa_registry.engine.divergence import divergences, log_probabilities_of, normalizers
-from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.likelihoods import at_a_time
-from caa_registry.engine.memory import keep_freed_memory
-from caa_registry.engine.schedule import building, side_by_side, tokens_at_a_time, workers
-from caa_registry.engine.steps import Step, evaluate, steps
+from caa_registry.engine.likelihoods import Answer, divergences, log_probabilities_of, normalizers
+from caa_registry.engine.plan import Group
+from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.models.model import Model
-from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
-from caa_registry.steering.additions import Addition, added, steering, sums
+from caa_registry.steering.additions import Addition, steering
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,168 +51,101 @@ def run_entered(work: Work, found: Callable[[Part], None]) -> None:
 
     Raises ``DifferentError`` before ``found`` was called where the check fails.
     """
-    keep_freed_memory()
-    with fast_exponentials():
-        _Runs(work, found).all()
+    _Runs(work, found).all()
 
 
 def run_whole(work: Work) -> Iterator[Part]:
     """The same parts, the whole text run at every layer and multiplier."""
-    for text in range(len(work.texts)):
-        base = _whole(work, text)
-        yield _unsteered(base)
+    for text, ids in enumerate(work.texts):
+        answer = _answer(ids)
+        unsteered = _Unsteered.of(answer, _whole(work.model, answer))
+        yield _part(None, text, unsteered.values)
         for layer, vector in work.vectors.items():
-            scores = []
+            values = []
             for multiplier in work.multipliers:
                 with steering(work.model, [Addition(layer, vector, multiplier)], "all"):
-                    scores.append(_scored(base, _whole(work, text).logits[None]))
-            yield _part(base, layer, _joined(scores))
+                    values.append(unsteered.compared(_whole(work.model, answer)[None]))
+            yield _part(layer, text, np.concatenate(values))
 
 
 @dataclass(frozen=True, eq=False)
-class _Base:
-    """A text without steering: logits float32 ``(tokens, vocabulary)`` and their normalizers, the tokens that come
-    next, and the stream behind each steered layer."""
+class _Unsteered:
+    """A text without steering: logits float32 ``(tokens, vocabulary)``, their normalizers, and the next tokens."""
 
-    text: int
     logits: NDArray[np.float32]
     log_z: NDArray[np.float64]
     targets: NDArray[np.intp]
-    streams: Mapping[int, mx.array]
+
+    @classmethod
+    def of(cls, answer: Answer, logits: NDArray[np.float32]) -> _Unsteered:
+        return cls(logits, normalizers(logits), np.array(answer.targets, dtype=np.intp))
 
     @functools.cached_property
     def log_p(self) -> NDArray[np.float64]:
+        """Of the next tokens, ``(tokens,)``."""
         return log_probabilities_of(self.logits, self.log_z, self.targets)
 
+    @property
+    def values(self) -> Values:
+        """As ``compared`` gives of itself."""
+        return np.stack([np.zeros_like(self.log_p), self.log_p])[None]
 
-@dataclass(frozen=True, eq=False)
-class _Scores:
-    """Steered rows of a text: KL and log-probabilities, float64 ``(rows, tokens)``."""
+    def compared(self, steered: NDArray[np.float32]) -> Values:
+        """KL and log-probabilities of steered logits ``(rows, tokens, vocabulary)``: ``(rows, 2, tokens)``."""
+        log_z = normalizers(steered)
+        kl = divergences(self.logits, self.log_z, steered, log_z)
+        return np.stack([kl, log_probabilities_of(steered, log_z, self.targets)], axis=1)
 
-    kl: NDArray[np.float64]
-    log_p: NDArray[np.float64]
 
+class _Runs(Runs[Part, _Unsteered]):
+    """Texts, one in a group. What is read is ``(deltas, 2, tokens)``: KL and log-probabilities."""
 
-class _Runs:
-    """The texts of one run, and how they are run."""
+    whole_differs = "a steered text is entered"
 
     def __init__(self, work: Work, found: Callable[[Part], None]) -> None:
-        self.work, self.model = work, work.model
-        self.found = found
-        self.stopped = threading.Event()
-        self.deltas = {
-            layer: np.stack([sums(work.model, [Addition(layer, vector, m)])[layer] for m in work.multipliers])
-            for layer, vector in work.vectors.items()
-        }
-        self.most = min(tokens_at_a_time(), at_a_time(work.model))
+        answers = [_answer(ids) for ids in work.texts]
+        vectors = {layer: vector[None] for layer, vector in work.vectors.items()}
+        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", found, set())
 
-    def all(self) -> None:
-        # The longest text fills a window of attention, if any does; and what takes longest comes first.
-        first, *others = sorted(range(len(self.work.texts)), key=lambda i: -len(self.work.texts[i]))
-        self._run_first(first)
-        tasks = [functools.partial(self._run, text) for text in others]
-        for _ in side_by_side(tasks, workers(), self.stopped):
-            pass
+    def planned(self) -> list[Group]:
+        # What takes longest comes first.
+        order = sorted(range(len(self.answers)), key=lambda i: -len(self.answers[i].ids))
+        return [Group(0, 0, (i,)) for i in order]
 
-    def _run_first(self, text: int) -> None:
-        """As ``_run``, with a row more that nothing is added to, which must come out as where nothing is entered.
+    def read_unsteered(self, answers: Sequence[Answer], logits: NDArray[np.float32]) -> _Unsteered:
+        return _Unsteered.of(answers[0], logits[0])
 
-        Raises ``DifferentError`` where it does not, or where a text that is steered and run whole gives something else.
-        """
-        base = self._base(text)
-        parts = [_unsteered(base)]
-        for layer, deltas in self.deltas.items():
-            scores = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]))
-            check_alike(self.model, scores.log_p[0], base.log_p, f"it is entered behind layer {layer}")
-            if len(parts) == 1:
-                with steering(self.model, [Addition(layer, self.work.vectors[layer], self.work.multipliers[0])], "all"):
-                    check_alike(self.model, scores.log_p[1], _whole(self.work, text).log_p, "a steered text is entered")
-            parts.append(_part(base, layer, _Scores(scores.kl[1:], scores.log_p[1:])))
-        for part in parts:
-            self.found(part)
+    def read(self, base: Base[_Unsteered], logits: NDArray[np.float32]) -> Values:
+        return base.values.compared(logits[0])
 
-    def _run(self, text: int) -> None:
-        base = self._base(text)
-        self._give(_unsteered(base))
-        for layer, deltas in self.deltas.items():
-            if self.stopped.is_set():
-                return
-            self._give(_part(base, layer, self._steered(base, layer, deltas)))
+    def unsteered_log_p(self, values: _Unsteered) -> Values:
+        return values.log_p
 
-    def _give(self, part: Part) -> None:
-        with building:
-            self.found(part)
+    def log_p(self, row: Values) -> Values:
+        log_p: Values = row[1]
+        return log_p
 
-    def _base(self, text: int) -> _Base:
-        streams: dict[int, mx.array] = {}
-        taken: list[Step] = []
+    def whole_log_p(self, base: Base[_Unsteered]) -> Values:
+        (answer,) = base.answers
+        return _Unsteered.of(answer, _whole(self.model, answer)).log_p
 
-        def keep(layer: int, hidden: mx.array, where: Positions) -> mx.array:
-            if layer in self.deltas:
-                streams[layer] = hidden
-            return hidden
-
-        with building, self.model.stream.tapped(keep):
-            logits = self._logits(text, 1, taken)
-        evaluate(taken, [*streams.values(), logits])
-        return _base(self.work, text, logits, streams)
-
-    def _steered(self, base: _Base, layer: int, deltas: NDArray[np.float32]) -> _Scores:
-        """A row for each of ``deltas``, ``(n, d_model)``, added at ``layer``."""
-        size = max(1, self.most // len(base.targets))
-        batches = [deltas[i : i + size] for i in range(0, len(deltas), size)]
-        return _joined([_scored(base, self._batch(base, layer, batch)) for batch in batches])
-
-    def _batch(self, base: _Base, layer: int, deltas: NDArray[np.float32]) -> NDArray[np.float32]:
-        taken: list[Step] = []
-
-        def add(at: int, hidden: mx.array, where: Positions) -> mx.array:
-            return added(hidden, mx.array(deltas)[:, None], "all", where) if at == layer else hidden
-
-        with building:
-            hidden = mx.repeat(base.streams[layer], len(deltas), axis=0)
-            with entered(self.model, layer, hidden), self.model.stream.tapped(add):
-                logits = self._logits(base.text, len(deltas), taken)
-            del hidden
-        evaluate(taken, logits)
-        return np.array(logits)
-
-    def _logits(self, text: int, rows: int, taken: list[Step]) -> mx.array:
-        """Logits of a text, float32 ``(rows, tokens, vocabulary)``, not yet evaluated."""
-        tokens = mx.array([list(self.work.texts[text][:-1])] * rows)
-        with steps(self.model.stream, self.model.n_layers - 1, taken):
-            logits: mx.array = self.model.network(tokens, cache=branching_cache(self.model.network))
-        return logits.astype(mx.float32)
+    def part(self, base: Base[_Unsteered], layer: int | None, values: Values | None) -> Part:
+        return _part(layer, base.group.pairs[0], base.values.values if values is None else values)
 
 
-def _whole(work: Work, text: int) -> _Base:
-    """A text run whole, under whatever steering context is open."""
-    with work.model.rows([work.texts[text][:-1]], [0]) as (tokens, cache):
-        logits = work.model.network(tokens, cache=cache).astype(mx.float32)
-        # The network is steered until all is evaluated.
-        mx.eval(logits)
-    return _base(work, text, logits, {})
+def _answer(ids: Sequence[int]) -> Answer:
+    """A text as what is run of it: every token but the last, each predicting the next."""
+    return Answer(tuple(ids[:-1]), 0, 0, tuple(ids[1:]), either=False)
 
 
-def _base(work: Work, text: int, logits: mx.array, streams: Mapping[int, mx.array]) -> _Base:
-    values = np.array(logits)[0]
-    return _Base(text, values, normalizers(values), np.array(work.texts[text][1:], dtype=np.intp), streams)
+def _whole(model: Model, answer: Answer) -> NDArray[np.float32]:
+    """The logits of a text run whole, ``(tokens, vocabulary)``, under whatever steering context is open."""
+    with model.rows([answer.ids], [answer.prompt_end]) as (tokens, cache):
+        logits = model.network(tokens, cache=cache).astype(mx.float32)
+    values: NDArray[np.float32] = np.array(logits)[0]
+    return values
 
 
-def _scored(base: _Base, steered: NDArray[np.float32]) -> _Scores:
-    """From logits ``(rows, tokens, vocabulary)``."""
-    log_z = normalizers(steered)
-    kl = divergences(base.logits, base.log_z, steered, log_z)
-    return _Scores(kl, log_probabilities_of(steered, log_z, base.targets))
-
-
-def _joined(scores: Sequence[_Scores]) -> _Scores:
-    return _Scores(np.concatenate([s.kl for s in scores]), np.concatenate([s.log_p for s in scores]))
-
-
-def _part(base: _Base, layer: int, scores: _Scores) -> Part:
-    return Part(layer, base.text, scores.kl.sum(axis=1), scores.log_p.sum(axis=1))
-
-
-def _unsteered(base: _Base) -> Part:
-    return Part(None, base.text, np.zeros(1), base.log_p.sum(keepdims=True))
+def _part(layer: int | None, text: int, values: Values) -> Part:
+    kl, log_p = values.sum(axis=2).T
+    return Part(layer, text, kl, log_p)

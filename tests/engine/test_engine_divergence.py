@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from caa_registry.engine.divergence import divergences, log_probabilities_of, normalizers
+from caa_registry.engine.likelihoods import divergences, log_probabilities_of, normalizers
 
 Logits = NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
 
-from caa_registry.engine import sweeps as steered_runs
+from caa_registry.engine import runs as steered_runs
 from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError

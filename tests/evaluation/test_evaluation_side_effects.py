@@ -16,7 +16,7 @@ from scipy.stats import entropy
 from support.computed import mean_difference
 from support.tiny_models import CONTEXT, FAMILIES, LAYERS, TinyModels
 
-from caa_registry.engine import texts as runs
+from caa_registry.engine import runs
 from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.texts import Part, Work, run_entered, run_whole
 from caa_registry.errors import InputError, ModelError, UsageError

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, TinyModels
 
-from caa_registry.engine.batching import batches
+from caa_registry.engine.plan import batches
 from caa_registry.errors import ModelError, UsageError
 
 PROMPT = "Is the sky blue?"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
-from caa_registry.progress import Progress, silent
+from caa_registry.progress import Progress, part_of, silent
 from caa_registry.registry.evaluations.reuse import earlier
 from caa_registry.registry.records import Evaluation, VectorVersion
 from caa_registry.registry.reports.pictures import chosen_layer
@@ -65,7 +65,6 @@ def cross(
     count, steps = len(versions) ** 2, [-float(multiplier), float(multiplier)]
     for version in versions:
         for asked in versions:
-            place = len(made)
             evaluation = earlier(
                 registry,
                 version,
@@ -83,7 +82,7 @@ def cross(
                 layers=[layer],
                 multipliers=steps,
                 controls=(),
-                progress=lambda done, total, place=place: progress(place * total + done, count * total),  # type: ignore[misc]
+                progress=part_of(progress, len(made), count),
             )
             made.append(evaluation)
             found[version.reference, asked.behavior] = effects(registry.evaluations.measurements(evaluation.id).vector)[

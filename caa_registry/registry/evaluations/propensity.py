@@ -14,7 +14,7 @@ from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.pairs.overlap import overlap
 from caa_registry.pairs.record import Pair
-from caa_registry.progress import Progress
+from caa_registry.progress import Progress, part_of
 from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Applied
 from caa_registry.registry.records import DatasetVersion, VectorVersion
@@ -196,7 +196,7 @@ def _measured(
             items,
             request.on.multipliers,
             request.positions,
-            _part_of(progress, place, len(prompts)),
+            part_of(progress, place, len(prompts)),
             kept=[part_of_json(kept) for kept in unfinished.kept(condition)],
             keep=functools.partial(_keep, unfinished, condition),
         )
@@ -224,11 +224,6 @@ def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked:
     # Where the paper counts every item as 0 the model was asked nothing.
     odds = (counted[..., 0] - counted[..., 1]).mean(axis=-1) if asked.counted.any() else np.zeros_like(propensity)
     return Control(propensity, odds)
-
-
-def _part_of(progress: Progress, place: int, parts: int) -> Progress:
-    """The progress of one of several sweeps as part of the whole."""
-    return lambda done, total: progress(place * total + done, parts * total)
 
 
 def _identity(request: Request, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caa_registry import settings
-from caa_registry.progress import Progress
+from caa_registry.progress import Progress, part_of
 from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Applied
 from caa_registry.registry.vectors.computation import way_of_computing
@@ -94,7 +94,7 @@ def _measured(
                 passages,
                 [layer],
                 request.on.multipliers,
-                progress=_layer_of(progress, place, len(request.on.layers)),
+                progress=part_of(progress, place, len(request.on.layers)),
             )
             sums = [[cell.kl_sums.tolist(), cell.log_p_sums.tolist()] for cell in made]
             kept = {"layer": layer, "sums": sums}
@@ -104,10 +104,6 @@ def _measured(
             for multiplier, (kl, log_p) in zip(request.on.multipliers, kept["sums"], strict=True)
         ]
     return found
-
-
-def _layer_of(progress: Progress, place: int, layers: int) -> Progress:
-    return lambda done, total: progress(place * total + done, layers * total)
 
 
 def _identity(request: TextRequest, passages: TokenizedText) -> dict[str, Any]:

@@ -1,0 +1,249 @@
+"""Texts of which, for every layer and multiplier, only what steering changes is run.
+
+A text is run once without steering, its prompt for all answers to it. For a layer, the unsteered stream behind its
+block is kept: the blocks up to it are not run again. All vectors and multipliers of a layer are rows of a batch, which
+goes on from the branched prompt cache. Only the positions whose logits are read pass the LM head.
+
+Before anything is given out, the way of computing is checked: entering behind each layer without an addition against
+not entering, and a steered text against the same text run whole, steered.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.engine.caches import branched, branching_cache, held
+from caa_registry.engine.checks import check_alike, entered
+from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.likelihoods import Answer, at_a_time
+from caa_registry.engine.plan import Group
+from caa_registry.engine.schedule import building, keep_freed_memory, side_by_side, tokens_at_a_time, workers
+from caa_registry.engine.steps import Step, evaluate, steps
+from caa_registry.models.model import Model
+from caa_registry.models.stream import Positions
+from caa_registry.mx import mx
+from caa_registry.steering.additions import Addition, added, steering, sums
+from caa_registry.steering.positions import SteeredPositions
+
+P = TypeVar("P")
+V = TypeVar("V")
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Base(Generic[V]):
+    """What a group's steered passes start from: its ``answers``; the cache of their first ``group.length`` tokens, a
+    row a question; and of the tokens after it, a row an answer, the stream behind each layer and what is read of the
+    unsteered logits."""
+
+    group: Group
+    answers: tuple[Answer, ...]
+    cache: list[Any]
+    streams: Mapping[int, mx.array]
+    values: V
+
+
+class Runs(ABC, Generic[P, V]):
+    """The questions of one request, and how they are run. ``P`` is what is given out of a group at one layer, ``V``
+    what is kept of its unsteered logits.
+
+    ``answers``: ``ends`` neighbours are one question. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at
+    each of ``multipliers``. What cannot be added is refused before anything is run.
+    """
+
+    whole_differs: str
+    """When a steered text that is run whole comes out differently, to be read after "computes differently when"."""
+
+    def __init__(
+        self,
+        model: Model,
+        answers: Sequence[Answer],
+        ends: int,
+        vectors: Mapping[int, NDArray[np.float32]],
+        multipliers: Sequence[float],
+        positions: SteeredPositions,
+        found: Callable[[P], None],
+        done: set[tuple[int | None, int]],
+    ) -> None:
+        self.model = model
+        self.answers, self.ends = answers, ends
+        self.vectors, self.multipliers = vectors, multipliers
+        self.positions = positions
+        self.found = found
+        self.done = done
+        self.checked = bool(done)
+        self.waiting: list[P] = []
+        self.stopped = threading.Event()
+        self.layers = list(vectors) if multipliers else []
+        for layer in self.layers:
+            self._deltas(layer, [max(multipliers, key=abs)])
+        self.most = min(tokens_at_a_time(), at_a_time(model))
+
+    @abstractmethod
+    def planned(self) -> list[Group]:
+        """The groups, the one with the longest text first, which fills a window of attention if any does."""
+
+    @abstractmethod
+    def read_unsteered(self, answers: Sequence[Answer], logits: NDArray[np.float32]) -> V:
+        """What is kept of unsteered logits ``(answers, positions, vocabulary)``."""
+
+    @abstractmethod
+    def read(self, base: Base[V], logits: NDArray[np.float32]) -> Values:
+        """What is read of steered logits ``(answers, deltas, positions, vocabulary)``: ``(deltas, ...)``."""
+
+    @abstractmethod
+    def unsteered_log_p(self, values: V) -> Values:
+        """The log-probabilities without steering, of the shape that ``log_p`` gives of one row."""
+
+    @abstractmethod
+    def log_p(self, row: Values) -> Values:
+        """The log-probabilities in one row of what ``read`` gives: those of the last answers last."""
+
+    @abstractmethod
+    def whole_log_p(self, base: Base[V]) -> Values:
+        """Those of the group's last question run whole, under whatever steering context is open."""
+
+    @abstractmethod
+    def part(self, base: Base[V], layer: int | None, values: Values | None) -> P:
+        """What is given out: at a layer of the ``values`` of all its rows, and without steering of none."""
+
+    def all(self) -> None:
+        """Run every group; nothing is given out before the first is found right."""
+        keep_freed_memory()
+        with fast_exponentials():
+            tasks = [functools.partial(self._run, group) for group in self.planned()]
+            if not self.checked:
+                tasks[0] = functools.partial(self._run_first, *tasks[0].args)
+            for _ in side_by_side(tasks, workers(), self.stopped):
+                pass
+
+    def _run_first(self, group: Group) -> None:
+        """As ``_run``, with an unsteered row more for each answer, which must come out as where nothing is entered.
+
+        Raises ``DifferentError`` where it does not, or where a text that is steered and run whole gives something else.
+        """
+        base = self._base(group)
+        unsteered = self.unsteered_log_p(base.values)
+        parts = [self.part(base, None, None)]
+        for layer in self.layers:
+            deltas = self._deltas(layer, self.multipliers)
+            values = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]))
+            check_alike(self.model, self.log_p(values[0]), unsteered, f"it is entered behind layer {layer}")
+            if layer == self.layers[0]:
+                # The network is steered until all is evaluated.
+                addition = Addition(layer, self.vectors[layer][0], self.multipliers[0])
+                with building, steering(self.model, [addition], self.positions):
+                    whole = self.whole_log_p(base)
+                check_alike(self.model, self.log_p(values[1])[-len(whole) :], whole, self.whole_differs)
+            parts.append(self.part(base, layer, values[1:]))
+        with building:
+            self.checked = True
+            for part in [*parts, *self.waiting]:
+                self.found(part)
+
+    def _run(self, group: Group) -> None:
+        base = self._base(group)
+        question = group.pairs[0]
+        if (None, question) not in self.done:
+            self._give(self.part(base, None, None))
+        for layer in self.layers:
+            if self.stopped.is_set():
+                return
+            if (layer, question) not in self.done:
+                values = self._steered(base, layer, self._deltas(layer, self.multipliers))
+                self._give(self.part(base, layer, values))
+
+    def _deltas(self, layer: int, multipliers: Sequence[float]) -> NDArray[np.float32]:
+        """What is added at ``layer``, ``(vectors * multipliers, d_model)``."""
+        each = itertools.product(self.vectors[layer], multipliers)
+        return np.stack([sums(self.model, [Addition(layer, vector, m)])[layer] for vector, m in each])
+
+    def _give(self, part: P) -> None:
+        with building:
+            if self.checked:
+                self.found(part)
+            else:
+                self.waiting.append(part)
+
+    def _base(self, group: Group) -> Base[V]:
+        answers = tuple(self.answers[i * self.ends + end] for i in group.pairs for end in range(self.ends))
+        streams: dict[int, mx.array] = {}
+        taken: list[Step] = []
+
+        def keep(layer: int, hidden: mx.array, where: Positions) -> mx.array:
+            if layer in self.layers:
+                streams[layer] = hidden
+            return hidden
+
+        with building:
+            cache = branching_cache(self.model.network)
+            if group.length > 0:
+                prefixes = mx.array([list(answer.ids[: group.length]) for answer in answers[:: self.ends]])
+                with self._prompt(answers[:: self.ends]), self._steps(taken):
+                    self.model.network(prefixes, cache=cache)
+            kept = held(cache)
+            with self.model.stream.tapped(keep):
+                logits = self._logits(answers, group.length, self._branched(cache, group.length, self.ends), taken)
+        evaluate(taken, [*kept, *streams.values(), logits])
+        return Base(group, answers, cache, streams, self.read_unsteered(answers, np.array(logits)))
+
+    def _steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32]) -> Values:
+        """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
+        width = max(len(answer.ids) for answer in base.answers) - base.group.length
+        size = max(1, self.most // (len(base.answers) * width))
+        return np.concatenate([self._batch(base, layer, deltas[i : i + size]) for i in range(0, len(deltas), size)])
+
+    def _batch(self, base: Base[V], layer: int, deltas: NDArray[np.float32]) -> Values:
+        n = len(deltas)
+        answers = [answer for answer in base.answers for _ in range(n)]
+        taken: list[Step] = []
+
+        def add(at: int, hidden: mx.array, where: Positions) -> mx.array:
+            if at != layer:
+                return hidden
+            return added(hidden, mx.tile(mx.array(deltas), (len(base.answers), 1))[:, None], self.positions, where)
+
+        with building:
+            cache = self._branched(base.cache, base.group.length, self.ends * n)
+            hidden = mx.repeat(base.streams[layer], n, axis=0)
+            with entered(self.model, layer, hidden), self.model.stream.tapped(add):
+                logits = self._logits(answers, base.group.length, cache, taken)
+            del cache, hidden
+        evaluate(taken, logits)
+        values = np.array(logits)
+        return self.read(base, values.reshape(len(base.answers), n, *values.shape[1:]))
+
+    def _branched(self, cache: list[Any], length: int, copies: int) -> list[Any]:
+        # An empty cache has no rows yet, and some would share what they write into.
+        return branched(cache, copies) if length > 0 else branching_cache(self.model.network)
+
+    def _logits(self, answers: Sequence[Answer], length: int, cache: list[Any], taken: list[Step]) -> mx.array:
+        """The logits that the answers need, from after ``length`` tokens on: float32 ``(answers, positions,
+        vocabulary)``, not yet evaluated. Where an answer needs fewer positions its last is repeated."""
+        width = max(len(answer.ids) for answer in answers) - length
+        tokens = mx.array([[*answer.ids[length:], *[0] * (width - len(answer.ids) + length)] for answer in answers])
+        positions = range(max(len(answer.ids) - answer.first for answer in answers))
+        places = mx.array([[min(a.first + i, len(a.ids) - 1) - length for i in positions] for a in answers])
+        rows = mx.arange(len(answers))[:, None]
+
+        def gather(layer: int, hidden: mx.array, where: Positions) -> mx.array:
+            return hidden[rows, places] if layer == self.model.n_layers - 1 else hidden
+
+        with self._prompt(answers), self._steps(taken), self.model.stream.tapped(gather):
+            logits: mx.array = self.model.network(tokens, cache=cache)
+        return logits.astype(mx.float32)
+
+    def _prompt(self, answers: Sequence[Answer]) -> Any:
+        return self.model.stream.prompt([answer.prompt_end for answer in answers])
+
+    def _steps(self, taken: list[Step]) -> Any:
+        return steps(self.model.stream, self.model.n_layers - 1, taken)
