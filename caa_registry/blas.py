@@ -17,6 +17,7 @@ import os
 import platform
 import struct
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ class _LinkMap(ctypes.Structure):
 
 _library: ctypes.CDLL | None = None
 _status: Blas | None = None
+_lock = threading.Lock()
+_shares: list[int] = []
+_unshared = 1
 
 
 def status() -> Blas:
@@ -71,7 +75,39 @@ def status() -> Blas:
 
 
 def threads() -> int:
-    """How many threads a matrix product uses."""
+    """How many threads a matrix product uses, or will once nothing is ``shared`` any more."""
+    with _lock:
+        return _unshared if _shares else _threads()
+
+
+def set_threads(n: int) -> None:
+    """Use ``n`` threads, at least 1, from now on. MLX's own BLAS has one thread and stays as it is."""
+    global _unshared
+    with _lock:
+        if _shares:
+            _unshared = n
+        _set_threads(max(1, n // max(_shares, default=1)))
+
+
+@contextmanager
+def shared(products: int) -> Iterator[None]:
+    """While the context lasts, so many products are computed at a time and divide the threads among them. Contexts on
+    several threads may overlap: what was is restored when the last one ends."""
+    global _unshared
+    with _lock:
+        if not _shares:
+            _unshared = _threads()
+        _shares.append(products)
+        _set_threads(max(1, _unshared // max(_shares)))
+    try:
+        yield
+    finally:
+        with _lock:
+            _shares.remove(products)
+            _set_threads(max(1, _unshared // max(_shares, default=1)))
+
+
+def _threads() -> int:
     for name in ("openblas_get_num_threads", "MKL_Get_Max_Threads"):
         function = _function(_library, name)
         if function is not None:
@@ -79,8 +115,7 @@ def threads() -> int:
     return 1
 
 
-def set_threads(n: int) -> None:
-    """Use ``n`` threads, at least 1, from now on. MLX's own BLAS has one thread and stays as it is."""
+def _set_threads(n: int) -> None:
     for name in ("openblas_set_num_threads", "MKL_Set_Num_Threads"):
         function = _function(_library, name)
         if function is not None:

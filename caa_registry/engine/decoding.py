@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from caa_registry.digests import digest_object
 from caa_registry.engine.caches import branched, held
 from caa_registry.engine.schedule import tokens_at_a_time
-from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
+from caa_registry.mx_thread import check
 from caa_registry.steering.additions import added
 from caa_registry.steering.positions import SteeredPositions
 
@@ -95,6 +95,7 @@ def _run(model: Model, rows: Sequence[tuple[int, ...]]) -> list[Any]:
     cache: list[Any] = make_prompt_cache(model.network)
     width = max(1, tokens_at_a_time() // len(rows))
     for start in range(0, len(rows[0]), width):
+        check()
         model.network(mx.array([row[start : start + width] for row in rows]), cache=cache)
         mx.eval(held(cache))
     return cache
@@ -120,6 +121,7 @@ def _decoded(
     stopped: set[int] = set()
     tokens = np.array([prompt[-1] for prompt in prompts])
     for step in range(model.room(len(prompts[0]), how.max_tokens)):
+        check()
         logits = model.network(mx.array(tokens[:, None]), cache=cache)[:, -1]
         # In the network's dtype, as mlx-lm does: rounding decides between tokens that are nearly as probable.
         log_p = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
@@ -127,7 +129,7 @@ def _decoded(
         broken = mx.isnan(log_p).any(axis=-1)
         mx.eval(greedy, broken)
         if np.array(broken)[alive].any():
-            raise not_finite(model)
+            raise model.not_finite()
         tokens = np.array(greedy).astype(np.int64)
         if step < COMPARED or how.temperature > 0:
             values = np.array(log_p.astype(mx.float32))

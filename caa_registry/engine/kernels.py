@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -66,24 +67,50 @@ def attention(
 def fast_exponentials() -> Iterator[None]:
     """Have networks compute these that way in float32 while the context lasts, where MLX's own are slow.
 
-    Functions that MLX compiled are computed as they are written meanwhile: they hold on to MLX's own, and run on the
-    stream that they were first called on, whichever thread calls them. On a GPU nothing changes.
+    Functions that MLX compiled are computed as they are written meanwhile, since they hold on to MLX's own. Contexts on
+    several threads may overlap: MLX's functions are back when the last one ends. On a GPU nothing changes.
     """
     if not on_cpu():
         yield
         return
-    mx.disable_compile()
-    before = nn.silu, nn.gelu_approx, mx.fast.scaled_dot_product_attention
-    if sys.platform == "linux" and platform.machine() == "x86_64":
-        nn.silu = lambda x: silu(x) if x.dtype == mx.float32 else before[0](x)
-        nn.gelu_approx = lambda x: gelu_approx(x) if x.dtype == mx.float32 else before[1](x)
-        mx.fast.scaled_dot_product_attention = _chosen(before[2])
+    _replaced.enter()
     try:
         yield
     finally:
-        nn.silu, nn.gelu_approx, mx.fast.scaled_dot_product_attention = before
-        if "MLX_DISABLE_COMPILE" not in os.environ:
-            mx.enable_compile()
+        _replaced.leave()
+
+
+class _Replaced:
+    """What is replaced in this process while at least one user needs it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._originals: tuple[Any, Any, Any] = (None, None, None)
+
+    def enter(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            mx.disable_compile()
+            self._originals = before = nn.silu, nn.gelu_approx, mx.fast.scaled_dot_product_attention
+            if sys.platform == "linux" and platform.machine() == "x86_64":
+                nn.silu = lambda x: silu(x) if x.dtype == mx.float32 else before[0](x)
+                nn.gelu_approx = lambda x: gelu_approx(x) if x.dtype == mx.float32 else before[1](x)
+                mx.fast.scaled_dot_product_attention = _chosen(before[2])
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users > 0:
+                return
+            nn.silu, nn.gelu_approx, mx.fast.scaled_dot_product_attention = self._originals
+            if "MLX_DISABLE_COMPILE" not in os.environ:
+                mx.enable_compile()
+
+
+_replaced = _Replaced()
 
 
 def _chosen(original: Callable[..., mx.array]) -> Callable[..., mx.array]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.engine.plan import batches
 from caa_registry.models.model import Model
 from caa_registry.mx import mx
@@ -54,8 +55,13 @@ def log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.flo
 
     Whole texts, shortest first, in batches; no logits are computed before the first that a batch needs.
     """
+    return mx_thread.run(_log_probabilities, model, answers)
+
+
+def _log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.float64]:
     found: list[NDArray[np.float64]] = [np.empty(0)] * len(answers)
     for batch in batches([len(answer.ids) for answer in answers], tokens=at_a_time(model)):
+        mx_thread.check()
         chosen = [answers[i] for i in batch]
         first = min(answer.first for answer in chosen)
         logits = _logits_from(model, [answer.ids for answer in chosen], [answer.prompt_end for answer in chosen], first)

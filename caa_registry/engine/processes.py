@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
+
 # What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
 _RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 
@@ -27,10 +29,13 @@ def count() -> int:
     return 1 if group is None else int(group.size())
 
 
-@functools.cache
 def _group() -> Any:
-    if not any(name in os.environ for name in _RANKS):
-        return None
+    """The group of processes, ``None`` where nobody started several."""
+    return mx_thread.run(_joined) if any(name in os.environ for name in _RANKS) else None
+
+
+@functools.cache
+def _joined() -> Any:
     from caa_registry.mx import mx
 
     return mx.distributed.init()
@@ -38,18 +43,24 @@ def _group() -> Any:
 
 def from_first(values: NDArray[np.int32]) -> NDArray[np.int32]:
     """What process 0 passes. Every process calls this with an array of the same shape."""
+    return mx_thread.run(_sum, values if rank() == 0 else np.zeros_like(values))
+
+
+def _sum(values: NDArray[np.int32]) -> NDArray[np.int32]:
     from caa_registry.mx import mx
 
-    sent = mx.array(values if rank() == 0 else np.zeros_like(values))
-    return np.array(mx.distributed.all_sum(sent, group=_group(), stream=mx.cpu))
+    return np.array(mx.distributed.all_sum(mx.array(values), group=_group(), stream=mx.cpu))
 
 
 def gathered_rows(values: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
     """What each process passes, in order. Every process calls this with an array of the same shape."""
+    return np.split(mx_thread.run(_gathered, values), count())
+
+
+def _gathered(values: NDArray[np.float32]) -> NDArray[np.float32]:
     from caa_registry.mx import mx
 
-    found = np.array(mx.distributed.all_gather(mx.array(values), group=_group(), stream=mx.cpu))
-    return np.split(found, count())
+    return np.array(mx.distributed.all_gather(mx.array(values), group=_group(), stream=mx.cpu))
 
 
 def wait_for_all() -> None:

@@ -1,8 +1,8 @@
 """Several computations at a time on a CPU.
 
 MLX computes one operation after another on a CPU, and only matrix products use more than one core. Two computations
-on two threads keep two cores busy with all the rest: exponentials, norms, copies. Each thread has a stream of its own,
-and the BLAS works with as many threads as remain for it. A GPU is kept busy by one computation alone.
+on two threads keep two cores busy with all the rest: exponentials, norms, copies. The BLAS works with as many threads
+as remain for each. A GPU is kept busy by one computation alone.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TypeVar
 
 from caa_registry import blas
 from caa_registry.models.weights import on_cpu
-from caa_registry.mx import mx
+from caa_registry.mx_thread import on_pool
 
 T = TypeVar("T")
 
@@ -29,8 +28,8 @@ _GPU_TOKENS = 2048
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
 
 building = threading.RLock()
-"""Held while a network is called: taps and announced positions are a network's, not a thread's. MLX computes nothing
-until something is evaluated, which needs no lock."""
+"""Held while a network is called, since a network may keep what it makes. MLX computes nothing until something is
+evaluated, which needs no lock."""
 
 
 def workers() -> int:
@@ -61,21 +60,13 @@ def side_by_side(
         for task in tasks:
             yield task()
         return
-    own = threading.local()
-
-    def run(task: Callable[[], T]) -> T:
-        if not hasattr(own, "stream"):
-            own.stream = mx.new_stream(mx.cpu)
-        with mx.stream(own.stream):
-            return task()
-
-    with _cores_shared(at_a_time), ThreadPoolExecutor(at_a_time) as pool:
+    with blas.shared(at_a_time):
         pending: set[Future[T]] = set()
         rest = iter(tasks)
         try:
             while True:
                 # No more under way than are computed, so that results wait for nobody and take no room.
-                pending |= {pool.submit(run, task) for task in itertools.islice(rest, at_a_time - len(pending))}
+                pending |= {on_pool(task, at_a_time) for task in itertools.islice(rest, at_a_time - len(pending))}
                 if not pending:
                     return
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -84,17 +75,9 @@ def side_by_side(
         finally:
             if stopped is not None:
                 stopped.set()
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _cores_shared(at_a_time: int) -> Iterator[None]:
-    before = blas.threads()
-    blas.set_threads(max(1, before // at_a_time))
-    try:
-        yield
-    finally:
-        blas.set_threads(before)
+            for future in pending:
+                future.cancel()
+            wait(pending)
 
 
 def keep_freed_memory() -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx
+from caa_registry.mx_thread import check
 
 _thread = threading.local()
 
@@ -54,8 +55,10 @@ def steps(stream: ResidualStream, highest: int, taken: list[Step]) -> Iterator[N
 
 def evaluate(taken: list[Step], result: mx.array | list[mx.array]) -> None:
     """Evaluate the steps ``taken`` one after the other, then ``result``. The list is emptied: a step is given up once
-    it is used."""
+    it is used. Raises ``Stopped`` where nobody waits for the result any more."""
     taken.reverse()
     while taken:
+        check()
         mx.eval(taken.pop())
+    check()
     mx.eval(result)

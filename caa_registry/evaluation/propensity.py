@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import InputError
-from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Example, Template
 from caa_registry.pairs.answers import choices, form_of, letter_of
@@ -177,7 +176,7 @@ def measured(model: Model, items: ItemSet, log_p: NDArray[np.float64]) -> NDArra
     Raises ``ModelError`` where they are not numbers.
     """
     if np.isnan(log_p[..., 0] - log_p[..., 1]).any():
-        raise not_finite(model)
+        raise model.not_finite()
     whole = np.empty((*log_p.shape[:-2], len(items.items), 2))
     whole[...] = BEYOND_LETTERS
     whole[..., [i for i, item in enumerate(items.items) if not item.beyond], :] = log_p

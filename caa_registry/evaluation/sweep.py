@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
 from caa_registry.evaluation.propensity import ItemSet, answers_of, measured
@@ -36,7 +37,7 @@ def sweep(
     run once. ``keep`` gets every part as it is done, ``kept`` are those of an interrupted call with the same arguments,
     which are not run again. ``progress`` counts questions, each unsteered and at each layer.
 
-    Of each text only what steering changes is run (``steered_runs``); where an architecture computes something else
+    Of each text only what steering changes is run (``engine.runs``); where an architecture computes something else
     in that way, whole texts are, and a warning says so. Raises ``ModelError`` where logits are not numbers.
     """
     check_positions(positions)
@@ -71,9 +72,9 @@ def sweep(
         try:
             if any(part.whole for part in kept):
                 raise DifferentError(f"{model.info.architecture} could not be run otherwise before")
-            run_steered(run, found, kept)
+            mx_thread.run(run_steered, run, mx_thread.at_caller(found), kept)
         except DifferentError as error:
             _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
-            for part in run_whole(run, kept):
+            for part in mx_thread.each(run_whole, run, kept):
                 found(part)
     return measured(model, items, log_p.swapaxes(2, 3))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import Template
@@ -46,6 +47,19 @@ def token_projections(
     ids = rendered.ids
     if not model.fits(len(ids)):
         raise UsageError(f"the text has {len(ids)} tokens; {model.info.name} reads fewer", "Shorten it.")
+    rows = mx_thread.run(_activations, model, ids, layer).astype(np.float64)
+    direction = vector.astype(np.float64)
+    dots = rows @ direction
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(direction)
+    cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
+    return [
+        TokenProjection(text, float(dot), float(cosine))
+        for text, dot, cosine in zip(_pieces(model, ids), dots, cosines, strict=True)
+    ]
+
+
+def _activations(model: Model, ids: Sequence[int], layer: int) -> NDArray[np.float32]:
+    """The residual stream after block ``layer`` at every token, ``(tokens, d_model)``."""
     found: list[mx.array] = []
 
     def keep(at: int, hidden: mx.array, where: Positions) -> mx.array:
@@ -55,15 +69,7 @@ def token_projections(
 
     with model.stream.tapped(keep), model.rows([ids], [len(ids) - 1]) as (tokens, cache):
         model.network(tokens, cache=cache)
-    rows = np.array(found[0].astype(mx.float32)).astype(np.float64)
-    direction = vector.astype(np.float64)
-    dots = rows @ direction
-    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(direction)
-    cosines = np.divide(dots, lengths, out=np.zeros_like(dots), where=lengths > 0)
-    return [
-        TokenProjection(text, float(dot), float(cosine))
-        for text, dot, cosine in zip(_pieces(model, ids), dots, cosines, strict=True)
-    ]
+    return np.array(found[0].astype(mx.float32))
 
 
 def _pieces(model: Model, ids: Sequence[int]) -> list[str]:

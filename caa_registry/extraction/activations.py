@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.engine import processes
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.engine.reading import PairTokens, Work, check_layers
@@ -65,6 +66,22 @@ def collect(
     check_layers(model, layers)
     if not pairs:
         raise InputError("there is no pair to compute from", "Choose another split, or a model with a longer context.")
+    return mx_thread.run(
+        _collected, model, pairs, layers, read, section, fresh, memory, mx_thread.at_caller(progress), work
+    )
+
+
+def _collected(
+    model: Model,
+    pairs: Sequence[PairTokens],
+    layers: Sequence[int],
+    read: ReadPosition,
+    section: Section,
+    fresh: bool,
+    memory: int | None,
+    progress: Progress,
+    work: Work | None,
+) -> Activations:
     keys = [row_key(side, read) for pair in pairs for side in (pair.positive, pair.negative)]
     places = {} if fresh else section.find(keys, layers)
     # Equal pairs are read once.

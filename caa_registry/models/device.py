@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from caa_registry import mx_thread
 from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx
 
@@ -34,7 +35,8 @@ def matrix_speed() -> dict[str, float]:
     Takes about a second for each.
     """
     dtypes = ["float32"] if on_cpu() else ["float32", "float16", "bfloat16"]
-    return {name: _speed(getattr(mx, name), _CPU_SHAPE if on_cpu() else _GPU_SHAPE) for name in dtypes}
+    shape = _CPU_SHAPE if on_cpu() else _GPU_SHAPE
+    return {name: mx_thread.run(_speed, getattr(mx, name), shape) for name in dtypes}
 
 
 def _speed(dtype: mx.Dtype, shape: tuple[int, int, int]) -> float:

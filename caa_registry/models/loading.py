@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from caa_registry import mx_thread
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
 from caa_registry.models.fingerprint import ModelInfo, fingerprint_folder, weight_files
 from caa_registry.models.prompts import chat_template_text
@@ -47,6 +48,10 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     folder, repo, commit = locate(name, revision)
     weight_files(folder)  # before anything is imported or read: a folder without weights is refused at once
 
+    return mx_thread.run(_loaded, folder, repo, commit, dtype)
+
+
+def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | None) -> Model:
     from mlx_lm.utils import load as load_network
 
     from caa_registry.models.model import Model
@@ -64,7 +69,7 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     computed = prepare(network, dtype, folder.name)
     try:
-        # Constants too, which are no parameters: what is not evaluated belongs to this thread.
+        # Constants too, which are no parameters: what is not evaluated belongs to one thread, and a pool computes.
         mx.eval(
             network.parameters(),
             [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)],

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
+from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.errors import ModelError, UsageError
 from caa_registry.models.fingerprint import ModelInfo
-from caa_registry.models.generation import NextToken, check_sampling, next_tokens, stream_text
-from caa_registry.models.prompts import Template, TemplateName, chat_template_text
+from caa_registry.models.generation import (
+    NextToken,
+    NotFiniteError,
+    cached_text,
+    check_sampling,
+    sampler,
+    uncached_text,
+)
+from caa_registry.models.prompts import PromptTokens, Template, TemplateName, chat_template_text
 from caa_registry.models.stream import ResidualStream
 from caa_registry.mx import mx
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model in memory. ``dtype`` is the dtype it computes in, which need not be the one it is stored in."""
+    """A model in memory. ``dtype`` is the dtype it computes in, which need not be the one it is stored in.
+
+    Any thread may ask it: what it computes is computed on one thread (``mx_thread``), in turn. A steering context holds
+    for requests of the thread that opened it (of the same ``contextvars`` context), and for no other thread's.
+    """
 
     info: ModelInfo
     network: Any = field(repr=False)
@@ -88,29 +102,93 @@ class Model:
         seed: int | None = None,
         cache: bool = True,
     ) -> Iterator[str]:
-        """Generate text piece by piece, steered where a steering context is open.
+        """Generate text piece by piece, steered while a steering context of this thread is open.
 
         ``temperature`` 0 is greedy. ``cache=False`` runs the whole text again for every token: slow, and equal to
-        the cached way, which it is there to check. Raises ``ModelError`` where the prompt does not fit the context.
+        the cached way, which it is there to check. Raises ``ModelError`` where the prompt does not fit the context, and
+        on the way where values are not finite.
         """
+        return mx_thread.each(self._text(prompt, system, template, max_tokens, temperature, seed, cache))
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        system: str = "",
+        template: TemplateName | None = None,
+        max_tokens: int = 128,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        cache: bool = True,
+    ) -> str:
+        """The whole of ``stream_text`` as one string."""
+        text = self._text(prompt, system, template, max_tokens, temperature, seed, cache)
+        return mx_thread.run(lambda: "".join(text()))
+
+    def _text(
+        self,
+        prompt: str,
+        system: str,
+        template: TemplateName | None,
+        max_tokens: int,
+        temperature: float,
+        seed: int | None,
+        cache: bool,
+    ) -> Callable[[], Iterator[str]]:
+        """What is to be generated, checked. On the thread, it gives the pieces."""
         check_sampling(max_tokens, temperature)
         tokens = self.template(template).prompt(prompt, system)
         room = self.room(len(tokens.ids), max_tokens)
-        return stream_text(self, tokens, max_tokens=room, temperature=temperature, seed=seed, cache=cache)
+        return partial(self._pieces, tokens, room, temperature, seed, cache)
 
-    def generate(self, prompt: str, **options: Any) -> str:
-        """The whole of ``stream_text`` as one string."""
-        return "".join(self.stream_text(prompt, **options))
+    def _pieces(
+        self, prompt: PromptTokens, max_tokens: int, temperature: float, seed: int | None, cache: bool
+    ) -> Iterator[str]:
+        text = cached_text if cache else uncached_text
+        pieces = text(self.network, self.wrapped_tokenizer, prompt, max_tokens, sampler(temperature, seed))
+        while True:
+            mx_thread.check()
+            # Announced for each piece alone: between two of them another text of this model may be under way, and an
+            # abandoned text is closed whenever it is collected.
+            try:
+                with self.stream.prompt(prompt.end):
+                    piece = next(pieces, None)
+            except NotFiniteError:
+                raise self.not_finite() from None
+            if piece is None:
+                return
+            if piece:
+                yield piece
 
     def next_tokens(
         self, prompt: str, *, top: int = 10, system: str = "", template: TemplateName | None = None
     ) -> list[NextToken]:
-        """The ``top`` most probable next tokens after the prompt, most probable first."""
+        """The ``top`` most probable next tokens after the prompt, most probable first. Raises ``ModelError`` where the
+        prompt does not fit the context, or values are not finite."""
         if top < 1:
             raise UsageError(f"{top} tokens cannot be listed", "Ask for at least one.")
         tokens = self.template(template).prompt(prompt, system)
         self.room(len(tokens.ids), 1)
-        return next_tokens(self, tokens, top)
+        probabilities = mx_thread.run(self._next_probabilities, tokens)
+        if not np.isfinite(probabilities).all():
+            raise self.not_finite()
+        order = np.argsort(-probabilities, kind="stable")[:top]
+        return [NextToken(int(i), self.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]
+
+    def _next_probabilities(self, prompt: PromptTokens) -> NDArray[np.float32]:
+        with self.rows([prompt.ids], [prompt.end]) as (tokens, cache):
+            # As in generation, the last token runs alone: no logits are computed for the others.
+            if len(prompt.ids) > 1:
+                self.network(tokens[:, :-1], cache=cache)
+            logits = self.network(tokens[:, -1:], cache=cache)[0, -1]
+        return np.array(mx.softmax(logits.astype(mx.float32)))
+
+    def not_finite(self) -> ModelError:
+        """The error for values of this model that are not finite."""
+        return ModelError(
+            f"{self.info.name} computes values that are not finite in {self.dtype}",
+            "Steer less strongly, or load the model in float32 or bfloat16.",
+        )
 
     def room(self, n_prompt: int, wanted: int) -> int:
         """How many of ``wanted`` tokens the context has room for behind ``n_prompt``. ``ModelError`` where for none."""

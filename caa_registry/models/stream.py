@@ -6,14 +6,19 @@ copy of the real list: wrapping list entries fails on each of these in some arch
 while a tap is in place and are restored afterwards, exception or not.
 
 Positions are absolute: the offset of the prompt cache is read before the network runs, since attention moves it.
+
+Taps and announced positions hold for calls of the network in the same context (``contextvars``): those of the thread
+that set them, and what that thread asks of the engine. Two threads may steer one model at once, each for itself.
 """
 
 from __future__ import annotations
 
+import contextvars
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
@@ -41,6 +46,32 @@ class Positions:
 
 Tap = Callable[[int, mx.array, Positions], mx.array]
 """``tap(layer, hidden, positions) -> hidden``; hidden is ``(rows, tokens, d_model)`` in the network's dtype."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """What one context has said of a network. ``entry``: the layer behind which it begins, and the stream there."""
+
+    taps: tuple[_Placed, ...] = ()
+    prompt_end: mx.array | None = None
+    positions: Positions | None = None
+    entry: tuple[int, mx.array] | None = None
+
+    @property
+    def nothing(self) -> bool:
+        return not self.taps and self.prompt_end is None and self.positions is None and self.entry is None
+
+
+@dataclass(eq=False)
+class _Placed:
+    """A tap and whether it is still in place: one that was taken out is left out wherever a copy of it went."""
+
+    tap: Tap
+    in_place: bool = True
+
+
+_NOTHING = _Said()
+_said: contextvars.ContextVar[Mapping[ResidualStream, _Said]] = contextvars.ContextVar("_said", default={})  # noqa: B039
 
 
 @functools.cache
@@ -92,30 +123,39 @@ class ResidualStream:
             )
         self.blocks: list[Any] = list(getattr(network, "layers", None) or ())
         self.n_layers = len(self.blocks)
-        self.prompt_end: mx.array | None = None
-        self._taps: list[Tap] = []
-        self._positions: Positions | None = None
-        self._entry: tuple[int, mx.array] | None = None
         self._lone = True
+        self._lock = threading.Lock()
+        self._users = 0
         self.d_model = self._self_test()
 
     @property
     def tapped_now(self) -> bool:
-        """Whether a tap is in place: the network is being read or steered."""
-        return bool(self._taps)
+        """Whether a tap is in place in this context: the network is being read or steered."""
+        return bool(self._taps())
+
+    @property
+    def prompt_end(self) -> mx.array | None:
+        """What ``prompt`` announced in this context, int32 ``(rows, 1)``."""
+        return self._now().prompt_end
 
     @contextmanager
     def tapped(self, tap: Tap) -> Iterator[None]:
         """Call ``tap`` with every block's output while the context lasts. Taps run in the order they came."""
-        if not self._taps:
-            self._swap_in()
-        self._taps.append(tap)
+        placed = _Placed(tap)
+        with self._lock:
+            if self._users == 0:
+                self._swap_in()
+            self._users += 1
+        self._say(taps=(*self._taps(), placed))
         try:
             yield
         finally:
-            self._taps.remove(tap)
-            if not self._taps:
-                self._swap_out()
+            placed.in_place = False
+            self._say(taps=self._taps())
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._swap_out()
 
     @contextmanager
     def entered(self, layer: int, hidden: mx.array) -> Iterator[None]:
@@ -127,23 +167,35 @@ class ResidualStream:
         """
         if not self._lone:
             raise ModelError(f"{self._name}: its blocks hand on more than the residual stream")
-        self._entry = (layer, hidden)
+        self._say(entry=(layer, hidden))
         try:
             with self.tapped(_unchanged):
                 yield
         finally:
-            self._entry = None
+            self._say(entry=None)
 
     @contextmanager
     def prompt(self, ends: int | Sequence[int]) -> Iterator[None]:
         """Say where the prompts of the calls inside end: the position of the template's last token, per row."""
         before = self.prompt_end
         values = [ends] if isinstance(ends, int) else list(ends)
-        self.prompt_end = mx.array(values, dtype=mx.int32)[:, None]
+        # Nothing to evaluate: other threads may ask for what belongs to this prompt.
+        self._say(prompt_end=mx.array([[end] for end in values], dtype=mx.int32))
         try:
             yield
         finally:
-            self.prompt_end = before
+            self._say(prompt_end=before)
+
+    def _now(self) -> _Said:
+        return _said.get().get(self, _NOTHING)
+
+    def _taps(self) -> tuple[_Placed, ...]:
+        return tuple(placed for placed in self._now().taps if placed.in_place)
+
+    def _say(self, **changed: Any) -> None:
+        others = {stream: said for stream, said in _said.get().items() if stream is not self}
+        said = replace(self._now(), **changed)
+        _said.set(others if said.nothing else {**others, self: said})
 
     def _swap_in(self) -> None:
         if any(hasattr(type(module), "_caa_base") for module in [self.network, *self.blocks]):
@@ -162,25 +214,30 @@ class ResidualStream:
             _restore(module)
 
     def _run_network(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self.tapped_now:
+            return call(*args, **kwargs)  # tapped in another context
         tokens = args[0] if args else next(iter(kwargs.values()))
         cache = kwargs.get("cache", args[1] if len(args) > 1 else None)
         length = tokens.shape[1]
         offset = _offset(cache, length)
-        before = self._positions
-        self._positions = Positions(offset + mx.arange(length, dtype=mx.int32)[None], self.prompt_end)
+        before = self._now().positions
+        self._say(positions=Positions(offset + mx.arange(length, dtype=mx.int32)[None], self.prompt_end))
         try:
             return call(*args, **kwargs)
         finally:
-            self._positions = before
+            self._say(positions=before)
 
     def _run_block(self, layer: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._entry is not None and layer <= self._entry[0]:
-            if layer < self._entry[0]:
+        said, taps = self._now(), self._taps()
+        if not taps:
+            return call(*args, **kwargs)  # tapped in another context
+        if said.entry is not None and layer <= said.entry[0]:
+            if layer < said.entry[0]:
                 return args[0] if args else next(iter(kwargs.values()))
-            out = self._entry[1]
+            out = said.entry[1]
         else:
             out = call(*args, **kwargs)
-        if self._positions is None:
+        if said.positions is None:
             raise ModelError(
                 "a block was called outside its network, so the positions of its tokens are not known",
                 "Call the whole network, or use model.generate.",
@@ -188,8 +245,8 @@ class ResidualStream:
         several = isinstance(out, tuple | list)
         self._lone &= not several
         hidden = out[0] if several else out
-        for tap in self._taps:
-            hidden = tap(layer, hidden, self._positions)
+        for placed in taps:
+            hidden = placed.tap(layer, hidden, said.positions)
         return type(out)([hidden, *out[1:]]) if several else hidden
 
     def _self_test(self) -> int:

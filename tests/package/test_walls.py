@@ -18,7 +18,7 @@ from catalog.registry_fixtures import new_sqlite
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "caa_registry"
 
-BASE = {"errors", "references", "digests", "settings", "progress", "package", "hub", "blas", "mx", "vectors"}
+BASE = {"errors", "references", "digests", "settings", "progress", "package", "hub", "blas", "mx", "mx_thread", "vectors"}
 _STACK = ["cli", "wire", "registry", "plots", "evaluation", "extraction", "engine", "steering", "models", "pairs"]
 ALLOWED = {room: set(_STACK[i:]) | BASE for i, room in enumerate(_STACK)}
 ALLOWED["cli"] |= {"doctor", "catalog", "blobs"}  # `caa db upgrade` is about the catalogue itself

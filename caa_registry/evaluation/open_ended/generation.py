@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.engine.checks import tolerance
 from caa_registry.engine.decoding import COMPARED, Decoding, Finish, Row, Strength, decode
 from caa_registry.errors import ModelError, UsageError
@@ -76,7 +77,7 @@ def responses(
     strengths = [Strength(float(m) + 0.0, sums(model, additions)) for m, additions in steered.items()]
     prompts = _prompts(model, questions, system, template, max_tokens)
     how = Decoding(model, positions, max_tokens, temperature, seed)
-    return _generated(how, prompts, strengths, progress)
+    return mx_thread.each(_generated, how, prompts, strengths, mx_thread.at_caller(progress))
 
 
 def _prompts(

@@ -10,7 +10,6 @@ import numpy as np
 
 from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import UsageError
-from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 
 MOST_NATS = 700.0
@@ -40,7 +39,7 @@ def mean_log_probabilities(model: Model, texts: Sequence[Continuation]) -> list[
     ]
     sums = log_probabilities(model, answers)[:, 0] if answers else np.empty(0)
     if np.isnan(sums).any():
-        raise not_finite(model)
+        raise model.not_finite()
     found = iter(sums.tolist())
     return [next(found) / len(text.ids) if text.ids else None for text in texts]
 

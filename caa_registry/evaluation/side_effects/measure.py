@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry import mx_thread
 from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.likelihoods import at_a_time
 from caa_registry.engine.texts import Part, Work, run_entered, run_whole
@@ -21,7 +22,6 @@ from caa_registry.errors import InputError
 from caa_registry.evaluation.intervals import Interval, bootstrap_ratio
 from caa_registry.evaluation.open_ended.perplexity import perplexity
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText
-from caa_registry.models.generation import not_finite
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
 from caa_registry.vectors import VectorSet
@@ -114,8 +114,8 @@ def side_effects(
 
     ``found`` is given what is computed of each passage at each layer as soon as it is: its ``text`` counts the passages
     of ``text``, its multipliers are those of ``multipliers`` that are not 0. Of each passage only what steering changes
-    is run (``runs``); where an architecture computes something else in that way, whole texts are, and a warning says
-    so. Raises ``ModelError`` where logits are not numbers.
+    is run (``engine.runs``); where an architecture computes something else in that way, whole texts are, and a warning
+    says so. Raises ``ModelError`` where logits are not numbers.
     """
     model.check_layers(layers)
     chosen = {layer: vectors[layer].values for layer in layers}
@@ -131,7 +131,7 @@ def side_effects(
     def take(part: Part) -> None:
         nonlocal done
         if not (np.isfinite(part.kl).all() and np.isfinite(part.log_p).all()):
-            raise not_finite(model)
+            raise model.not_finite()
         for i, layer in enumerate(layers):
             if part.layer in (None, layer):
                 places = unsteered if part.layer is None else steered
@@ -141,10 +141,10 @@ def side_effects(
         progress(done, total)
 
     try:
-        run_entered(work, take)
+        mx_thread.run(run_entered, work, mx_thread.at_caller(take))
     except DifferentError as error:
         _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
-        for part in run_whole(work):
+        for part in mx_thread.each(run_whole, work):
             take(part)
     tokens = np.array([len(ids) - 1 for ids in text.ids], dtype=np.intp)
     return [
