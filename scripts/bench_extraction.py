@@ -14,9 +14,10 @@ where it is there) and the same cores:
   environment of their own (--peers-env), which is made where it is not there;
 - ours: ``read_pairs``.
 
-A way has its own process, which waits while another is timed. The ways take turns, and the best time of each counts.
-The peers are timed at every batch size once, and at the best two in every turn; a quick run knows two batch sizes.
-All vectors are compared with the plain loop's first: where one differs, no ratio is printed and the exit code is 1.
+A way has its own process, which waits while another is timed. The ways take turns, each first in its turn, and run
+equally often; the best time of each counts. The peers are tried at every batch size beforehand, which does not count,
+and the best two sizes are ways of their own; a quick run knows two sizes. The vectors of every run, the plain loop's
+own among them, are compared with the plain loop's first: where one differs, no ratio is printed and the exit code is 1.
 
 The share of the attainable is the work that cannot be left out (what both sides of a pair begin with once, and each
 end: tokens times the parameters of the blocks, times 2) at the speed of MLX's matrix product, measured beside ours,
@@ -110,9 +111,8 @@ class Bench:
         for way, done in ways.items():
             if len(done.batches) > 2:
                 self.say(f"{name}: looking for the batch size of {way}")
-                done.answers += done.run()
                 # Two go on, as one run is not enough to tell neighbours apart.
-                done.batches = list(done.by_batch())[:2]
+                done.batches = done.fastest(done.run())[:2]
         for turn in range(self.options.repeats):
             self.say(f"{name}: turn {turn + 1} of {self.options.repeats}")
             self._check_idle()
@@ -120,8 +120,8 @@ class Bench:
                 done = list(ways.values())[(i + turn) % len(ways)]
                 done.answers += done.run()
         self.say(f"{name}: comparing the vectors")
-        reference = ways[PLAIN].answers[-1]["vector"]
-        differences = {}
+        reference = ways[PLAIN].answers[0]["vector"]
+        differences = {PLAIN: max(difference(answer["vector"], reference) for answer in ways[PLAIN].answers)}
         for way, done in ways.items():
             if way != PLAIN:
                 same = done.pairs == ways[PLAIN].pairs

@@ -16,23 +16,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 import psutil
 from bench_peers import check_ids, serve
-from mlx.utils import tree_flatten
 from mlx_lm.models import llama
 from mlx_lm.utils import load as load_network
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-import caa_registry.blas as blas  # before MLX
+from caa_registry import blas
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.device import device, matrix_speed
 from caa_registry.models.loading import load
 from caa_registry.models.model import Model
+from caa_registry.mx import mx, tree_flatten
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.pairs.sources import load as load_pairs
 

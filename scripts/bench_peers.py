@@ -89,6 +89,11 @@ class Way:
     def best(self) -> dict[str, Any]:
         return min(self.answers, key=lambda answer: float(answer["seconds"]))
 
+    @staticmethod
+    def fastest(answers: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The batch sizes of ``answers``, the fastest first."""
+        return [answer["batch"] for answer in sorted(answers, key=lambda answer: float(answer["seconds"]))]
+
     def by_batch(self) -> dict[int, float]:
         """Seconds at each batch size, the fastest first."""
         found: dict[int, float] = {}

@@ -1,6 +1,6 @@
 """How long a sweep over all layers and multipliers takes: this package beside the naive loop.
 
-    python scripts/bench_sweep.py                        # everything; about ten minutes on two idle cores
+    python scripts/bench_sweep.py                        # everything; about twenty minutes on two idle cores
     python scripts/bench_sweep.py --quick                # fewer questions and multipliers, within a minute
     python scripts/bench_sweep.py --json                 # one flat JSON object of figures on stdout
 
@@ -11,34 +11,36 @@ multiplier, on a random llama of 12 layers, 512 wide, and on the demo model, in 
   independent of the package's steering. Of the logits only the answer's are computed.
 - ours: ``sweep``, its checks included.
 
-Once with the paper's steered positions (from the end of the prompt on) and once with all positions steered. Where the
-two differ in any p(matching) by more than 1e-4, no ratio is printed and the exit code is 1.
+Once with the paper's steered positions (from the end of the prompt on) and once with all positions steered. The two
+take turns, each first in every second turn, and run equally often; medians are compared. Where they differ in any
+p(matching) of any turn by more than 1e-4, no ratio is printed and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 from bench_model import find_pairs, write_random_model
+from bench_turns import in_turn
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 
-import caa_registry.blas as blas  # before MLX
+from caa_registry import blas
 from caa_registry.evaluation.propensity import Item, ItemSet, prepare, propensity_of
 from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.loading import demo_model_folder, load
 from caa_registry.models.model import Model
+from caa_registry.mx import mx
 from caa_registry.pairs.record import Pair
 from caa_registry.vectors import LayerVector, VectorSet
 
@@ -141,9 +143,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer questions and multipliers, within a minute")
     parser.add_argument("--json", action="store_true", help="figures as one flat JSON object on stdout")
     parser.add_argument("--questions", type=int, help="questions to score (default 16; quick 4)")
-    parser.add_argument("--repeats", type=int, default=3, help="times that ours is timed; the best counts")
+    parser.add_argument("--repeats", type=int, help="turns, in each of which both are timed once (default 3; quick 2)")
     options = parser.parse_args(arguments)
     options.questions = options.questions or (4 if options.quick else 16)
+    options.repeats = (2 if options.quick else 3) if options.repeats is None else options.repeats
     if min(options.questions, options.repeats) < 1:
         parser.error("--questions and --repeats must be at least 1")
     return options
@@ -166,29 +169,33 @@ def main() -> int:
                 console.print(
                     f"{name}, {positions}: {len(lengths)} questions of {min(lengths)} to {max(lengths)} tokens"
                 )
-                seconds = []
-                for _ in range(options.repeats):
-                    start = time.perf_counter()
-                    found = ours(model, vectors, items, multipliers, positions)
-                    seconds.append(time.perf_counter() - start)
-                start = time.perf_counter()
-                wanted = naive(model, vectors, items, multipliers, positions)
-                whole = time.perf_counter() - start
-                worst = float(np.abs(found - wanted).max())
+                timed = in_turn(
+                    {
+                        "naive": functools.partial(naive, model, vectors, items, multipliers, positions),
+                        "ours": functools.partial(ours, model, vectors, items, multipliers, positions),
+                    },
+                    options.repeats,
+                )
+                reference = timed["naive"].results[0]
+                worst = max(float(np.abs(p - reference).max()) for way in timed.values() for p in way.results)
                 if not worst <= TOLERANCE:
                     print(f"{name}, {positions}: p differs by {worst:.1e}, more than {TOLERANCE}", file=sys.stderr)
                     return 1
                 key = f"{name}_{positions}"
+                naive_seconds, our_seconds = timed["naive"].median, timed["ours"].median
                 figures |= {
-                    f"{key}_naive_seconds": whole,
-                    f"{key}_ours_seconds": min(seconds),
-                    f"{key}_ratio": whole / min(seconds),
+                    f"{key}_naive_seconds": naive_seconds,
+                    f"{key}_ours_seconds": our_seconds,
+                    f"{key}_ratio": naive_seconds / our_seconds,
+                    f"{key}_turns": options.repeats,
                     f"{key}_difference": worst,
-                    f"{key}_moved": float(np.ptp(wanted, axis=1).mean()),
+                    f"{key}_moved": float(np.ptp(reference, axis=1).mean()),
                 }
                 cells = f"{model.n_layers} x {len(multipliers)}"
-                ratio = f"{whole / min(seconds):.1f} times"
-                table.add_row(name, positions, cells, f"{whole:.2f}", f"{min(seconds):.3f}", ratio, f"{worst:.1e}")
+                ratio = f"{naive_seconds / our_seconds:.1f} times"
+                table.add_row(
+                    name, positions, cells, f"{naive_seconds:.2f}", f"{our_seconds:.3f}", ratio, f"{worst:.1e}"
+                )
     console.print(table)
     if options.json:
         print(json.dumps(figures))

@@ -67,7 +67,7 @@ class Database:
                 _ready_file(engine, location.path, folder)
             else:
                 engine = postgres_engine(location)
-                _ready_server(engine, location.shown, folder, create=create)
+                _ready_server(engine, location, folder, create=create)
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             if engine is not None:
                 engine.dispose()
@@ -157,19 +157,20 @@ def _ready_file(engine: Engine, path: Path, folder: Path) -> None:
         upgrade_file(path, folder)
 
 
-def _ready_server(engine: Engine, shown: str, folder: Path, *, create: bool) -> None:
+def _ready_server(engine: Engine, location: Location, folder: Path, *, create: bool) -> None:
+    shown = location.shown
     with readers(engine).connect() as connection:
         revision = current_revision(connection)
         if revision is not None:
             if needs_upgrade(connection, shown, folder):
                 raise RegistryError(
                     f"{shown} has the older schema {revision}",
-                    "Back it up, then run: caa db upgrade",
+                    f"Back it up, then run: caa db upgrade {location.option}",
                 )
             return
         taken = sorted(set(inspect(connection).get_table_names()) & set(Base.metadata.tables))
     if not create:
-        raise RegistryError(f"no registry at {shown}", f"Run: caa init --registry {shown}")
+        raise RegistryError(f"no registry at {shown}", f"Run: caa init {location.option}")
     if taken:
         raise RegistryError(
             f"{shown} already has tables of another program named {', '.join(taken)}",

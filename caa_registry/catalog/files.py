@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise RegistryError(f"{path} is a folder", "Name a file in it: registry.db")
     if not path.exists() or _is_empty(path):
-        raise RegistryError(f"no registry at {path}", f"Run: caa init --registry {path}")
+        raise RegistryError(f"no registry at {path}", f"Run: caa init --registry {shlex.quote(str(path))}")
     if not path.is_file():
         raise RegistryError(f"{path} is not a file", "Choose another path.")
     with path.open("rb") as file:

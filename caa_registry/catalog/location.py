@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,17 @@ class Location:
     shown: str
     path: Path | None = None
     url: URL | None = field(default=None, repr=False)
+
+    @property
+    def option(self) -> str:
+        """``--registry ...`` as a shell takes it. A placeholder stands for a password, which is never printed."""
+        if self.url is None:
+            return f"--registry {shlex.quote(self.shown)}"
+        url = self.url.set(drivername="postgresql")
+        if url.password:
+            url = url.set(password="YOUR_PASSWORD")
+        url = url.set(query={k: "YOUR_PASSWORD" if k in _SECRET_OPTIONS else v for k, v in url.query.items()})
+        return f"--registry {shlex.quote(url.render_as_string(hide_password=False))}"
 
     def without_secrets(self, text: str) -> str:
         """``text`` with the password blotted out wherever it occurs."""

@@ -67,7 +67,8 @@ def _look(engine: Engine, location: Location) -> RegistryState:
                 return RegistryState(location.shown, "ready", schema=schema)
             if location.path is not None:  # a file is upgraded when it is opened
                 return RegistryState(location.shown, "older", schema=schema)
-            problem = f"{location.shown} has the older schema {schema}\nBack it up, then run: caa db upgrade"
+            advice = f"Back it up, then run: caa db upgrade {location.option}"
+            problem = f"{location.shown} has the older schema {schema}\n{advice}"
             return RegistryState(location.shown, "older", opens=False, schema=schema, problem=problem)
     if location.path is None:
         return RegistryState(location.shown, "none")

@@ -76,7 +76,7 @@ def upgrade(url: str, *, migrations: Path | None = None) -> tuple[str, str]:
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise explain(location, error) from error
     if before is None:
-        raise RegistryError(f"no registry at {location.shown}", f"Run: caa init --registry {location.shown}")
+        raise RegistryError(f"no registry at {location.shown}", f"Run: caa init {location.option}")
     return before, head_revision(folder)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.listing import page_options, rows_to_show, say_rest
 from caa_registry.cli.options import POSITIONS, LayerList, Number, Settings, common
 from caa_registry.errors import UsageError
+from caa_registry.wire.aliases import alias_json
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import Alias
 
 
 @click.group()
@@ -35,11 +40,11 @@ def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: 
     elif multiplier is not None or positions is not None:
         raise UsageError("a multiplier is recommended together with a layer", "Give --layer too.")
     with settings.open() as registry:
-        found = registry.aliases.set(reference, name, recommendation)
+        record = registry.aliases.set(reference, name, recommendation)
     if settings.as_json:
-        output.print_json(alias_json(found))
+        output.print_json(alias_json(record))
     else:
-        output.message(f"{found.reference} is now {found.target}{_advice(found)}.")
+        output.message(f"{record.reference} is now {record.target}{_advice(record)}.")
 
 
 @alias.command(epilog="Example: caa alias rm team/sycophancy:best")
@@ -56,33 +61,25 @@ def rm(settings: Settings, reference: str) -> None:
 
 
 @alias.command(epilog="Example: caa alias ls")
+@page_options
 @common
-def ls(settings: Settings) -> None:
+def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
     """List aliases."""
+    count = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
-        found = registry.aliases.ls()
+        listed = registry.aliases.ls(limit=count)
     if settings.as_json:
-        output.print_json([alias_json(item) for item in found])
+        output.print_json([alias_json(item) for item in listed])
         return
-    rows = [(a.kind, a.reference, a.target, _advice(a).removeprefix(", recommending ")) for a in found]
+    rows = [(a.kind, a.reference, a.target, _advice(a).removeprefix(", recommending ")) for a in listed]
     output.table(
         ["kind", "alias", "version", "recommends"], rows, empty="No aliases yet. Set one: caa alias set --help"
     )
+    say_rest(listed)
 
 
-def alias_json(found: Any) -> dict[str, Any]:
-    """An alias as its listings carry it."""
-    return {
-        "kind": found.kind,
-        "alias": found.reference,
-        "version": found.target,
-        "recommendation": found.recommendation.as_json() if found.recommendation else None,
-        "updated_at": found.updated_at.isoformat(),
-    }
-
-
-def _advice(found: Any) -> str:
-    advice = found.recommendation
+def _advice(record: Alias) -> str:
+    advice = record.recommendation
     if advice is None:
         return ""
     layers = ",".join(str(layer) for layer in advice.layers)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.dataset_show import item_json, print_items
+from caa_registry.cli.dataset_show import print_items
 from caa_registry.cli.options import Settings, common
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.result import count
+from caa_registry.wire.curation import curated_json
 
 if TYPE_CHECKING:
     from caa_registry.registry.datasets.curation import Curated
@@ -57,20 +58,7 @@ def curation(function: F) -> F:
 def say_curated(settings: Settings, curated: Curated, *, dry_run: bool) -> None:
     """What an operation did or would do."""
     if settings.as_json:
-        output.print_json(
-            {
-                "dry_run": dry_run,
-                "changed": curated.changed,
-                "version": output.dataset_json(curated.version) if curated.version else None,
-                "existing": curated.version.existing if curated.version else False,
-                "before": dict(curated.before),
-                "after": dict(curated.after),
-                "removed": curated.removed,
-                "added": curated.added,
-                "notes": list(curated.notes),
-                "examples": {name: [item_json(item) for item in items] for name, items in curated.examples.items()},
-            }
-        )
+        output.print_json(curated_json(curated, dry_run=dry_run))
         return
     for note in curated.notes:
         output.message(f"Note: {note}")
@@ -274,6 +262,3 @@ def expand(template: Path, name: str | None, **_: Any) -> Any:
     if name is None:
         raise UsageError("expanding needs a name for the result", "Give --name.")
     return "expand", [], {"template": read_template(decoded(read_file(template)), str(template))}
-
-
-COMMANDS = (split, dedupe, balance, filter_, sample, merge, relabel, drop, edit, to_ab, to_free_form, expand)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
+from caa_registry.wire.datasets import pushed_json
 
 
 @click.command(epilog="Example: caa dataset export team/refusal refusal.jsonl")
@@ -56,6 +56,6 @@ def push(settings: Settings, reference: str, target: str, public: bool, licence:
         version = registry.datasets.get(reference)
         done = registry.datasets.push(version, target, public=public, licence=licence, message=message)
     if settings.as_json:
-        output.print_json({"dataset": version.reference, "digest": version.digest, **dataclasses.asdict(done)})
+        output.print_json(pushed_json(version, done))
     else:
         output.message(f"Pushed {version.reference} to hf:{done.repo} at {done.commit[:12]}.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.dataset_show import item_json
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
+from caa_registry.wire.curation import blame_json, diff_json, log_entry_json, recall_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.diff import Change, Piece
@@ -46,14 +45,7 @@ def diff(settings: Settings, one: str, other: str, only: str | None, limit: int)
         "unchanged": found.unchanged,
     }  # fmt: skip
     if settings.as_json:
-        output.print_json(
-            {
-                "counts": counts,
-                "added": [item_json(item) for item in found.added],
-                "removed": [item_json(item) for item in found.removed],
-                "changes": [_change_json(change) for change in found.changes],
-            }
-        )
+        output.print_json(diff_json(found, counts))
         return
     shown: dict[str, Sequence[Any]] = {
         "removed": found.removed, "added": found.added, "moved": moved, "changed": changed,
@@ -110,15 +102,6 @@ def _one_line(text: str) -> str:
     return output.visible(text).replace("\n", "\\n")
 
 
-def _change_json(change: Change) -> dict[str, Any]:
-    return {
-        "kind": change.kind,
-        "before": item_json(change.before),
-        "after": item_json(change.after),
-        "words": {name: [list(piece) for piece in pieces] for name, pieces in change.words.items()},
-    }
-
-
 @click.command(epilog="Example: caa dataset log team/refusal")
 @click.argument("name")
 @common
@@ -127,13 +110,7 @@ def log(settings: Settings, name: str) -> None:
     with settings.open() as registry:
         entries = registry.datasets.log(name)
     if settings.as_json:
-        output.print_json(
-            [
-                {**output.dataset_json(e.version), "actor": e.actor, "what": e.what, "added": e.added,
-                 "removed": e.removed}
-                for e in entries
-            ]
-        )  # fmt: skip
+        output.print_json([log_entry_json(entry) for entry in entries])
         return
     rows = [
         (
@@ -159,17 +136,7 @@ def blame(settings: Settings, pair: str) -> None:
     with settings.open() as registry:
         found = registry.datasets.blame(pair)
     if settings.as_json:
-        output.print_json(
-            {
-                "digest": found.digest,
-                "pair": dataclasses.asdict(found.pair),
-                "versions": [{"reference": r, "split": s, "row": n} for r, s, n in found.versions],
-                "vectors": list(found.vectors),
-                "evaluations": list(found.evaluations),
-                "reviews": [{"dataset": name, **dataclasses.asdict(d)} for name, d in found.reviews],
-                "recalls": [{"why": one.why, "by": one.actor, "created_at": one.created_at} for one in found.recalls],
-            }
-        )
+        output.print_json(blame_json(found))
         return
     said = [f"{d.reviewer} in {name}: {d.state}{f' ({d.reason})' if d.reason else ''}" for name, d in found.reviews]
     output.fields(
@@ -202,7 +169,7 @@ def recall(settings: Settings, what: str, why: str, lift: bool, dry_run: bool) -
     with settings.open() as registry:
         found = registry.datasets.recall(what, why=why, lift=lift, dry_run=dry_run)
     if settings.as_json:
-        output.print_json({**dataclasses.asdict(found), "lifted": lift, "dry_run": dry_run})
+        output.print_json(recall_json(found, lifted=lift, dry_run=dry_run))
         return
     output.fields(
         {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from caa_registry.cli import output
 from caa_registry.cli.options import TEMPLATE, Settings, common
 from caa_registry.pairs.curation.result import count
 from caa_registry.pairs.lint.rules import RULES
+from caa_registry.wire.datasets import lint_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.lint.findings import Finding
@@ -46,7 +46,7 @@ def lint(
     code = 1 if report.summary["errors"] else 0
     shown = [finding for finding in report.findings if rule in (None, finding.rule)]
     if settings.as_json:
-        output.print_json({**_json(report), "findings": [_finding_json(finding) for finding in shown]})
+        output.print_json(lint_json(report, shown))
     elif rule is not None:
         rows = [(f.split, str(f.row or ""), f.pair[7:19], f.message) for f in shown]
         output.table(["split", "row", "digest", "finding"], rows, empty=f"Nothing is found by {rule}.")
@@ -85,17 +85,3 @@ def _where(found: Sequence[Finding]) -> str:
         rows = "row" if len(numbers) == 1 else "rows"
         parts.append(f"{split} ({len(of_split)}): {rows} {', '.join(numbers[:_ROWS])}{more}")
     return "; ".join(parts)
-
-
-def _json(report: LintReport) -> dict[str, Any]:
-    return {
-        "dataset": report.dataset,
-        "report": report.id,
-        "summary": dict(report.summary),
-        "parameters": dict(report.parameters),
-        "created_at": report.created_at.isoformat(),
-    }
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    return {**dataclasses.asdict(finding), "severity": finding.severity}

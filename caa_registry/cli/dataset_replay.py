@@ -11,6 +11,7 @@ from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
+from caa_registry.wire.curation import replay_json
 
 
 @click.command(epilog="Example: caa dataset recipe team/refusal --out refusal.recipe.json")
@@ -69,15 +70,7 @@ def replay(settings: Settings, what: str, from_source: bool, sources: tuple[str,
             steps = registry.datasets.replay(what, from_source=from_source or bool(moved), sources=moved)
     same = all(step.same for step in steps)
     if settings.as_json:
-        output.print_json(
-            {
-                "same": same,
-                "version": output.dataset_json(version) if version else None,
-                "steps": [
-                    {"dataset": s.dataset, "what": s.what, "expected": s.expected, "found": s.found} for s in steps
-                ],
-            }
-        )
+        output.print_json(replay_json(steps, version))
         return 0 if same else 1
     rows = [(s.dataset, s.what, short(s.expected), short(s.found), "same" if s.same else "differs") for s in steps]
     output.table(["dataset", "step", "digest", "found", ""], rows, empty="")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
+from caa_registry.wire.curation import reviews_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.record import PairItem
@@ -147,15 +147,7 @@ def reviews(settings: Settings, reference: str) -> None:
         items = {item.digest: item for item in registry.datasets.pairs(reference)}
     agreements = found.agreements()
     if settings.as_json:
-        output.print_json(
-            {
-                "dataset": found.dataset,
-                "pairs": found.pairs,
-                "reviewers": {name: found.counts(name) for name in found.reviewers},
-                "agreement": [dataclasses.asdict(one) for one in agreements],
-                "decisions": [dataclasses.asdict(decision) for decision in found.decisions],
-            }
-        )
+        output.print_json(reviews_json(found))
         return
     states = ["accepted", "rejected", "needs-work", "proposed"]
     rows = [(name, *(found.counts(name).get(state, 0) for state in states)) for name in found.reviewers]

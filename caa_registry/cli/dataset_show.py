@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.pairs.curation.result import count
+from caa_registry.wire.datasets import dataset_page_json, item_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.statistics import Lengths
@@ -46,14 +46,7 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
         statistics = registry.datasets.statistics(version)
         report = registry.datasets.lint_report(version) if version.kind == "pairs" else None
     if settings.as_json:
-        output.print_json(
-            {
-                **output.dataset_json(version),
-                "statistics": dataclasses.asdict(statistics),
-                "lint": dict(report.summary) if report else None,
-                "items": [item_json(item) for item in items],
-            }
-        )
+        output.print_json(dataset_page_json(version, statistics, report, items))
         return
     source = version.source
     about = source.get("card", {})
@@ -140,22 +133,6 @@ def print_item(head: str, item: Any) -> None:
     for key in ("system", "prompt", "positive", "negative", "text"):
         if row.get(key):
             click.echo(f"  {click.style(f'{key:<9}', bold=True)}{_indented(row[key])}")
-
-
-def item_json(item: Any) -> dict[str, Any]:
-    """A row as JSON."""
-    from caa_registry.pairs.record import PairItem
-
-    if isinstance(item, PairItem):
-        pair = item.pair
-        texts = {
-            "prompt": pair.prompt,
-            "positive": pair.positive,
-            "negative": pair.negative,
-            "system": pair.system,
-        }
-        return {"digest": pair.digest, "split": item.split, **texts, "metadata": dict(item.metadata)}
-    return {"digest": item.digest, "split": item.split, "text": item.text, "metadata": dict(item.metadata)}
 
 
 def _indented(text: str) -> str:

@@ -13,6 +13,7 @@ from caa_registry.cli import output
 from caa_registry.cli.lineage import say_lineage
 from caa_registry.cli.options import Settings, common
 from caa_registry.cli.score_tables import scores
+from caa_registry.wire.evaluations import evaluation_json
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -42,7 +43,7 @@ def demo(settings: Settings) -> None:
         with settings.open(create=True) as registry:
             evaluations = _run(registry, say=not settings.as_json)
     if settings.as_json:
-        output.print_json([output.evaluation_json(evaluation) for evaluation in evaluations])
+        output.print_json([evaluation_json(evaluation) for evaluation in evaluations])
     elif kept:
         click.echo(f"\nThe registry is kept: export CAA_REGISTRY={shlex.quote(kept)}")
 

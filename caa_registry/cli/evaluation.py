@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.evidence_table import evidence_json, evidence_table
-from caa_registry.cli.open_ended import answers, open_ended, rate, rubric_of, rubrics, sheet
+from caa_registry.cli.evidence_table import evidence_table
+from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
     STEERED_LAYERS,
@@ -21,24 +20,32 @@ from caa_registry.cli.options import (
     Settings,
     common,
 )
-from caa_registry.cli.pictures import plot_evaluation, report
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
-from caa_registry.cli.side_effects import calibrate, categories, cross, side_effects
 from caa_registry.evaluation.control_names import CONTROLS
 from caa_registry.references import ranges
 from caa_registry.registry.evaluations.evidence import STATISTICS
+from caa_registry.wire.evaluations import comparison_json, evaluation_json, evidence_json
+from caa_registry.wire.vectors import vector_json
+
+LAZY = {
+    "plot": "caa_registry.cli.pictures:plot_evaluation",
+    "report": "caa_registry.cli.pictures:report",
+    "side-effects": "caa_registry.cli.side_effects:side_effects",
+    "calibrate": "caa_registry.cli.side_effects:calibrate",
+    "categories": "caa_registry.cli.side_effects:categories",
+    "cross": "caa_registry.cli.side_effects:cross",
+    "open-ended": "caa_registry.cli.open_ended:open_ended",
+    "answers": "caa_registry.cli.open_ended:answers",
+    "rate": "caa_registry.cli.open_ended:rate",
+    "sheet": "caa_registry.cli.open_ended:sheet",
+    "rubrics": "caa_registry.cli.open_ended:rubrics",
+}
 
 
-@click.group("eval")
+@click.group("eval", cls=LazyGroup, lazy=LAZY)
 def evaluation() -> None:
     """How well vectors work."""
-
-
-evaluation.add_command(plot_evaluation)
-evaluation.add_command(report)
-for command in (side_effects, calibrate, categories, cross, open_ended, answers, rate, sheet, rubrics):
-    evaluation.add_command(command)
 
 
 @evaluation.command(
@@ -100,6 +107,8 @@ def propensity(
     where it was when the same command is given again.
     """
     if prompts is not None:
+        from caa_registry.cli.open_ended import rubric_of
+
         rubric = rubric_of(prompts, "")
         system_positive = system_positive or rubric.system_positive
         system_negative = system_negative or rubric.system_negative
@@ -136,7 +145,7 @@ def ls(settings: Settings, vector: str | None) -> None:
     with settings.open() as registry:
         found = registry.evaluations.ls(vector)
     if settings.as_json:
-        output.print_json([output.evaluation_json(evaluation) for evaluation in found])
+        output.print_json([evaluation_json(evaluation) for evaluation in found])
         return
     rows = [
         (
@@ -184,7 +193,7 @@ def leaderboard(settings: Settings, behavior: str | None, model: str | None, met
     with settings.open() as registry:
         found = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric)
     if settings.as_json:
-        output.print_json([{**output.vector_json(e.vector), **evidence_json(e, metric)} for e in found])
+        output.print_json([{**vector_json(e.vector), **evidence_json(e, metric)} for e in found])
         return
     evidence_table([(e.vector, e) for e in found], metric, behavior=[e.vector.behavior for e in found])
 
@@ -205,7 +214,7 @@ def compare(settings: Settings, one: str, other: str, layer: int | None, other_l
     with settings.open() as registry:
         first, second, found = registry.evaluations.compare(one, other, layer=layer, other_layer=other_layer)
     if settings.as_json:
-        output.print_json({"one": first.id, "other": second.id, "comparisons": [dataclasses.asdict(c) for c in found]})
+        output.print_json(comparison_json(first, second, found))
         return
     for name, e in (("one", first), ("other", second)):
         output.message(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")

@@ -42,25 +42,3 @@ def evidence_table(
     asked = {(e.vector.behavior, e.evaluation.dataset, e.evaluation.split) for _, e in rows if e}
     if len(asked) > len({behavior for behavior, _, _ in asked}):
         output.message("Note: not all were asked the same questions (caa eval ls); such values do not compare.")
-
-
-def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
-    """The evidence beside a vector. Empty where there is none."""
-    if evidence is None:
-        return {}
-    score, null = evidence.score, evidence.null
-    return {
-        "evidence": {
-            "evaluation": evidence.evaluation.id,
-            "dataset": evidence.evaluation.dataset,
-            "split": evidence.evaluation.split,
-            "metric": metric,
-            "layer": score.layer,
-            "value": score.value,
-            "ci_low": score.ci_low,
-            "ci_high": score.ci_high,
-            "n": score.n,
-            "null": [null.ci_low, null.ci_high] if null else None,
-            "outside_null": evidence.outside,
-        }
-    }

@@ -8,7 +8,8 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.steered import check_prompt, plan_json, say_applied, session, steering_options, wanted
+from caa_registry.cli.steered import check_prompt, say_applied, session, steering_options, wanted
+from caa_registry.wire.vectors import plan_json, results_json
 
 
 @click.command(
@@ -75,5 +76,4 @@ def generate(
                     click.echo()
                 results.append({"text": "".join(pieces), **plan_json(plan)})
     if settings.as_json:
-        document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
-        output.print_json({**document, "results": results})
+        output.print_json(results_json(prompt, loaded.info, results))

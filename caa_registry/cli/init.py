@@ -6,15 +6,16 @@ import click
 
 from caa_registry.cli.options import Settings, common
 from caa_registry.cli.output import message, print_json
+from caa_registry.pairs.curation.result import count
 
 
 @click.command(epilog="Example: caa init --registry ./team.db")
 @common
 def init(settings: Settings) -> None:
-    """Create a registry, or say that it is there.
+    """Create a registry. An existing one is left as it is.
 
-    Without --registry it is CAA_REGISTRY, else the one in the settings file, else ~/.caa/registry.db. A PostgreSQL
-    URL (postgresql://host/database) makes a registry for a team.
+    Without --registry, the registry is CAA_REGISTRY, else the one that the settings file names, else
+    ~/.caa/registry.db. With a PostgreSQL URL (postgresql://host/database) a team can share it.
     """
     with settings.open(create=True) as registry:
         url = registry.database.shown
@@ -22,6 +23,6 @@ def init(settings: Settings) -> None:
     if settings.as_json:
         print_json({"registry": url, "datasets": datasets, "vectors": vectors})
         return
-    message(f"The registry {url} is ready (datasets: {datasets}, vectors: {vectors}).")
+    message(f"The registry {url} is ready: {count(datasets, 'dataset')}, {count(vectors, 'vector')}.")
     if not datasets:
-        message("Import pairs: caa dataset import seed:sycophancy --name team/sycophancy")
+        message("To import pairs: caa dataset import seed:sycophancy --name team/sycophancy")

@@ -2,53 +2,95 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
+from caa_registry.wire.lineage import lineage_json
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import LineageNode
+    from rich.tree import Tree
+
+    from caa_registry.registry.records import Lineage, LineageNode
+
+DEPTH = 5
+
+Direction = Literal["inputs", "outputs"]
 
 
 @click.command(epilog="Example: caa lineage team/sycophancy:best")
 @click.argument("reference")
+@click.option("--depth", type=click.IntRange(1, 100), default=DEPTH, show_default=True, help="Steps each way.")
 @common
-def lineage(settings: Settings, reference: str) -> None:
-    """Show what a dataset or vector version was made from, by which runs, and what was made from it."""
+def lineage(settings: Settings, reference: str, depth: int) -> None:
+    """Show what a dataset or vector version was made from, by which runs, and what was made from it.
+
+    What is mentioned again is not unfolded again. With --json the lineage is complete, with every node and every run
+    once.
+    """
     with settings.open() as registry:
-        node = registry.lineage(reference)
+        found = registry.lineage(reference)
     if settings.as_json:
-        output.print_json(_json(node))
+        output.print_json(lineage_json(found))
         return
-    say_lineage(node)
+    say_lineage(found, depth)
 
 
-def say_lineage(node: LineageNode) -> None:
-    """The lineage as a tree on stdout."""
+def say_lineage(lineage: Lineage, depth: int = DEPTH) -> None:
+    """The lineage as a tree on stdout, ``depth`` steps in either direction."""
     from rich.text import Text
     from rich.tree import Tree
 
-    tree = Tree(Text(_line(node)))
-    _grow(tree.add("made from"), node.inputs, "inputs", empty=_origin(node))
-    _grow(tree.add("used by"), node.outputs, "outputs", empty="nothing yet")
-    output.stdout().print(tree)
+    root = lineage.root
+    tree = Tree(Text(_line(root)))
+    origin = "nothing recorded"
+    if root.kind == "dataset":
+        origin = f"its source (caa dataset show {root.reference})"
+    unfolded = {root.key}
+    _grow(tree.add("made from"), lineage, root, "inputs", depth, unfolded, empty=origin)
+    _grow(tree.add("used by"), lineage, root, "outputs", depth, unfolded, empty="nothing yet")
+    output.rich(tree)
 
 
-def _grow(tree: Any, nodes: Any, direction: str, *, empty: str = "") -> None:
+def _grow(
+    tree: Tree,
+    lineage: Lineage,
+    node: LineageNode,
+    direction: Direction,
+    depth: int,
+    unfolded: set[str],
+    *,
+    empty: str = "",
+) -> None:
+    """Add the nodes in one direction from ``node``, and those beyond them. ``unfolded``: what has been added with what
+    is beyond it."""
     from rich.text import Text
 
-    if not nodes and empty:
+    keys = node.inputs if direction == "inputs" else node.outputs
+    if not keys and empty:
         tree.add(Text(empty))
-    for node in nodes:
-        _grow(tree.add(Text(_line(node))), getattr(node, direction), direction)
+    if keys and depth == 0:
+        tree.add(Text(f"... {len(keys)} more, shown with a larger --depth"))
+        return
+    for key in keys:
+        next_node = lineage.nodes[key]
+        if key in unfolded:
+            tree.add(Text(f"{_name(next_node)} (shown above)"))
+            continue
+        if depth > 1 or not (next_node.inputs if direction == "inputs" else next_node.outputs):
+            unfolded.add(key)
+        _grow(tree.add(Text(_line(next_node))), lineage, next_node, direction, depth - 1, unfolded)
+
+
+def _name(node: LineageNode) -> str:
+    return f"{node.kind} {node.reference}" if node.kind != "evaluation" else node.reference
 
 
 def _line(node: LineageNode) -> str:
-    text = f"{node.kind} {node.reference}" if node.kind != "evaluation" else node.reference
+    text = _name(node)
     if node.digest:
         text += f"  {short(node.digest)}"
     if node.aliases:
@@ -57,30 +99,3 @@ def _line(node: LineageNode) -> str:
         when = node.run.finished_at.isoformat(timespec="seconds")
         text += f"  [run {node.run.id}: {node.run.kind} by {node.run.actor}, {when}]"
     return text
-
-
-def _origin(node: LineageNode) -> str:
-    return f"its source (caa dataset show {node.reference})" if node.kind == "dataset" else "nothing recorded"
-
-
-def _json(node: LineageNode) -> dict[str, Any]:
-    run = node.run
-    return {
-        "kind": node.kind,
-        "reference": node.reference,
-        "digest": node.digest,
-        "aliases": list(node.aliases),
-        "run": {
-            "id": run.id,
-            "kind": run.kind,
-            "actor": run.actor,
-            "parameters": dict(run.parameters),
-            "environment": dict(run.environment),
-            "started_at": run.started_at.isoformat(),
-            "finished_at": run.finished_at.isoformat(),
-        }
-        if run
-        else None,
-        "inputs": [_json(child) for child in node.inputs],
-        "outputs": [_json(child) for child in node.outputs],
-    }

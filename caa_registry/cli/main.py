@@ -2,69 +2,98 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import logging
 import os
+import select
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
+from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.options import Settings
 from caa_registry.cli.output import message
 from caa_registry.errors import CaaError
 from caa_registry.package import __version__
 
-# name -> (module, attribute, what --help says). Modules are imported when a command is used, so that --help is quick.
-COMMANDS: dict[str, tuple[str, str, str]] = {
-    "init": ("caa_registry.cli.init", "init", "Create a registry."),
-    "demo": ("caa_registry.cli.demo", "demo", "Run the main job end to end on the packaged demo model."),
-    "doctor": ("caa_registry.cli.doctor", "doctor", "Say what caa runs on here, how fast, and what is amiss."),
-    "dataset": ("caa_registry.cli.dataset", "dataset", "Contrastive pair datasets: import, check, curate, review."),
-    "model": ("caa_registry.cli.model", "model", "Models: add, list, show, verify."),
-    "vector": ("caa_registry.cli.vector", "vector", "Steering vectors: compute, list, show."),
-    "eval": ("caa_registry.cli.evaluation", "evaluation", "Evaluations: propensity, list, show."),
-    "generate": ("caa_registry.cli.generate", "generate", "Generate text, steered by vectors."),
-    "next-token": ("caa_registry.cli.next_token", "next_token", "Show the most probable next tokens, steered or not."),
-    "alias": ("caa_registry.cli.alias", "alias", "Movable names of versions: set, rm, ls."),
-    "lineage": ("caa_registry.cli.lineage", "lineage", "Show what a version was made from, and what from it."),
-    "db": ("caa_registry.cli.db", "db", "The registry's database: upgrade."),
+# name -> (module:attribute, what --help says). Modules are imported when a command is used, so that --help is quick.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("caa_registry.cli.init:init", "Create a registry."),
+    "demo": ("caa_registry.cli.demo:demo", "Run the main job end to end on the packaged demo model."),
+    "doctor": ("caa_registry.cli.doctor:doctor", "Show what caa runs on, how fast, and any problems."),
+    "dataset": ("caa_registry.cli.dataset:dataset", "Datasets of contrastive pairs: import, check, curate, review."),
+    "model": ("caa_registry.cli.model:model", "Models: add, list, show, verify."),
+    "vector": ("caa_registry.cli.vector:vector", "Steering vectors: compute, list, show, plot."),
+    "eval": ("caa_registry.cli.evaluation:evaluation", "Evaluations: propensity, side effects, calibration, reports."),
+    "generate": ("caa_registry.cli.generate:generate", "Generate text, steered by vectors."),
+    "next-token": ("caa_registry.cli.next_token:next_token", "Show the most probable next tokens, steered or not."),
+    "alias": ("caa_registry.cli.alias:alias", "Movable names of versions: set, remove, list."),
+    "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
+    "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
 }
 
 
 class Notes(logging.Handler):
-    """Warnings of the package, as lines on stderr."""
+    """The package's warnings as lines on stderr, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        message(f"Note: {record.getMessage()}")
+        text = record.getMessage()
+        if text not in self.printed:
+            self.printed.add(text)
+            message(f"Note: {text}")
 
 
-NOTES = Notes(logging.WARNING)
+class ReaderGoneError(Exception):
+    """Nobody reads stdout or stderr any more."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are modules of their own."""
+@contextmanager
+def _closed_pipes() -> Iterator[None]:
+    """Raise ``ReaderGoneError`` where output meets a closed pipe. Another closed pipe, such as a server's connection,
+    stays an error. click by itself ends with 1 and no message in both cases."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        poll = select.poll()
+        for descriptor in (1, 2):
+            poll.register(descriptor, 0)
+        if any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)):
+            raise ReaderGoneError from error
+        raise RuntimeError("a connection was closed by the other side") from error
+
+
+class Nouns(LazyGroup):
+    """The commands in the order of ``COMMANDS``; listing them imports none."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _closed_pipes():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _closed_pipes():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Every command explains itself: caa NOUN --help, caa NOUN VERB --help.",
+    cls=Nouns,
+    lazy={name: place for name, (place, _) in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every command has its own help: caa NOUN --help, caa NOUN VERB --help.",
 )
 @click.version_option(__version__, prog_name="caa")
 @click.option("--registry", metavar="URL", help="Path or URL of the registry. [env: CAA_REGISTRY; ~/.caa/registry.db]")
@@ -83,11 +112,9 @@ def main() -> None:
     # The tokenizer library advises on matters that are not this program's user's.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # A path or a text may hold what the terminal's encoding cannot show: print it escaped rather than fail.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    logging.getLogger("caa_registry").addHandler(NOTES)
+    _prepare_streams()
+    notes = Notes()
+    logging.getLogger("caa_registry").addHandler(notes)
     debug = "--debug" in sys.argv
     try:
         sys.exit(_run())
@@ -104,16 +131,30 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted. Nothing half-made is in the registry.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader went away (caa ... | head). Python must not complain again while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    except ReaderGoneError:
+        # No error (caa ... | head). Python must not complain while it closes the streams.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        sys.exit(0)
     except Exception as error:
         if debug:
             raise
         click.echo(f"Internal error: {type(error).__name__}: {error}", err=True)
-        click.echo("This is a fault of caa. Run the command with --debug and report what it prints.", err=True)
+        click.echo("This is a bug in caa. Run the command again with --debug and report what it prints.", err=True)
         sys.exit(1)
+    finally:
+        logging.getLogger("caa_registry").removeHandler(notes)
+
+
+def _prepare_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before the start (caa ... >&-)
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open
+        elif isinstance(stream, io.TextIOWrapper):
+            # A path or a text may hold what the terminal's encoding cannot show: print it escaped rather than fail.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run() -> int:

@@ -7,8 +7,10 @@ import sys
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.listing import page_options, rows_to_show, say_rest
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
+from caa_registry.wire.models import model_json, verification_json
 
 
 @click.group()
@@ -29,7 +31,7 @@ def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
     with settings.open(create=True) as registry:
         record = registry.models.add(loaded)
     if settings.as_json:
-        output.print_json(output.model_json(record))
+        output.print_json(model_json(record))
         return
     info = record.info
     output.message(f"{info.name}: {info.architecture}, {info.n_layers} layers, {info.d_model} wide")
@@ -37,13 +39,15 @@ def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
 
 
 @model.command(epilog="Example: caa model ls")
+@page_options
 @common
-def ls(settings: Settings) -> None:
+def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
     """List the models the registry knows."""
+    count = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
-        records = registry.models.ls()
+        records = registry.models.ls(limit=count)
     if settings.as_json:
-        output.print_json([output.model_json(record) for record in records])
+        output.print_json([model_json(record) for record in records])
         return
     rows = [
         (
@@ -59,6 +63,7 @@ def ls(settings: Settings) -> None:
     ]
     columns = ["name", "fingerprint", "architecture", "layers", "d_model", "quantized", "vectors"]
     output.table(columns, rows, empty="No models yet. Add one: caa model add demo")
+    say_rest(records)
 
 
 @model.command(epilog="Example: caa model show demo")
@@ -69,9 +74,9 @@ def show(settings: Settings, name: str) -> None:
     with settings.open() as registry:
         record = registry.models.get(name)
     if settings.as_json:
-        output.print_json(output.model_json(record))
+        output.print_json(model_json(record))
         return
-    values = {key: value for key, value in output.model_json(record).items() if key != "quantization"}
+    values = {key: value for key, value in model_json(record).items() if key != "quantization"}
     quantization = record.info.quantization
     output.fields({**values, "quantization": f"{quantization['bits']}-bit" if quantization else None})
 
@@ -84,7 +89,7 @@ def verify(settings: Settings, name: str) -> None:
     with settings.open() as registry:
         parts = registry.models.verify(name)
     if settings.as_json:
-        output.print_json({"name": name, "parts": parts, "ok": all(parts.values())})
+        output.print_json(verification_json(name, parts))
     else:
         rows = [(part, "as recorded" if same else "DIFFERS") for part, same in parts.items()]
         output.table(["part", "now"], rows, empty="")

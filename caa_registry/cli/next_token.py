@@ -8,7 +8,8 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.steered import check_prompt, plan_json, say_applied, session, steering_options, wanted
+from caa_registry.cli.steered import check_prompt, say_applied, session, steering_options, wanted
+from caa_registry.wire.vectors import next_tokens_json, plan_json, results_json
 
 if TYPE_CHECKING:
     from caa_registry.models.generation import NextToken
@@ -53,12 +54,8 @@ def next_token(
                 label = ", ".join(sorted({output.strength(a["multiplier"]) for a in applied["additions"]}))
                 columns.append((label, applied, loaded.next_tokens(prompt, **ask)))
     if settings.as_json:
-        document = {"prompt": prompt, "model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
-        found = [
-            {**applied, "tokens": [{"id": t.id, "text": t.text, "probability": t.probability} for t in tokens]}
-            for _, applied, tokens in columns
-        ]
-        output.print_json({**document, "results": found})
+        results = [{**applied, "tokens": next_tokens_json(tokens)} for _, applied, tokens in columns]
+        output.print_json(results_json(prompt, loaded.info, results))
         return
     rows = []
     for rank in range(max(len(tokens) for _, _, tokens in columns)):

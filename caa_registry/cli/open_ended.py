@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from caa_registry.cli.options import (
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.wire.evaluations import answer_json, rubric_json
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.open_ended.judging import Judge
@@ -91,9 +91,7 @@ def answers(settings: Settings, id: int, limit: int) -> None:
         found = registry.evaluations.answers(id)
         judged = registry.evaluations.judgements(id)
     if settings.as_json:
-        output.print_json(
-            [{**dataclasses.asdict(a), "ratings": [j.ratings[a.position] for j in judged]} for a in found]
-        )
+        output.print_json([answer_json(answer, judged) for answer in found])
         return
     questions = list(dict.fromkeys(answer.question for answer in found))
     for question in questions[: limit or None]:
@@ -170,7 +168,7 @@ def rubrics(settings: Settings, name: str | None) -> None:
     if name is not None:
         found = rubric_of(name, "")
         if settings.as_json:
-            output.print_json({**dataclasses.asdict(found), "digest": found.digest})
+            output.print_json(rubric_json(found))
             return
         click.echo(found.text.strip())
         if found.note:
@@ -178,7 +176,7 @@ def rubrics(settings: Settings, name: str | None) -> None:
         return
     listed = packaged_rubrics()
     if settings.as_json:
-        output.print_json([{**dataclasses.asdict(rubric), "digest": rubric.digest} for rubric in listed])
+        output.print_json([rubric_json(rubric) for rubric in listed])
         return
     output.table(
         ["name", "behavior", "aliases"], [(r.name, r.behavior, ", ".join(r.aliases)) for r in listed], empty="none"

@@ -44,13 +44,21 @@ class Settings:
         if self.registry is not None and not self.registry.strip():
             # An unset variable in a script must not silently mean the default registry.
             raise UsageError("--registry is empty", "Give a path or a URL, or leave the option out.")
-        path = Path(registry_url(self.registry).removeprefix("sqlite:///"))
-        new = create and not path.exists()
+        new = create and _is_missing(registry_url(self.registry))
         registry = open_registry(self.registry, create=create)
-        if new and registry.database.path is not None:
-            # A mistyped path must not pass for the registry that was meant.
-            click.echo(f"Created the registry {registry.database.shown}.", err=True)
+        if new:
+            # A mistyped path or URL must not pass for the registry that was meant.
+            where = "a SQLite file" if registry.database.path is not None else "tables in this PostgreSQL database"
+            click.echo(f"Created the registry {registry.database.shown} ({where}).", err=True)
         return registry
+
+
+def _is_missing(url: str) -> bool:
+    """Whether there is no registry at ``url`` yet."""
+    from caa_registry.catalog.state import look
+
+    path = url.removeprefix("sqlite:///")
+    return not Path(path).exists() if path != url else look(url).state == "none"
 
 
 def common(function: F) -> F:

@@ -10,6 +10,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import TEMPLATE, Settings, common
+from caa_registry.wire.vectors import projection_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,13 +117,13 @@ def tokens(
         loaded = registry.models.load(model) if model else registry.models.load_recorded(version.model)
         found = registry.vectors.tokens(version, loaded, prompt, completion=completion, layer=layer, template=template)
     if settings.as_json:
-        output.print_json([{"token": t.text, "dot": t.dot, "cosine": t.cosine} for t in found])
+        output.print_json(projection_json(found))
     elif html is not None:
         caption = f"{version.reference} ({version.digest}), layer {layer}; model {version.model.name}."
         html.write_text(as_html(found, title=f"{version.reference}, layer {layer}", caption=caption), encoding="utf-8")
         output.message(f"Wrote {html}.")
     else:
-        output.stdout().print(as_text(found), soft_wrap=True)
+        output.rich(as_text(found))
 
 
 def _write(settings: Settings, made: Mapping[str, Figure], folder: Path, name: str, format_: str) -> None:

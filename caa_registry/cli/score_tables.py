@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings
+from caa_registry.wire.evaluations import evaluation_json, judgement_json
 
 if TYPE_CHECKING:
     from caa_registry.registry.evaluations.open_ended import Answer
@@ -27,8 +28,8 @@ def say_evaluation(
     """An evaluation of any kind: what was asked, what is to be known of it, and its scores; of an open-ended one also
     its ratings."""
     if settings.as_json:
-        ratings = {} if judged is None else {"judgements": [judged_json(each) for each in judged]}
-        output.print_json({**output.evaluation_json(found), **ratings})
+        ratings = {} if judged is None else {"judgements": [judgement_json(each) for each in judged]}
+        output.print_json({**evaluation_json(found), **ratings})
         return
     parameters = found.parameters
     half = "" if parameters.get("rows", "all") == "all" else f", {parameters['rows']} rows"
@@ -63,21 +64,6 @@ def say_evaluation(
         _open_ended(found, judged or (), given or ())
     else:
         scores(found)
-
-
-def judged_json(judged: Judged) -> dict[str, Any]:
-    """A pass of a judge as listings carry it."""
-    return {
-        "judgement": judged.id,
-        "judge": judged.judge,
-        "rated": len(judged.ratings) - judged.unparsable,
-        "unparsable": judged.unparsable,
-        "ratings": [
-            {"position": position, "value": value, "reply": judged.replies[position]}
-            for position, value in judged.ratings.items()
-        ],
-        "created_at": judged.created_at.isoformat(),
-    }
 
 
 def _side_effects(evaluation: Evaluation) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from typing import Any
 
@@ -22,6 +21,7 @@ from caa_registry.cli.options import (
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.wire.evaluations import calibration_json, categories_json, cross_json
 
 TEXT = click.option(
     "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
@@ -125,16 +125,7 @@ def calibrate(
         )
     calibration, choice = found.found, found.found.choice
     if settings.as_json:
-        output.print_json(
-            {
-                "vector": found.vector.reference,
-                "propensity": found.propensity.id,
-                "side_effects": found.side_effects.id,
-                "answers": [evaluation.id for evaluation in found.answers],
-                "alias": found.alias.reference if found.alias else None,
-                **dataclasses.asdict(calibration),
-            }
-        )
+        output.print_json(calibration_json(found))
     else:
         rows = [
             (
@@ -174,7 +165,7 @@ def categories(settings: Settings, id: int, layer: int | None) -> None:
     with settings.open() as registry:
         found = registry.evaluations.categories(id, layer)
     if settings.as_json:
-        output.print_json([{"multiplier": m, **dataclasses.asdict(scores)} for m, scores in found.items()])
+        output.print_json(categories_json(found))
         return
     names = list(next(iter(found.values())).categories)
     first = next(iter(found.values()))
@@ -213,15 +204,7 @@ def cross(
             progress=progress,
         )
     if settings.as_json:
-        output.print_json(
-            {
-                "evaluations": [evaluation.id for evaluation in made],
-                "effects": [
-                    {"vector": v, "behavior": b, **dataclasses.asdict(i)} for (v, b), i in found.effects.items()
-                ],
-                "dominance": {vector: dataclasses.asdict(d) for vector, d in found.dominance.items()},
-            }
-        )
+        output.print_json(cross_json(found, made))
         return
     rows = [
         (

@@ -16,8 +16,8 @@ from caa_registry.errors import UsageError
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
+    from caa_registry.registry.records import Steer, Steering
     from caa_registry.registry.registry import Registry
-    from caa_registry.registry.vectors.steering import Plan, Steer
     from caa_registry.steering.positions import SteeredPositions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,7 +78,7 @@ def wanted(
     multipliers: Sequence[float] | None,
 ) -> Wanted:
     """The options as ``Wanted``. Raises ``UsageError`` where they do not fit together."""
-    from caa_registry.registry.vectors.steering import Steer
+    from caa_registry.registry.records import Steer
 
     if not vectors and (layers or multiplier or multipliers):
         raise UsageError("a layer or multiplier is given, but no vector", "Give --vector REF.")
@@ -129,22 +129,11 @@ class Session:
 
     def steer(
         self, steers: Sequence[Steer], positions: SteeredPositions | None, *, allow_mismatch: bool
-    ) -> AbstractContextManager[Plan | None]:
+    ) -> AbstractContextManager[Steering | None]:
         """Steer the model while the context lasts; without a registry it stays unsteered."""
         if self.registry is None:
             return nullcontext()
         return self.registry.steer(self.model, steers, positions=positions, allow_mismatch=allow_mismatch)
-
-
-def plan_json(plan: Plan | None) -> dict[str, Any]:
-    """What was applied, as JSON: versions, layers and multipliers."""
-    if plan is None:
-        return {"vectors": [], "additions": [], "positions": None}
-    return {
-        "vectors": [version.reference for version in plan.vectors],
-        "additions": [{"layer": a.layer, "multiplier": a.multiplier} for a in plan.additions],
-        "positions": plan.positions,
-    }
 
 
 def check_prompt(prompt: str) -> None:
@@ -153,7 +142,7 @@ def check_prompt(prompt: str) -> None:
         raise UsageError("the prompt is empty", "Give some text to continue.")
 
 
-def say_applied(plan: Plan | None, *, strengths: bool) -> None:
+def say_applied(plan: Steering | None, *, strengths: bool) -> None:
     """Say which vector versions act and where: a name or alias alone may mean another version tomorrow.
 
     ``strengths``: also how strongly, where the output itself does not say it.

@@ -1,1 +1,1 @@
-"""File formats of vector sets, one file each."""
+"""Vector file formats, one file per format."""

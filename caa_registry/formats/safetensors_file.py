@@ -35,29 +35,37 @@ class LayerPlace:
     nbytes: int
 
 
-def to_bytes(vectors: VectorSet, metadata: Mapping[str, Any]) -> bytes:
+def write(vectors: VectorSet, metadata: Mapping[str, Any]) -> bytes:
     """The file's bytes: the same for the same vectors and metadata, in every process."""
     tensors = {f"{_PREFIX}{v.layer}": np.ascontiguousarray(v.values, dtype="<f4") for v in vectors.layers}
     return bytes(save_tensors(tensors, {_METADATA_KEY: canonical_json(dict(metadata))}))
 
 
 def places(data: bytes) -> dict[int, LayerPlace]:
-    """Where each layer stands in a file that ``to_bytes`` made. Raises ``IntegrityError`` where it is not one."""
+    """Where each layer stands in a file that ``write`` made. Raises ``IntegrityError`` where it is not one."""
     try:
         (length,) = struct.unpack("<Q", data[:8])
         header = json.loads(data[8 : 8 + length])
-        found = {}
+        by_layer = {}
         for name, entry in header.items():
             if name != "__metadata__":
                 first, stop = entry["data_offsets"]
-                found[_layer_of(name)] = LayerPlace(8 + length + first, stop - first)
+                by_layer[_layer_of(name)] = LayerPlace(8 + length + first, stop - first)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"the vector file cannot be read: {error}") from error
-    return found
+    return by_layer
 
 
-def from_bytes(data: bytes) -> VectorSet:
-    """The vectors of a file that ``to_bytes`` made. Raises ``IntegrityError`` where it is not one."""
+def sniff(data: bytes) -> bool:
+    """Whether ``data`` is a safetensors file whose tensors are all layers by number."""
+    try:
+        return bool(places(data))
+    except IntegrityError:
+        return False
+
+
+def read(data: bytes) -> VectorSet:
+    """The vectors of a file that ``write`` made. Raises ``IntegrityError`` where it is not one."""
     try:
         tensors = load_tensors(data)
         layers = {_layer_of(name): tensor for name, tensor in tensors.items()}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal, overload
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.filters import stated_behavior
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
@@ -30,44 +34,45 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
     Raises ``NotFoundError`` where there is none, ``UsageError`` where the reference is of the other kind or its tag
     and digest disagree.
     """
-    wanted = parse(reference)
-    if wanted.kind not in (None, kind):
-        raise UsageError(f"{reference} names a {wanted.kind}; a {kind} is wanted here")
+    parsed = parse(reference)
+    if parsed.kind not in (None, kind):
+        raise UsageError(f"{reference} names a {parsed.kind}, and a {kind} is needed here")
     owner_table, table, owner_column = _tables(kind)
-    owner = session.scalar(select(owner_table).where(owner_table.name == wanted.name))
+    owner = session.scalar(select(owner_table).where(owner_table.name == parsed.name))
     if owner is None:
-        raise NotFoundError(f"there is no {kind} {wanted.name}", _instead(session, wanted.name, kind))
+        raise NotFoundError(f"there is no {kind} {parsed.name}", _instead(session, parsed.name, kind))
     versions = select(table).where(owner_column == owner.id, table.deleted_at.is_(None))
-    if wanted.alias is not None:
-        found = _aliased(session, kind, owner.id, wanted, table)
-        if found is None:
-            raise NotFoundError(*no_alias(session, kind, owner.id, wanted))
-    elif wanted.version is not None:
-        found = session.scalar(versions.where(table.number == wanted.version))
-    elif wanted.digest is not None:
-        matches = list(session.scalars(versions.where(table.digest.startswith(wanted.digest, autoescape=True))))
+    row: Any
+    if parsed.alias is not None:
+        row = _aliased(session, kind, owner.id, parsed, table)
+        if row is None:
+            raise NotFoundError(*no_alias(session, kind, owner.id, parsed))
+    elif parsed.version is not None:
+        row = session.scalar(versions.where(table.number == parsed.version))
+    elif parsed.digest is not None:
+        matches = list(session.scalars(versions.where(table.digest.startswith(parsed.digest, autoescape=True))))
         if len(matches) > 1:
-            numbers = ", ".join(f"v{row.number}" for row in matches)
+            numbers = ", ".join(f"v{match.number}" for match in matches)
             raise UsageError(f"{reference} fits several versions ({numbers})", "Give more digits.")
-        found = matches[0] if matches else None
+        row = matches[0] if matches else None
     else:
-        found = session.scalar(versions.order_by(table.number.desc()).limit(1))
-    if found is None:
-        have = sorted(session.scalars(select(table.number).where(owner_column == owner.id)))
-        which = f"v{wanted.version}" if wanted.version is not None else wanted.digest or "at all"
+        row = session.scalar(versions.order_by(table.number.desc()).limit(1))
+    if row is None:
+        existing = sorted(session.scalars(select(table.number).where(owner_column == owner.id)))
+        which = f"v{parsed.version}" if parsed.version is not None else parsed.digest or "at all"
         raise NotFoundError(
-            f"{kind} {wanted.name} has no version {which}", f"It has {_versions(have)}." if have else ""
+            f"{kind} {parsed.name} has no version {which}", f"It has {_versions(existing)}." if existing else ""
         )
-    if wanted.digest is not None and not found.digest.startswith(wanted.digest):
+    if parsed.digest is not None and not row.digest.startswith(parsed.digest):
         raise UsageError(
-            f"{reference}: tag and digest disagree (v{found.number} is {found.digest[:19]})",
+            f"{reference}: tag and digest disagree (v{row.number} is {row.digest[:19]})",
             "Give one of the two, or correct it.",
         )
-    row: VersionRow = found
-    return row
+    version: VersionRow = row
+    return version
 
 
-def references(session: Session, kind: Kind, condition: ColumnElement[bool]) -> tuple[str, ...]:
+def references(session: Session, kind: Kind, condition: ColumnElement[bool]) -> list[str]:
     """The references of all versions that meet ``condition`` and are not deleted, by name and number."""
     owner_table, table, owner_column = _tables(kind)
     query = (
@@ -76,7 +81,7 @@ def references(session: Session, kind: Kind, condition: ColumnElement[bool]) -> 
         .where(condition, table.deleted_at.is_(None))
         .order_by(owner_table.name, table.number)
     )
-    return tuple(f"{name}:v{number}" for name, number in session.execute(query))
+    return [f"{name}:v{number}" for name, number in session.execute(query)]
 
 
 def _tables(kind: Kind) -> tuple[Any, Any, Any]:
@@ -85,8 +90,8 @@ def _tables(kind: Kind) -> tuple[Any, Any, Any]:
     return t.Vector, t.VectorVersion, t.VectorVersion.vector_id
 
 
-def _aliased(session: Session, kind: Kind, owner_id: int, wanted: Reference, table: Any) -> Any:
-    alias = find_alias(session, kind, owner_id, str(wanted.alias))
+def _aliased(session: Session, kind: Kind, owner_id: int, parsed: Reference, table: Any) -> Any:
+    alias = find_alias(session, kind, owner_id, str(parsed.alias))
     if alias is None:
         return None
     target = alias.dataset_version_id if kind == "dataset" else alias.vector_version_id
@@ -97,12 +102,14 @@ def _versions(numbers: list[int]) -> str:
     return ", ".join(f"v{part.replace('-', ' to v')}" for part in ranges(numbers).split(", "))
 
 
-def no_alias(session: Session, kind: Kind, owner_id: int, wanted: Reference) -> tuple[str, str]:
+def no_alias(session: Session, kind: Kind, owner_id: int, parsed: Reference) -> tuple[str, str]:
     """Message and hint for an alias that does not exist."""
     query = select(t.Alias.name).where(t.Alias.kind == kind, t.Alias.owner_id == owner_id).order_by(t.Alias.name)
-    have = list(session.scalars(query))
-    hint = f"Its aliases: {', '.join(have)}." if have else f"It has none. Set one: caa alias set {wanted.name}:v1 NAME"
-    return f"{kind} {wanted.name} has no alias {wanted.alias!r}", hint
+    aliases = list(session.scalars(query))
+    hint = f"It has none. Set one: caa alias set {parsed.name}:v1 NAME"
+    if aliases:
+        hint = f"Its aliases: {', '.join(aliases)}."
+    return f"{kind} {parsed.name} has no alias {parsed.alias!r}", hint
 
 
 def find_alias(session: Session, kind: Kind, owner_id: int, name: str) -> t.Alias | None:
@@ -114,9 +121,9 @@ def find_alias(session: Session, kind: Kind, owner_id: int, name: str) -> t.Alia
 
 def _instead(session: Session, name: str, kind: Kind) -> str:
     """What to try where there is no ``kind`` of that name."""
-    other: Kind = "vector" if kind == "dataset" else "dataset"
-    if _owner_id(session, other, name) is not None:
-        return f"{name} is a {other}; a {kind} is wanted here (caa {kind} ls lists them)."
+    other_kind: Kind = "vector" if kind == "dataset" else "dataset"
+    if owner_id(session, other_kind, name) is not None:
+        return f"{name} is a {other_kind}, and a {kind} is needed here (caa {kind} ls lists them)."
     close = _close(session, name, kind)
     return f"Did you mean {' or '.join(close)}?" if close else f"List them with: caa {kind} ls"
 
@@ -126,10 +133,11 @@ def _close(session: Session, name: str, kind: Kind) -> list[str]:
     return difflib.get_close_matches(name, names, n=3, cutoff=0.5)
 
 
-def _owner_id(session: Session, kind: Kind, name: str) -> int | None:
+def owner_id(session: Session, kind: Kind, name: str) -> int | None:
+    """The id of the dataset or vector of that name, ``None`` where there is none."""
     owner_table = _tables(kind)[0]
-    found: int | None = session.scalar(select(owner_table.id).where(owner_table.name == name))
-    return found
+    id: int | None = session.scalar(select(owner_table.id).where(owner_table.name == name))
+    return id
 
 
 def kind_of(session: Session, reference: str, *, prefer: Kind | None = None) -> Kind:
@@ -138,37 +146,37 @@ def kind_of(session: Session, reference: str, *, prefer: Kind | None = None) -> 
     Where both have the name, an alias or a digest that only one of them has decides, then ``prefer``. Version numbers
     do not: v2 may exist in one today and in both tomorrow. Raises ``UsageError`` where it could still be either.
     """
-    wanted = parse(reference)
-    if wanted.kind:
-        return wanted.kind
-    kinds: list[Kind] = [kind for kind in _KINDS if _owner_id(session, kind, wanted.name) is not None]
+    parsed = parse(reference)
+    if parsed.kind:
+        return parsed.kind
+    kinds: list[Kind] = [kind for kind in _KINDS if owner_id(session, kind, parsed.name) is not None]
     if not kinds:
-        close = sorted({name for kind in _KINDS for name in _close(session, wanted.name, kind)})
+        close = sorted({name for kind in _KINDS for name in _close(session, parsed.name, kind)})
         raise NotFoundError(
-            f"there is no dataset or vector {wanted.name}",
+            f"there is no dataset or vector {parsed.name}",
             f"Did you mean {' or '.join(close)}?" if close else "List them with: caa dataset ls, caa vector ls",
         )
-    if len(kinds) > 1 and (wanted.alias or wanted.digest):
-        kinds = [kind for kind in kinds if _fits(session, kind, wanted)]
+    if len(kinds) > 1 and (parsed.alias or parsed.digest):
+        kinds = [kind for kind in kinds if _fits(session, kind, parsed)]
         if not kinds:
-            what = f"an alias {wanted.alias!r}" if wanted.alias else f"a version {wanted.digest}"
+            what = f"an alias {parsed.alias!r}" if parsed.alias else f"a version {parsed.digest}"
             raise NotFoundError(
-                f"neither the dataset nor the vector {wanted.name} has {what}",
+                f"neither the dataset nor the vector {parsed.name} has {what}",
                 "Look with: caa alias ls, caa dataset show, caa vector show",
             )
     if len(kinds) > 1 and prefer is None:
         raise UsageError(
-            f"{wanted.name} is a dataset and a vector", f"Write dataset:{reference} or vector:{reference}."
+            f"{parsed.name} is a dataset and a vector", f"Write dataset:{reference} or vector:{reference}."
         )
     return prefer if prefer in kinds else kinds[0]
 
 
-def _fits(session: Session, kind: Kind, wanted: Reference) -> bool:
-    owner_id = _owner_id(session, kind, wanted.name) or 0
-    if wanted.alias is not None:
-        return find_alias(session, kind, owner_id, wanted.alias) is not None
+def _fits(session: Session, kind: Kind, parsed: Reference) -> bool:
+    owner = owner_id(session, kind, parsed.name) or 0
+    if parsed.alias is not None:
+        return find_alias(session, kind, owner, parsed.alias) is not None
     _, table, owner_column = _tables(kind)
-    fitting = select(table.id).where(owner_column == owner_id, table.digest.startswith(wanted.digest, autoescape=True))
+    fitting = select(table.id).where(owner_column == owner, table.digest.startswith(parsed.digest, autoescape=True))
     return session.scalar(fitting.limit(1)) is not None
 
 
@@ -217,7 +225,7 @@ def _splits(session: Session, row: t.DatasetVersion, kind: str) -> dict[str, int
     counts = session.execute(
         select(item.split, func.count()).where(item.version_id == row.id).group_by(item.split).order_by(item.split)
     )
-    return {found[0]: found[1] for found in counts}
+    return {row[0]: row[1] for row in counts}
 
 
 def model_info(row: t.Model) -> ModelInfo:
@@ -236,34 +244,82 @@ def model_info(row: t.Model) -> ModelInfo:
     )
 
 
-def _layer_record(row: t.VectorLayer) -> LayerRecord:
-    quality = LayerQuality.from_json(row.quality) if row.quality else None
-    return LayerRecord(row.layer, row.norm, row.residual_norm, row.sha256, quality)
-
-
 def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = False) -> VectorVersion:
     """A vector version as a record."""
-    owner = session.get_one(t.Vector, row.vector_id)
-    dataset = session.get_one(t.DatasetVersion, row.dataset_version_id)
-    dataset_name = session.get_one(t.Dataset, dataset.dataset_id).name
-    layers = session.scalars(
-        select(t.VectorLayer).where(t.VectorLayer.version_id == row.id).order_by(t.VectorLayer.layer)
+    (version,) = vector_records(session, select(t.VectorVersion.id).where(t.VectorVersion.id == row.id))
+    return replace(version, existing=existing)
+
+
+def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
+    """The vector versions whose ids ``ids`` selects, by name and number, in five statements however many they are."""
+    versions, models, datasets = t.VectorVersion, t.Model, t.DatasetVersion
+    rows = session.execute(
+        select(
+            versions.id, t.Vector.name, versions.number, versions.digest, versions.tensor_digest,
+            versions.dataset_version_id, versions.model_id, versions.recipe, versions.blob_digest, versions.d_model,
+            versions.created_at,
+        )
+        .join(t.Vector, t.Vector.id == versions.vector_id)
+        .where(versions.id.in_(ids))
+        .order_by(t.Vector.name, versions.number)
+    ).all()  # fmt: skip
+    layers = _layers(session, ids)
+    aliases = _aliases(session, ids)
+    of_models = select(versions.model_id).where(versions.id.in_(ids))
+    infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
+    of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
+    origins = {
+        id: (f"{name}:v{number}", digest, behavior_of(name, {"behavior": stated}))
+        for id, name, number, digest, stated in session.execute(
+            select(datasets.id, t.Dataset.name, datasets.number, datasets.digest, stated_behavior())
+            .join(t.Dataset, t.Dataset.id == datasets.dataset_id)
+            .where(datasets.id.in_(of_datasets))
+        )
+    }
+    records = []
+    for row in rows:
+        dataset, dataset_digest, behavior = origins[row.dataset_version_id]
+        records.append(
+            VectorVersion(
+                id=row.id,
+                name=row.name,
+                number=row.number,
+                digest=row.digest,
+                tensor_digest=row.tensor_digest,
+                dataset=dataset,
+                behavior=behavior,
+                dataset_digest=dataset_digest,
+                model=infos[row.model_id],
+                recipe=Recipe.from_json(row.recipe, f"{row.name}:v{row.number}"),
+                blob=row.blob_digest,
+                layers=tuple(layers[row.id]),
+                d_model=row.d_model,
+                created_at=row.created_at,
+                aliases=tuple(aliases[row.id]),
+            )
+        )
+    return records
+
+
+def _layers(session: Session, ids: Select[int]) -> Mapping[int, list[LayerRecord]]:
+    layer = t.VectorLayer
+    query = (
+        select(layer.version_id, layer.layer, layer.norm, layer.residual_norm, layer.sha256, layer.quality)
+        .where(layer.version_id.in_(ids))
+        .order_by(layer.version_id, layer.layer)
     )
-    return VectorVersion(
-        id=row.id,
-        name=owner.name,
-        number=row.number,
-        digest=row.digest,
-        tensor_digest=row.tensor_digest,
-        dataset=f"{dataset_name}:v{dataset.number}",
-        behavior=behavior_of(dataset_name, dataset.source),
-        dataset_digest=dataset.digest,
-        model=model_info(session.get_one(t.Model, row.model_id)),
-        recipe=Recipe.from_json(row.recipe, f"{owner.name}:v{row.number}"),
-        blob=row.blob_digest,
-        layers=tuple(_layer_record(layer) for layer in layers),
-        d_model=row.d_model,
-        created_at=row.created_at,
-        aliases=aliases_of(session, "vector", row.id),
-        existing=existing,
+    layers: dict[int, list[LayerRecord]] = defaultdict(list)
+    for id, number, norm, residual_norm, sha256, quality in session.execute(query):
+        measured = LayerQuality.from_json(quality) if quality else None
+        layers[id].append(LayerRecord(number, norm, residual_norm, sha256, measured))
+    return layers
+
+
+def _aliases(session: Session, ids: Select[int]) -> Mapping[int | None, list[str]]:
+    query = (
+        select(t.Alias.vector_version_id, t.Alias.name).where(t.Alias.vector_version_id.in_(ids)).order_by(t.Alias.name)
     )
+    aliases: dict[int | None, list[str]] = defaultdict(list)
+    for id, name in session.execute(query):
+        aliases[id].append(name)
+    return aliases

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,18 +12,17 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
+from caa_registry.catalog.filters import storable
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.loading import DEMO_MODEL, is_repository
 from caa_registry.registry.lookup import model_info
 from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import ModelRecord
+from caa_registry.registry.records import Listing, ModelRecord, check_limit
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
-    from caa_registry.registry.registry import Registry
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Part = Literal["weights", "config", "tokenizer", "chat_template"]
 PARTS: tuple[Part, ...] = ("weights", "config", "tokenizer", "chat_template")
@@ -32,8 +31,8 @@ PARTS: tuple[Part, ...] = ("weights", "config", "tokenizer", "chat_template")
 class Models:
     """The models of a registry. Their weights stay where they are: a folder or a hub."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def load(self, model: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
         """Load a model: a folder, ``ORG/NAME`` on a hub, or ``demo``. Writes nothing.
@@ -64,8 +63,8 @@ class Models:
     def add(self, model: str | Path | Model, *, revision: str | None = None) -> ModelRecord:
         """Record a model's identity. Adding it again returns the same record, with the folder where it is now."""
         loaded = self.load(model, revision=revision) if isinstance(model, str | Path) else model
-        activity = Activity("add-model", self._registry.actor, {"model": loaded.info.name})
-        with self._registry.database.write() as session:
+        activity = Activity("add-model", self._workspace.actor, {"model": loaded.info.name})
+        with self._workspace.database.write() as session:
             row, created = ensure_model(session, loaded.info)
             subject = {"model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
             if created:
@@ -74,23 +73,26 @@ class Models:
                 subject |= {"from": row.path or "", "to": loaded.info.path}
                 row.path = loaded.info.path
                 session.flush()
-                append_event(session, self._registry.actor, "move-model", subject)
-            return _record(session, row)
+                append_event(session, self._workspace.actor, "move-model", subject)
+            return _records(session, [row])[0]
 
-    def ls(self) -> list[ModelRecord]:
-        """All models, in the order in which they came."""
-        with self._registry.database.read() as session:
-            return [_record(session, row) for row in session.scalars(select(t.Model).order_by(t.Model.id))]
+    def ls(self, *, limit: int | None = None) -> Listing[ModelRecord]:
+        """All models, in the order in which they came; the first ``limit`` of them."""
+        query = select(t.Model).order_by(t.Model.id).limit(check_limit(limit))
+        with self._workspace.database.read() as session:
+            records = _records(session, list(session.scalars(query)))
+            total = len(records) if limit is None else session.scalar(select(func.count(t.Model.id))) or 0
+        return Listing(tuple(records), total)
 
     def get(self, name: str) -> ModelRecord:
         """The model of that name, hub repository or fingerprint (``sha256:`` and at least 8 digits).
 
         Raises ``NotFoundError`` where there is none, ``UsageError`` where several fit.
         """
-        found = self._by_name(name)
-        if found is None:
+        record = self._by_name(name)
+        if record is None:
             raise NotFoundError(f"the registry knows no model {name}", self._known())
-        return found
+        return record
 
     def verify(self, name: str) -> dict[Part, bool]:
         """Compare what is stored of a model with its files now, part by part. Raises ``CaaError`` as ``load`` does."""
@@ -104,23 +106,24 @@ class Models:
         return info.path or info.repo_id or info.name
 
     def _known(self) -> str:
-        names = sorted({record.info.name for record in self.ls()})
+        with self._workspace.database.read() as session:
+            names = sorted(set(session.scalars(select(t.Model.name))))
         return f"It knows {', '.join(names)}." if names else "Add it: caa model add PATH_OR_REPO"
 
     def _by_name(self, name: str) -> ModelRecord | None:
-        if "\x00" in name or _SURROGATE.search(name):
-            return None  # a path that is no Unicode is nobody's name, and no database takes it
+        if not storable(name):
+            return None  # a path that is no Unicode is nobody's name
         query = select(t.Model).order_by(t.Model.id.desc())
         if name.startswith("sha256:") and len(name) >= 15:
             query = query.where(t.Model.fingerprint.startswith(name, autoescape=True))
         else:
             query = query.where((t.Model.name == name) | (t.Model.repo_id == name))
-        with self._registry.database.read() as session:
+        with self._workspace.database.read() as session:
             rows = list(session.scalars(query))
             if len(rows) > 1:
                 digests = ", ".join(row.fingerprint[:19] for row in rows)
                 raise UsageError(f"{len(rows)} models are called {name}", f"Give a fingerprint: {digests}.")
-            return _record(session, rows[0]) if rows else None
+            return _records(session, rows)[0] if rows else None
 
 
 def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
@@ -152,6 +155,7 @@ def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
     return row, True
 
 
-def _record(session: Session, row: t.Model) -> ModelRecord:
-    count = session.scalar(select(func.count()).where(t.VectorVersion.model_id == row.id)) or 0
-    return ModelRecord(row.id, model_info(row), row.created_at, count)
+def _records(session: Session, rows: Sequence[t.Model]) -> list[ModelRecord]:
+    count = select(t.VectorVersion.model_id, func.count()).group_by(t.VectorVersion.model_id)
+    vectors = {row[0]: row[1] for row in session.execute(count)}
+    return [ModelRecord(row.id, model_info(row), row.created_at, vectors.get(row.id, 0)) for row in rows]

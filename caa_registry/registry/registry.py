@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,14 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.errors import UsageError
+from caa_registry.references import parse
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations.evaluations import Evaluations
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.lineage import lineage
-from caa_registry.registry.records import LineageNode, VectorVersion
-from caa_registry.registry.vectors import steering as steer_module
-from caa_registry.registry.vectors.steering import Plan, Steer
+from caa_registry.registry.records import Lineage, Steer, Steering, VectorVersion
+from caa_registry.registry.vectors.steering import SteeringPart, SteeringRequest, steered
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
@@ -39,11 +40,11 @@ class Registry:
         self.database = database
         self.blobs = blobs
         self.actor = actor
+        self.models = Models(self.workspace)
+        self.aliases = Aliases(self.workspace)
         self.datasets = Datasets(self)
-        self.models = Models(self)
-        self.vectors = Vectors(self)
+        self.vectors = Vectors(self.workspace, self.datasets, self.models)
         self.evaluations = Evaluations(self)
-        self.aliases = Aliases(self)
 
     def steer(
         self,
@@ -54,7 +55,7 @@ class Registry:
         multiplier: float | None = None,
         positions: SteeredPositions | None = None,
         allow_mismatch: bool = False,
-    ) -> AbstractContextManager[Plan]:
+    ) -> AbstractContextManager[Steering]:
         """Steer ``model`` while the context lasts; it is restored afterwards, exception or not.
 
         One vector with its ``layer`` (or several layers, each with its own vector) and ``multiplier``; or a list of
@@ -65,17 +66,27 @@ class Registry:
         known.
         """
         if isinstance(vector, str | VectorVersion):
-            wanted: Sequence[Steer] = [Steer(vector, layer, multiplier)]
+            steers: Sequence[Steer] = [Steer(vector, layer, multiplier)]
         elif layer is not None or multiplier is not None:
             raise UsageError("several vectors carry their own layer and multiplier", "Give them in each Steer.")
         else:
-            wanted = vector
-        return steer_module.steer(self, model, wanted, positions, allow_mismatch=allow_mismatch)
+            steers = vector
+        parts = [self._looked_up(steer) for steer in steers]
+        return steered(self.workspace, SteeringRequest(model, parts, positions, allow_mismatch))
 
-    def lineage(self, reference: str) -> LineageNode:
+    def _looked_up(self, steer: Steer) -> SteeringPart:
+        vector = steer.vector
+        if isinstance(vector, VectorVersion) or parse(vector).digest:
+            return SteeringPart(steer, self.vectors.get(vector), None)
+        alias = self.aliases.get(str(replace(parse(vector), kind="vector")))
+        if alias is None:
+            return SteeringPart(steer, self.vectors.get(vector), None)
+        # The version that the alias pointed at when its advice was read, even if it moves meanwhile.
+        return SteeringPart(steer, self.vectors.get(f"vector:{alias.target}"), alias.recommendation)
+
+    def lineage(self, reference: str) -> Lineage:
         """What a dataset or vector was made from, and what was made from it."""
-        with self.database.read() as session:
-            return lineage(session, reference)
+        return lineage(self.workspace, reference)
 
     def close(self) -> None:
         """Close the database."""

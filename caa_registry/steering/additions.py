@@ -1,4 +1,4 @@
-"""What is added to the residual stream, where, and how strongly."""
+"""Vectors that act on the residual stream of a model, where, and how strongly."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
+from caa_registry.steering.operators.add import add
+from caa_registry.steering.operators.operator import operator as operator_named
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 
@@ -27,26 +29,37 @@ class Addition:
 
 @contextmanager
 def steering(
-    model: Model, additions: Sequence[Addition], positions: SteeredPositions = "after_prompt"
+    model: Model, additions: Sequence[Addition], positions: SteeredPositions = "after_prompt", operator: str = "add"
 ) -> Iterator[None]:
-    """Add to the model's residual stream while the context lasts; afterwards the model is as before.
+    """Steer the model while the context lasts; afterwards it is as before.
 
     ``positions``, by absolute position p of a token and e, that of the last token of the prompt's template:
     ``after_prompt`` p >= e (the paper's rule); ``all``; ``generated`` p > e; ``last`` p = e. Earlier positions keep
-    their bits. Several additions at one layer are summed; contexts may be nested.
+    their bits. Several additions at one layer are summed, and ``operator`` (``steering/operators``) says what is done
+    to the stream with that sum. Contexts may be nested; the outer one acts first.
 
-    Raises ``UsageError`` for a layer the model does not have, ``ModelMismatchError`` for a vector of another width.
+    Raises ``UsageError`` for a layer the model does not have and for an unknown operator, ``ModelMismatchError`` for a
+    vector of another width.
     """
     check_positions(positions)
+    operate = operator_named(operator)
     deltas = {layer: mx.array(total) for layer, total in sums(model, additions).items()}
     # Arrays belong to the thread that made them until they are evaluated.
     mx.eval(*deltas.values())
 
-    def add(layer: int, hidden: mx.array, where: Positions) -> mx.array:
-        delta = deltas.get(layer)
-        return hidden if delta is None else added(hidden, delta, positions, where)
+    def act(layer: int, hidden: mx.array, where: Positions) -> mx.array:
+        if layer not in deltas:
+            return hidden
+        steered = operate(hidden, deltas[layer])
+        if (steered.shape, steered.dtype) != (hidden.shape, hidden.dtype):
+            raise UsageError(
+                f"operator {operator!r} makes {steered.dtype} {steered.shape} of a stream of {hidden.dtype} "
+                f"{hidden.shape}",
+                "An operator keeps the stream's shape and dtype.",
+            )
+        return _at_positions(steered, hidden, positions, where)
 
-    with model.stream.tapped(add):
+    with model.stream.tapped(act):
         yield
 
 
@@ -76,8 +89,11 @@ def sums(model: Model, additions: Sequence[Addition]) -> dict[int, NDArray[np.fl
 
 def added(hidden: mx.array, delta: mx.array, positions: SteeredPositions, where: Positions) -> mx.array:
     """``hidden`` with ``delta`` added at the steered positions; ``delta`` is of a shape that adds to it."""
-    # Cast the delta, not the stream: a float32 delta would widen a bfloat16 stream and its cache.
-    steered = hidden + delta.astype(hidden.dtype)
+    return _at_positions(add(hidden, delta), hidden, positions, where)
+
+
+def _at_positions(steered: mx.array, hidden: mx.array, positions: SteeredPositions, where: Positions) -> mx.array:
+    """``steered`` at the steered positions, ``hidden`` at the others; both ``(rows, tokens, d_model)``."""
     return steered if positions == "all" else mx.where(_mask(positions, where)[..., None], steered, hidden)
 
 

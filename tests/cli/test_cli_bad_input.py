@@ -168,7 +168,7 @@ def test_bad_requests_for_text(unchanged: Callable[..., None], other_folder: Pat
         unchanged([verb, "--model", tiny_folder, "--layer", "1", "x"], 2, "no vector")
         unchanged([verb, "--model", tiny_folder, "--multiplier", "1", "x"], 2, "no vector")
         unchanged([verb, "x"], 2, "no model is given")
-        unchanged([verb, "--vector", "team/s", "x"], 2, "at which layer shall team/s:v1 act?", "--layer")
+        unchanged([verb, "--vector", "team/s", "x"], 2, "no layer is given for team/s:v1", "--layer")
         unchanged([verb, "--vector", "team/s:nope", "x"], 1, "no alias 'nope'")
         unchanged([verb, "--vector", "team/s", "--layer", "9", "x"], 2, "has no layer 9")
         unchanged([verb, "--vector", "team/s", "--layer", "-1", "x"], 2, "is not a list of layers")

@@ -19,7 +19,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from caa_registry.errors import IntegrityError, UsageError
-from caa_registry.formats.safetensors_file import from_bytes, places, to_bytes
+from caa_registry.formats.safetensors_file import places, read, sniff, write
 from caa_registry.vectors import LayerVector, VectorSet
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -40,11 +40,12 @@ def example() -> VectorSet:
 
 @given(vector_sets(), METADATA)
 def test_round_trip_and_places(vectors: VectorSet, metadata: dict[str, Any]) -> None:
-    data = to_bytes(vectors, metadata)
-    assert to_bytes(vectors, dict(reversed(metadata.items()))) == data
-    back = from_bytes(data)
+    data = write(vectors, metadata)
+    assert write(vectors, dict(reversed(metadata.items()))) == data
+    back = read(data)
     assert back.layer_numbers == vectors.layer_numbers
     assert back.tensor_digest == vectors.tensor_digest
+    assert sniff(data)
     found = places(data)
     assert sorted(found) == vectors.layer_numbers
     for vector in vectors.layers:
@@ -55,7 +56,7 @@ def test_round_trip_and_places(vectors: VectorSet, metadata: dict[str, Any]) -> 
 
 
 def test_the_file_is_plain_safetensors_with_one_metadata_key() -> None:
-    data = to_bytes(example(), {"b": 1, "a": ["x", None]})
+    data = write(example(), {"b": 1, "a": ["x", None]})
     assert sorted(load_tensors(data)) == sorted(f"layer.{layer}" for layer in range(12))
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
@@ -66,12 +67,12 @@ def test_processes_with_other_hash_seeds_write_the_same_bytes() -> None:
     program = """
 import hashlib
 import numpy as np
-from caa_registry.formats.safetensors_file import to_bytes
+from caa_registry.formats.safetensors_file import write
 from caa_registry.vectors import LayerVector, VectorSet
 vectors = VectorSet.of(LayerVector(layer, np.arange(5, dtype=np.float32) * layer + 0.1) for layer in range(12))
-print(hashlib.sha256(to_bytes(vectors, {name: name for name in "abcdefgh"})).hexdigest())
+print(hashlib.sha256(write(vectors, {name: name for name in "abcdefgh"})).hexdigest())
 """
-    here = hashlib.sha256(to_bytes(example(), {name: name for name in "hgfedcba"})).hexdigest()
+    here = hashlib.sha256(write(example(), {name: name for name in "hgfedcba"})).hexdigest()
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         run = subprocess.run(
@@ -82,28 +83,29 @@ print(hashlib.sha256(to_bytes(vectors, {name: name for name in "abcdefgh"})).hex
 
 @given(st.data())
 def test_a_cut_file_is_never_read(data: st.DataObject) -> None:
-    whole = to_bytes(example(), {"name": "x"})
+    whole = write(example(), {"name": "x"})
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
     with pytest.raises(IntegrityError):
-        from_bytes(cut)
+        read(cut)
 
 
 @given(st.binary(max_size=200))
 def test_noise_is_never_read(noise: bytes) -> None:
+    assert not sniff(noise)
     with pytest.raises(IntegrityError):
-        from_bytes(noise)
+        read(noise)
     with pytest.raises(IntegrityError):
         places(noise or b"")
 
 
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_or_shows_in_the_digest(position: int, bit: int) -> None:
-    whole = bytearray(to_bytes(example(), {}))
+    whole = bytearray(write(example(), {}))
     position %= len(whole)
     whole[position] ^= 1 << bit
-    (length,) = struct.unpack("<Q", to_bytes(example(), {})[:8])
+    (length,) = struct.unpack("<Q", write(example(), {})[:8])
     try:
-        found = from_bytes(bytes(whole))
+        found = read(bytes(whole))
     except IntegrityError:
         return
     metadata_only = position < 8 + length and found.tensor_digest == example().tensor_digest
@@ -130,13 +132,19 @@ def test_a_flipped_bit_is_refused_or_shows_in_the_digest(position: int, bit: int
 )
 def test_other_files_are_refused(tensors: dict[str, np.ndarray]) -> None:
     with pytest.raises(IntegrityError, match="cannot be read"):
-        from_bytes(save_tensors(tensors))
+        read(save_tensors(tensors))
+
+
+def test_a_safetensors_file_of_other_tensors_is_not_taken_for_the_registrys() -> None:
+    assert sniff(save_tensors({"layer.0": np.zeros(3, np.float32)}))
+    for tensors in ({}, {"weight": np.zeros(3, np.float32)}, {"layer.0": np.zeros(3), "weight": np.zeros(3)}):
+        assert not sniff(save_tensors(tensors))
 
 
 def test_a_dtype_that_numpy_does_not_have_is_refused() -> None:
     header = json.dumps({"layer.0": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     with pytest.raises(IntegrityError):
-        from_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+        read(struct.pack("<Q", len(header)) + header + b"\0" * 4)
 
 
 ROW = np.ones(3, np.float32)
@@ -177,7 +185,7 @@ def test_the_tensor_digest_is_of_the_numbers_and_their_layers(vectors: VectorSet
     assert shifted.tensor_digest != vectors.tensor_digest
     strided = VectorSet.of(LayerVector(v.layer, np.repeat(v.values, 2)[::2]) for v in vectors.layers)
     assert strided.tensor_digest == vectors.tensor_digest
-    assert to_bytes(strided, {}) == to_bytes(vectors, {})
+    assert write(strided, {}) == write(vectors, {})
 
 
 def test_the_norm_is_computed_wide() -> None:

@@ -157,7 +157,8 @@ def test_a_wheel_reads_its_own_sets_and_a_checkout_those_beside_it(
     demo = package / "assets" / "demo_pairs"
     for folder in (tmp_path / "seed_pairs", demo):
         folder.mkdir(parents=True)
-    monkeypatch.setattr("caa_registry.__file__", str(package / "__init__.py"))
+    monkeypatch.setattr("caa_registry.package._FOLDER", package)
+    monkeypatch.setattr(seeds, "ASSETS", package / "assets")
     assert seeds.folders() == [tmp_path / "seed_pairs", demo]
     (package / "seed_pairs").mkdir()
     assert seeds.folders() == [package / "seed_pairs", demo]

@@ -32,7 +32,7 @@ from caa_registry.cli import evaluation, output, vector  # noqa: F401
 from caa_registry.cli import main as command_line
 from caa_registry.evaluation import controls, statistics, sweep, unfinished  # noqa: F401
 from caa_registry.extraction import activations, compute  # noqa: F401
-from caa_registry.formats import safetensors_file  # noqa: F401
+from caa_registry.formats import format as format_module  # noqa: F401
 from caa_registry.models import model  # noqa: F401
 
 

@@ -56,7 +56,7 @@ def test_vectors_are_found_by_behavior_and_model(filled: Registry, model: Model)
 
 def test_evidence_is_of_the_evaluation_that_says_most_of_the_vector(filled: Registry, model: Model) -> None:
     (vector,) = filled.vectors.ls(behavior="kindness")
-    assert filled.vectors.evidence([vector]) == {}
+    assert filled.evaluations.evidence([vector]) == {}
     filled.evaluations.propensity(vector, model=model, **ASK)
     newer = filled.evaluations.propensity(vector, model=model, **ASK)
     filled.evaluations.propensity(vector, model=model, layers=[0, 1], **ASK)  # fewer layers
@@ -64,16 +64,16 @@ def test_evidence_is_of_the_evaluation_that_says_most_of_the_vector(filled: Regi
     filled.evaluations.propensity(vector, model=model, split="generate", **ASK)  # leaks
     filled.evaluations.propensity(vector, model=model, dataset="team/pairs", **ASK)  # another behavior
     filled.evaluations.propensity(vector, model=model, multipliers=[1], controls=())  # no slope
-    found = filled.vectors.evidence([vector])[vector.digest]
+    found = filled.evaluations.evidence([vector])[vector.digest]
     assert found.evaluation.id == newer.id
     assert found.score == max(newer.of("steerability"), key=lambda score: score.value)
     (null,) = [score for score in newer.of("steerability", "random") if score.layer == found.score.layer]
     assert found.null == null
     low, high = found.score.ci_low, found.score.ci_high
     assert found.outside == (low > null.ci_high or high < null.ci_low)
-    assert filled.vectors.evidence([vector], "effect")[vector.digest].score.metric == "effect"
+    assert filled.evaluations.evidence([vector], "effect")[vector.digest].score.metric == "effect"
     with pytest.raises(UsageError, match="there is no statistic 'beauty'"):
-        filled.vectors.evidence([vector], "beauty")  # type: ignore[arg-type]
+        filled.evaluations.evidence([vector], "beauty")  # type: ignore[arg-type]
 
 
 def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: Model, tiny: TinyModels) -> None:

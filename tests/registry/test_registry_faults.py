@@ -65,9 +65,7 @@ def test_a_computation_that_raises_leaves_nothing(
     check_consistent(registry)
 
 
-@pytest.mark.parametrize(
-    "place", ["vectors.record_run", "vectors.ensure_model", "vector_versions.next_number", "vectors.vector_record"]
-)
+@pytest.mark.parametrize("place", ["record_run", "ensure_model", "next_number", "vector_record"])
 def test_a_failure_while_storing_leaves_nothing_but_the_blob(
     registry: Registry, pairs: DatasetVersion, model: Model, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +75,7 @@ def test_a_failure_while_storing_leaves_nothing_but_the_blob(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"caa_registry.registry.{place}", fail)
+        patch.setattr(f"caa_registry.registry.vectors.store.{place}", fail)
         with pytest.raises(OSError, match="no space left"):
             registry.vectors.compute("team/v", dataset=pairs, model=model)
     assert counts(registry) == before

@@ -57,7 +57,7 @@ def test_what_a_set_is_compared_with(registry: Registry, tmp_path: Path) -> None
 
 def test_questions_are_not_linted(registry: Registry, tmp_path: Path) -> None:
     registry.datasets.import_(jsonl(tmp_path / "q.jsonl", [{"question": "Why?"}]), name="team/q")
-    with pytest.raises(UsageError, match="lint is for pairs"):
+    with pytest.raises(UsageError, match="holds open-ended questions, not pairs"):
         registry.datasets.lint("team/q")
 
 

@@ -39,7 +39,7 @@ def test_a_second_method_asks_the_model_nothing(registry: Registry, many: Datase
     assert len({version.tensor_digest for version in made.values()}) == len(METHODS)
     for method, version in made.items():
         assert version.recipe.method == method
-        run = registry.lineage(version.reference).run
+        run = registry.lineage(version.reference).root.run
         assert run is not None and run.parameters["reading"]["forward_passes"] == version.reading.forward_passes  # type: ignore[union-attr]
         for layer, other in zip(first.layers, version.layers, strict=True):
             assert layer.norm == pytest.approx(other.norm, rel=1e-5)
@@ -152,9 +152,9 @@ def test_normalizing_gives_every_behavior_the_mean_norm(
             assert new.norm == pytest.approx(mean, rel=1e-6)
             np.testing.assert_allclose(new.values / new.norm, old.values / old.norm, atol=1e-6)
             assert (new.residual_norm, new.quality) == (old.residual_norm, old.quality)
-    node = registry.lineage("team/b-normalized")
-    assert node.run is not None and node.run.kind == "normalize"
-    assert sorted(parent.reference for parent in node.inputs) == ["team/a:v1", "team/b:v1"]
+    lineage = registry.lineage("team/b-normalized")
+    assert lineage.root.run is not None and lineage.root.run.kind == "normalize"
+    assert sorted(parent.reference for parent in lineage.inputs(lineage.root)) == ["team/a:v1", "team/b:v1"]
     before = dump(f"sqlite:///{registry.database.path}")
     assert [v.existing for v in registry.vectors.normalize(sources)] == [True, True]
     assert dump(f"sqlite:///{registry.database.path}") == before

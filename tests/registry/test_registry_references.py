@@ -72,7 +72,7 @@ def test_the_other_kind_is_named(registry: Registry, pairs: DatasetVersion) -> N
     with pytest.raises(NotFoundError, match="there is no vector team/pairs") as caught:
         registry.vectors.get("team/pairs")
     assert "team/pairs is a dataset" in caught.value.hint
-    with pytest.raises(UsageError, match="names a dataset; a vector is wanted here"):
+    with pytest.raises(UsageError, match="names a dataset, and a vector is needed here"):
         registry.vectors.get("dataset:team/pairs")
 
 
@@ -81,15 +81,15 @@ def test_a_name_of_two_things_has_to_say_which(both: Registry) -> None:
         with pytest.raises(UsageError, match="is a dataset and a vector") as caught:
             both.lineage(reference)
         assert caught.value.hint == f"Write dataset:{reference} or vector:{reference}."
-    assert both.lineage("dataset:team/pairs").reference == "team/pairs:v2"
-    assert both.lineage("vector:team/pairs").reference == "team/pairs:v1"
+    assert both.lineage("dataset:team/pairs").root.reference == "team/pairs:v2"
+    assert both.lineage("vector:team/pairs").root.reference == "team/pairs:v1"
 
 
 def test_an_alias_or_a_digest_of_one_thing_decides(both: Registry) -> None:
     both.aliases.set("vector:team/pairs", "best", Recommendation((1,)))
-    assert both.lineage("team/pairs:best").kind == "vector"
-    assert both.lineage(f"team/pairs@{both.vectors.get('team/pairs').digest[:19]}").kind == "vector"
-    assert both.lineage(f"team/pairs@{both.datasets.get('team/pairs').digest[:19]}").kind == "dataset"
+    assert both.lineage("team/pairs:best").root.kind == "vector"
+    assert both.lineage(f"team/pairs@{both.vectors.get('team/pairs').digest[:19]}").root.kind == "vector"
+    assert both.lineage(f"team/pairs@{both.datasets.get('team/pairs').digest[:19]}").root.kind == "dataset"
     with pytest.raises(NotFoundError, match="neither the dataset nor the vector team/pairs has an alias 'worst'"):
         both.aliases.remove("team/pairs:worst")
     both.aliases.set("dataset:team/pairs", "best")

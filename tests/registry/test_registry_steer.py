@@ -11,9 +11,8 @@ from registry.registry_support import counts, dump, events, jsonl, letters
 
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion, Recommendation, VectorVersion
+from caa_registry.registry.records import DatasetVersion, Recommendation, Steer, VectorVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.vectors.steering import Steer
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
@@ -119,7 +118,7 @@ def test_without_a_layer_or_a_recommendation_steering_asks(
     registry.aliases.set("team/v", "plain")
     for vector in ("team/v", "team/v:v1", "team/v:plain", version):
         with (
-            pytest.raises(UsageError, match="at which layer shall team/v:v1 act") as caught,
+            pytest.raises(UsageError, match="no layer is given for team/v:v1") as caught,
             registry.steer(model, vector),
         ):
             pass

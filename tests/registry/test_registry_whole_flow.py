@@ -12,9 +12,8 @@ from caa_registry.models.model import Model
 from caa_registry.registry.records import LineageNode
 
 
-def names(nodes: object) -> list[str]:
-    assert isinstance(nodes, tuple)
-    return [f"{node.kind} {node.reference}" for node in nodes if isinstance(node, LineageNode)]
+def names(nodes: list[LineageNode]) -> list[str]:
+    return [f"{node.kind} {node.reference}" for node in nodes]
 
 
 def test_the_whole_flow(url: str, tmp_path: Path, model: Model) -> None:
@@ -52,17 +51,19 @@ def test_lineage_goes_both_ways(url: str, tmp_path: Path, model: Model) -> None:
         vector = registry.vectors.compute("team/v", dataset=pairs, model=model, layers=[1])
         registry.aliases.set("team/v", "best", caa.Recommendation((1,)))
         found = registry.evaluations.propensity(vector, split="generate", model=model)
-        up = registry.lineage("team/v:best")
+        lineage = registry.lineage("team/v:best")
+        up = lineage.root
         assert (up.kind, up.reference, up.digest, up.aliases) == ("vector", "team/v:v1", vector.digest, ("best",))
         assert up.run and (up.run.kind, up.run.actor) == ("compute", "ada")
-        assert sorted(names(up.inputs)) == ["dataset team/pairs:v1", f"model {model.info.name}"]
-        assert all(node.run for node in up.inputs)
-        assert names(up.outputs) == [f"evaluation evaluation {found.id}"]
-        down = registry.lineage("team/pairs")
+        assert sorted(names(lineage.inputs(up))) == ["dataset team/pairs:v1", f"model {model.info.name}"]
+        assert all(node.run for node in lineage.inputs(up))
+        assert names(lineage.outputs(up)) == [f"evaluation evaluation {found.id}"]
+        lineage = registry.lineage("team/pairs")
+        down = lineage.root
         assert down.run and down.run.kind == "import" and down.inputs == ()
-        assert sorted(names(down.outputs)) == [f"evaluation evaluation {found.id}", "vector team/v:v1"]
-        (made,) = [node for node in down.outputs if node.kind == "vector"]
-        assert names(made.outputs) == [f"evaluation evaluation {found.id}"]
+        assert sorted(names(lineage.outputs(down))) == [f"evaluation evaluation {found.id}", "vector team/v:v1"]
+        (made,) = [node for node in lineage.outputs(down) if node.kind == "vector"]
+        assert names(lineage.outputs(made)) == [f"evaluation evaluation {found.id}"]
 
 
 def test_references_on_both_databases(url: str, tmp_path: Path) -> None:

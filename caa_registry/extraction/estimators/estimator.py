@@ -1,4 +1,4 @@
-"""The common type of the estimators, and which name stands for which."""
+"""The common type of the estimators, and each by its name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.extraction.estimators.lda import whitened_mean_difference
-from caa_registry.extraction.estimators.logistic import logistic_direction
-from caa_registry.extraction.estimators.mean_difference import mean_difference
-from caa_registry.extraction.estimators.pca import principal_component
+from caa_registry.extensions import load
 from caa_registry.extraction.estimators.rows import Rows
-from caa_registry.extraction.methods import Method
+from caa_registry.extraction.methods import METHODS, Method
 
 Estimator = Callable[[Rows, Rows, Rows, Rows], Rows]
 """``(positive, negative, weights, signs) -> directions``: k fits to the same pairs at once, in float64.
@@ -24,22 +21,16 @@ the same weighted and swapped pairs, so that a multiplier means the same for eve
 is zero, the direction is zero.
 """
 
-_ESTIMATORS: dict[Method, Estimator] = {
-    "mean-difference": mean_difference,
-    "pca": principal_component,
-    "logistic": logistic_direction,
-    "lda": whitened_mean_difference,
-}
-
 
 def estimator(method: Method) -> Estimator:
-    """The estimator of that name."""
-    return _ESTIMATORS[method]
+    """The estimator of that name. Raises ``UsageError`` where there is none."""
+    function: Estimator = load(METHODS.named(method))
+    return function
 
 
 def estimate(method: Method, positive: NDArray[np.float32], negative: NDArray[np.float32]) -> NDArray[np.float32]:
     """The steering vector ``(d,)`` of one layer from activations ``(n, d)``, n >= 1, computed in float64."""
     every = np.ones((1, len(positive)))
-    found = estimator(method)(positive.astype(np.float64), negative.astype(np.float64), every, every)
-    vector: NDArray[np.float32] = found[0].astype(np.float32)
+    directions = estimator(method)(positive.astype(np.float64), negative.astype(np.float64), every, every)
+    vector: NDArray[np.float32] = directions[0].astype(np.float32)
     return vector

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from caa_registry.pairs.lint.findings import Finding
-from caa_registry.pairs.lint.rows import Row
+from caa_registry.pairs.lint.rows import Row, Subject
 from caa_registry.pairs.questions import plain
 
 _LONG = 12
 _TYPO = 2
 _QUOTED_WORDS = 4
 _NOT = re.compile(r"\b(?:not?|never|cannot|\w+n['’]?t)\b", re.IGNORECASE)
-# A letter that a line gives as the answer, behind the choices: "Answer: (A)", "The answer is B".
+# A letter that a line after the choices states as the answer: "Answer: (A)", "The answer is B".
 _GIVEN = re.compile(r"\b(?:answer|choice|choose|option)\b[^\n]{0,20}?[:\s](?:is\s+)?\(?(?-i:([A-Z]))\b", re.IGNORECASE)
 _CHOICE_LINE = re.compile(r"^[ \t]*\([A-Z]\).*$", re.MULTILINE)
 _LABELLED = re.compile(r"(?:^|[\s(])([A-Z])[).:]", re.MULTILINE)
@@ -24,9 +24,9 @@ _STOPS = re.compile(r"[.,;:!?…]+(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“�
 _PROSE = re.compile(r"[a-z]{2}")
 
 
-def letters(rows: Sequence[Row]) -> Iterator[Finding]:
-    """More choices than two, letters beyond A and B, letters without a choice."""
-    for row in rows:
+def letters(subject: Subject) -> Iterator[Finding]:
+    """More than two choices, letters beyond A and B, letters without a choice."""
+    for row in subject.rows:
         if len(row.choices) > 2:
             yield row.finding("more-than-two-choices", f"lists {len(row.choices)} choices")
         if row.letters is None:
@@ -41,21 +41,21 @@ def letters(rows: Sequence[Row]) -> Iterator[Finding]:
             yield row.finding("letter-without-choice", f"answers {' and '.join(missing)}; the choices are {shown}")
 
 
-def alike(rows: Sequence[Row]) -> Iterator[Finding]:
+def alike(subject: Subject) -> Iterator[Finding]:
     """Sides without a contrast, or with hardly any."""
-    for row in rows:
+    for row in subject.rows:
         if row.letters is not None and not row.choices:
             continue  # letters alone say nothing about what they stand for
-        one, other = _skeletons(row.positive, row.negative)
-        if one == other:
+        positive, negative = _skeletons(row.positive, row.negative)
+        if positive == negative:
             yield row.finding("equal-sides", f"both say {row.positive.strip()[:60]!r}")
         elif _differs_by_a_typo(row.positive, row.negative):
             yield row.finding("nearly-equal-sides", "the sides differ in no more than two characters")
 
 
-def given_away(rows: Sequence[Row]) -> Iterator[Finding]:
+def given_away(subject: Subject) -> Iterator[Finding]:
     """Prompts that hold one of the completions, or say which letter is the answer."""
-    for row in rows:
+    for row in subject.rows:
         if row.letters is not None:
             stated = _stated(row)
             if stated:
@@ -70,7 +70,7 @@ def given_away(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _stated(row: Row) -> str | None:
-    """The letter that a line behind the choices gives. One that names several asks for one of them."""
+    """The letter that a line after the choices states. A line that names several asks for one of them."""
     for line in _CHOICE_LINE.split(row.pair.prompt)[-1].splitlines() if row.choices else ():
         named = set(re.findall(r"\b[A-Z]\b", line)) & set(row.letters or ())
         given = _GIVEN.search(line)
@@ -93,8 +93,8 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _differs_by_a_typo(one: str, other: str) -> bool:
-    first, second = plain(one), plain(other)
+def _differs_by_a_typo(positive: str, negative: str) -> bool:
+    first, second = plain(positive), plain(negative)
     if min(first.count(" "), second.count(" ")) + 1 < _LONG or abs(len(first) - len(second)) > _TYPO:
         return False
     start = next(

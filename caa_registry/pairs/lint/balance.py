@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from caa_registry.pairs.lint.findings import Finding
-from caa_registry.pairs.lint.rows import Row
+from caa_registry.pairs.lint.rows import Subject
 
 _MARGIN = 0.05
 _EFFECT = 0.5
@@ -16,16 +16,16 @@ _LARGEST = 99.0
 _NORMAL_95 = 1.959963984540054
 
 
-def letter_imbalance(rows: Sequence[Row]) -> Iterator[Finding]:
+def letter_imbalance(subject: Subject) -> Iterator[Finding]:
     """How often A matches among items with the choices A and B, split by split.
 
-    Said where the exact binomial 95 % interval (Clopper and Pearson 1934) leaves out one half, and the share is off it
-    by 5 points or more.
+    A finding where the exact binomial 95 % interval (Clopper and Pearson 1934) excludes one half, and the share is
+    5 points or more from it.
     """
     from scipy.stats import binomtest
 
-    for split in sorted({row.split for row in rows}):
-        of_split = [row.letters for row in rows if row.split == split and row.letters]
+    for split in sorted({row.split for row in subject.rows}):
+        of_split = [row.letters for row in subject.rows if row.split == split and row.letters]
         letters = [positive for positive, negative in of_split if {positive, negative} == {"A", "B"}]
         if not letters:
             continue
@@ -42,23 +42,23 @@ def letter_imbalance(rows: Sequence[Row]) -> Iterator[Finding]:
             )
 
 
-def length_confound(rows: Sequence[Row]) -> Iterator[Finding]:
+def length_confound(subject: Subject) -> Iterator[Finding]:
     """Lengths of what the sides say, in characters and in words. See ``confound``."""
-    sides = [(row.positive, row.negative) for row in rows if row.speaks]
-    characters = [(len(one), len(other)) for one, other in sides]
-    words = [(len(one.split()), len(other.split())) for one, other in sides]
-    found = [
+    sides = [(row.positive, row.negative) for row in subject.rows if row.speaks]
+    characters = [(len(positive), len(negative)) for positive, negative in sides]
+    words = [(len(positive.split()), len(negative.split())) for positive, negative in sides]
+    findings = [
         *confound("length-confound", "characters", characters),
         *confound("length-confound", "words", words),
     ]
-    # One of the two says it; the larger effect.
-    yield from sorted(found, key=lambda finding: -abs(finding.figures["d"]))[:1]
+    # The larger effect of the two is enough.
+    yield from sorted(findings, key=lambda finding: -abs(finding.figures["d"]))[:1]
 
 
 def confound(rule: str, unit: str, lengths: Sequence[tuple[int, int]]) -> list[Finding]:
     """The effect size of positive against negative lengths: Cohen's d with the pooled standard deviation.
 
-    Said where it is one half or more either way and the 95 % interval of the mean paired difference leaves out 0.
+    A finding where it is one half or more either way and the 95 % interval of the mean paired difference excludes 0.
     """
     if len(lengths) < _FEW:
         return []
@@ -69,7 +69,7 @@ def confound(rule: str, unit: str, lengths: Sequence[tuple[int, int]]) -> list[F
     mean = float(difference.mean())
     if not mean:
         return []
-    # Sides of one length each have no spread to compare with: larger than any effect, and still a number.
+    # Where each side has one length, there is no spread to divide by: a number larger than any effect.
     d = float(np.clip(mean / pooled if pooled else np.copysign(_LARGEST, mean), -_LARGEST, _LARGEST))
     if abs(d) < _EFFECT or abs(mean) <= _NORMAL_95 * error:
         return []

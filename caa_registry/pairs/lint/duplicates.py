@@ -1,22 +1,22 @@
-"""The same pair, nearly the same, or the same question again: in a split, in another, in another dataset."""
+"""Rules about repetition: the same pair, nearly the same, or the same question, in a split, in another split, in
+another dataset."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from caa_registry.pairs.lint.findings import Finding
-from caa_registry.pairs.lint.rows import Row, place
+from caa_registry.pairs.lint.rows import Row, Subject, place
 from caa_registry.pairs.near_duplicates import near_duplicates
 from caa_registry.pairs.questions import plain
-from caa_registry.progress import Progress
 
 
-def repeated(rows: Sequence[Row]) -> Iterator[Finding]:
+def repeated(subject: Subject) -> Iterator[Finding]:
     """The same pair or question again: after the first in its split, and in every split after the first."""
     first_pair: dict[str, dict[str, Row]] = defaultdict(dict)
     first_question: dict[str, dict[str, Row]] = defaultdict(dict)
-    for row in rows:
+    for row in subject.rows:
         pairs, questions = first_pair[row.digest], first_question[row.question]
         before = next(iter(pairs.values()), None)
         asked = next(iter(questions.values()), None)
@@ -32,10 +32,10 @@ def repeated(rows: Sequence[Row]) -> Iterator[Finding]:
         questions.setdefault(row.split, row)
 
 
-def contradicting(rows: Sequence[Row]) -> Iterator[Finding]:
+def contradicting(subject: Subject) -> Iterator[Finding]:
     """The same question and the same two answers, the other way round."""
     first: dict[tuple[str, str, str], Row] = {}
-    for row in rows:
+    for row in subject.rows:
         positive, negative = plain(row.positive), plain(row.negative)
         opposite = first.get((row.question, negative, positive))
         # Without a prompt the question is made of the sides, so that swapped sides are found there too.
@@ -44,13 +44,13 @@ def contradicting(rows: Sequence[Row]) -> Iterator[Finding]:
         first.setdefault((row.question, positive, negative), row)
 
 
-def elsewhere(rows: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> Iterator[Finding]:
-    """What other datasets, by reference, hold or ask too, and where they give the opposite answer."""
-    for reference, theirs in others.items():
+def elsewhere(subject: Subject) -> Iterator[Finding]:
+    """What other datasets hold or ask too, and where they give the opposite answer."""
+    for reference, theirs in subject.others.items():
         digests = {row.digest for row in theirs}
         questions = {row.question for row in theirs}
         labels = {(row.question, plain(row.positive), plain(row.negative)) for row in theirs}
-        for row in rows:
+        for row in subject.rows:
             if (row.question, plain(row.negative), plain(row.positive)) in labels:
                 yield row.finding("opposite-labels-in-other-dataset", f"{reference} answers it the other way round")
             if row.digest in digests:
@@ -59,20 +59,20 @@ def elsewhere(rows: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> Itera
                 yield row.finding("question-in-other-dataset", f"{reference} asks the same question")
 
 
-def near(rows: Sequence[Row], others: Mapping[str, Sequence[Row]], progress: Progress | None) -> Iterator[Finding]:
-    """Pairs that are nearly one before them, in the same split, another, or another dataset.
+def near(subject: Subject) -> Iterator[Finding]:
+    """Pairs that are nearly the same as one before them, in their split, in another split, or in another dataset.
 
-    Pairs that are the same are no near duplicates, and neither are those that only swap sides.
+    Equal pairs are not near duplicates, nor are pairs that only swap sides.
     """
-    own = {(row.digest, row.split): row for row in rows}
-    theirs = {row.digest: (row, reference) for reference, group in others.items() for row in group}
+    own = {(row.digest, row.split): row for row in subject.rows}
+    theirs = {row.digest: (row, reference) for reference, group in subject.others.items() for row in group}
     first = len(theirs)
     listed = [*(row for row, _ in theirs.values()), *own.values()]
     groups = [
         *(("dataset", reference) for _, reference in theirs.values()),
         *(("split", row.split) for row in own.values()),
     ]
-    for match in near_duplicates([row.pair for row in listed], groups, first=first, progress=progress):
+    for match in near_duplicates([row.pair for row in listed], groups, first=first, progress=subject.progress):
         row, other = listed[match.one], listed[match.other]
         swapped = (row.pair.prompt, row.pair.positive) == (other.pair.prompt, other.pair.negative)
         if row.digest == other.digest or swapped:

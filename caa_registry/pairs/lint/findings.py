@@ -1,4 +1,4 @@
-"""What lint finds, and what it makes of it."""
+"""What lint finds, and the score that it gives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _SET_POINTS = {"error": 20.0, "warning": 5.0, "info": 0.0}
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule that one row, or the set, does not meet.
+    """A rule that a row, or the set, breaks.
 
     Of a row: its ``split``, the ``pair``'s digest and the ``row`` of the source, where known. Of the set: ``split``
-    where it is about one, and ``figures`` behind it.
+    where it is about one, and the ``figures`` behind it.
     """
 
     rule: str
@@ -30,11 +30,11 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        return RULES[self.rule].severity
+        return RULES.named(self.rule).severity
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Errors first, then by rule, split and row; nothing of it depends on the order of rows in memory."""
+        """Errors first, then by rule, split and row; independent of the order of rows in memory."""
         place = (SEVERITIES.index(self.severity), list(RULES).index(self.rule))
         return (*place, self.split, self.row is None, self.row or 0, self.pair, self.message)
 
@@ -56,7 +56,7 @@ class Summary:
 
 
 def summarized(findings: Sequence[Finding], rows: int) -> Summary:
-    """What ``findings`` of a set of ``rows`` come to."""
+    """The score and the counts of ``findings`` about a set of ``rows`` rows."""
     severities = Counter(finding.severity for finding in findings)
     counts = Counter(finding.rule for finding in findings)
     grave = [finding for finding in findings if finding.severity != "info"]

@@ -1,18 +1,16 @@
-"""The one entry of lint: all rules over one set, beside others."""
+"""The one entry of lint: all rules over one set, compared with others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caa_registry.pairs.lint.answers import alike, given_away, letters
-from caa_registry.pairs.lint.balance import length_confound, letter_imbalance
-from caa_registry.pairs.lint.duplicates import contradicting, elsewhere, near, repeated
+from caa_registry.extensions import load
 from caa_registry.pairs.lint.findings import Finding, Summary, summarized
-from caa_registry.pairs.lint.rows import rows_of
-from caa_registry.pairs.lint.texts import texts
-from caa_registry.pairs.lint.vocabulary import FIRST_WORD_AUC, VOCABULARY_AUC, confounds, opposite_direction
+from caa_registry.pairs.lint.rows import Check, Subject, rows_of
+from caa_registry.pairs.lint.rules import RULES
+from caa_registry.pairs.lint.vocabulary import FIRST_WORD_AUC, VOCABULARY_AUC
 from caa_registry.pairs.near_duplicates import BANDS, ROWS, SEED, THRESHOLD
 from caa_registry.pairs.record import PairItem
 from caa_registry.progress import Progress
@@ -23,8 +21,8 @@ RULES_VERSION = 1
 
 @dataclass(frozen=True)
 class Report:
-    """What lint found, errors first. ``parameters``: with which thresholds and beside which sets; ``figures``: what was
-    measured of the whole set, also where no rule says anything."""
+    """What lint found, errors first. ``parameters``: the thresholds, and the sets compared with; ``figures``: what was
+    measured of the whole set, whether or not a rule has a finding."""
 
     findings: Sequence[Finding]
     summary: Summary
@@ -41,26 +39,19 @@ def lint(
     parameters: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Check a set. ``against``: other sets of the same behavior, by reference. ``more``: findings of rules that need
-    what this room has not (a model's tokenizer, vectors), and the ``parameters`` they were found with.
+    """Check a set by all ``RULES``. ``against``: other sets of the same behavior, by reference. ``more``: findings of
+    rules that need a model's tokenizer or vectors, and the ``parameters`` they were found with.
 
     The result does not depend on the order of rows.
     """
-    rows = rows_of(items)
     others = {reference: rows_of(theirs) for reference, theirs in sorted((against or {}).items())}
-
-    def found() -> Iterator[Finding]:
-        yield from more
-        for rule in (repeated, contradicting, letters, alike, given_away, texts, letter_imbalance, length_confound):
-            yield from rule(rows)
-        yield from elsewhere(rows, others)
-        yield from near(rows, others, progress)
-        if not licence:
-            yield Finding("unknown-licence", "no licence is recorded")
-
-    known, aucs = confounds(rows)
-    opposite, accuracies = opposite_direction(rows, others)
-    findings = sorted([*found(), *known, *opposite], key=lambda finding: finding.order)
+    figures: dict[str, dict[str, float]] = {"auc": {}, "accuracy_by_other": {}}
+    subject = Subject(rows_of(items), others, licence, progress, figures)
+    unsorted = list(more)
+    for reference in dict.fromkeys(rule.check for rule in RULES.values() if rule.check is not None):
+        check: Check = load(reference)
+        unsorted += check(subject)
+    findings = sorted(unsorted, key=lambda finding: finding.order)
     return Report(
         findings,
         summarized(findings, len(items)),
@@ -77,5 +68,5 @@ def lint(
             "against": sorted(others),
             **(parameters or {}),
         },
-        {"auc": aucs, "accuracy_by_other": accuracies},
+        figures,
     )

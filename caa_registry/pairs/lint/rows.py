@@ -1,14 +1,15 @@
-"""A row as the rules look at it: what is derived from its texts once, for all of them."""
+"""A set and its rows as the rules see them: what is derived from the texts once, for all rules."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from caa_registry.pairs.answers import Choice, choices, letter_of, yes_or_no
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.questions import question, said
 from caa_registry.pairs.record import GENERATE, Pair, PairItem
+from caa_registry.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,25 @@ class Row:
         return Finding(rule, message, self.split, self.digest, self.number)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """The set that is checked. ``others``: the sets it is compared with, by reference; ``licence``: as recorded, empty
+    where none is. A check puts what it measures of the whole set into ``figures``, whether or not it finds anything."""
+
+    rows: Sequence[Row]
+    others: Mapping[str, Sequence[Row]]
+    licence: str
+    progress: Progress | None
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+Check = Callable[[Subject], Iterable[Finding]]
+"""Finds where a set breaks one rule or several. The result does not depend on the order of rows."""
+
+
 def rows_of(items: Sequence[PairItem]) -> list[Row]:
-    """The rows by split (``generate`` first), digest and row number: no rule depends on their order in a file."""
+    """The rows by split (``generate`` first), digest and row number, so that no rule depends on their order in a
+    file."""
     rows = [_row(item) for item in items]
     return sorted(rows, key=lambda row: (row.split != GENERATE, row.split, row.digest, row.number or 0))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from caa_registry.extensions import Extensions
 
 Severity = Literal["error", "warning", "info"]
 Level = Literal["row", "set"]
@@ -15,212 +16,270 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 @dataclass(frozen=True)
 class Rule:
     """A named check. ``level``: of one row, or of the whole set. ``meaning``: what a finding says; ``advice``: what
-    to do about it."""
+    to do about it.
+
+    ``check``: the module and function that find it, ``rows.Check``. Rules that are found together share one, which
+    runs once. ``None`` where a finding needs a model or vectors: those are handed to ``lint`` as ``more``.
+    """
 
     name: str
     severity: Severity
     level: Level
     meaning: str
     advice: str
+    check: str | None
 
 
-def _rule(name: str, severity: Severity, level: Level, meaning: str, advice: str) -> Rule:
-    return Rule(name, severity, level, meaning, advice)
+_RULES = (
+    Rule(
+        "duplicate-pair",
+        "warning",
+        "row",
+        "the same pair occurs earlier in its split",
+        "caa dataset dedupe",
+        "caa_registry.pairs.lint.duplicates:repeated",
+    ),
+    Rule(
+        "near-duplicate",
+        "warning",
+        "row",
+        "the pair is nearly the same as another one of its split",
+        "caa dataset dedupe",
+        "caa_registry.pairs.lint.duplicates:near",
+    ),
+    Rule(
+        "repeated-question",
+        "info",
+        "row",
+        "the same question occurs earlier in its split, with other options or answers",
+        "Keep one, or make sure that the options differ on purpose.",
+        "caa_registry.pairs.lint.duplicates:repeated",
+    ),
+    Rule(
+        "pair-in-two-splits",
+        "error",
+        "row",
+        "the same pair is in another split too",
+        "caa dataset dedupe",
+        "caa_registry.pairs.lint.duplicates:repeated",
+    ),
+    Rule(
+        "question-in-two-splits",
+        "warning",
+        "row",
+        "the same question is in another split too, with other options or answers",
+        "Drop it from one split: scores on questions that the vector has seen are too good.",
+        "caa_registry.pairs.lint.duplicates:repeated",
+    ),
+    Rule(
+        "near-duplicate-in-two-splits",
+        "warning",
+        "row",
+        "the pair is nearly the same as one of another split",
+        "caa dataset dedupe",
+        "caa_registry.pairs.lint.duplicates:near",
+    ),
+    Rule(
+        "opposite-labels",
+        "error",
+        "row",
+        "the same question has the opposite matching answer elsewhere in the set",
+        "Decide which is right; drop or relabel the other.",
+        "caa_registry.pairs.lint.duplicates:contradicting",
+    ),
+    Rule(
+        "pair-in-other-dataset",
+        "info",
+        "row",
+        "another dataset holds the same pair",
+        "Do not compute from one and score on the other.",
+        "caa_registry.pairs.lint.duplicates:elsewhere",
+    ),
+    Rule(
+        "near-duplicate-in-other-dataset",
+        "info",
+        "row",
+        "another dataset holds nearly the same pair",
+        "Do not compute from one and score on the other.",
+        "caa_registry.pairs.lint.duplicates:near",
+    ),
+    Rule(
+        "question-in-other-dataset",
+        "info",
+        "row",
+        "another dataset asks the same question, with other options or answers",
+        "Do not compute from one and score on the other.",
+        "caa_registry.pairs.lint.duplicates:elsewhere",
+    ),
+    Rule(
+        "opposite-labels-in-other-dataset",
+        "error",
+        "row",
+        "another dataset of the behavior has the opposite matching answer to the same question",
+        "Decide which is right; relabel the other.",
+        "caa_registry.pairs.lint.duplicates:elsewhere",
+    ),
+    Rule(
+        "more-than-two-choices",
+        "warning",
+        "row",
+        "the prompt lists more than two choices",
+        "Scores over A and B miss the rest; caa dataset filter 'choices == 2' keeps the pairs with two.",
+        "caa_registry.pairs.lint.answers:letters",
+    ),
+    Rule(
+        "letter-beyond-ab",
+        "info",
+        "row",
+        "the matching answer is a letter beyond B",
+        "The paper's score counts such items as 0.",
+        "caa_registry.pairs.lint.answers:letters",
+    ),
+    Rule(
+        "letter-without-choice",
+        "error",
+        "row",
+        "an answer is a letter that the prompt lists no choice for",
+        "Correct the prompt or the answer.",
+        "caa_registry.pairs.lint.answers:letters",
+    ),
+    Rule(
+        "equal-sides",
+        "error",
+        "row",
+        "the sides differ only in letter case, spacing, punctuation, quotation marks or look-alike letters",
+        "There is no contrast; drop the pair.",
+        "caa_registry.pairs.lint.answers:alike",
+    ),
+    Rule(
+        "nearly-equal-sides",
+        "warning",
+        "row",
+        "the sides have twelve words or more and differ in at most two characters",
+        "Check that this is the contrast, and not a typing error.",
+        "caa_registry.pairs.lint.answers:alike",
+    ),
+    Rule(
+        "prompt-gives-answer",
+        "warning",
+        "row",
+        "the prompt contains a completion, or says which letter is the answer",
+        "Take the answer out of the prompt.",
+        "caa_registry.pairs.lint.answers:given_away",
+    ),
+    Rule(
+        "template-marker",
+        "error",
+        "row",
+        "a text contains a marker of a chat template, which tokenizers take for the real one",
+        "Take the marker out of the text.",
+        "caa_registry.pairs.lint.texts:texts",
+    ),
+    Rule(
+        "invisible-character",
+        "warning",
+        "row",
+        "a text contains control, zero-width, text-direction or replacement characters",
+        "Clean the source.",
+        "caa_registry.pairs.lint.texts:texts",
+    ),
+    Rule(
+        "nothing-visible",
+        "error",
+        "row",
+        "a text has nothing visible in it",
+        "Fill it in, or drop the pair.",
+        "caa_registry.pairs.lint.texts:texts",
+    ),
+    Rule(
+        "answer-not-a-token",
+        "error",
+        "row",
+        "the model's tokenizer gives the answer no token that can be read",
+        "Choose another template or model, or write the answers differently.",
+        None,
+    ),
+    Rule(
+        "same-token-read",
+        "warning",
+        "row",
+        "both sides have the same token where the activation is read",
+        "Read the mean over the completion, or let the sides end differently.",
+        None,
+    ),
+    Rule(
+        "longer-than-context",
+        "error",
+        "row",
+        "the pair is longer than the model's context",
+        "Shorten or drop it.",
+        None,
+    ),
+    Rule(
+        "letter-imbalance",
+        "warning",
+        "set",
+        "one letter is the matching answer more often than chance explains",
+        "caa dataset balance",
+        "caa_registry.pairs.lint.balance:letter_imbalance",
+    ),
+    Rule(
+        "length-confound",
+        "warning",
+        "set",
+        "matching answers are longer or shorter than the others",
+        "Make the lengths alike, or read the answer's letter.",
+        "caa_registry.pairs.lint.balance:length_confound",
+    ),
+    Rule(
+        "token-length-confound",
+        "warning",
+        "set",
+        "matching answers have more or fewer tokens than the others",
+        "Make the lengths alike.",
+        None,
+    ),
+    Rule(
+        "first-word-confound",
+        "info",
+        "set",
+        "the first word tells the sides apart",
+        "Vary how answers begin, or expect the vector to hold the first word.",
+        "caa_registry.pairs.lint.vocabulary:confounds",
+    ),
+    Rule(
+        "vocabulary-confound",
+        "info",
+        "set",
+        "the words alone, in any order, tell the sides apart",
+        "Expect that the vector may hold the words rather than the behavior.",
+        "caa_registry.pairs.lint.vocabulary:confounds",
+    ),
+    Rule(
+        "unknown-licence",
+        "warning",
+        "set",
+        "no licence is recorded",
+        "Import it again with --licence.",
+        "caa_registry.pairs.lint.licence:unknown_licence",
+    ),
+    Rule(
+        "opposite-direction",
+        "error",
+        "set",
+        "what this set calls matching, another set of the behavior calls not matching",
+        "Decide which is right; caa dataset relabel swaps the sides of a set.",
+        "caa_registry.pairs.lint.vocabulary:opposite_direction",
+    ),
+    Rule(
+        "opposite-vectors",
+        "warning",
+        "set",
+        "vectors of this set and of another set of the behavior point in opposite directions",
+        "Compare the labels of the two sets.",
+        None,
+    ),
+)
 
-
-RULES: Mapping[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        _rule("duplicate-pair", "warning", "row", "the pair stands in its split before", "caa dataset dedupe"),
-        _rule(
-            "near-duplicate", "warning", "row", "the pair is nearly one that its split has", "caa dataset dedupe"
-        ),
-        _rule(
-            "repeated-question",
-            "info",
-            "row",
-            "the question stands in its split before, with other options or answers",
-            "Keep one, or make sure that the options differ on purpose.",
-        ),
-        _rule(
-            "pair-in-two-splits", "error", "row", "the pair stands in another split too", "caa dataset dedupe"
-        ),
-        _rule(
-            "question-in-two-splits",
-            "warning",
-            "row",
-            "the question stands in another split too, with other options or answers",
-            "Drop it from one split: scores on seen questions are too good.",
-        ),
-        _rule(
-            "near-duplicate-in-two-splits",
-            "warning",
-            "row",
-            "the pair is nearly one of another split",
-            "caa dataset dedupe",
-        ),
-        _rule(
-            "opposite-labels",
-            "error",
-            "row",
-            "the same question has the opposite answer as the matching one elsewhere in the set",
-            "Decide which is right; drop or relabel the other.",
-        ),
-        _rule(
-            "pair-in-other-dataset",
-            "info",
-            "row",
-            "another dataset holds the same pair",
-            "Do not compute from one and score on the other.",
-        ),
-        _rule(
-            "near-duplicate-in-other-dataset",
-            "info",
-            "row",
-            "another dataset holds nearly the same pair",
-            "Do not compute from one and score on the other.",
-        ),
-        _rule(
-            "question-in-other-dataset",
-            "info",
-            "row",
-            "another dataset asks the same question with other options or answers",
-            "Do not compute from one and score on the other.",
-        ),
-        _rule(
-            "opposite-labels-in-other-dataset",
-            "error",
-            "row",
-            "another dataset of the behavior gives the opposite answer to the same question as the matching one",
-            "Decide which is right; relabel the other.",
-        ),
-        _rule(
-            "more-than-two-choices",
-            "warning",
-            "row",
-            "the prompt lists more than two choices",
-            "Scores over A and B miss the rest; caa dataset filter 'choices == 2' keeps the others.",
-        ),
-        _rule(
-            "letter-beyond-ab",
-            "info",
-            "row",
-            "the matching or the other answer is a letter beyond A and B",
-            "The paper's score counts such items as 0.",
-        ),
-        _rule(
-            "letter-without-choice",
-            "error",
-            "row",
-            "an answer is a letter that the prompt lists no choice for",
-            "Correct the prompt or the answer.",
-        ),
-        _rule(
-            "equal-sides",
-            "error",
-            "row",
-            "the sides differ in nothing but letter case, spacing, stops, quotation marks or look-alike letters",
-            "There is no contrast; drop the pair.",
-        ),
-        _rule(
-            "nearly-equal-sides",
-            "warning",
-            "row",
-            "the sides differ in no more than two characters of a text of twelve words or more",
-            "Check that this is the contrast, and not a typing error.",
-        ),
-        _rule(
-            "prompt-gives-answer",
-            "warning",
-            "row",
-            "the prompt holds a completion, or says which letter is the answer",
-            "Take the answer out of the prompt.",
-        ),
-        _rule(
-            "template-marker",
-            "error",
-            "row",
-            "a text holds a marker of a chat template, which tokenizers take for the real one",
-            "Take the marker out of the text.",
-        ),
-        _rule(
-            "invisible-character",
-            "warning",
-            "row",
-            "a text holds control, zero-width, text-direction or replacement characters",
-            "Clean the source.",
-        ),
-        _rule(
-            "nothing-visible", "error", "row", "a text shows nothing once it is rendered", "Fill it or drop the pair."
-        ),
-        _rule(
-            "answer-not-a-token",
-            "error",
-            "row",
-            "the model's tokenizer gives the answer no token that can be read",
-            "Choose another template or model, or write the answers otherwise.",
-        ),
-        _rule(
-            "same-token-read",
-            "warning",
-            "row",
-            "both sides have the same token where the activation is read",
-            "Read the mean over the completion, or let the sides end otherwise.",
-        ),
-        _rule(
-            "longer-than-context", "error", "row", "the pair does not fit the model's context", "Shorten or drop it."
-        ),
-        _rule(
-            "letter-imbalance",
-            "warning",
-            "set",
-            "one letter is the matching answer more often than chance explains",
-            "caa dataset balance",
-        ),
-        _rule(
-            "length-confound",
-            "warning",
-            "set",
-            "matching answers are longer or shorter than the others",
-            "Even the lengths out, or read the answer's letter.",
-        ),
-        _rule(
-            "token-length-confound",
-            "warning",
-            "set",
-            "matching answers have more or fewer tokens than the others",
-            "Even the lengths out.",
-        ),
-        _rule(
-            "first-word-confound",
-            "info",
-            "set",
-            "the first word tells the sides apart",
-            "Vary how answers begin, or know that the vector may hold it.",
-        ),
-        _rule(
-            "vocabulary-confound",
-            "info",
-            "set",
-            "words alone tell the sides apart, without understanding",
-            "Know that the vector may hold the words rather than the behavior.",
-        ),
-        _rule(
-            "unknown-licence", "warning", "set", "no licence is recorded", "Import it again with --licence."
-        ),
-        _rule(
-            "opposite-direction",
-            "error",
-            "set",
-            "what this set calls matching, another set of the behavior calls not matching",
-            "Decide which is right; caa dataset relabel swaps the sides of a set.",
-        ),
-        _rule(
-            "opposite-vectors",
-            "warning",
-            "set",
-            "vectors of this set and of another of the behavior point opposite ways",
-            "Compare the labels of the two sets.",
-        ),
-    )
-}  # fmt: skip
+RULES: Extensions[Rule] = Extensions("rule", {rule.name: rule for rule in _RULES})
+"""Findings are listed in this order within their severity."""

@@ -1,13 +1,13 @@
-"""Rules about the characters of a text: template markers, what cannot be seen, texts that show nothing."""
+"""Rules about the characters of a text: template markers, invisible characters, texts with nothing visible."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from caa_registry.pairs.lint.findings import Finding
-from caa_registry.pairs.lint.rows import Row
+from caa_registry.pairs.lint.rows import Subject
 
 # Of the templates of Llama 2 and 3, Mistral, Qwen and other ChatML models, Gemma, Phi, Zephyr, DeepSeek, Command R,
 # Granite, OLMo, GPT-2.
@@ -22,9 +22,9 @@ _INVISIBLE = re.compile(
 _PARTS = ("system", "prompt", "positive", "negative")
 
 
-def texts(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Markers, invisible characters, and texts with nothing to see."""
-    for row in rows:
+def texts(subject: Subject) -> Iterator[Finding]:
+    """Template markers, invisible characters, and texts with nothing visible."""
+    for row in subject.rows:
         parts = {name: getattr(row.pair, name) for name in _PARTS}
         for name, text in parts.items():
             marker = _MARKER.search(text)

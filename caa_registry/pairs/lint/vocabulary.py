@@ -1,14 +1,14 @@
-"""What words alone give away: between the sides of a set, and between the labels of two sets."""
+"""Rules about words: what they alone tell of the sides of a set, and of the labels of two sets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from caa_registry.pairs.lint.findings import Finding
-from caa_registry.pairs.lint.rows import Row
+from caa_registry.pairs.lint.rows import Row, Subject
 from caa_registry.pairs.questions import plain
 
 if TYPE_CHECKING:
@@ -18,21 +18,21 @@ FIRST_WORD_AUC = 0.8
 VOCABULARY_AUC = 0.9
 _FOLDS = 5
 _FEW = 20
-# More pairs than this tell nothing new, and take long.
+# More pairs than this add time and no knowledge.
 _MOST = 5000
 _OPPOSITE = 0.4
 _WORD = r"(?u)\b\w+\b"
 
 
-def confounds(rows: Sequence[Row]) -> tuple[list[Finding], dict[str, float]]:
-    """How well the sides are told apart by their first words, and by all their words, without understanding.
+def confounds(subject: Subject) -> Iterator[Finding]:
+    """How well the sides are told apart by their first words, and by all their words, in any order.
 
-    Area under the ROC curve of a naive Bayes model, cross-validated over pairs; also as figures where nothing is said.
+    Area under the ROC curve of a naive Bayes model, cross-validated over pairs; ``figures["auc"]`` by rule.
     """
-    used = [row for row in rows if row.speaks and plain(row.positive) != plain(row.negative)][:_MOST]
+    used = [row for row in subject.rows if row.speaks and plain(row.positive) != plain(row.negative)][:_MOST]
     if len(used) < _FEW:
-        return [], {}
-    findings, figures = [], {}
+        return
+    figures = subject.figures["auc"]
     for rule, name, limit, texts in (
         ("first-word-confound", "first words", FIRST_WORD_AUC, [[_first(t) for t in _sides(row)] for row in used]),
         ("vocabulary-confound", "words", VOCABULARY_AUC, [_sides(row) for row in used]),
@@ -41,8 +41,7 @@ def confounds(rows: Sequence[Row]) -> tuple[list[Finding], dict[str, float]]:
         figures[rule] = auc
         if auc >= limit:
             message = f"{name} tell the sides apart with an AUC of {auc:.2f} (chance: 0.50)"
-            findings.append(Finding(rule, message, figures={"auc": auc, "n": len(used)}))
-    return findings, figures
+            yield Finding(rule, message, figures={"auc": auc, "n": len(used)})
 
 
 def cross_validated_auc(sides: Sequence[Sequence[str]]) -> float:
@@ -62,41 +61,35 @@ def cross_validated_auc(sides: Sequence[Sequence[str]]) -> float:
     return float(np.mean([roc_auc_score(labels[folds == fold], scores[folds == fold]) for fold in range(_FOLDS)]))
 
 
-def opposite_direction(
-    rows: Sequence[Row], others: Mapping[str, Sequence[Row]]
-) -> tuple[list[Finding], dict[str, float]]:
-    """Whether other sets of the behavior, by reference, call matching what this one does not.
+def opposite_direction(subject: Subject) -> Iterator[Finding]:
+    """Whether other sets of the behavior call matching what this one does not.
 
     A naive Bayes model of matching against other answers is trained on one set and tested on the other, both ways:
-    the share of pairs whose matching answer scores higher. Said where both shares, and the upper ends of their 95 %
-    intervals (Wilson 1927), are far under one half.
+    the share of pairs whose matching answer scores higher. A finding where both shares, and the upper ends of their
+    95 % intervals (Wilson 1927), are far below one half. ``figures["accuracy_by_other"]``: the shares by reference.
     """
     from scipy.stats import binomtest
 
-    findings: list[Finding] = []
-    figures: dict[str, float] = {}
-    for reference, theirs in others.items():
-        one, other = _learnable(rows), _learnable(theirs)
-        if min(len(one), len(other)) < _FEW:
+    own = _learnable(subject.rows)
+    for reference, rows in subject.others.items():
+        theirs = _learnable(rows)
+        if min(len(own), len(theirs)) < _FEW:
             continue
         shares = []
         opposite = True
-        for train, test in ((other, one), (one, other)):
+        for train, test in ((theirs, own), (own, theirs)):
             right = pairwise_accuracy(train, test)
             shares.append(right)
             interval = binomtest(round(right * len(test)), len(test)).proportion_ci(0.95, "wilson")
             opposite = opposite and right < _OPPOSITE and interval.high < 0.5
-        figures[reference] = shares[0]
+        subject.figures["accuracy_by_other"][reference] = shares[0]
         if opposite:
-            findings.append(
-                Finding(
-                    "opposite-direction",
-                    f"a model of {reference} gets {shares[0]:.0%} of these pairs right, and one of these pairs "
-                    f"{shares[1]:.0%} of {reference}",
-                    figures={"by_other": shares[0], "of_other": shares[1], "n": len(one), "n_other": len(other)},
-                )
+            yield Finding(
+                "opposite-direction",
+                f"a model of {reference} gets {shares[0]:.0%} of these pairs right, and one of these pairs "
+                f"{shares[1]:.0%} of {reference}",
+                figures={"by_other": shares[0], "of_other": shares[1], "n": len(own), "n_other": len(theirs)},
             )
-    return findings, figures
 
 
 def pairwise_accuracy(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]) -> float:
@@ -109,7 +102,7 @@ def pairwise_accuracy(train: Sequence[tuple[str, str]], test: Sequence[tuple[str
         return 0.5
     seen = 2 * len(train)
     model = MultinomialNB().fit(counts[:seen], np.tile([1, 0], len(train)))
-    # A word that the model was not trained on says nothing.
+    # A word that the model was not trained on carries no weight.
     known = np.asarray(counts[:seen].sum(axis=0)).ravel() > 0
     scores = (counts[seen:] @ (_weights(model) * known)).reshape(-1, 2)
     difference = scores[:, 0] - scores[:, 1]

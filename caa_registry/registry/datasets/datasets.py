@@ -238,7 +238,7 @@ class Datasets:
         Gives every vector and evaluation that descends from it. As long as the recall stands they are quarantined:
         listings mark them, and applying such a vector warns. Raises ``UsageError``, ``NotFoundError``.
         """
-        return recalls.recall(self._registry, what, why, lift=lift, dry_run=dry_run)
+        return recalls.recall(self._registry.workspace, what, why, lift=lift, dry_run=dry_run)
 
     def recipe(self, reference: str | DatasetVersion) -> dict[str, Any]:
         """How a version came about, from its sources on, as JSON that ``replay_recipe`` takes."""

@@ -42,7 +42,7 @@ def statistics(session: Session, version: DatasetVersion) -> DatasetStatistics:
     return DatasetStatistics(
         splits=split_figures(session, version),
         nearest=_nearest(session, version) if version.kind == "pairs" else (),
-        vectors=references(session, "vector", t.VectorVersion.dataset_version_id == version.id),
+        vectors=tuple(references(session, "vector", t.VectorVersion.dataset_version_id == version.id)),
         evaluations=tuple(
             session.scalars(
                 select(t.Evaluation.id)
@@ -99,4 +99,4 @@ def _made_of(session: Session, version: DatasetVersion) -> tuple[str, ...]:
             (made.direction == "output") & (made.kind == "dataset"),
         )
     )
-    return references(session, "dataset", t.DatasetVersion.id.in_(runs))
+    return tuple(references(session, "dataset", t.DatasetVersion.id.in_(runs)))

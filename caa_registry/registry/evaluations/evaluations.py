@@ -17,7 +17,7 @@ from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import check_split
 from caa_registry.registry.evaluations.calibration import Calibrated, calibrate
 from caa_registry.registry.evaluations.cross import categories, cross
-from caa_registry.registry.evaluations.evidence import Evidence, Statistic, compare, leaderboard
+from caa_registry.registry.evaluations.evidence import Evidence, Statistic, best, compare, leaderboard
 from caa_registry.registry.evaluations.open_ended import Answer, AnswerRequest, answers, generate_answers, questions_of
 from caa_registry.registry.evaluations.propensity import Beside, Request, measure
 from caa_registry.registry.evaluations.ratings import Judged, answered, judgements, rate, rate_by_sheet
@@ -126,6 +126,10 @@ class Evaluations:
         """The pairs that an evaluation asked, those that were left out among them, with what their source said of them:
         rows of its measurements count these."""
         return self._registry.datasets.pairs(evaluation.dataset, evaluation.split)[_ROWS[evaluation.parameters["rows"]]]
+
+    def evidence(self, vectors: Sequence[VectorVersion], metric: Statistic = "steerability") -> dict[str, Evidence]:
+        """By digest of each of ``vectors`` what its newest evaluation says. See ``registry.evidence.best``."""
+        return best(self._registry, vectors, metric)
 
     def leaderboard(
         self, *, behavior: str | None = None, model: str | None = None, metric: Statistic = "steerability"

@@ -18,7 +18,7 @@ from caa_registry.progress import Progress, part_of
 from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Applied
 from caa_registry.registry.records import DatasetVersion, VectorVersion
-from caa_registry.registry.vectors.computation import plan, way_of_computing
+from caa_registry.registry.vectors.computation import computation, way_of_computing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -159,15 +159,15 @@ def _added(registry: Registry, request: Request, reading: Progress) -> tuple[lis
     if "shuffled" in request.beside.controls:
         names += ["shuffled"] * seeds
         recipe = request.on.version.recipe
-        made = plan(
-            registry,
-            request.on.version.dataset,
+        made = computation(
+            registry.datasets.get(request.on.version.dataset),
+            _own_pairs(registry, request.on.version),
             request.on.model,
-            recipe.split,
-            recipe.method,
-            recipe.read,
-            request.on.layers,
-            recipe.template,
+            split=recipe.split,
+            method=recipe.method,
+            read=recipe.read,
+            layers=request.on.layers,
+            template=recipe.template,
         )
         with made.activations(Work(), fresh=False, progress=reading) as activations:
             parts.append(shuffled_vectors(request.on.vectors, activations, recipe.method, request.on.layers, seeds))

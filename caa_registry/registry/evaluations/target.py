@@ -48,7 +48,7 @@ def applied(
     steps = sorted({check_multiplier(multiplier) for multiplier in multipliers})
     loaded = model if not isinstance(model, str | Path) else registry.models.load(model)
     verdict = check_model(version, loaded, allow_mismatch=allow_mismatch)
-    warn_of_vector(registry, version)
+    warn_of_vector(registry.workspace, version)
     stored = registry.vectors.load(version)
     wanted = stored.layer_numbers if layers == "all" else sorted(set(layers))
     if not wanted:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -13,18 +12,16 @@ from caa_registry.catalog.events import append_event
 from caa_registry.digests import floats_as_text
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.references import check_alias, parse, ranges
-from caa_registry.registry.lookup import find_alias, find_version, kind_of, no_alias
-from caa_registry.registry.records import Alias, Recommendation
-
-if TYPE_CHECKING:
-    from caa_registry.registry.registry import Registry
+from caa_registry.registry.lookup import find_alias, find_version, kind_of, no_alias, owner_id
+from caa_registry.registry.records import Alias, Listing, Recommendation, check_limit
+from caa_registry.registry.workspace import Workspace
 
 
 class Aliases:
     """The aliases of a registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def set(self, reference: str, alias: str, recommendation: Recommendation | None = None) -> Alias:
         """Point ``alias`` of a name at the version that ``reference`` names, moving it where it exists.
@@ -32,22 +29,22 @@ class Aliases:
         ``recommendation`` belongs to vectors: the layers, multiplier and positions to apply it with.
         """
         check_alias(alias)
-        with self._registry.database.write() as session:
+        with self._workspace.database.write() as session:
             # Only vectors take layers, so with a layer a name that is also a dataset's is the vector's.
             kind = kind_of(session, reference, prefer="vector" if recommendation is not None else None)
             version = find_version(session, reference, kind)
-            owner_id = version.dataset_id if isinstance(version, t.DatasetVersion) else version.vector_id
+            owner = version.dataset_id if isinstance(version, t.DatasetVersion) else version.vector_id
             if recommendation is not None:
                 if not isinstance(version, t.VectorVersion):
                     raise UsageError(
                         f"{reference} is a dataset; layers and multipliers are recommended for vectors",
                         "Name a vector (caa vector ls), or leave --layer and --multiplier out.",
                     )
-                self._check_layers(session, version, reference, recommendation)
-            row = find_alias(session, kind, owner_id, alias)
+                _check_layers(session, version, reference, recommendation)
+            row = find_alias(session, kind, owner, alias)
             before = _target(session, row) if row else None
             if row is None:
-                row = t.Alias(kind=kind, owner_id=owner_id, name=alias, updated_at=datetime.now(UTC))
+                row = t.Alias(kind=kind, owner_id=owner, name=alias, updated_at=datetime.now(UTC))
                 session.add(row)
             if isinstance(version, t.DatasetVersion):
                 row.dataset_version_id = version.id
@@ -65,50 +62,50 @@ class Aliases:
                 # The chain of events digests no floats: as text, the multiplier has one form everywhere.
                 "recommendation": floats_as_text(row.recommendation),
             }
-            append_event(session, self._registry.actor, "set-alias", subject)
+            append_event(session, self._workspace.actor, "set-alias", subject)
             return _record(session, row)
 
     def remove(self, reference: str) -> None:
         """Remove the alias that ``reference`` (``name:alias``) names. The version stays."""
-        wanted = parse(reference)
-        if wanted.alias is None:
+        parsed = parse(reference)
+        if parsed.alias is None:
             raise UsageError(f"{reference} names no alias", "Write name:alias.")
-        with self._registry.database.write() as session:
+        with self._workspace.database.write() as session:
             kind = kind_of(session, reference)
-            table: type[t.Dataset | t.Vector] = t.Dataset if kind == "dataset" else t.Vector
-            owner_id = session.scalar(select(table.id).where(table.name == wanted.name))
-            row = find_alias(session, kind, owner_id or 0, wanted.alias)
+            owner = owner_id(session, kind, parsed.name) or 0
+            row = find_alias(session, kind, owner, parsed.alias)
             if row is None:
-                raise NotFoundError(*no_alias(session, kind, owner_id or 0, wanted))
-            subject = {"kind": kind, "name": wanted.name, "alias": wanted.alias, "from": _target(session, row)}
+                raise NotFoundError(*no_alias(session, kind, owner, parsed))
+            subject = {"kind": kind, "name": parsed.name, "alias": parsed.alias, "from": _target(session, row)}
             session.delete(row)
-            append_event(session, self._registry.actor, "remove-alias", subject)
+            append_event(session, self._workspace.actor, "remove-alias", subject)
 
     def get(self, reference: str) -> Alias | None:
         """The alias that ``reference`` is written with, or ``None`` where it is written without one."""
-        wanted = parse(reference)
-        if wanted.alias is None:
+        parsed = parse(reference)
+        if parsed.alias is None:
             return None
-        with self._registry.database.read() as session:
+        with self._workspace.database.read() as session:
             # A dataset and a vector of one name may each have an alias of that name.
             kind = kind_of(session, reference)
-            table: type[t.Dataset | t.Vector] = t.Dataset if kind == "dataset" else t.Vector
-            owner_id = session.scalar(select(table.id).where(table.name == wanted.name))
-            row = find_alias(session, kind, owner_id or 0, wanted.alias)
+            row = find_alias(session, kind, owner_id(session, kind, parsed.name) or 0, parsed.alias)
             return _record(session, row) if row else None
 
-    def ls(self) -> list[Alias]:
-        """All aliases, by kind, name and alias."""
-        with self._registry.database.read() as session:
-            found = [_record(session, row) for row in session.scalars(select(t.Alias))]
-        return sorted(found, key=lambda alias: (alias.kind, alias.name, alias.alias))
+    def ls(self, *, limit: int | None = None) -> Listing[Alias]:
+        """All aliases, by kind, name and alias; the first ``limit`` of them."""
+        name = func.coalesce(t.Dataset.name, t.Vector.name)
+        query = _joined().order_by(t.Alias.kind, name, t.Alias.name).limit(check_limit(limit))
+        with self._workspace.database.read() as session:
+            rows = session.execute(query).all()
+            total = len(rows) if limit is None else session.scalar(select(func.count(t.Alias.id))) or 0
+        return Listing(tuple(_of_row(*row) for row in rows), total)
 
-    @staticmethod
-    def _check_layers(session: Session, row: t.VectorVersion, reference: str, wanted: Recommendation) -> None:
-        have = set(session.scalars(select(t.VectorLayer.layer).where(t.VectorLayer.version_id == row.id)))
-        for layer in wanted.layers:
-            if layer not in have:
-                raise UsageError(f"{reference} has no layer {layer}", f"Its layers are {ranges(sorted(have))}.")
+
+def _check_layers(session: Session, row: t.VectorVersion, reference: str, recommendation: Recommendation) -> None:
+    layers = set(session.scalars(select(t.VectorLayer.layer).where(t.VectorLayer.version_id == row.id)))
+    for layer in recommendation.layers:
+        if layer not in layers:
+            raise UsageError(f"{reference} has no layer {layer}", f"Its layers are {ranges(sorted(layers))}.")
 
 
 def _target(session: Session, row: t.Alias) -> str:
@@ -120,13 +117,26 @@ def _target(session: Session, row: t.Alias) -> str:
     return f"v{version.number}"
 
 
-def _record(session: Session, row: t.Alias) -> Alias:
-    owner: t.Dataset | t.Vector
-    if row.kind == "dataset":
-        owner = session.get_one(t.Dataset, row.owner_id)
-    else:
-        owner = session.get_one(t.Vector, row.owner_id)
-    recommendation = Recommendation.from_json(row.recommendation) if row.recommendation else None
-    return Alias(
-        row.kind, owner.name, row.name, f"{owner.name}:{_target(session, row)}", recommendation, row.updated_at
+def _joined() -> Select[t.Alias, str, int]:
+    """Aliases with the name that they belong to and the number of the version that they point at."""
+    alias, datasets, vectors = t.Alias, t.DatasetVersion, t.VectorVersion
+    return (
+        select(
+            alias,
+            func.coalesce(t.Dataset.name, t.Vector.name),
+            func.coalesce(datasets.number, vectors.number),
+        )
+        .outerjoin(t.Dataset, and_(alias.kind == "dataset", t.Dataset.id == alias.owner_id))
+        .outerjoin(t.Vector, and_(alias.kind == "vector", t.Vector.id == alias.owner_id))
+        .outerjoin(datasets, datasets.id == alias.dataset_version_id)
+        .outerjoin(vectors, vectors.id == alias.vector_version_id)
     )
+
+
+def _record(session: Session, row: t.Alias) -> Alias:
+    return _of_row(*session.execute(_joined().where(t.Alias.id == row.id)).one())
+
+
+def _of_row(row: t.Alias, name: str, number: int) -> Alias:
+    recommendation = Recommendation.from_json(row.recommendation) if row.recommendation else None
+    return Alias(row.kind, name, row.name, f"{name}:v{number}", recommendation, row.updated_at)

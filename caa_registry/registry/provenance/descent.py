@@ -1,44 +1,35 @@
-"""What runs made of what, as ids: walked down from a version, or all around it."""
+"""What runs made of what, as ids: down from some versions, or all around one. Each is one statement."""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import CTE, CompoundSelect, Select, literal, select
 from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
 
 
-def made_of(session: Session, kind: str, ids: set[int]) -> set[int]:
-    """``ids`` and all of the same kind that runs made of them, directly or not."""
-    return _walked(session, kind, ids, ("input", "output"))
+def descending(kind: str, start: Select[str, int] | CompoundSelect[str, int]) -> CTE:
+    """Each (label, id) of ``start``, and each label with all of the same kind that runs made of its ids, directly or
+    not. The columns are ``label`` and ``id``."""
+    begun = start.subquery()
+    labels, ids = begun.c
+    reached = select(labels.label("label"), ids.label("id")).cte(f"{kind}s", recursive=True)
+    read, made = aliased(t.RunIO), aliased(t.RunIO)
+    return reached.union(
+        select(reached.c.label, made.object_id)
+        .join(read, (read.kind == kind) & (read.object_id == reached.c.id) & (read.direction == "input"))
+        .join(made, (made.run_id == read.run_id) & (made.direction == "output") & (made.kind == kind))
+    )
 
 
 def related(session: Session, kind: str, id: int) -> set[int]:
     """All of one kind that are connected with one of it by runs, however far, itself too."""
-    found = {id}
-    while True:
-        down = _walked(session, kind, found, ("input", "output"))
-        both = _walked(session, kind, down, ("output", "input"))
-        if both == found:
-            return found
-        found = both
-
-
-def _walked(session: Session, kind: str, ids: set[int], way: tuple[str, str]) -> set[int]:
+    connected = select(literal(id).label("id")).cte("connected", recursive=True)
     here, there = aliased(t.RunIO), aliased(t.RunIO)
-    found, new = set(ids), set(ids)
-    while new:
-        query = (
-            select(there.object_id)
-            .join(here, here.run_id == there.run_id)
-            .where(
-                here.direction == way[0],
-                here.kind == kind,
-                here.object_id.in_(new),
-                there.direction == way[1],
-                there.kind == kind,
-            )
-        )
-        new = set(session.scalars(query)) - found
-        found |= new
-    return found
+    connected = connected.union(
+        select(there.object_id)
+        .select_from(connected)
+        .join(here, (here.kind == kind) & (here.object_id == connected.c.id))
+        .join(there, (there.run_id == here.run_id) & (there.kind == kind) & (there.direction != here.direction))
+    )
+    return set(session.scalars(select(connected.c.id)))

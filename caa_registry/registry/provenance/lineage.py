@@ -1,72 +1,166 @@
-"""Lineage: the runs between pairs, models, vectors and scores, walked both ways."""
+"""Lineage: the runs between pairs, models, vectors and scores, walked both ways. Every thing is met once, in a number
+of statements that depends neither on how many there are nor on how far apart."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
-from caa_registry.registry.lookup import aliases_of, find_version, kind_of
-from caa_registry.registry.records import LineageNode, RunRecord
+from caa_registry.catalog.batches import among
+from caa_registry.registry.lookup import find_version, kind_of
+from caa_registry.registry.records import Lineage, LineageNode, RunRecord
+from caa_registry.registry.workspace import Workspace
+
+Direction = Literal["input", "output"]
+Thing = tuple[str, int]
+"""The kind and id of a dataset version, vector version, model or evaluation."""
 
 
-def lineage(session: Session, reference: str) -> LineageNode:
+@dataclass(frozen=True)
+class _Way:
+    """What the walk in one direction met: the things, nearest first; the runs of each; what is beyond each run."""
+
+    things: Sequence[Thing]
+    runs: Mapping[Thing, Sequence[int]]
+    beyond: Mapping[int, Sequence[Thing]]
+
+
+@dataclass(frozen=True)
+class _Name:
+    """How a thing is called within a lineage and outside of it."""
+
+    key: str
+    reference: str
+    digest: str = ""
+    aliases: Sequence[str] = field(default=())
+
+
+def lineage(workspace: Workspace, reference: str) -> Lineage:
     """What ``reference`` was made from, to the sources, and what was made from it, to the scores."""
-    kind = kind_of(session, reference)
-    version = find_version(session, reference, kind)
-    return _node(session, kind, version.id, up=True, down=True)
+    with workspace.database.read() as session:
+        kind = kind_of(session, reference)
+        root = (kind, find_version(session, reference, kind).id)
+        up = _walked(session, root, near="output", far="input")
+        down = _walked(session, root, near="input", far="output")
+        things = list(dict.fromkeys([root, *up.things, *down.things]))
+        names = _names(session, things)
+        makers = _makers(up, down)
+        runs = _runs(session, set(makers.values()))
+    nodes = {}
+    for thing in things:
+        maker = makers.get(thing)
+        inputs = up.beyond.get(maker, ()) if maker is not None and thing in up.runs else ()
+        outputs = [made for run in down.runs.get(thing, ()) for made in down.beyond[run]]
+        name = names[thing]
+        nodes[name.key] = LineageNode(
+            key=name.key,
+            kind=thing[0],
+            reference=name.reference,
+            digest=name.digest,
+            run=runs[maker] if maker is not None else None,
+            inputs=tuple(names[read].key for read in inputs),
+            outputs=tuple(names[made].key for made in dict.fromkeys(outputs)),
+            aliases=name.aliases,
+        )
+    return Lineage(nodes[names[root].key], nodes)
 
 
-def _node(session: Session, kind: str, id: int, *, up: bool, down: bool) -> LineageNode:
-    reference, digest = _name(session, kind, id)
-    maker = session.scalar(
-        select(t.Run)
-        .join(t.RunIO, t.RunIO.run_id == t.Run.id)
-        .where(t.RunIO.direction == "output", t.RunIO.kind == kind, t.RunIO.object_id == id)
-        .order_by(t.Run.id)
-        .limit(1)
+def _walked(session: Session, root: Thing, *, near: Direction, far: Direction) -> _Way:
+    """Walk from ``root`` through every run that has a thing on its ``near`` side to what is on its ``far`` side."""
+    here, there = aliased(t.RunIO), aliased(t.RunIO)
+    kind, id = root
+    reached = (
+        select(here.kind, here.object_id)
+        .where(here.kind == kind, here.object_id == id)
+        .cte(f"by_{far}", recursive=True)
     )
-    inputs = [
-        _node(session, io.kind, io.object_id, up=True, down=False)
-        for io in (_io(session, maker.id, "input") if up and maker else ())
-    ]
-    outputs = [
-        _node(session, io.kind, io.object_id, up=False, down=True)
-        for run in (_users(session, kind, id) if down else ())
-        for io in _io(session, run, "output")
-    ]
-    return LineageNode(
-        kind=kind,
-        reference=reference,
-        digest=digest,
-        run=_run(maker) if maker else None,
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        aliases=aliases_of(session, kind, id) if kind in ("dataset", "vector") else (),  # type: ignore[arg-type]
+    on_near, on_far = aliased(t.RunIO), aliased(t.RunIO)
+    reached = reached.union(
+        select(on_far.kind, on_far.object_id)
+        .select_from(reached)
+        .join(
+            on_near,
+            (on_near.kind == reached.c.kind) & (on_near.object_id == reached.c.object_id) & (on_near.direction == near),
+        )
+        .join(on_far, (on_far.run_id == on_near.run_id) & (on_far.direction == far))
     )
+    links = session.execute(
+        select(here.kind, here.object_id, here.run_id, there.kind, there.object_id)
+        .select_from(reached)
+        .join(here, (here.kind == reached.c.kind) & (here.object_id == reached.c.object_id) & (here.direction == near))
+        .outerjoin(there, (there.run_id == here.run_id) & (there.direction == far))
+        .order_by(here.run_id, there.kind, there.object_id)
+    ).all()
+    runs: dict[Thing, list[int]] = defaultdict(list)
+    beyond: dict[int, list[Thing]] = defaultdict(list)
+    for near_kind, near_id, run, far_kind, far_id in links:
+        runs[near_kind, near_id].append(run)
+        if far_kind is not None:
+            beyond[run].append((far_kind, far_id))
+    runs = {thing: list(dict.fromkeys(numbers)) for thing, numbers in runs.items()}
+    if near == "output":
+        # A thing is what the first run made that did.
+        runs = {thing: numbers[:1] for thing, numbers in runs.items()}
+    beyond = {run: list(dict.fromkeys(things)) for run, things in beyond.items()}
+    met = [root]
+    known = {root}
+    for thing in met:
+        for run in runs.get(thing, ()):
+            new = [next for next in beyond.get(run, ()) if next not in known]
+            known.update(new)
+            met += new
+    return _Way(met, runs, defaultdict(list, beyond))
 
 
-def _io(session: Session, run_id: int, direction: str) -> list[t.RunIO]:
-    return list(session.scalars(select(t.RunIO).where(t.RunIO.run_id == run_id, t.RunIO.direction == direction)))
+def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
+    """The run that made each thing. Downwards that is the one by which it was reached."""
+    makers = {made: run for run in sorted(down.beyond, reverse=True) for made in down.beyond[run]}
+    return makers | {thing: runs[0] for thing, runs in up.runs.items()}
 
 
-def _users(session: Session, kind: str, id: int) -> list[int]:
-    query = select(t.RunIO.run_id).where(t.RunIO.direction == "input", t.RunIO.kind == kind, t.RunIO.object_id == id)
-    return list(session.scalars(query.order_by(t.RunIO.run_id)))
+def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:
+    rows = session.scalars(select(t.Run).where(among(session, t.Run.id, list(ids))))
+    return {
+        row.id: RunRecord(row.id, row.kind, row.actor, row.parameters, row.environment, row.started_at, row.finished_at)
+        for row in rows
+    }
 
 
-def _name(session: Session, kind: str, id: int) -> tuple[str, str]:
-    if kind == "dataset":
-        dataset = session.get_one(t.DatasetVersion, id)
-        return f"{session.get_one(t.Dataset, dataset.dataset_id).name}:v{dataset.number}", dataset.digest
-    if kind == "vector":
-        vector = session.get_one(t.VectorVersion, id)
-        return f"{session.get_one(t.Vector, vector.vector_id).name}:v{vector.number}", vector.digest
-    if kind == "model":
-        model = session.get_one(t.Model, id)
-        return model.name, model.fingerprint
-    return f"evaluation {id}", ""
-
-
-def _run(row: t.Run) -> RunRecord:
-    return RunRecord(row.id, row.kind, row.actor, row.parameters, row.environment, row.started_at, row.finished_at)
+def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
+    ids: dict[str, list[int]] = defaultdict(list)
+    for kind, id in things:
+        ids[kind].append(id)
+    names: dict[Thing, _Name] = {
+        ("evaluation", id): _Name(f"evaluation:{id}", f"evaluation {id}") for id in ids["evaluation"]
+    }
+    models = session.execute(
+        select(t.Model.id, t.Model.name, t.Model.fingerprint).where(among(session, t.Model.id, ids["model"]))
+    )
+    for id, name, fingerprint in models:
+        names["model", id] = _Name(f"model:{name}@{fingerprint[:19]}", name, fingerprint)
+    dataset, vector = t.DatasetVersion, t.VectorVersion
+    versions = {
+        "dataset": select(dataset.id, t.Dataset.name, dataset.number, dataset.digest)
+        .join(t.Dataset, t.Dataset.id == dataset.dataset_id)
+        .where(among(session, dataset.id, ids["dataset"])),
+        "vector": select(vector.id, t.Vector.name, vector.number, vector.digest)
+        .join(t.Vector, t.Vector.id == vector.vector_id)
+        .where(among(session, vector.id, ids["vector"])),
+    }
+    for kind, query in versions.items():
+        column = t.Alias.dataset_version_id if kind == "dataset" else t.Alias.vector_version_id
+        aliases: dict[int | None, list[str]] = defaultdict(list)
+        for version_id, alias in session.execute(
+            select(column, t.Alias.name).where(among(session, column, ids[kind])).order_by(t.Alias.name)
+        ):
+            aliases[version_id].append(alias)
+        for id, name, number, digest in session.execute(query):
+            reference = f"{name}:v{number}"
+            names[kind, id] = _Name(f"{kind}:{reference}", reference, digest, tuple(aliases[id]))
+    return names

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,13 +63,16 @@ def record_run(
 
 def environment() -> dict[str, Any]:
     """Where a run ran: platform, Python, package versions, and the device if MLX is loaded. No paths, no user data."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     versions = {}
     for package in _PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
+            versions[package] = version(package)
+        except PackageNotFoundError:
             continue
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "platform": platform.system(),
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -81,12 +82,12 @@ def environment() -> dict[str, Any]:
         from caa_registry import blas
         from caa_registry.mx import mx
 
-        found["device"] = "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
+        facts["device"] = "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
         # Results depend on the library, its kernels and its threads in the last digits.
         used = blas.status()
         if used.library is None:
-            found["blas"] = {"library": "MLX's own"}
+            facts["blas"] = {"library": "MLX's own"}
         else:
-            said = {"library": used.library, "version": used.version, "kernel": used.kernel}
-            found["blas"] = {**said, "threads": blas.threads()}
-    return found
+            library = {"library": used.library, "version": used.version, "kernel": used.kernel}
+            facts["blas"] = {**library, "threads": blas.threads()}
+    return facts

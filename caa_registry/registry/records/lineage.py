@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -23,12 +23,36 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class LineageNode:
-    """A thing, the run that made it with its inputs (upwards), and what was made from it (downwards)."""
+    """A dataset version, vector version, model or evaluation, and the run that made it.
 
+    ``key`` names it within its lineage. ``inputs``: keys of what the run read, for the root and its ancestors;
+    ``outputs``: keys of what runs made of it, for the root and its descendants.
+    """
+
+    key: str
     kind: str
     reference: str
     digest: str
     run: RunRecord | None = None
-    inputs: Sequence[LineageNode] = ()
-    outputs: Sequence[LineageNode] = ()
+    inputs: Sequence[str] = ()
+    outputs: Sequence[str] = ()
     aliases: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a version was made from, to the sources, and what was made from it, to the scores.
+
+    ``nodes``: every node once, by its key: the root, then its ancestors, then its descendants, nearest first.
+    """
+
+    root: LineageNode
+    nodes: Mapping[str, LineageNode] = field(repr=False)
+
+    def inputs(self, node: LineageNode) -> list[LineageNode]:
+        """What ``node`` was made from."""
+        return [self.nodes[key] for key in node.inputs]
+
+    def outputs(self, node: LineageNode) -> list[LineageNode]:
+        """What was made from ``node``."""
+        return [self.nodes[key] for key in node.outputs]

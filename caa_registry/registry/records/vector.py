@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from caa_registry.models.fingerprint import ModelInfo
 from caa_registry.registry.records.recipe import Recipe
+from caa_registry.registry.records.stored import Stored
 from caa_registry.vectors import LayerQuality
+
+_REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,27 @@ class Reading:
     tokens: int
     processes: int = 1
     not_shared: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What the run that computed a vector keeps among its parameters."""
+        return {
+            "forward_passes": self.forward_passes,
+            "tokens": self.tokens,
+            "processes": self.processes,
+            "not_shared": self.not_shared,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], run: str) -> Reading:
+        """What ``to_json`` gave, of any revision. Raises ``RegistryError`` naming the ``run`` and the key."""
+        stored = Stored(values, f"the reading of {run}")
+        stored.check_revision(_REVISION)
+        return cls(
+            forward_passes=stored.get("forward_passes", int),
+            tokens=stored.get("tokens", int),
+            processes=stored.get("processes", int),
+            not_shared=stored.get("not_shared", str),
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.references import ranges
 from caa_registry.registry.records import Evaluation, Score, VectorVersion
-from caa_registry.registry.vectors.computation import plan
+from caa_registry.registry.vectors.computation import computation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -242,10 +242,19 @@ def _projection(
 
     recipe = version.recipe
     layers = version.layer_numbers if layer is None else [layer]
-    made = plan(registry, version.dataset, model, recipe.split, recipe.method, recipe.read, layers, recipe.template)
+    pairs = registry.datasets.pairs(version.dataset, recipe.split)
+    made = computation(
+        registry.datasets.get(version.dataset),
+        [item.pair for item in pairs],
+        model,
+        split=recipe.split,
+        method=recipe.method,
+        read=recipe.read,
+        layers=layers,
+        template=recipe.template,
+    )
     with made.activations(Work(), fresh=False, progress=reading) as activations:
         placed = {layer: principal_components(*activations.layer(layer)) for layer in layers}
-    pairs = registry.datasets.pairs(version.dataset, recipe.split)
     letters = [
         (letter_of(pairs[p.index].pair.positive) or "", letter_of(pairs[p.index].pair.negative) or "")
         for p in made.pairs

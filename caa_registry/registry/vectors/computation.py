@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,8 +14,6 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.extraction.methods import Method, check_method
 from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress
-from caa_registry.registry.datasets.datasets import check_split
-from caa_registry.registry.provenance.recalls import warn_of_pairs
 from caa_registry.registry.records import DatasetVersion, Reading, Recipe
 
 if TYPE_CHECKING:
@@ -24,16 +21,16 @@ if TYPE_CHECKING:
     from caa_registry.extraction.activations import Activations
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
-    from caa_registry.registry.registry import Registry
+    from caa_registry.pairs.record import Pair
     from caa_registry.vectors import VectorSet
 
-# Raised with every change that reads the same tokens of the same model otherwise.
+# Raised with every change that reads other activations at the same tokens of the same model.
 _READER = 1
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A computation that was understood: its recipe, and the pairs as tokens."""
+class Computation:
+    """What is computed: by which recipe, from which ``pairs`` (as tokens) of a dataset version, on which model."""
 
     dataset: DatasetVersion
     model: Model
@@ -41,18 +38,18 @@ class Plan:
     pairs: Sequence[PairTokens] = field(repr=False)
 
     def run(self, *, fresh: bool, reading: Progress, measuring: Progress) -> tuple[VectorSet | None, Reading]:
-        """The vectors, and what reading the model for them took. ``fresh`` makes no use of activations read before.
+        """The vectors, and what reading the model for them took. With ``fresh`` no activation is taken from the cache.
 
-        Of several processes the first has all activations, and makes the vectors alone: ``None`` in the others.
+        Of several processes the first has all activations and makes the vectors alone: ``None`` in the others.
         """
         from caa_registry.engine import processes
         from caa_registry.engine.reading import Work
         from caa_registry.extraction.compute import compute
 
         work = Work()
-        with self.activations(work, fresh=fresh, progress=reading) as found:
+        with self.activations(work, fresh=fresh, progress=reading) as activations:
             first = processes.rank() == 0
-            vectors = compute(found, self.recipe.layers, self.recipe.method, measuring) if first else None
+            vectors = compute(activations, self.recipe.layers, self.recipe.method, measuring) if first else None
         return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
 
     @contextmanager
@@ -75,7 +72,7 @@ class Plan:
                     self.pairs,
                     self.recipe.layers,
                     self.recipe.read,
-                    cache.section(self._way_of_reading()),
+                    cache.section(self._conditions()),
                     fresh=fresh,
                     memory=settings.memory(),
                     progress=progress,
@@ -84,7 +81,7 @@ class Plan:
             finally:
                 cache.trim()
 
-    def _way_of_reading(self) -> dict[str, Any]:
+    def _conditions(self) -> dict[str, Any]:
         """What activations depend on beside tokens."""
         return {
             "template": self.recipe.template_digest,
@@ -95,8 +92,10 @@ class Plan:
 
 
 def way_of_computing(model: Model) -> dict[str, Any]:
-    """What a model's numbers depend on beside what it is asked. Versions, device and BLAS are among it, so that a run
-    says truly what its numbers were computed with."""
+    """What a model's numbers depend on beside its input. Versions, device and BLAS are part of it, so that a run says
+    what its numbers were computed with."""
+    from importlib.metadata import version
+
     from caa_registry import blas
     from caa_registry.models.device import device
 
@@ -105,58 +104,56 @@ def way_of_computing(model: Model) -> dict[str, Any]:
         "dtype": model.dtype,
         "device": device().kind,
         "blas": blas.status().library or "",
-        "mlx": importlib.metadata.version("mlx"),
-        "mlx-lm": importlib.metadata.version("mlx-lm"),
+        "mlx": version("mlx"),
+        "mlx-lm": version("mlx-lm"),
     }
 
 
-def plan(
-    registry: Registry,
-    dataset: str | DatasetVersion,
-    model: str | Path | Model,
-    split: str | None,
+def computation(
+    dataset: DatasetVersion,
+    pairs: Sequence[Pair],
+    model: Model,
+    *,
+    split: str,
     method: Method,
-    read: ReadPosition | None,
-    layers: Sequence[int] | Literal["all"],
-    template: TemplateName | None,
-) -> Plan:
-    """Understand a request. Raises ``UsageError`` for what does not fit, ``InputError`` for pairs all too long."""
+    read: ReadPosition | None = None,
+    layers: Sequence[int] | Literal["all"] = "all",
+    template: TemplateName | None = None,
+) -> Computation:
+    """What is computed from ``pairs``, which are those of ``split`` of ``dataset``, in their order.
+
+    ``read`` defaults to ``answer`` for letters and Yes/No, ``last`` for free text; ``template`` to the model's. Raises
+    ``UsageError`` for what does not fit, ``InputError`` where every pair is too long.
+    """
     from caa_registry.extraction.reading import default_read, encode_pairs
 
     check_method(method)
     if read is not None:
         check_read(read)
-    version = registry.datasets.get(dataset)
-    chosen_split = split or default_split(version)
-    check_split(version, chosen_split)
-    warn_of_pairs(registry, version, chosen_split)
-    pairs = [item.pair for item in registry.datasets.pairs(version, chosen_split)]
-    loaded = registry.models.load(model) if isinstance(model, str | Path) else model
-    wanted = list(range(loaded.n_layers)) if layers == "all" else sorted(set(layers))
-    if not wanted:
+    numbers = list(range(model.n_layers)) if layers == "all" else sorted(set(layers))
+    if not numbers:
         raise UsageError("no layer is given", "For example --layers 0-3,7, or all.")
-    loaded.check_layers(wanted)
-    rendered = loaded.template(template)
-    position = read or default_read(pairs)
-    kept, too_long = encode_pairs(pairs, rendered, loaded)
+    model.check_layers(numbers)
+    rendered = model.template(template)
+    kept, too_long = encode_pairs(pairs, rendered, model)
     if not kept:
         raise InputError(
-            f"all {len(pairs)} pairs of {version.reference} are longer than the {loaded.info.context_length} "
-            f"tokens that {loaded.info.name} reads",
+            f"all {len(pairs)} pairs of {dataset.reference} are longer than the {model.info.context_length} "
+            f"tokens that {model.info.name} reads",
             "Choose shorter pairs or a model with a longer context.",
         )
     recipe = Recipe(
         method=method,
-        split=chosen_split,
-        read=position,
+        split=split,
+        read=read or default_read(pairs),
         template=rendered.name,
         template_digest=rendered.digest,
-        layers=tuple(wanted),
-        dtype=loaded.dtype,
+        layers=tuple(numbers),
+        dtype=model.dtype,
         pairs=len(kept),
         skipped_too_long=len(too_long),
     )
-    return Plan(version, loaded, recipe, kept)
+    return Computation(dataset, model, recipe, kept)
 
 
 def default_split(version: DatasetVersion) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from caa_registry.catalog import models as t
 from caa_registry.errors import UsageError
 from caa_registry.references import check_name
@@ -16,9 +14,10 @@ from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import VectorVersion
 from caa_registry.registry.records.recipe import Normalized
 from caa_registry.registry.vectors.store import Origin, add, find, store_bytes
+from caa_registry.registry.vectors.tensors import load_set
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.registry.registry import Registry
     from caa_registry.vectors import VectorSet
 
 DEFAULT_SUFFIX = "-normalized"
@@ -32,6 +31,8 @@ def normalized(sets: Sequence[VectorSet]) -> list[VectorSet]:
     as ``normalize_vectors.py`` of the paper's repository does (Rimsky et al., ACL 2024), so that one multiplier means
     one strength for all behaviors. Layers are not normalized among each other. A zero vector stays zero.
     """
+    import numpy as np
+
     means = {layer: float(np.mean([s[layer].norm for s in sets])) for layer in sets[0].layer_numbers}
     return [
         type(vectors).of(
@@ -44,55 +45,54 @@ def normalized(sets: Sequence[VectorSet]) -> list[VectorSet]:
     ]
 
 
-def normalize(registry: Registry, references: Sequence[str | VectorVersion], suffix: str) -> list[VectorVersion]:
+def normalize(workspace: Workspace, versions: Sequence[VectorVersion], suffix: str) -> list[VectorVersion]:
     """See ``Vectors.normalize``."""
-    versions = [registry.vectors.get(reference) for reference in references]
     _check(versions)
     names = [check_name(f"{version.name}{suffix}") for version in versions]
-    sources = tuple(sorted(version.digest for version in versions))
+    together = tuple(sorted(version.digest for version in versions))
     origins = [
         Origin(
-            v.dataset_digest, v.model.fingerprint.digest, replace(v.recipe, normalized=Normalized(v.digest, sources))
+            v.dataset_digest, v.model.fingerprint.digest, replace(v.recipe, normalized=Normalized(v.digest, together))
         )
         for v in versions
     ]
-    with registry.database.read() as session:
+    with workspace.database.read() as session:
         rows = [find(session, name, origin) for name, origin in zip(names, origins, strict=True)]
         if all(rows):
             return [vector_record(session, row, existing=True) for row in rows if row]
-    activity = Activity("normalize", registry.actor, {"vectors": [v.reference for v in versions], "suffix": suffix})
-    sets = normalized([registry.vectors.load(version) for version in versions])
+    activity = Activity("normalize", workspace.actor, {"vectors": [v.reference for v in versions], "suffix": suffix})
+    sets = normalized([load_set(workspace.blobs, version) for version in versions])
     stored = [
-        store_bytes(registry.blobs, vectors, origin, version.model.name)
+        store_bytes(workspace.blobs, vectors, origin, version.model.name)
         for vectors, origin, version in zip(sets, origins, versions, strict=True)
     ]
-    with registry.database.write() as session:
-        made = []
-        for name, one, version in zip(names, stored, versions, strict=True):
+    with workspace.database.write() as session:
+        added = []
+        for name, contents, version in zip(names, stored, versions, strict=True):
             source = session.get_one(t.VectorVersion, version.id)
-            made.append(add(session, name, one, source.dataset_version_id, source.model_id))
-        new = [row for row, is_new in made if is_new]
+            added.append(add(session, name, contents, source.dataset_version_id, source.model_id))
+        new = [row for row, is_new in added if is_new]
         if new:
             record_run(
                 session,
                 activity,
                 inputs=[("vector", version.id) for version in versions],
                 outputs=[("vector", row.id) for row in new],
-                subject={"vectors": [f"{vector_record(session, row).reference}" for row in new]},
+                subject={"vectors": [vector_record(session, row).reference for row in new]},
             )
-        return [vector_record(session, row, existing=not is_new) for row, is_new in made]
+        return [vector_record(session, row, existing=not is_new) for row, is_new in added]
 
 
 def _check(versions: Sequence[VectorVersion]) -> None:
     if len({version.id for version in versions}) < 2:
         raise UsageError("normalizing takes at least two vectors", "It brings several behaviors to one strength.")
     first = versions[0]
-    for other in versions:
-        if other.recipe.normalized is not None:
-            raise UsageError(f"{other.reference} is normalized already", "Give the vectors that it was made from.")
-        if other.model.fingerprint.weights != first.model.fingerprint.weights:
-            raise UsageError(f"{other.reference} and {first.reference} were computed on different models")
-        if other.layer_numbers != first.layer_numbers:
-            raise UsageError(f"{other.reference} and {first.reference} have different layers")
+    for version in versions:
+        if version.recipe.normalized is not None:
+            raise UsageError(f"{version.reference} is normalized already", "Give the vectors that it was made from.")
+        if version.model.fingerprint.weights != first.model.fingerprint.weights:
+            raise UsageError(f"{version.reference} and {first.reference} were computed on different models")
+        if version.layer_numbers != first.layer_numbers:
+            raise UsageError(f"{version.reference} and {first.reference} have different layers")
     if len({version.name for version in versions}) < len(versions):
         raise UsageError("two of these are versions of one vector", "Give each behavior once.")

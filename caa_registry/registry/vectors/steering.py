@@ -1,25 +1,25 @@
-"""From references to what is added to a model: the right version, the right model, the right layers."""
+"""From vector versions to what is added to a model: the right layers, on the right model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caa_registry.catalog.events import append_event
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.fingerprint import Verdict, compare
-from caa_registry.references import parse
 from caa_registry.registry.provenance.recalls import warn_of_vector
-from caa_registry.registry.records import Alias, VectorVersion, check_multiplier
+from caa_registry.registry.records import Recommendation, Steer, Steering, VectorVersion, check_multiplier
+from caa_registry.registry.vectors.tensors import load_layer
+from caa_registry.registry.workspace import Workspace
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from caa_registry.models.model import Model
-    from caa_registry.registry.registry import Registry
     from caa_registry.steering.additions import Addition
 
 
@@ -27,89 +27,92 @@ _SAME: tuple[Verdict, ...] = ("exact", "same-weights")
 
 
 @dataclass(frozen=True)
-class Steer:
-    """One vector to apply.
+class SteeringPart:
+    """One of the vectors to apply, looked up. ``advice``: what the alias recommends by which it was named."""
 
-    ``layers``: where it acts, each layer with its own vector; ``None`` takes what the alias recommends.
-    ``multiplier``: ``None`` takes the recommendation's, else 1.
-    """
-
-    vector: str | VectorVersion
-    layers: int | Sequence[int] | None = None
-    multiplier: float | None = None
+    steer: Steer
+    version: VectorVersion
+    advice: Recommendation | None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will be added, and where. ``vectors``: the versions, in the order given."""
+class SteeringRequest:
+    """Which vectors a model is steered with. ``positions``: ``None`` takes what the aliases recommend."""
 
-    additions: Sequence[Addition]
-    positions: SteeredPositions
-    vectors: Sequence[VectorVersion]
+    model: Model
+    vectors: Sequence[SteeringPart]
+    positions: SteeredPositions | None
+    allow_mismatch: bool
 
 
-def plan(
-    registry: Registry,
-    model: Model,
-    wanted: Sequence[Steer],
-    positions: SteeredPositions | None,
-    *,
-    allow_mismatch: bool,
-) -> Plan:
-    """Look up and check everything that ``wanted`` names.
+def steering(workspace: Workspace, request: SteeringRequest) -> Steering:
+    """What is added to the model, checked and read from the registry.
 
-    Raises ``ModelMismatchError`` where a vector was computed on other weights and ``allow_mismatch`` is not set;
-    where it is set, the exception is recorded as an event. Raises ``UsageError`` where no layer is known.
+    Raises ``ModelMismatchError`` where a vector was computed on other weights and the mismatch is not allowed; where it
+    is, that is recorded as an event. Raises ``UsageError`` where no layer is known.
     """
     from caa_registry.steering.additions import Addition
 
+    model = request.model
     additions: list[Addition] = []
-    versions: list[VectorVersion] = []
-    advised: list[SteeredPositions] = []
     verdicts: list[Verdict] = []
-    for steer in wanted:
-        alias = _alias(registry, steer.vector)
-        # What the alias said a moment ago, even if it moves meanwhile: its advice is for that version.
-        version = registry.vectors.get(f"vector:{alias.target}" if alias else steer.vector)
-        verdicts.append(check_model(version, model, allow_mismatch=allow_mismatch))
-        warn_of_vector(registry, version)
-        advice = alias.recommendation if alias else None
-        layers = [steer.layers] if isinstance(steer.layers, int) else steer.layers
-        if layers is None and advice is None:
+    for part in request.vectors:
+        version = part.version
+        verdicts.append(check_model(version, model, allow_mismatch=request.allow_mismatch))
+        warn_of_vector(workspace, version)
+        multiplier = _multiplier(part)
+        for layer in _layers(part):
+            additions.append(Addition(layer, load_layer(workspace, version, layer).values, multiplier))
+    model.check_layers([addition.layer for addition in additions])
+    positions = _positions(request)
+    # Last, so that nothing is recorded of a request that was refused.
+    versions = [part.version for part in request.vectors]
+    if any(verdict not in _SAME for verdict in verdicts):
+        with workspace.database.write() as session:
+            for version, verdict in zip(versions, verdicts, strict=True):
+                record_mismatch(session, workspace.actor, version, model, verdict)
+    return Steering(additions, positions, versions)
+
+
+@contextmanager
+def steered(workspace: Workspace, request: SteeringRequest) -> Iterator[Steering]:
+    """Steer the model while the context lasts."""
+    from caa_registry.steering import additions
+
+    applied = steering(workspace, request)
+    with additions.steering(request.model, applied.additions, applied.positions):
+        yield applied
+
+
+def _layers(part: SteeringPart) -> list[int]:
+    """The layers that were asked for, each once, else those that are recommended."""
+    layers, reference = part.steer.layers, part.version.reference
+    if isinstance(layers, int):
+        return [layers]
+    if layers is None:
+        if part.advice is None:
             raise UsageError(
-                f"at which layer shall {version.reference} act?",
+                f"no layer is given for {reference}",
                 "Give --layer (its layers and scores: caa vector show, caa eval ls), or use an alias that recommends "
                 "one (caa alias set).",
             )
-        if layers is None and advice is not None:
-            layers = advice.layers
-        if not layers:
-            raise UsageError(f"no layer is given for {version.reference}", "Give at least one.")
-        multiplier = steer.multiplier
-        if multiplier is None:
-            multiplier = advice.multiplier if advice else 1.0
-        check_multiplier(multiplier)
-        for layer in dict.fromkeys(layers):
-            additions.append(Addition(layer, registry.vectors.layer(version, layer).values, multiplier))
-        versions.append(version)
-        if advice is not None:
-            advised.append(advice.positions)
-    model.check_layers([addition.layer for addition in additions])
-    if positions is None and len(set(advised)) > 1:
+        layers = part.advice.layers
+    if not layers:
+        raise UsageError(f"no layer is given for {reference}", "Give at least one.")
+    return list(dict.fromkeys(layers))
+
+
+def _multiplier(part: SteeringPart) -> float:
+    if part.steer.multiplier is not None:
+        return check_multiplier(part.steer.multiplier)
+    return part.advice.multiplier if part.advice else 1.0
+
+
+def _positions(request: SteeringRequest) -> SteeredPositions:
+    advised = [part.advice.positions for part in request.vectors if part.advice is not None]
+    if request.positions is None and len(set(advised)) > 1:
         raise UsageError(f"the aliases recommend different positions: {', '.join(advised)}", "Give --positions.")
-    chosen = check_positions(positions or (advised[0] if advised else "after_prompt"))
-    # Last, so that nothing is recorded of a request that was refused.
-    if any(verdict not in _SAME for verdict in verdicts):
-        with registry.database.write() as session:
-            for version, verdict in zip(versions, verdicts, strict=True):
-                record_mismatch(session, registry.actor, version, model, verdict)
-    return Plan(additions, chosen, versions)
-
-
-def _alias(registry: Registry, vector: str | VectorVersion) -> Alias | None:
-    if isinstance(vector, VectorVersion) or parse(vector).digest:
-        return None
-    return registry.aliases.get(str(replace(parse(vector), kind="vector")))
+    return check_positions(request.positions or (advised[0] if advised else "after_prompt"))
 
 
 def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> Verdict:
@@ -139,7 +142,7 @@ def same_weights(verdict: Verdict) -> bool:
 
 
 def record_mismatch(session: Session, actor: str, version: VectorVersion, model: Model, verdict: Verdict) -> None:
-    """Note in the audit that a vector is applied to another model than its own. Says nothing where it is its own."""
+    """Note in the audit that a vector is part to another model than its own. Says nothing where it is its own."""
     if verdict in _SAME:
         return
     subject = {
@@ -150,20 +153,3 @@ def record_mismatch(session: Session, actor: str, version: VectorVersion, model:
         "verdict": verdict,
     }
     append_event(session, actor, "apply-to-mismatched-model", subject)
-
-
-@contextmanager
-def steer(
-    registry: Registry,
-    model: Model,
-    wanted: Sequence[Steer],
-    positions: SteeredPositions | None,
-    *,
-    allow_mismatch: bool,
-) -> Iterator[Plan]:
-    """Steer ``model`` while the context lasts."""
-    from caa_registry.steering.additions import steering
-
-    found = plan(registry, model, wanted, positions, allow_mismatch=allow_mismatch)
-    with steering(model, found.additions, found.positions):
-        yield found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,12 @@ from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog import models as t
 from caa_registry.catalog.numbering import next_number
 from caa_registry.digests import digest_object
-from caa_registry.registry.records import Recipe
+from caa_registry.registry.lookup import vector_record
+from caa_registry.registry.models import ensure_model
+from caa_registry.registry.provenance.runs import Activity, record_run
+from caa_registry.registry.records import Reading, Recipe, VectorVersion
+from caa_registry.registry.vectors.computation import Computation
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.formats.safetensors_file import LayerPlace
@@ -28,6 +33,10 @@ class Origin:
     dataset_digest: str
     fingerprint: str
     recipe: Recipe
+
+    @classmethod
+    def of(cls, request: Computation) -> Origin:
+        return cls(request.dataset.digest, request.model.info.fingerprint.digest, request.recipe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +53,8 @@ class Stored:
 def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name: str) -> Stored:
     """Store the file of a version to come. The blob first: an orphan blob is allowed, a version without its bytes
     never."""
-    from caa_registry.formats.safetensors_file import places, to_bytes
+    from caa_registry.formats.format import SAFETENSORS
+    from caa_registry.formats.safetensors_file import places
 
     identity = {
         "tensors": vectors.tensor_digest,
@@ -53,7 +63,7 @@ def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name
         "recipe": origin.recipe.to_json(),
     }
     digest = digest_object("vector", identity)
-    data = to_bytes(vectors, {"digest": digest, "model_name": model_name, **identity})
+    data = SAFETENSORS.write(vectors, {"digest": digest, "model_name": model_name, **identity})
     return Stored(vectors, origin, digest, blobs.put(data), places(data))
 
 
@@ -84,9 +94,9 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
         owner = t.Vector(name=name, created_at=datetime.now(UTC))
         session.add(owner)
         session.flush()
-    found = find(session, name, stored.origin)
-    if found is not None:
-        return found, False
+    existing = find(session, name, stored.origin)
+    if existing is not None:
+        return existing, False
     version = t.VectorVersion(
         vector_id=owner.id,
         number=next_number(session, t.VectorVersion, owner.id),
@@ -116,3 +126,22 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
     )
     session.flush()
     return version, True
+
+
+def store(
+    workspace: Workspace, name: str, request: Computation, vectors: VectorSet, reading: Reading, activity: Activity
+) -> VectorVersion:
+    """Write what was computed as a version of ``name``: its bytes, then rows, run and audit event together."""
+    stored = store_bytes(workspace.blobs, vectors, Origin.of(request), request.model.info.name)
+    with workspace.database.write() as session:
+        model, _ = ensure_model(session, request.model.info)
+        row, is_new = add(session, name, stored, request.dataset.id, model.id)
+        if is_new:
+            record_run(
+                session,
+                replace(activity, parameters={**activity.parameters, "reading": reading.to_json()}),
+                inputs=[("dataset", request.dataset.id), ("model", model.id)],
+                outputs=[("vector", row.id)],
+                subject={"vector": f"{name}:v{row.number}", "digest": stored.digest},
+            )
+        return replace(vector_record(session, row, existing=not is_new), reading=reading)

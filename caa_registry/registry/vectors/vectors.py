@@ -3,45 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from sqlalchemy import func, select
 
 from caa_registry.catalog import models as t
-from caa_registry.digests import digest_bytes
+from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.engine.processes import wait_for_all
-from caa_registry.errors import IntegrityError, RegistryError, UsageError
-from caa_registry.extraction.methods import Method
-from caa_registry.models.read_position import ReadPosition
+from caa_registry.errors import RegistryError
+from caa_registry.extraction.methods import Method, check_method
+from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress, silent
-from caa_registry.references import check_name, ranges
-from caa_registry.registry.evaluations.evidence import Evidence, Statistic, best
-from caa_registry.registry.lookup import find_version, vector_record
-from caa_registry.registry.models import ensure_model
-from caa_registry.registry.provenance.recalls import mark_vectors
-from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import Comparison, DatasetVersion, Reading, VectorVersion
-from caa_registry.registry.vectors.computation import Plan, plan
+from caa_registry.references import check_name
+from caa_registry.registry.datasets.datasets import Datasets, check_split
+from caa_registry.registry.lookup import find_version, vector_record, vector_records
+from caa_registry.registry.models import Models
+from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
+from caa_registry.registry.provenance.runs import Activity
+from caa_registry.registry.records import DatasetVersion, Listing, VectorVersion, check_limit
+from caa_registry.registry.vectors.computation import Computation, computation, default_split
 from caa_registry.registry.vectors.normalize import DEFAULT_SUFFIX, normalize
 from caa_registry.registry.vectors.steering import check_model
-from caa_registry.registry.vectors.store import Origin, add, find, store_bytes
+from caa_registry.registry.vectors.store import Origin, find, store
+from caa_registry.registry.vectors.tensors import compare, load_layer, load_set
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
-    from caa_registry.registry.registry import Registry
     from caa_registry.vectors import LayerVector, VectorSet
 
 
 class Vectors:
     """The steering vectors of a registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace, datasets: Datasets, models: Models) -> None:
+        self._workspace = workspace
+        self._datasets = datasets
+        self._models = models
 
     def compute(
         self,
@@ -75,27 +77,50 @@ class Vectors:
         version. All of them must reach the registry.
         """
         check_name(name)
-        made = plan(self._registry, dataset, model, split, method, read, layers, template)
-        origin = Origin(made.dataset.digest, made.model.info.fingerprint.digest, made.recipe)
+        request = self._request(dataset, model, split, method, read, layers, template)
+        origin = Origin.of(request)
         existing = self._find(name, origin)
         if existing is not None and not force:
             return existing
-        activity = Activity("compute", self._registry.actor, {"name": name, **made.recipe.to_json()})
-        vectors, reading = made.run(fresh=force, reading=progress, measuring=measuring)
+        activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
+        vectors, reading = request.run(fresh=force, reading=progress, measuring=measuring)
+        version: VectorVersion | None = None
         try:
-            if vectors is None:
-                stored = None
-            elif existing is not None:
-                stored = replace(existing, reading=reading, comparison=_compare(self.load(existing), vectors))
-            else:
-                stored = self._store(name, made, origin, vectors, reading, activity)
+            if vectors is not None and existing is not None:
+                version = replace(existing, reading=reading, comparison=compare(self.load(existing), vectors))
+            elif vectors is not None:
+                version = store(self._workspace, name, request, vectors, reading, activity)
         finally:
             wait_for_all()
         # Of several processes only the first stores; the others find it there.
-        stored = stored or self._find(name, origin)
-        if stored is None:
+        version = version or self._find(name, origin)
+        if version is None:
             raise RegistryError("the first process stored no version", "Its own message says why.")
-        return stored
+        return version
+
+    def _request(
+        self,
+        dataset: str | DatasetVersion,
+        model: str | Path | Model,
+        split: str | None,
+        method: Method,
+        read: ReadPosition | None,
+        layers: Sequence[int] | Literal["all"],
+        template: TemplateName | None,
+    ) -> Computation:
+        """Look up and load what ``compute`` was given by name."""
+        check_method(method)  # a slip of the pen is said before a model is loaded
+        if read is not None:
+            check_read(read)
+        version = self._datasets.get(dataset)
+        chosen = split or default_split(version)
+        check_split(version, chosen)
+        warn_of_pairs(self._workspace, version, chosen)
+        pairs = [item.pair for item in self._datasets.pairs(version, chosen)]
+        loaded = self._models.load(model) if isinstance(model, str | Path) else model
+        return computation(
+            version, pairs, loaded, split=chosen, method=method, read=read, layers=layers, template=template
+        )
 
     def normalize(self, vectors: Sequence[str | VectorVersion], *, suffix: str = DEFAULT_SUFFIX) -> list[VectorVersion]:
         """The paper's normalization of several behaviors: every layer of each at the mean norm of that layer over all.
@@ -104,76 +129,62 @@ class Vectors:
         run. The same vectors again give the versions that exist. Raises ``UsageError`` for fewer than two vectors,
         and for different models or layers.
         """
-        return normalize(self._registry, vectors, suffix)
+        return normalize(self._workspace, [self.get(vector) for vector in vectors], suffix)
 
     def get(self, reference: str | VectorVersion) -> VectorVersion:
         """The version that ``reference`` names."""
         if isinstance(reference, VectorVersion):
             return reference
-        with self._registry.database.read() as session:
+        with self._workspace.database.read() as session:
             (version,) = mark_vectors(session, [vector_record(session, find_version(session, reference, "vector"))])
         return version
 
     def ls(
-        self, *, behavior: str | None = None, model: str | None = None, all_versions: bool = False
-    ) -> list[VectorVersion]:
-        """The newest version of every vector, or all versions, by name: those for a behavior, and on a model (its name,
-        or the beginning of its fingerprint)."""
-        newest = (
-            select(func.max(t.VectorVersion.id))
-            .where(t.VectorVersion.deleted_at.is_(None))
-            .group_by(t.VectorVersion.vector_id)
-        )
-        query = (
-            select(t.VectorVersion)
-            .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
-            .where(t.VectorVersion.deleted_at.is_(None) if all_versions else t.VectorVersion.id.in_(newest))
-            .order_by(t.Vector.name, t.VectorVersion.number)
-        )
-        with self._registry.database.read() as session:
-            found = mark_vectors(session, [vector_record(session, row) for row in session.scalars(query)])
-        return [
-            version
-            for version in found
-            if (behavior is None or version.behavior == behavior)
-            and (model is None or model == version.model.name or _begins(version.model.fingerprint.digest, model))
-        ]
+        self,
+        *,
+        behavior: str | None = None,
+        model: str | None = None,
+        all_versions: bool = False,
+        limit: int | None = None,
+    ) -> Listing[VectorVersion]:
+        """The newest version of every vector, or all versions, by name; the first ``limit`` of them.
 
-    def evidence(self, vectors: Sequence[VectorVersion], metric: Statistic = "steerability") -> dict[str, Evidence]:
-        """By digest of each of ``vectors`` what its newest evaluation says. See ``registry.evidence.best``."""
-        return best(self._registry, vectors, metric)
+        ``behavior``: only vectors for that behavior; ``model``: only vectors computed on that model (its name, or the
+        beginning of its fingerprint). Of a name that was computed on several models the newest version on that one.
+        """
+        check_limit(limit)
+        version = t.VectorVersion
+        query = select(version.id).where(version.deleted_at.is_(None))
+        if behavior is not None:
+            of_it = select(t.DatasetVersion.id).join(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
+            query = query.where(version.dataset_version_id.in_(of_it.where(of_behavior(behavior))))
+        if model is not None:
+            query = query.where(version.model_id.in_(select(t.Model.id).where(of_model(model))))
+        if not all_versions:
+            query = query.with_only_columns(func.max(version.id)).group_by(version.vector_id)
+        page = query
+        if limit is not None:
+            page = (
+                select(version.id)
+                .join(t.Vector, t.Vector.id == version.vector_id)
+                .where(version.id.in_(query))
+                .order_by(t.Vector.name, version.number)
+                .limit(limit)
+            )
+        with self._workspace.database.read() as session:
+            versions = mark_vectors(session, vector_records(session, page))
+            total = len(versions)
+            if limit is not None:
+                total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+        return Listing(tuple(versions), total)
 
     def load(self, reference: str | VectorVersion) -> VectorSet:
         """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
-        from caa_registry.formats.safetensors_file import from_bytes
-        from caa_registry.vectors import LayerVector, VectorSet
-
-        version = self.get(reference)
-        stored = from_bytes(self._registry.blobs.get(version.blob))
-        if stored.tensor_digest != version.tensor_digest:
-            raise IntegrityError(f"the numbers stored for {version.reference} are not those that were computed")
-        known = {record.layer: record for record in version.layers}
-        return VectorSet.of(
-            LayerVector(v.layer, v.values, known[v.layer].residual_norm, known[v.layer].quality) for v in stored.layers
-        )
+        return load_set(self._workspace.blobs, self.get(reference))
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""
-        from caa_registry.vectors import LayerVector
-
-        version = self.get(reference)
-        if layer not in version.layer_numbers:
-            raise UsageError(
-                f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
-            )
-        with self._registry.database.read() as session:
-            row = session.get_one(t.VectorLayer, (version.id, layer))
-        data = self._registry.blobs.read_range(version.blob, row.offset, row.nbytes)
-        if digest_bytes(data) != row.sha256:
-            raise IntegrityError(
-                f"layer {layer} of {version.reference} does not match its digest", "Restore the registry from a backup."
-            )
-        return LayerVector(layer, np.frombuffer(data, dtype="<f4").astype(np.float32), row.residual_norm)
+        return load_layer(self._workspace, self.get(reference), layer)
 
     def tokens(
         self,
@@ -196,42 +207,6 @@ class Vectors:
         return token_projections(model, rendered, prompt, completion, layer, self.layer(version, layer).values)
 
     def _find(self, name: str, origin: Origin) -> VectorVersion | None:
-        with self._registry.database.read() as session:
+        with self._workspace.database.read() as session:
             row = find(session, name, origin)
             return vector_record(session, row, existing=True) if row else None
-
-    def _store(
-        self, name: str, made: Plan, origin: Origin, vectors: VectorSet, reading: Reading, activity: Activity
-    ) -> VectorVersion:
-        stored = store_bytes(self._registry.blobs, vectors, origin, made.model.info.name)
-        with self._registry.database.write() as session:
-            model, _ = ensure_model(session, made.model.info)
-            row, new = add(session, name, stored, made.dataset.id, model.id)
-            if new:
-                record_run(
-                    session,
-                    replace(activity, parameters={**activity.parameters, "reading": asdict(reading)}),
-                    inputs=[("dataset", made.dataset.id), ("model", model.id)],
-                    outputs=[("vector", row.id)],
-                    subject={"vector": f"{name}:v{row.number}", "digest": stored.digest},
-                )
-            return replace(vector_record(session, row, existing=not new), reading=reading)
-
-
-def _begins(digest: str, beginning: str) -> bool:
-    wanted = beginning.removeprefix("sha256:")
-    return len(wanted) >= 8 and digest.removeprefix("sha256:").startswith(wanted)
-
-
-def _compare(stored: VectorSet, computed: VectorSet) -> Comparison:
-    largest = max(vector.norm for vector in stored.layers) or 1.0
-    difference = 0.0
-    cosine = 1.0
-    for old, new in zip(stored.layers, computed.layers, strict=True):
-        a, b = old.values.astype(np.float64), new.values.astype(np.float64)
-        difference = max(difference, float(np.abs(a - b).max()) / largest)
-        norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-        # Where both sides are the same text up to a layer, its vector is zero and has no direction.
-        if norms > 0:
-            cosine = min(cosine, float(a @ b) / norms)
-    return Comparison(difference, cosine)

@@ -1,0 +1,116 @@
+"""``caa dataset import``."""
+
+from __future__ import annotations
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.dataset_show import PREVIEW, print_items, say_notes
+from caa_registry.cli.options import Settings, common
+from caa_registry.errors import UsageError
+from caa_registry.references import check_name
+from caa_registry.wire.datasets import dataset_json
+
+
+@click.command("import", epilog="Example: caa dataset import seed:sycophancy --name team/sycophancy")
+@click.argument("source", required=False)
+@click.option("--name", required=True, help="Name of the dataset, for example team/sycophancy.")
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="SPLIT or SPLIT=SOURCE",
+    help="Split the rows go to [default: generate]. SPLIT=SOURCE, repeated, imports several as one version.",
+)
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="prompt=question, positive=good, ...")
+@click.option("--format", "format_", help="Format of the file, where its content does not tell.")
+@click.option("--mapping", metavar="NAME|FILE", help="How a public dataset's rows are read: caa dataset mappings.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a file.")
+@click.option("--licence", default="", help="Licence of the data, where the source does not state it.")
+@click.option("--behavior", default="", help="What the pairs contrast.  [default: the last part of the name]")
+@click.option("--message", default="", help="A note for the version.")
+@common
+def import_(
+    settings: Settings,
+    source: str | None,
+    name: str,
+    splits: tuple[str, ...],
+    columns: tuple[str, ...],
+    format_: str | None,
+    mapping: str | None,
+    limit: int | None,
+    licence: str,
+    behavior: str,
+    message: str,
+) -> None:
+    """Import SOURCE as a new version of a dataset.
+
+    \b
+    SOURCE is one of
+      FILE                        the CAA repository's JSON, Anthropic evals, JSONL, JSON, CSV, Parquet
+      lines:POSITIVE,NEGATIVE     two text files, one side each, line by line
+      hf:ORG/NAME[@REVISION][/FILE]   a dataset on the Hugging Face hub
+      seed:NAME                   a set that ships with caa (caa dataset seeds)
+
+    All rows are checked before anything is written. The same rows again give the version that exists.
+    """
+    from caa_registry.registry.datasets.datasets import read_source
+
+    check_name(name)
+    wanted, split = _sources(source, splits)
+    # Read before the registry is opened: a bad source must not even leave a new registry behind.
+    imported = read_source(
+        wanted,
+        split=split,
+        columns=_columns(columns) or None,
+        format=format_,
+        licence=licence,
+        mapping=mapping,
+        limit=limit,
+    )
+    with settings.open(create=True) as registry:
+        version = registry.datasets.register(imported, name=name, behavior=behavior, message=message)
+    if settings.as_json:
+        output.print_json({**dataset_json(version), "existing": version.existing})
+        return
+    noun = "pairs" if version.kind == "pairs" else "questions"
+    splits_text = ", ".join(f"{split} {count}" for split, count in version.splits.items())
+    if version.existing:
+        output.message(f"{version.reference} already holds exactly these {noun}; nothing was added.")
+    else:
+        output.message(f"Imported {version.n_items} {noun} as {version.reference} ({splits_text}).")
+    say_notes(version)
+    print_items(list(imported.items[:PREVIEW]))
+
+
+def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[str, str], str | None]:
+    assigned = [split for split in splits if "=" in split]
+    if assigned:
+        if source is not None or len(assigned) != len(splits):
+            raise UsageError(
+                "sources are given twice", "Write either SOURCE with --split NAME, or only --split NAME=SOURCE."
+            )
+        pairs = [_assignment(split, "--split NAME=SOURCE") for split in assigned]
+        if len({name for name, _ in pairs}) != len(pairs):
+            raise UsageError("a split is given twice", "Each --split NAME=SOURCE needs a name of its own.")
+        return dict(pairs), None
+    if source is None:
+        raise UsageError("no source is given", "For example: caa dataset import pairs.jsonl --name team/refusal")
+    if len(splits) > 1:
+        raise UsageError("one source goes to one split", "Write --split NAME=SOURCE for each.")
+    return source, splits[0] if splits else None
+
+
+def _columns(columns: tuple[str, ...]) -> dict[str, str]:
+    # An empty column is a statement of its own: the source has none for this field.
+    pairs = [_assignment(column, "--column FIELD=COLUMN", empty=True) for column in columns]
+    if len({field for field, _ in pairs}) != len(pairs):
+        raise UsageError("a field is given twice", "Each --column FIELD=COLUMN needs a field of its own.")
+    return dict(pairs)
+
+
+def _assignment(text: str, form: str, *, empty: bool = False) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not (value or empty):
+        raise UsageError(f"{text!r} is not of the form {form}")
+    return name, value

@@ -1,0 +1,43 @@
+"""The first page of a listing, or all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.errors import UsageError
+
+if TYPE_CHECKING:
+    from caa_registry.cli.options import Settings
+    from caa_registry.registry.records import Listing
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# How many rows a terminal shows unless it is told otherwise.
+PAGE = 50
+
+
+def page_options(function: F) -> F:
+    """Add ``--limit`` and ``--all``, which the command takes as ``limit`` and ``all_rows``."""
+    for option in (
+        click.option("--all", "all_rows", is_flag=True, help="Every row.  [default with --json]"),
+        click.option("--limit", type=click.IntRange(1), metavar="N", help=f"At most N rows.  [default: {PAGE}]"),
+    ):
+        function = option(function)
+    return function
+
+
+def rows_to_show(settings: Settings, limit: int | None, all_rows: bool) -> int | None:
+    """How many rows to list at most; ``None``: all. JSON is complete unless a limit is given."""
+    if limit is not None and all_rows:
+        raise UsageError("--limit and --all are given", "Give one of the two.")
+    return None if all_rows or (settings.as_json and limit is None) else limit or PAGE
+
+
+def say_rest(listing: Listing[Any]) -> None:
+    """Say how many rows there are, where not all are shown."""
+    if len(listing) < listing.total:
+        output.message(f"First {len(listing):,} of {listing.total:,}; --all shows all.")

@@ -1,0 +1,137 @@
+"""``caa vector compute``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.layer_table import layer_table
+from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, Settings, common
+from caa_registry.pairs.curation.result import count
+from caa_registry.progress import silent
+from caa_registry.references import ranges
+from caa_registry.settings import activation_cache
+from caa_registry.wire.vectors import computed_json
+
+if TYPE_CHECKING:
+    from caa_registry.progress import Progress
+    from caa_registry.registry.records import VectorVersion
+
+
+@click.command(
+    epilog="Example: caa vector compute team/sycophancy --dataset team/sycophancy --model demo",
+)
+@click.argument("name")
+@click.option("--dataset", required=True, metavar="REF", help="Dataset to compute from.")
+@click.option("--model", required=True, metavar="M", help="Folder, ORG/NAME on a hub, or demo.")
+@click.option("--split", help="Split to compute from.  [default: generate]")
+@click.option(
+    "--method", type=METHOD, default="mean-difference", show_default=True, help="How the direction is estimated."
+)
+@click.option("--read", type=READ, help="Token to read.  [default: answer for letters and Yes/No, last for free text]")
+@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: chat, else plain]")
+@click.option("--force", is_flag=True, help="Compute again even if the version exists, and compare.")
+@common
+def compute(
+    settings: Settings,
+    name: str,
+    dataset: str,
+    model: str,
+    split: str | None,
+    method: Any,
+    read: Any,
+    layers: Any,
+    template: Any,
+    force: bool,
+) -> None:
+    """Compute a steering vector for every layer from contrastive pairs, and measure how far to trust each.
+
+    The default method is the paper's: the mean difference of activations, stored raw. The directions of pca, logistic
+    and lda are given the same length. The same recipe again returns the version that exists. Activations are cached on
+    disk: another method on the same pairs runs no forward pass, and an interrupted computation resumes where it
+    stopped.
+
+    On several processes or hosts: mlx.launch -n 2 -- caa vector compute ... (all must reach the registry).
+    """
+    from caa_registry.engine.processes import rank
+
+    first = rank() == 0  # of several processes, only the first prints
+    keeps = not force and activation_cache()[1] > 0
+    with settings.open() as registry, _bars(keeps) if first else nullcontext((silent, silent)) as (progress, measuring):
+        version = registry.vectors.compute(
+            name,
+            dataset=dataset,
+            model=model,
+            split=split,
+            method=method,
+            read=read,
+            layers=layers,
+            template=template,
+            force=force,
+            progress=progress,
+            measuring=measuring,
+        )
+    if not first:
+        return
+    comparison = version.comparison
+    if settings.as_json:
+        output.print_json(computed_json(version))
+    elif comparison:
+        output.message(
+            f"Computed {version.reference} again: {'the same' if comparison.holds else 'DIFFERENT'} "
+            f"(largest difference {comparison.max_difference:.1e} of the largest norm, smallest cosine "
+            f"{comparison.min_cosine:.7f})."
+        )
+    elif version.existing:
+        output.message(f"{version.reference} has exactly this recipe; nothing was computed (--force computes again).")
+    else:
+        _say_computed(version)
+    if comparison and not comparison.holds:
+        sys.exit(1)
+
+
+@contextmanager
+def _bars(keeps: bool) -> Iterator[tuple[Progress, Progress]]:
+    """Bars for reading and for measuring. ``keeps``: what was read is kept, which a message says on interruption."""
+    read = 0
+
+    def counted(done: int, total: int) -> None:
+        nonlocal read
+        read = done
+        progress(done, total)
+
+    with output.progress("activations") as progress, output.progress("layers") as measuring:
+        try:
+            yield counted, measuring
+        except KeyboardInterrupt:
+            if read and keeps:
+                output.message(f"{read} activations are kept: run the same command again to resume.")
+            raise
+
+
+def _say_computed(version: VectorVersion) -> None:
+    recipe = version.recipe
+    output.message(
+        f"Computed {version.reference} from {count(recipe.pairs, 'pair')} of {version.dataset} ({recipe.split}) on "
+        f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
+        f"template {recipe.template}."
+    )
+    skipped = recipe.skipped_too_long
+    if skipped:
+        output.message(
+            f"Note: {count(skipped, 'pair')} left out, longer than the {version.model.context_length} tokens that "
+            f"{version.model.name} reads. Nothing was truncated."
+        )
+    reading = version.reading
+    if reading is not None and reading.forward_passes:
+        by = f" in each of {reading.processes} processes" if reading.processes > 1 else ""
+        output.message(f"Activations read in {reading.forward_passes} forward passes over {reading.tokens} tokens{by}.")
+    else:
+        output.message("All activations came from the cache: 0 forward passes.")
+    layer_table(version)

@@ -1,0 +1,68 @@
+"""The numbers of a vector version: read back from the blob store, checked, and compared with numbers computed anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from caa_registry.blobs.store import BlobStore
+from caa_registry.catalog import models as t
+from caa_registry.digests import digest_bytes
+from caa_registry.errors import IntegrityError, UsageError
+from caa_registry.references import ranges
+from caa_registry.registry.records import Comparison, VectorVersion
+from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from caa_registry.vectors import LayerVector, VectorSet
+
+
+def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
+    """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
+    from caa_registry.formats.format import SAFETENSORS
+    from caa_registry.vectors import LayerVector, VectorSet
+
+    stored = SAFETENSORS.read(blobs.get(version.blob))
+    if stored.tensor_digest != version.tensor_digest:
+        raise IntegrityError(f"the numbers stored for {version.reference} are not those that were computed")
+    known = {record.layer: record for record in version.layers}
+    return VectorSet.of(
+        LayerVector(v.layer, v.values, known[v.layer].residual_norm, known[v.layer].quality) for v in stored.layers
+    )
+
+
+def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> LayerVector:
+    """One layer of a version: one range read, checked against the layer's own digest. Raises ``UsageError`` for a layer
+    it does not have, ``IntegrityError``."""
+    import numpy as np
+
+    from caa_registry.vectors import LayerVector
+
+    if layer not in version.layer_numbers:
+        raise UsageError(
+            f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
+        )
+    with workspace.database.read() as session:
+        row = session.get_one(t.VectorLayer, (version.id, layer))
+    data = workspace.blobs.read_range(version.blob, row.offset, row.nbytes)
+    if digest_bytes(data) != row.sha256:
+        raise IntegrityError(
+            f"layer {layer} of {version.reference} does not match its digest", "Restore the registry from a backup."
+        )
+    return LayerVector(layer, np.frombuffer(data, dtype="<f4").astype(np.float32), row.residual_norm)
+
+
+def compare(stored: VectorSet, computed: VectorSet) -> Comparison:
+    """How far a computation done again is from what is stored, over the layers of both."""
+    import numpy as np
+
+    largest = max(vector.norm for vector in stored.layers) or 1.0
+    difference = 0.0
+    cosine = 1.0
+    for old, new in zip(stored.layers, computed.layers, strict=True):
+        a, b = old.values.astype(np.float64), new.values.astype(np.float64)
+        difference = max(difference, float(np.abs(a - b).max()) / largest)
+        norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+        # Where both sides are the same text up to a layer, its vector is zero and has no direction.
+        if norms > 0:
+            cosine = min(cosine, float(a @ b) / norms)
+    return Comparison(difference, cosine)

@@ -1,0 +1,121 @@
+"""Evaluations as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.categories import CategoryScores
+    from caa_registry.evaluation.comparison import Compared
+    from caa_registry.evaluation.cross_behavior import CrossBehavior
+    from caa_registry.evaluation.open_ended.rubrics import Rubric
+    from caa_registry.registry.evaluations.calibration import Calibrated
+    from caa_registry.registry.evaluations.evidence import Evidence
+    from caa_registry.registry.evaluations.open_ended import Answer
+    from caa_registry.registry.evaluations.ratings import Judged
+    from caa_registry.registry.records import Evaluation
+
+
+def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation and its scores."""
+    return {
+        "evaluation": evaluation.id,
+        "kind": evaluation.kind,
+        "vector": evaluation.vector,
+        "dataset": evaluation.dataset,
+        "behavior": evaluation.behavior,
+        "split": evaluation.split,
+        "model": evaluation.model.name,
+        "fingerprint": evaluation.model.fingerprint.digest,
+        "metric": evaluation.metric,
+        "positions": evaluation.positions,
+        "template": evaluation.template,
+        "parameters": dict(evaluation.parameters),
+        "leaked": evaluation.leaked,
+        "quarantined": evaluation.quarantined,
+        "created_at": evaluation.created_at.isoformat(),
+        "scores": [dataclasses.asdict(score) for score in evaluation.scores],
+    }
+
+
+def judgement_json(judged: Judged) -> dict[str, Any]:
+    """One pass of a judge over the answers of an evaluation."""
+    return {
+        "judgement": judged.id,
+        "judge": judged.judge,
+        "rated": len(judged.ratings) - judged.unparsable,
+        "unparsable": judged.unparsable,
+        "ratings": [
+            {"position": position, "value": value, "reply": judged.replies[position]}
+            for position, value in judged.ratings.items()
+        ],
+        "created_at": judged.created_at.isoformat(),
+    }
+
+
+def answer_json(answer: Answer, judgements: Sequence[Judged]) -> dict[str, Any]:
+    """An answer of an open-ended evaluation with a rating of each judgement."""
+    return {**dataclasses.asdict(answer), "ratings": [judged.ratings[answer.position] for judged in judgements]}
+
+
+def rubric_json(rubric: Rubric) -> dict[str, Any]:
+    """A rubric as a judge reads it, with its digest."""
+    return {**dataclasses.asdict(rubric), "digest": rubric.digest}
+
+
+def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
+    """What stands beside a vector's own JSON: its score of ``metric`` at its best layer. Empty where there is none."""
+    if evidence is None:
+        return {}
+    score, null = evidence.score, evidence.null
+    return {
+        "evidence": {
+            "evaluation": evidence.evaluation.id,
+            "dataset": evidence.evaluation.dataset,
+            "split": evidence.evaluation.split,
+            "metric": metric,
+            "layer": score.layer,
+            "value": score.value,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            "n": score.n,
+            "null": [null.ci_low, null.ci_high] if null else None,
+            "outside_null": evidence.outside,
+        }
+    }
+
+
+def comparison_json(one: Evaluation, other: Evaluation, comparisons: Sequence[Compared]) -> dict[str, Any]:
+    """Two evaluations compared on the questions that both have."""
+    return {"one": one.id, "other": other.id, "comparisons": [dataclasses.asdict(c) for c in comparisons]}
+
+
+def calibration_json(calibrated: Calibrated) -> dict[str, Any]:
+    """What a calibration found, and the evaluations that it rests on."""
+    return {
+        "vector": calibrated.vector.reference,
+        "propensity": calibrated.propensity.id,
+        "side_effects": calibrated.side_effects.id,
+        "answers": [evaluation.id for evaluation in calibrated.answers],
+        "alias": calibrated.alias.reference if calibrated.alias else None,
+        **dataclasses.asdict(calibrated.found),
+    }
+
+
+def categories_json(scores: Mapping[float, CategoryScores]) -> list[dict[str, Any]]:
+    """Scores by category of the questions, for each multiplier."""
+    return [{"multiplier": multiplier, **dataclasses.asdict(each)} for multiplier, each in scores.items()]
+
+
+def cross_json(cross: CrossBehavior, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The effect of every vector on every behavior's questions."""
+    return {
+        "evaluations": [evaluation.id for evaluation in evaluations],
+        "effects": [
+            {"vector": vector, "behavior": behavior, **dataclasses.asdict(effect)}
+            for (vector, behavior), effect in cross.effects.items()
+        ],
+        "dominance": {vector: dataclasses.asdict(dominance) for vector, dominance in cross.dominance.items()},
+    }

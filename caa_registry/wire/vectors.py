@@ -1,0 +1,80 @@
+"""Vector versions, and what steering with them gives, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.token_projection import TokenProjection
+    from caa_registry.models.fingerprint import ModelInfo
+    from caa_registry.models.generation import NextToken
+    from caa_registry.registry.records import Steering, VectorVersion
+
+
+def vector_json(version: VectorVersion) -> dict[str, Any]:
+    """A vector version."""
+    return {
+        "name": version.name,
+        "version": version.number,
+        "reference": version.reference,
+        "digest": version.digest,
+        "tensor_digest": version.tensor_digest,
+        "dataset": version.dataset,
+        "dataset_digest": version.dataset_digest,
+        "behavior": version.behavior,
+        "model": version.model.name,
+        "fingerprint": version.model.fingerprint.digest,
+        "layers": version.layer_numbers,
+        "d_model": version.d_model,
+        "recipe": version.recipe.to_json(),
+        "norms": [
+            {"layer": layer.layer, "norm": layer.norm, "residual_norm": layer.residual_norm} for layer in version.layers
+        ],
+        "quality": [{"layer": layer.layer, **layer.quality.as_json()} for layer in version.layers if layer.quality],
+        "aliases": list(version.aliases),
+        "quarantined": version.quarantined,
+        "created_at": version.created_at.isoformat(),
+    }
+
+
+def computed_json(version: VectorVersion) -> dict[str, Any]:
+    """A version that was just computed or normalized: also whether it was there, what reading took, and how a
+    recomputation compares with what is stored."""
+    document = {**vector_json(version), "existing": version.existing}
+    if version.reading:
+        document["reading"] = version.reading.to_json()
+    comparison = version.comparison
+    if comparison:
+        document["comparison"] = {
+            "max_difference": comparison.max_difference,
+            "min_cosine": comparison.min_cosine,
+            "holds": comparison.holds,
+        }
+    return document
+
+
+def projection_json(tokens: Sequence[TokenProjection]) -> list[dict[str, Any]]:
+    """The tokens of a text and how far each points along a vector."""
+    return [{"token": token.text, "dot": token.dot, "cosine": token.cosine} for token in tokens]
+
+
+def plan_json(plan: Steering | None) -> dict[str, Any]:
+    """What is applied: versions, layers and multipliers. ``None`` where nothing is."""
+    if plan is None:
+        return {"vectors": [], "additions": [], "positions": None}
+    return {
+        "vectors": [version.reference for version in plan.vectors],
+        "additions": [{"layer": addition.layer, "multiplier": addition.multiplier} for addition in plan.additions],
+        "positions": plan.positions,
+    }
+
+
+def next_tokens_json(tokens: Sequence[NextToken]) -> list[dict[str, Any]]:
+    """Candidates for the next token, the most probable first."""
+    return [{"id": token.id, "text": token.text, "probability": token.probability} for token in tokens]
+
+
+def results_json(prompt: str, info: ModelInfo, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a model makes of a prompt: a result for each strength, each with its ``plan_json``."""
+    return {"prompt": prompt, "model": info.name, "fingerprint": info.fingerprint.digest, "results": list(results)}

@@ -1,0 +1,187 @@
+"""What steering costs while text is generated, token by token: this package beside plain mlx-lm.
+
+    python scripts/bench_generation.py                   # everything; about five minutes on two idle cores
+    python scripts/bench_generation.py --quick           # a small model and few tokens, within a minute
+    python scripts/bench_generation.py --json            # one flat JSON object of figures on stdout
+
+A random llama of 97 million parameters, which this script makes, generates greedily from the same prompt:
+
+- plain: mlx-lm's ``stream_generate``, and nothing of this package;
+- unsteered: ``Model.stream_text`` without a steering context;
+- one layer: with a vector added at one layer from the end of the prompt on;
+- all layers: with a vector added at every layer.
+
+Every token is timed by itself, and the ways take turns, each first in its turn. The median token of each way is
+compared, the first one left out, which runs the prompt. Before a figure is printed the texts are compared: plain and
+unsteered must be equal, and so must both with vectors of zeros; steered texts must be those of a pass over the whole
+text for every token (``cache=False``). Where one is not, no figure is printed and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_model import find_pairs, write_random_model
+from mlx_lm import stream_generate
+from mlx_lm.sample_utils import make_sampler
+from rich.console import Console
+from rich.table import Column, Table
+
+from caa_registry import blas
+from caa_registry.models.loading import load
+from caa_registry.models.model import Model
+from caa_registry.steering.additions import Addition, steering
+
+FULL = {"layers": 12, "hidden": 768, "ffn": 2048, "heads": 12, "vocabulary": 16000}
+QUICK = {"layers": 4, "hidden": 256, "ffn": 688, "heads": 4, "vocabulary": 4000}
+PLAIN, UNSTEERED, ONE, ALL = "plain", "unsteered", "one layer", "all layers"
+# Of so many tokens steered text is compared with the slow pass.
+COMPARED = 12
+
+
+@dataclass
+class Tokens:
+    """What a way generated, and what its tokens took in seconds, by turn."""
+
+    seconds: list[list[float]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def per_token(self) -> float:
+        """Seconds of the median token behind the first, over all turns."""
+        return statistics.median(value for turn in self.seconds for value in turn[1:])
+
+
+def plain(model: Model, prompt: str, max_tokens: int) -> Iterator[str]:
+    ids = list(model.template().prompt(prompt).ids)
+    sampler = make_sampler(temp=0.0)
+    for response in stream_generate(
+        model.network, model.wrapped_tokenizer, ids, max_tokens=max_tokens, sampler=sampler
+    ):
+        if response.text:  # ``stream_text`` leaves out tokens that complete no letter, too
+            yield response.text
+
+
+def ours(model: Model, prompt: str, max_tokens: int, additions: Sequence[Addition] = ()) -> Iterator[str]:
+    with steering(model, additions) if additions else nullcontext():
+        yield from model.stream_text(prompt, max_tokens=max_tokens)
+
+
+def timed(pieces: Callable[[], Iterator[str]], tokens: Tokens) -> None:
+    """Generate once; a token is what comes between two pieces."""
+    seconds, texts = [], []
+    before = time.perf_counter()
+    for piece in pieces():
+        now = time.perf_counter()
+        seconds.append(now - before)
+        texts.append(piece)
+        before = now
+    tokens.seconds.append(seconds)
+    tokens.texts.append("".join(texts))
+
+
+def additions(model: Model, layers: Sequence[int], length: float) -> list[Addition]:
+    """A random direction at each of ``layers``, ``length`` long."""
+    draw = np.random.default_rng(0).standard_normal
+    directions = {layer: draw(model.d_model) for layer in range(model.n_layers)}
+    return [
+        Addition(layer, (length * directions[layer] / np.linalg.norm(directions[layer])).astype(np.float32))
+        for layer in layers
+    ]
+
+
+def difference(model: Model, prompt: str, max_tokens: int, found: dict[str, Tokens], vectors: dict[str, Any]) -> str:
+    """Which texts differ that must not; empty where none does."""
+    for way, tokens in found.items():
+        if len(set(tokens.texts)) > 1:
+            return f"{way}: the turns gave different texts"
+    text = found[PLAIN].texts[0]
+    if found[UNSTEERED].texts[0] != text:
+        return "unsteered text is not mlx-lm's"
+    for way, added in vectors.items():
+        zeros = [Addition(addition.layer, np.zeros_like(addition.vector)) for addition in added]
+        if "".join(ours(model, prompt, max_tokens, zeros)) != text:
+            return f"{way}: vectors of zeros change the text"
+        with steering(model, added):
+            slow = "".join(model.stream_text(prompt, max_tokens=COMPARED, cache=False))
+        if not slow or not found[way].texts[0].startswith(slow):
+            return f"{way}: steered text is not that of whole passes"
+        if found[way].texts[0] == text:
+            return f"{way}: the vector changes nothing, so that equal texts would say nothing"
+    return ""
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure what steering costs while text is generated.")
+    parser.add_argument("--quick", action="store_true", help="a small model and few tokens, within a minute")
+    parser.add_argument("--json", action="store_true", help="figures as one flat JSON object on stdout")
+    parser.add_argument("--tokens", type=int, help="tokens to generate in a turn (default 160; quick 24)")
+    parser.add_argument("--repeats", type=int, help="turns, in each of which every way runs once (default 8; quick 2)")
+    options = parser.parse_args(arguments)
+    options.tokens = (24 if options.quick else 160) if options.tokens is None else options.tokens
+    options.repeats = (2 if options.quick else 8) if options.repeats is None else options.repeats
+    if options.tokens <= COMPARED or options.repeats < 1:
+        parser.error(f"--tokens must be above {COMPARED}, and --repeats at least 1")
+    return options
+
+
+def main() -> int:
+    options = parse()
+    console = Console(stderr=options.json)
+    pairs = find_pairs()[1]
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / "random"
+        write_random_model(folder, QUICK if options.quick else FULL, pairs)
+        model = load(folder, dtype="float32")
+        prompt = pairs[0].prompt
+        vectors = {
+            ONE: additions(model, [model.n_layers // 2], 40.0),
+            ALL: additions(model, range(model.n_layers), 20.0),
+        }
+        ways: dict[str, Callable[[], Iterator[str]]] = {
+            PLAIN: functools.partial(plain, model, prompt, options.tokens),
+            UNSTEERED: functools.partial(ours, model, prompt, options.tokens),
+            **{way: functools.partial(ours, model, prompt, options.tokens, added) for way, added in vectors.items()},
+        }
+        for way in ways.values():
+            timed(way, Tokens())  # warmed up
+        found = {way: Tokens() for way in ways}
+        names = list(ways)
+        for turn in range(options.repeats):
+            console.print(f"turn {turn + 1} of {options.repeats}")
+            for place in range(len(names)):
+                name = names[(place + turn) % len(names)]
+                timed(ways[name], found[name])
+        wrong = difference(model, prompt, options.tokens, found, vectors)
+    if wrong:
+        print(wrong, file=sys.stderr)
+        return 1
+    table = Table(Column("way", no_wrap=True), "tokens", "ms a token", "more than plain")
+    figures: dict[str, float | str] = {"blas": blas.status().library or "MLX's own", "turns": options.repeats}
+    base = found[PLAIN].per_token
+    for way, tokens in found.items():
+        more = tokens.per_token / base - 1
+        key = way.replace(" ", "_")
+        figures |= {f"{key}_ms_per_token": 1e3 * tokens.per_token, f"{key}_overhead": more}
+        count = sum(len(turn) for turn in tokens.seconds)
+        table.add_row(way, str(count), f"{1e3 * tokens.per_token:.2f}", "" if way == PLAIN else f"{100 * more:+.1f} %")
+    console.print(table)
+    if options.json:
+        print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
