@@ -12,67 +12,189 @@ from caa_registry.package import __version__ as __version__
 
 if TYPE_CHECKING:
     from caa_registry.errors import CaaError as CaaError
-    from caa_registry.registry.evaluations.evaluations import best_layer as best_layer
+    from caa_registry.errors import HubError as HubError
+    from caa_registry.errors import InputError as InputError
+    from caa_registry.errors import IntegrityError as IntegrityError
+    from caa_registry.errors import JudgeError as JudgeError
+    from caa_registry.errors import ModelError as ModelError
+    from caa_registry.errors import ModelMismatchError as ModelMismatchError
+    from caa_registry.errors import NotFoundError as NotFoundError
+    from caa_registry.errors import RegistryError as RegistryError
+    from caa_registry.errors import UsageError as UsageError
+    from caa_registry.evaluation.calibration import Calibration as Calibration
+    from caa_registry.evaluation.calibration import Choice as Choice
+    from caa_registry.evaluation.calibration import KlRange as KlRange
+    from caa_registry.evaluation.categories import CategoryScores as CategoryScores
+    from caa_registry.evaluation.comparison import Compared as Compared
+    from caa_registry.evaluation.cross_behavior import CrossBehavior as CrossBehavior
+    from caa_registry.evaluation.cross_behavior import Dominance as Dominance
+    from caa_registry.evaluation.intervals import Interval as Interval
+    from caa_registry.evaluation.measurements import Measurements as Measurements
+    from caa_registry.evaluation.open_ended.endpoint import EndpointJudge as EndpointJudge
+    from caa_registry.evaluation.open_ended.judging import Answered as Answered
+    from caa_registry.evaluation.open_ended.judging import Judge as Judge
+    from caa_registry.evaluation.open_ended.judging import JudgeIdentity as JudgeIdentity
+    from caa_registry.evaluation.open_ended.judging import Rating as Rating
+    from caa_registry.evaluation.open_ended.local_judge import LocalJudge as LocalJudge
+    from caa_registry.evaluation.open_ended.rubrics import Rubric as Rubric
+    from caa_registry.evaluation.token_projection import TokenProjection as TokenProjection
+    from caa_registry.models.fingerprint import Fingerprint as Fingerprint
+    from caa_registry.models.fingerprint import ModelInfo as ModelInfo
+    from caa_registry.models.generation import NextToken as NextToken
+    from caa_registry.models.model import Model as Model
+    from caa_registry.pairs.agreement import Agreement as Agreement
+    from caa_registry.pairs.diff import Change as Change
+    from caa_registry.pairs.diff import Diff as Diff
+    from caa_registry.pairs.lint.findings import Finding as Finding
+    from caa_registry.pairs.record import Imported as Imported
+    from caa_registry.pairs.record import Pair as Pair
+    from caa_registry.pairs.record import PairItem as PairItem
+    from caa_registry.pairs.record import QuestionItem as QuestionItem
+    from caa_registry.pairs.statistics import Lengths as Lengths
+    from caa_registry.pairs.statistics import SplitStatistics as SplitStatistics
+    from caa_registry.registry.datasets.curation import Curated as Curated
+    from caa_registry.registry.datasets.export import Pushed as Pushed
+    from caa_registry.registry.datasets.history import Blame as Blame
+    from caa_registry.registry.datasets.history import LogEntry as LogEntry
+    from caa_registry.registry.datasets.replay import Step as Step
+    from caa_registry.registry.datasets.review import Decision as Decision
+    from caa_registry.registry.datasets.review import Reviews as Reviews
+    from caa_registry.registry.datasets.statistics import DatasetStatistics as DatasetStatistics
+    from caa_registry.registry.datasets.statistics import Neighbour as Neighbour
+    from caa_registry.registry.evaluations.layers import best_layer as best_layer
+    from caa_registry.registry.provenance.recalls import Downstream as Downstream
+    from caa_registry.registry.provenance.recalls import Recall as Recall
     from caa_registry.registry.records import Alias as Alias
+    from caa_registry.registry.records import Answer as Answer
+    from caa_registry.registry.records import Beside as Beside
+    from caa_registry.registry.records import Calibrated as Calibrated
+    from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
     from caa_registry.registry.records import Comparison as Comparison
     from caa_registry.registry.records import DatasetVersion as DatasetVersion
     from caa_registry.registry.records import Evaluation as Evaluation
+    from caa_registry.registry.records import EvaluationSettings as EvaluationSettings
+    from caa_registry.registry.records import Evidence as Evidence
+    from caa_registry.registry.records import Judged as Judged
     from caa_registry.registry.records import LayerRecord as LayerRecord
+    from caa_registry.registry.records import Leaked as Leaked
     from caa_registry.registry.records import Lineage as Lineage
     from caa_registry.registry.records import LineageNode as LineageNode
     from caa_registry.registry.records import LintReport as LintReport
     from caa_registry.registry.records import Listing as Listing
     from caa_registry.registry.records import ModelRecord as ModelRecord
     from caa_registry.registry.records import Normalized as Normalized
+    from caa_registry.registry.records import OpenEndedSettings as OpenEndedSettings
+    from caa_registry.registry.records import PropensitySettings as PropensitySettings
     from caa_registry.registry.records import Reading as Reading
     from caa_registry.registry.records import Recipe as Recipe
     from caa_registry.registry.records import Recommendation as Recommendation
+    from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
+    from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
+    from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
     from caa_registry.registry.records import RunRecord as RunRecord
+    from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
+    from caa_registry.steering.additions import Addition as Addition
+    from caa_registry.vectors import LayerQuality as LayerQuality
+    from caa_registry.vectors import LayerVector as LayerVector
+    from caa_registry.vectors import VectorSet as VectorSet
 
-_RECORDS = (
-    "Alias",
-    "Comparison",
-    "DatasetVersion",
-    "Evaluation",
-    "LayerRecord",
-    "Lineage",
-    "LineageNode",
-    "LintReport",
-    "Listing",
-    "ModelRecord",
-    "Normalized",
-    "Reading",
-    "Recipe",
-    "Recommendation",
-    "RunRecord",
-    "Score",
-    "Steer",
-    "Steering",
-    "VectorVersion",
-)
+# Module -> the public names in it, which the imports above repeat for type checkers.
 _PUBLIC = {
-    "CaaError": "caa_registry.errors",
-    "best_layer": "caa_registry.registry.evaluations.evaluations",
-    **dict.fromkeys(_RECORDS, "caa_registry.registry.records"),
-    "Registry": "caa_registry.registry.registry",
-    "open": "caa_registry.registry.registry",
+    "caa_registry.errors": [
+        "CaaError",
+        "HubError",
+        "InputError",
+        "IntegrityError",
+        "JudgeError",
+        "ModelError",
+        "ModelMismatchError",
+        "NotFoundError",
+        "RegistryError",
+        "UsageError",
+    ],
+    "caa_registry.evaluation.calibration": ["Calibration", "Choice", "KlRange"],
+    "caa_registry.evaluation.categories": ["CategoryScores"],
+    "caa_registry.evaluation.comparison": ["Compared"],
+    "caa_registry.evaluation.cross_behavior": ["CrossBehavior", "Dominance"],
+    "caa_registry.evaluation.intervals": ["Interval"],
+    "caa_registry.evaluation.measurements": ["Measurements"],
+    "caa_registry.evaluation.open_ended.endpoint": ["EndpointJudge"],
+    "caa_registry.evaluation.open_ended.judging": ["Answered", "Judge", "JudgeIdentity", "Rating"],
+    "caa_registry.evaluation.open_ended.local_judge": ["LocalJudge"],
+    "caa_registry.evaluation.open_ended.rubrics": ["Rubric"],
+    "caa_registry.evaluation.token_projection": ["TokenProjection"],
+    "caa_registry.models.fingerprint": ["Fingerprint", "ModelInfo"],
+    "caa_registry.models.generation": ["NextToken"],
+    "caa_registry.models.model": ["Model"],
+    "caa_registry.pairs.agreement": ["Agreement"],
+    "caa_registry.pairs.diff": ["Change", "Diff"],
+    "caa_registry.pairs.lint.findings": ["Finding"],
+    "caa_registry.pairs.record": ["Imported", "Pair", "PairItem", "QuestionItem"],
+    "caa_registry.pairs.statistics": ["Lengths", "SplitStatistics"],
+    "caa_registry.registry.datasets.curation": ["Curated"],
+    "caa_registry.registry.datasets.export": ["Pushed"],
+    "caa_registry.registry.datasets.history": ["Blame", "LogEntry"],
+    "caa_registry.registry.datasets.replay": ["Step"],
+    "caa_registry.registry.datasets.review": ["Decision", "Reviews"],
+    "caa_registry.registry.datasets.statistics": ["DatasetStatistics", "Neighbour"],
+    "caa_registry.registry.evaluations.layers": ["best_layer"],
+    "caa_registry.registry.provenance.recalls": ["Downstream", "Recall"],
+    "caa_registry.registry.records": [
+        "Alias",
+        "Answer",
+        "Beside",
+        "Calibrated",
+        "CalibrationSettings",
+        "Comparison",
+        "DatasetVersion",
+        "Evaluation",
+        "EvaluationSettings",
+        "Evidence",
+        "Judged",
+        "LayerRecord",
+        "Leaked",
+        "Lineage",
+        "LineageNode",
+        "LintReport",
+        "Listing",
+        "ModelRecord",
+        "Normalized",
+        "OpenEndedSettings",
+        "PropensitySettings",
+        "Reading",
+        "Recipe",
+        "Recommendation",
+        "RecordedOpenEnded",
+        "RecordedPropensity",
+        "RecordedSideEffects",
+        "RunRecord",
+        "Sampling",
+        "Score",
+        "Steer",
+        "Steering",
+        "VectorVersion",
+    ],
+    "caa_registry.registry.registry": ["Registry", "open"],
+    "caa_registry.steering.additions": ["Addition"],
+    "caa_registry.vectors": ["LayerQuality", "LayerVector", "VectorSet"],
 }
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = sorted([*_PUBLIC, "__version__"])
+__all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'caa_registry' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:

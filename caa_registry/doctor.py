@@ -1,4 +1,4 @@
-"""What this installation is made of, how fast it computes, and what is amiss."""
+"""What this installation is made of, how fast it computes, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Computing:
 
 @dataclass(frozen=True)
 class Health:
-    """What ``examine`` found. ``free_memory`` is in bytes, as are ``activations`` (cached on disk in
+    """The state of an installation. ``free_memory`` is in bytes, as are ``activations`` (cached on disk in
     ``activation_folder``) and ``activation_limit``.
 
-    ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about what is amiss.
+    ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about each problem.
     """
 
     platform: str
@@ -57,7 +57,7 @@ class Health:
 
 
 def examine(url: str | None = None) -> Health:
-    """Look at everything; ``url`` names the registry as in ``open``. Takes seconds; makes and changes nothing.
+    """Examine everything; ``url`` names the registry as in ``open``. Takes seconds; creates and changes nothing.
 
     Raises ``UsageError`` for a bad setting, ``RegistryError`` for a URL that names no registry at all.
     """

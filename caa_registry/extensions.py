@@ -19,7 +19,7 @@ class Extensions(Mapping[str, T]):
     """Things of one ``kind`` by name, in the order in which they were registered.
 
     What is costly to import stands here as a reference, ``"module:attribute"``, so that its name can be offered
-    before it is used; ``load`` follows it.
+    before it is used; ``resolve`` follows it.
     """
 
     def __init__(self, kind: str, things: Mapping[str, T]) -> None:
@@ -57,12 +57,12 @@ class Extensions(Mapping[str, T]):
         return registration
 
 
-def load(reference: str) -> Any:
+def resolve(reference: str) -> Any:
     """What ``"module:attribute"`` names. Raises ``UsageError`` where it cannot be imported."""
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"{reference!r} cannot be loaded: {error}", "Write module:attribute, of a module that can be imported."
+            f"{reference!r} cannot be imported: {error}", "Write module:attribute, of a module that can be imported."
         ) from error

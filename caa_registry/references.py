@@ -8,6 +8,7 @@ front says which kind is meant where both are possible.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,7 +97,7 @@ def parse(text: str) -> Reference:
     return Reference(name, kind, None, check_alias(tag), digest)
 
 
-def ranges(numbers: list[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """``0-3, 7``: numbers as a person would list them."""
     parts: list[list[int]] = []
     for number in numbers:

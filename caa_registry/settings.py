@@ -59,26 +59,26 @@ def actor(flag: str | None = None) -> str:
 
 
 def memory() -> int | None:
-    """Bytes that reading activations may use beside the weights: ``CAA_MEMORY``, else ``memory`` in the file, such as
-    ``"8GB"``; ``None`` where neither is set."""
+    """Bytes that reading activations may use besides the weights: ``CAA_MEMORY``, else ``memory`` in the file, such
+    as ``"8GB"``; ``None`` where neither is set."""
     given = os.environ.get("CAA_MEMORY") or _from_file("memory")
     return _bytes("CAA_MEMORY", given) if given else None
 
 
 def activation_cache() -> tuple[Path, int]:
     """The folder of cached activations and how many bytes they may take: ``CAA_ACTIVATION_CACHE``, else
-    ``activation_cache`` in the file, such as ``"20GB"``, else 4 GB; 0 keeps none."""
+    ``activation_cache`` in the file, such as ``"20GB"``, else 4 GB; 0 keeps nothing."""
     given = os.environ.get("CAA_ACTIVATION_CACHE") or _from_file("activation_cache") or "4GB"
     return home() / "cache" / "activations", _bytes("CAA_ACTIVATION_CACHE", given)
 
 
 def unfinished() -> Path:
-    """The folder of what interrupted evaluations had measured."""
+    """The folder where interrupted evaluations keep what they have measured."""
     return home() / "cache" / "unfinished"
 
 
 def _bytes(name: str, text: str) -> int:
-    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*(?:([kmgt])b?|b)?\s*", text, re.IGNORECASE)
-    if found is None:
-        raise UsageError(f"{name}: {text!r} is no size", "Write a number with a unit, such as 500MB or 8GB.")
-    return int(float(found[1]) * 1000 ** " kmgt".index((found[2] or " ").lower()))
+    size = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*(?:([kmgt])b?|b)?\s*", text, re.IGNORECASE)
+    if size is None:
+        raise UsageError(f"{name}: {text!r} is not a size", "Write a number with a unit, such as 500MB or 8GB.")
+    return int(float(size[1]) * 1000 ** " kmgt".index((size[2] or " ").lower()))

@@ -1,17 +1,21 @@
-"""Steering vectors of one computation: one per layer, raw, with what describes them."""
+"""Steering vectors of one computation: one per layer, raw, with what describes them.
+
+numpy is imported where numbers are computed: listings of vectors name what is here and need none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.errors import UsageError
 from caa_registry.references import ranges
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,15 @@ class LayerVector:
     @property
     def norm(self) -> float:
         """Euclidean norm, computed in float64."""
+        import numpy as np
+
         return float(np.linalg.norm(self.values.astype(np.float64)))
 
     @property
     def sha256(self) -> str:
         """Digest of the raw little-endian bytes."""
+        import numpy as np
+
         return digest_bytes(np.ascontiguousarray(self.values, dtype="<f4").tobytes())
 
 
@@ -90,6 +98,8 @@ class VectorSet:
     layers: tuple[LayerVector, ...]
 
     def __post_init__(self) -> None:
+        import numpy as np
+
         numbers = [vector.layer for vector in self.layers]
         if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 0:
             raise UsageError(f"layers must be given once each, ascending from 0: {numbers}")

@@ -1,7 +1,13 @@
 #!/usr/bin/env python
-"""Print which module of caa_registry imports which, the floors they stand on, and any circle.
+"""Print the modules of caa_registry, each with its floor and what it imports, and any circle.
 
-Every import counts: those inside functions and those under TYPE_CHECKING too. Exit code 1 where there is a circle.
+A module's floor is one above the highest module that it imports; floor 0 imports nothing of the package. Every import
+counts, also inside functions and under TYPE_CHECKING. What a table of extensions names ("module:attribute") does not.
+Ends with 1 where there is a circle.
+
+    python scripts/import_graph.py                       the whole package, top floor first
+    python scripts/import_graph.py --room registry       one room; or a part of it: registry.vectors
+    python scripts/import_graph.py --json                one JSON object: modules, floors, circles
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ import argparse
 import ast
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,11 +27,11 @@ Graph = dict[str, set[str]]
 
 def modules(root: Path = ROOT) -> dict[str, Path]:
     """Every module of the package by its dotted name; a package by that of its folder."""
-    found = {}
+    paths = {}
     for path in sorted((root / PACKAGE).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 def graph(root: Path = ROOT) -> Graph:
@@ -48,41 +54,55 @@ def _imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
 
 
 def circles(edges: Graph) -> list[list[str]]:
-    """The sets of modules that reach one another (Tarjan 1972), each sorted, but for single ones."""
+    """The sets of two modules or more that reach one another (Tarjan 1972), each sorted."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
-    found: list[list[str]] = []
+    components: list[list[str]] = []
 
     def visit(name: str) -> None:
         index[name] = low[name] = len(index)
         stack.append(name)
-        for other in sorted(edges.get(name, ())):
-            if other not in index:
-                visit(other)
-                low[name] = min(low[name], low[other])
-            elif other in stack:
-                low[name] = min(low[name], index[other])
+        for imported in sorted(edges.get(name, ())):
+            if imported not in index:
+                visit(imported)
+                low[name] = min(low[name], low[imported])
+            elif imported in stack:
+                low[name] = min(low[name], index[imported])
         if low[name] == index[name]:
             part = [stack.pop()]
             while part[-1] != name:
                 part.append(stack.pop())
             if len(part) > 1:
-                found.append(sorted(part))
+                components.append(sorted(part))
 
     for name in sorted(edges):
         if name not in index:
             visit(name)
-    return found
+    return components
+
+
+def way_round(edges: Graph, circle: Sequence[str]) -> list[str]:
+    """A shortest way through ``circle`` from its first module back to it, with that module at both ends."""
+    start = circle[0]
+    ways = [[start]]
+    seen: set[str] = set()
+    for way in ways:
+        for imported in sorted(edges[way[-1]] & set(circle) - seen):
+            if imported == start:
+                return [*way, start]
+            seen.add(imported)
+            ways.append([*way, imported])
+    raise ValueError(f"{start} is in no circle")
 
 
 def floors(edges: Graph) -> dict[str, int]:
-    """How many imports stand below a module at most: 0 for what imports nothing of the package. Needs no circle."""
+    """The floor of each module: 0 for what imports nothing of the package. The graph must have no circle."""
     height: dict[str, int] = {}
 
     def of(name: str) -> int:
         if name not in height:
-            height[name] = 1 + max((of(other) for other in edges[name]), default=-1)
+            height[name] = 1 + max((of(imported) for imported in edges[name]), default=-1)
         return height[name]
 
     for name in edges:
@@ -90,20 +110,31 @@ def floors(edges: Graph) -> dict[str, int]:
     return height
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print one JSON object: module to what it imports")
-    arguments = parser.parse_args()
-    edges = graph()
-    if arguments.json:
-        print(json.dumps({name: sorted(others) for name, others in edges.items()}, indent=1))
-    found = circles(edges)
-    for circle in found:
-        print(f"circle: {', '.join(circle)}", file=sys.stderr)
-    if not found and not arguments.json:
-        for name, floor in sorted(floors(edges).items(), key=lambda item: (-item[1], item[0])):
-            print(f"{floor:3} {name}: {', '.join(sorted(edges[name])) or '-'}".replace(f"{PACKAGE}.", ""))
-    return 1 if found else 0
+    parser.add_argument("--room", default="", help="only this room or part of one: registry, or registry.vectors")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    edges = graph(root)
+    chosen = f"{PACKAGE}.{options.room}" if options.room else PACKAGE
+    names = [name for name in edges if f"{name}.".startswith(f"{chosen}.")]
+    if not names:
+        parser.error(f"there is no room {options.room!r}")
+    rounds = [way_round(edges, circle) for circle in circles(edges)]
+    height = {} if rounds else floors(edges)
+    if options.json:
+        shown = {name: {"floor": height.get(name), "imports": sorted(edges[name])} for name in names}
+        print(json.dumps({"modules": shown, "circles": rounds}, indent=1))
+    else:
+        for name in sorted(names, key=lambda name: (-height.get(name, 0), name)):
+            print(f"{height.get(name, '?'):>3} {_short(name)}: {', '.join(map(_short, sorted(edges[name]))) or '-'}")
+    for way in rounds:
+        print(f"circle: {' -> '.join(map(_short, way))}", file=sys.stderr)
+    return 1 if rounds else 0
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(f"{PACKAGE}.")
 
 
 if __name__ == "__main__":

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_
+from sqlalchemy import ColumnElement, false, func, or_
 
 from caa_registry.catalog import models as t
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def stated_behavior() -> ColumnElement[str]:
-    """The behavior that the source of a dataset version states; empty where it states none."""
-    return func.coalesce(t.DatasetVersion.source["behavior"].as_string(), "")
+def behavior(version: Any = t.DatasetVersion, dataset: Any = t.Dataset) -> ColumnElement[str]:
+    """The behavior of a dataset version, joined with its dataset: what its source states or, where that states none,
+    the last part of the name. ``version`` and ``dataset``: aliases of the tables, where a query has several."""
+    name = dataset.name
+    folders = func.rtrim(name, func.replace(name, "/", ""))
+    last = func.substr(name, func.length(folders) + 1)
+    return func.coalesce(func.nullif(version.source["behavior"].as_string(), ""), last)
 
 
-def of_behavior(behavior: str) -> ColumnElement[bool]:
-    """That a dataset version, joined with its dataset, is of ``behavior``: its source states it or, where that states
-    none, the name ends with it."""
-    if not behavior or not storable(behavior):
-        return false()
-    stated, name = stated_behavior(), t.Dataset.name
-    if "/" in behavior:
-        return stated == behavior
-    # Compared by ``substr``, since LIKE does not tell capitals from small letters on SQLite.
-    ending = func.substr(name, func.length(name) - len(behavior))
-    return or_(stated == behavior, and_(stated == "", or_(name == behavior, ending == f"/{behavior}")))
+def of_behavior(name: str) -> ColumnElement[bool]:
+    """That a dataset version, joined with its dataset, is of the behavior ``name``."""
+    return behavior() == name if storable(name) else false()
 
 
 def of_model(model: str) -> ColumnElement[bool]:

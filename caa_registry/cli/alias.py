@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @click.group()
 def alias() -> None:
-    """Movable names of versions, with the layer and multiplier they recommend."""
+    """Movable names of versions, with a recommended layer and multiplier."""
 
 
 @alias.command("set", epilog="Example: caa alias set team/sycophancy:v2 best --layer 3 --multiplier 1")
 @click.argument("reference")
 @click.argument("name")
-@click.option("--layer", type=LayerList(allow_all=False), help="Layer to recommend (or several: 2,3).")
+@click.option("--layer", type=LayerList(allow_all=False), help="Layer to recommend (several: 2,3).")
 @click.option("--multiplier", type=Number(), help="Multiplier to recommend.  [default: 1]")
 @click.option("--positions", type=POSITIONS, help="Steered positions to recommend.  [default: after_prompt]")
 @common
 def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: float | None, positions: Any) -> None:
-    """Point the alias NAME at the version REFERENCE, moving it where it exists."""
+    """Point the alias NAME at the version REFERENCE. An existing alias moves."""
     from caa_registry.registry.records import Recommendation
 
     recommendation = None
@@ -38,7 +38,7 @@ def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: 
             tuple(layer), 1.0 if multiplier is None else multiplier, positions or "after_prompt"
         )
     elif multiplier is not None or positions is not None:
-        raise UsageError("a multiplier is recommended together with a layer", "Give --layer too.")
+        raise UsageError("a recommended multiplier or position needs a layer", "Give --layer too.")
     with settings.open() as registry:
         record = registry.aliases.set(reference, name, recommendation)
     if settings.as_json:

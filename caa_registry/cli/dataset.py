@@ -42,13 +42,13 @@ LAZY = {
 
 @click.group(cls=LazyGroup, lazy=LAZY)
 def dataset() -> None:
-    """Contrastive pair datasets."""
+    """Datasets of contrastive pairs: import, check, curate, review."""
 
 
 @dataset.command(epilog="Example: caa dataset seeds")
 @common
 def seeds(settings: Settings) -> None:
-    """List the pair sets that ship with caa. Import them with seed:NAME."""
+    """List the pair sets that ship with caa. Import one with seed:NAME."""
     from caa_registry.pairs.sources import seed_sets
 
     sets = seed_sets()
@@ -65,7 +65,10 @@ def seeds(settings: Settings) -> None:
 @dataset.command(epilog="Example: caa dataset mappings")
 @common
 def mappings(settings: Settings) -> None:
-    """List the saved mappings: how rows of public datasets become pairs. --mapping NAME, or by itself for its hub."""
+    """List the mappings that ship with caa: how rows of public datasets become pairs.
+
+    An import from a listed hub repository uses its mapping by itself; elsewhere name it: --mapping NAME.
+    """
     from caa_registry.pairs.sources.mappings import shipped
 
     found = shipped()

@@ -8,6 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
+from caa_registry.pairs.curation.result import count
 from caa_registry.wire.datasets import pushed_json
 
 
@@ -18,12 +19,12 @@ from caa_registry.wire.datasets import pushed_json
     "--format",
     "format_",
     type=click.Choice(["jsonl", "csv", "parquet", "caa", "datasets"]),
-    help="What to write.  [default: as the suffix says]",
+    help="Format to write.  [default: by the suffix of PATH]",
 )
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @common
 def export(settings: Settings, reference: str, path: Path, format_: str | None, force: bool) -> None:
-    """Write a dataset for other programs.
+    """Export a dataset for other programs.
 
     \b
     jsonl, csv, parquet   one file; importing it gives the same dataset
@@ -36,20 +37,20 @@ def export(settings: Settings, reference: str, path: Path, format_: str | None, 
     if settings.as_json:
         output.print_json({"dataset": version.reference, "digest": version.digest, "path": str(path)})
     else:
-        output.message(f"Wrote {version.n_items} rows of {version.reference} to {path}.")
+        output.message(f"Wrote {count(version.n_items, 'row')} of {version.reference} to {path}.")
 
 
 @click.command(epilog="Example: caa dataset push team/refusal hf:my-team/refusal-pairs")
 @click.argument("reference")
 @click.argument("target", metavar="hf:ORG/NAME[@BRANCH]")
-@click.option("--public", is_flag=True, help="Make the repository public, where it is new.  [default: private]")
-@click.option("--licence", default="", help="Licence of the data, where it is not recorded.")
+@click.option("--public", is_flag=True, help="Make a new repository public.  [default: private]")
+@click.option("--licence", default="", help="Licence of the data, if none is recorded.")
 @click.option("--message", default="", help="Message of the commit.")
 @common
 def push(settings: Settings, reference: str, target: str, public: bool, licence: str, message: str) -> None:
     """Upload a dataset with a card to the Hugging Face hub, as one commit.
 
-    The token is that of HF_TOKEN, or of the hub's own login; it is kept nowhere. Importing the repository gives the
+    The token comes from HF_TOKEN or from the hub's own login, and is not stored. Importing the repository gives the
     same dataset.
     """
     with settings.open() as registry:

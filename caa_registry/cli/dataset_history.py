@@ -26,15 +26,15 @@ _LINE = 100
 @click.option(
     "--only",
     type=click.Choice(["added", "removed", "moved", "changed"]),
-    help="Show only these.",
+    help="Show only changes of this kind.",
 )
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="How many of each to show.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(0), help="Rows of each kind to show.")
 @common
 def diff(settings: Settings, one: str, other: str, only: str | None, limit: int) -> None:
     """Show what changed from ONE version to OTHER: rows added, removed, moved between splits, and changed.
 
-    A changed row is the same question or answers with other words, swapped sides, or exchanged choices; its texts are
-    compared word by word: [-gone-] {+come+}.
+    A changed row has the same question or the same answers in other words, swapped sides, or exchanged choices. Its
+    texts are compared word by word: [-removed-] {+added+}.
     """
     with settings.open() as registry:
         found = registry.datasets.diff(one, other)
@@ -106,7 +106,7 @@ def _one_line(text: str) -> str:
 @click.argument("name")
 @common
 def log(settings: Settings, name: str) -> None:
-    """List the versions of a dataset, newest first: who made each, how, and how many rows came and went."""
+    """List the versions of a dataset, newest first: who made each, how, and how many rows it added and removed."""
     with settings.open() as registry:
         entries = registry.datasets.log(name)
     if settings.as_json:
@@ -132,7 +132,10 @@ def log(settings: Settings, name: str) -> None:
 @click.argument("pair")
 @common
 def blame(settings: Settings, pair: str) -> None:
-    """Show where a PAIR went, named by how its digest begins: versions, vectors, evaluations, reviews, recalls."""
+    """Show where a pair is used: versions, vectors, evaluations, reviews, recalls.
+
+    PAIR is the beginning of its digest.
+    """
     with settings.open() as registry:
         found = registry.datasets.blame(pair)
     if settings.as_json:
@@ -156,15 +159,15 @@ def blame(settings: Settings, pair: str) -> None:
 
 @click.command(epilog="Example: caa dataset recall 3f2a90bc41de --why 'the label is wrong'")
 @click.argument("what", metavar="PAIR|REF")
-@click.option("--why", default="", metavar="TEXT", help="The reason, which every warning repeats.")
-@click.option("--lift", is_flag=True, help="Take the recall back.")
-@click.option("--dry-run", is_flag=True, help="Only list what a recall reaches.")
+@click.option("--why", default="", metavar="TEXT", help="The reason, shown in every warning.")
+@click.option("--lift", is_flag=True, help="Lift the recall.")
+@click.option("--dry-run", is_flag=True, help="Only list what a recall would affect.")
 @common
 def recall(settings: Settings, what: str, why: str, lift: bool, dry_run: bool) -> None:
-    """Recall a PAIR, named by how its digest begins, or the dataset version REF.
+    """Recall a pair (PAIR is the beginning of its digest) or the dataset version REF.
 
-    Every vector and evaluation that descends from it is listed, and quarantined as long as the recall stands: listings
-    mark them, and applying such a vector warns.
+    Every vector and evaluation that descends from it is listed, and quarantined until the recall is lifted: listings
+    mark it, and applying such a vector gives a warning.
     """
     with settings.open() as registry:
         found = registry.datasets.recall(what, why=why, lift=lift, dry_run=dry_run)
@@ -173,7 +176,7 @@ def recall(settings: Settings, what: str, why: str, lift: bool, dry_run: bool) -
         return
     output.fields(
         {
-            "recalled" if not lift else "taken back": found.what,
+            "recalled" if not lift else "recall lifted": found.what,
             "datasets": "\n".join(found.datasets) or "none",
             "vectors": "\n".join(found.vectors) or "none",
             "evaluations": ", ".join(map(str, found.evaluations)) or "none",
@@ -182,4 +185,4 @@ def recall(settings: Settings, what: str, why: str, lift: bool, dry_run: bool) -
     if dry_run:
         output.message("Nothing was recalled.")
     else:
-        output.message("They are quarantined." if not lift else "They are no longer quarantined for it.")
+        output.message("They are quarantined." if not lift else "They are no longer quarantined because of it.")

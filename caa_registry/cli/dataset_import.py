@@ -8,6 +8,7 @@ from caa_registry.cli import output
 from caa_registry.cli.dataset_show import PREVIEW, print_items, say_notes
 from caa_registry.cli.options import Settings, common
 from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.result import count
 from caa_registry.references import check_name
 from caa_registry.wire.datasets import dataset_json
 
@@ -20,13 +21,19 @@ from caa_registry.wire.datasets import dataset_json
     "splits",
     multiple=True,
     metavar="SPLIT or SPLIT=SOURCE",
-    help="Split the rows go to [default: generate]. SPLIT=SOURCE, repeated, imports several as one version.",
+    help="Split for the rows [default: generate]. SPLIT=SOURCE, repeated, imports several splits as one version.",
 )
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="prompt=question, positive=good, ...")
-@click.option("--format", "format_", help="Format of the file, where its content does not tell.")
-@click.option("--mapping", metavar="NAME|FILE", help="How a public dataset's rows are read: caa dataset mappings.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help="The column that a field is read from, such as prompt=question; repeatable.",
+)
+@click.option("--format", "format_", help="Format of the file.  [default: recognized by content]")
+@click.option("--mapping", metavar="NAME|FILE", help="How rows become pairs: one of caa dataset mappings, or a file.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a file.")
-@click.option("--licence", default="", help="Licence of the data, where the source does not state it.")
+@click.option("--licence", default="", help="Licence of the data, if the source does not state it.")
 @click.option("--behavior", default="", help="What the pairs contrast.  [default: the last part of the name]")
 @click.option("--message", default="", help="A note for the version.")
 @common
@@ -52,7 +59,7 @@ def import_(
       hf:ORG/NAME[@REVISION][/FILE]   a dataset on the Hugging Face hub
       seed:NAME                   a set that ships with caa (caa dataset seeds)
 
-    All rows are checked before anything is written. The same rows again give the version that exists.
+    All rows are checked before anything is written. Importing the same rows again returns the existing version.
     """
     from caa_registry.registry.datasets.datasets import read_source
 
@@ -73,12 +80,12 @@ def import_(
     if settings.as_json:
         output.print_json({**dataset_json(version), "existing": version.existing})
         return
-    noun = "pairs" if version.kind == "pairs" else "questions"
-    splits_text = ", ".join(f"{split} {count}" for split, count in version.splits.items())
+    noun = "pair" if version.kind == "pairs" else "question"
+    splits_text = ", ".join(f"{split} {rows}" for split, rows in version.splits.items())
     if version.existing:
-        output.message(f"{version.reference} already holds exactly these {noun}; nothing was added.")
+        output.message(f"{version.reference} already holds exactly these {noun}s; nothing was added.")
     else:
-        output.message(f"Imported {version.n_items} {noun} as {version.reference} ({splits_text}).")
+        output.message(f"Imported {count(version.n_items, noun)} as {version.reference} ({splits_text}).")
     say_notes(version)
     print_items(list(imported.items[:PREVIEW]))
 
@@ -88,24 +95,25 @@ def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[st
     if assigned:
         if source is not None or len(assigned) != len(splits):
             raise UsageError(
-                "sources are given twice", "Write either SOURCE with --split NAME, or only --split NAME=SOURCE."
+                "a source is given both as SOURCE and with --split",
+                "Give SOURCE with --split NAME, or only --split NAME=SOURCE.",
             )
         pairs = [_assignment(split, "--split NAME=SOURCE") for split in assigned]
         if len({name for name, _ in pairs}) != len(pairs):
-            raise UsageError("a split is given twice", "Each --split NAME=SOURCE needs a name of its own.")
+            raise UsageError("a split is given twice", "Give each --split NAME=SOURCE a different name.")
         return dict(pairs), None
     if source is None:
         raise UsageError("no source is given", "For example: caa dataset import pairs.jsonl --name team/refusal")
     if len(splits) > 1:
-        raise UsageError("one source goes to one split", "Write --split NAME=SOURCE for each.")
+        raise UsageError("one source cannot go to several splits", "Give --split NAME=SOURCE for each.")
     return source, splits[0] if splits else None
 
 
 def _columns(columns: tuple[str, ...]) -> dict[str, str]:
-    # An empty column is a statement of its own: the source has none for this field.
+    # An empty column says that the source has none for this field.
     pairs = [_assignment(column, "--column FIELD=COLUMN", empty=True) for column in columns]
     if len({field for field, _ in pairs}) != len(pairs):
-        raise UsageError("a field is given twice", "Each --column FIELD=COLUMN needs a field of its own.")
+        raise UsageError("a field is given twice", "Give each --column FIELD=COLUMN a different field.")
     return dict(pairs)
 
 

@@ -27,18 +27,18 @@ _ROWS = 8
     "--against",
     multiple=True,
     metavar="REF",
-    help="Compare with this set, repeatable; 'none' with none.  [default: all others of the behavior]",
+    help="Compare with this dataset, or 'none'; repeatable.  [default: all others of the behavior]",
 )
-@click.option("--model", metavar="M", help="Also check what this model's tokenizer makes of the pairs.")
+@click.option("--model", metavar="M", help="Also check how this model's tokenizer splits the pairs.")
 @click.option("--template", type=TEMPLATE, help="How the model's prompts are rendered.")
 @click.option("--rule", type=click.Choice(list(RULES)), help="List every finding of this rule.", metavar="RULE")
 @common
 def lint(
     settings: Settings, reference: str, against: tuple[str, ...], model: str | None, template: Any, rule: str | None
 ) -> int:
-    """Check a dataset for what spoils vectors and scores: duplicates, leaks, wrong labels, letters, lengths, words.
+    """Check a dataset for problems: duplicates, leaks, wrong labels, unbalanced letters, lengths and words.
 
-    The report is stored with the version. Ends with 1 where there is an error. docs/lint.md explains every rule.
+    The report is stored with the version. The exit code is 1 if there is an error. docs/lint.md explains every rule.
     """
     others = [] if against == ("none",) else list(against) or None
     with settings.open() as registry, output.progress("Comparing pairs") as progress:
@@ -49,7 +49,7 @@ def lint(
         output.print_json(lint_json(report, shown))
     elif rule is not None:
         rows = [(f.split, str(f.row or ""), f.pair[7:19], f.message) for f in shown]
-        output.table(["split", "row", "digest", "finding"], rows, empty=f"Nothing is found by {rule}.")
+        output.table(["split", "row", "digest", "finding"], rows, empty=f"{rule} finds nothing.")
         output.message(f"{RULES[rule].meaning[0].upper()}{RULES[rule].meaning[1:]}. {RULES[rule].advice}")
     else:
         _say(report)
@@ -61,20 +61,20 @@ def _say(report: LintReport) -> None:
     for finding in report.findings:
         by_rule[finding.rule].append(finding)
     rows = [(RULES[name].severity, name, len(found), _where(found)) for name, found in by_rule.items()]
-    output.table(["severity", "rule", "found", "where"], rows, empty="Nothing is found.")
+    output.table(["severity", "rule", "found", "where"], rows, empty="No findings.")
     compared = report.parameters["against"]
-    beside = f", compared with {', '.join(compared)}" if compared else ", compared with no other set"
+    beside = f", compared with {', '.join(compared)}" if compared else ", not compared with other datasets"
     summary = report.summary
     nouns = {"errors": "error", "warnings": "warning", "infos": "note"}
     counts = ", ".join(count(summary[key], noun) for key, noun in nouns.items())
-    click.echo(f"Score {summary['score']:g} of 100: {counts} in {summary['rows']} pairs{beside}.")
+    click.echo(f"Score {summary['score']:g} of 100: {counts} in {count(summary['rows'], 'pair')}{beside}.")
     if by_rule:
         first = next(iter(by_rule))
-        output.message(f"Every finding of a rule: caa dataset lint {report.dataset} --rule {first}")
+        output.message(f"To list every finding of a rule: caa dataset lint {report.dataset} --rule {first}")
 
 
 def _where(found: Sequence[Finding]) -> str:
-    """What is said of the set, or the rows, split by split."""
+    """The messages about the whole set, or the rows of each split."""
     if RULES[found[0].rule].level == "set":
         return "; ".join(f"{f.split}: {f.message}" if f.split else f.message for f in found)
     parts = []

@@ -11,15 +11,16 @@ from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import replay_json
 
 
 @click.command(epilog="Example: caa dataset recipe team/refusal --out refusal.recipe.json")
 @click.argument("reference")
-@click.option("--out", type=click.Path(path_type=Path), help="Write it to this file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead.")
 @common
 def recipe(settings: Settings, reference: str, out: Path | None) -> None:
-    """Print how a version came about, from its sources on, as JSON that caa dataset replay takes."""
+    """Print how a version was made, from its sources on, as JSON for caa dataset replay."""
     with settings.open() as registry:
         found = registry.datasets.recipe(reference)
     if out is None:
@@ -31,23 +32,27 @@ def recipe(settings: Settings, reference: str, out: Path | None) -> None:
     if settings.as_json:
         output.print_json({"out": str(out), "steps": len(found["steps"])})
     else:
-        output.message(f"Wrote {len(found['steps'])} steps to {out}.")
+        output.message(f"Wrote {count(len(found['steps']), 'step')} to {out}.")
 
 
 @click.command(epilog="Example: caa dataset replay refusal.recipe.json --name team/refusal")
 @click.argument("what", metavar="REF|FILE.json")
-@click.option("--from-source", is_flag=True, help="Read the imports again from where they came from.")
+@click.option("--from-source", is_flag=True, help="Read imports again from their original sources.")
 @click.option(
-    "--source", "sources", multiple=True, metavar="OLD=NEW", help="Where a source lies now, by its recorded name."
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="A source's recorded name and where it is now; repeatable.",
 )
-@click.option("--name", metavar="N", help="Dataset that a recipe file's result goes to.  [default: as in the recipe]")
+@click.option("--name", metavar="N", help="Name for the result of a recipe file.  [default: as in the recipe]")
 @common
 def replay(settings: Settings, what: str, from_source: bool, sources: tuple[str, ...], name: str | None) -> int:
-    """Do again what made a version, and compare the digests step by step.
+    """Repeat the steps that made a version, and compare the digests of each.
 
-    Of a version in the registry nothing is stored; its imports are taken as stored unless --from-source is given. A
-    recipe file is followed from its sources on, and every version is stored if all digests are the same. Ends with 1
-    where one differs.
+    For a version in the registry nothing is stored; its imports are taken from the registry unless --from-source is
+    given. A recipe file is followed from its sources on, and every version is stored if all digests agree. The exit
+    code is 1 if one differs.
     """
     moved = dict(_moved(text) for text in sources)
     version = None
@@ -65,7 +70,7 @@ def replay(settings: Settings, what: str, from_source: bool, sources: tuple[str,
                 version = store(registry, followed, name)
     else:
         if name is not None:
-            raise UsageError("--name is for recipe files", "A version that is here has its name.")
+            raise UsageError("--name is only for recipe files", "A version in the registry already has a name.")
         with settings.open() as registry:
             steps = registry.datasets.replay(what, from_source=from_source or bool(moved), sources=moved)
     same = all(step.same for step in steps)
@@ -75,10 +80,10 @@ def replay(settings: Settings, what: str, from_source: bool, sources: tuple[str,
     rows = [(s.dataset, s.what, short(s.expected), short(s.found), "same" if s.same else "differs") for s in steps]
     output.table(["dataset", "step", "digest", "found", ""], rows, empty="")
     if not same:
-        output.message("A step gives other pairs than it gave; nothing was stored.")
+        output.message("A step gives different pairs than it did before; nothing was stored.")
         return 1
     if version is not None:
-        output.message(f"{version.reference} holds {version.n_items} pairs.")
+        output.message(f"{version.reference} holds {count(version.n_items, 'pair')}.")
     return 0
 
 

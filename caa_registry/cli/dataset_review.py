@@ -33,9 +33,9 @@ CSV = click.Path(path_type=Path, dir_okay=False)
 @click.argument("reference")
 @click.option("--reviewer", metavar="NAME", help="Who reviews.  [default: the actor]")
 @click.option("--split", metavar="S", help="Only pairs of this split.")
-@click.option("--all", "everything", is_flag=True, help="Also pairs that were decided.")
-@click.option("--to-csv", type=CSV, metavar="FILE", help="Write a sheet for a spreadsheet instead.")
-@click.option("--from-csv", type=CSV, metavar="FILE", help="Take a sheet that was filled in.")
+@click.option("--all", "everything", is_flag=True, help="Include pairs that you have decided on.")
+@click.option("--to-csv", type=CSV, metavar="FILE", help="Write the pairs as a CSV to fill in instead.")
+@click.option("--from-csv", type=CSV, metavar="FILE", help="Read a filled-in CSV.")
 @common
 def review(
     settings: Settings,
@@ -46,20 +46,20 @@ def review(
     to_csv: Path | None,
     from_csv: Path | None,
 ) -> None:
-    """Walk through the pairs that you have not decided, one key each.
+    """Decide on each pair that you have not reviewed yet, with one key.
 
     \b
     a accept   r reject   w needs work   s skip   b back   q quit
 
-    Each decision is stored at once: stop whenever you like, the next call goes on there. Reviews belong to the dataset,
-    so they hold for later versions with the same pairs. Keys are read from a pipe too, one a line, with the reason
-    behind r and w on the same line.
+    Each decision is stored at once: stop whenever you like, and the next call continues there. Reviews belong to the
+    dataset, so they also hold for later versions with the same pairs. Keys can come from a pipe, one per line, with
+    the reason after r or w on the same line.
     """
     with settings.open() as registry:
         version = registry.datasets.get(reference)
         name = reviewer or registry.actor
         if to_csv and from_csv:
-            raise UsageError("a sheet is either written or read", "Give one of --to-csv and --from-csv.")
+            raise UsageError("--to-csv and --from-csv are given", "Give one of the two.")
         if to_csv:
             written = registry.datasets.review_sheet(version, to_csv, reviewer=name, split=split)
             done: dict[str, Any] = {"out": str(to_csv), "pairs": written}
@@ -71,7 +71,7 @@ def review(
             said = f"Stored {count(stored, 'new decision')} of {name}."
         else:
             if settings.as_json:
-                raise UsageError("a walk prints no JSON", "See caa dataset reviews --json.")
+                raise UsageError("an interactive review prints no JSON", "Use caa dataset reviews --json.")
             stored = _walk(registry, version, name, split, everything)
             done, said = {}, f"Stored {count(stored, 'decision')} of {name}."
     if settings.as_json:
@@ -89,7 +89,7 @@ def _walk(registry: Registry, version: DatasetVersion, name: str, split: str | N
     todo = list({item.digest: item for item in items}.values()) if everything else undecided(items, found, name)
     total = len({item.digest for item in items})
     if not todo:
-        output.message(f"{name} has decided all {total} pairs of {version.reference}.")
+        output.message(f"{name} has reviewed all {total} pairs of {version.reference}.")
         return 0
     findings = _findings(registry, version)
     before = total - len(todo)
@@ -141,7 +141,7 @@ def _findings(registry: Registry, version: DatasetVersion) -> dict[str, list[str
 @click.argument("reference")
 @common
 def reviews(settings: Settings, reference: str) -> None:
-    """Show how far a dataset is reviewed, how reviewers agree, and where they do not."""
+    """Show how far a dataset is reviewed, how well reviewers agree, and where they do not."""
     with settings.open() as registry:
         found = registry.datasets.reviews(reference)
         items = {item.digest: item for item in registry.datasets.pairs(reference)}
@@ -183,12 +183,12 @@ def _text(item: PairItem) -> str:
     type=click.Choice(["all", "majority", "any"]),
     default="all",
     show_default=True,
-    help="Who of those that decided a pair has to have accepted it.",
+    help="Which of a pair's reviewers must have accepted it.",
 )
 @click.option("--reviewer", "reviewers", multiple=True, metavar="NAME", help="Count only this reviewer; repeatable.")
 @click.option("--name", metavar="N", help="Dataset of the result.  [default: the same, its next version]")
 @click.option("--message", default="", help="A note for the version.")
-@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @common
 def cut(
     settings: Settings,
@@ -199,7 +199,7 @@ def cut(
     message: str,
     dry_run: bool,
 ) -> None:
-    """Make a version of the pairs that reviewers accepted."""
+    """Make a version that holds the pairs that reviewers accepted."""
     with settings.open() as registry:
         curated = registry.datasets.cut(
             reference, rule=rule, reviewers=reviewers, name=name, message=message, dry_run=dry_run

@@ -23,11 +23,11 @@ _LISTED = 8
 @click.command(epilog="Example: caa dataset show team/sycophancy:v1 --limit 5")
 @click.argument("reference")
 @click.option("--split", help="Show pairs of this split only.")
-@click.option("--limit", default=PREVIEW, show_default=True, type=click.IntRange(min=0), help="How many pairs to show.")
+@click.option("--limit", default=PREVIEW, show_default=True, type=click.IntRange(min=0), help="Pairs to show.")
 @click.option("--card", is_flag=True, help="Print the dataset card instead, as Markdown.")
 @common
 def show(settings: Settings, reference: str, split: str | None, limit: int, card: bool) -> None:
-    """Show a dataset version: where it came from, what it holds, where it is used, and its first pairs.
+    """Show a dataset version: its source, contents and uses, and its first pairs.
 
     Lengths are in characters: mean (shortest to longest).
     """
@@ -63,14 +63,14 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
             "why": source.get("operation", {}).get("parameters", {}).get("why"),
             "revision": source.get("revision"),
             "licence": version.licence or "unknown",
-            "lint": _lint(report) if version.kind == "pairs" else None,
+            "lint": _lint(report, version.reference) if version.kind == "pairs" else None,
             "message": version.message,
             "parent": version.parent,
             "aliases": ", ".join(version.aliases),
             "created": version.created_at.isoformat(timespec="seconds"),
             "vectors": _listed(statistics.vectors),
             "evaluations": _listed(list(map(str, statistics.evaluations))),
-            "made of it": _listed(statistics.versions),
+            "derived datasets": _listed(statistics.versions),
         }
     )
     say_notes(version)
@@ -101,9 +101,9 @@ def _say_statistics(statistics: DatasetStatistics) -> None:
         )
 
 
-def _lint(report: LintReport | None) -> str:
+def _lint(report: LintReport | None, reference: str) -> str:
     if report is None:
-        return "not checked yet (caa dataset lint)"
+        return f"not checked yet (caa dataset lint {reference})"
     summary = report.summary
     counts = f"{count(summary['errors'], 'error')}, {count(summary['warnings'], 'warning')}"
     return f"{summary['score']:g} of 100, {counts}"

@@ -16,9 +16,10 @@ def db() -> None:
 @db.command(epilog="Example: caa db upgrade --registry postgresql://team-db/caa")
 @common
 def upgrade(settings: Settings) -> None:
-    """Bring an older registry up to this version of caa.
+    """Upgrade an older registry to the schema of this version of caa.
 
-    SQLite registries are upgraded when they are opened, after a backup beside the file; PostgreSQL ones only here.
+    A SQLite registry is also upgraded whenever it is opened, after a backup next to the file. A PostgreSQL registry is
+    upgraded only by this command.
     """
     from caa_registry import settings as where
     from caa_registry.catalog.upgrade import upgrade as upgrade_registry

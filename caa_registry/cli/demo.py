@@ -35,7 +35,7 @@ _SAMPLING = "--temperature 0.7 --seed 1"
 def demo(settings: Settings) -> None:
     """Run the main job end to end on the packaged demo model: pairs, vectors, scores, steered text.
 
-    Needs no network. Without --registry it works in a temporary folder and leaves nothing behind.
+    It needs no network. Without --registry it works in a temporary folder and leaves nothing behind.
     """
     kept = settings.registry
     with tempfile.TemporaryDirectory(prefix="caa-demo-") as place:
@@ -49,8 +49,8 @@ def demo(settings: Settings) -> None:
 
 
 def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
-    from caa_registry.registry.evaluations.evaluations import best_layer
-    from caa_registry.registry.records import Recommendation
+    from caa_registry.registry.evaluations.layers import best_layer
+    from caa_registry.registry.records import PropensitySettings, Recommendation
 
     def step(text: str, *command: str) -> None:
         if say:
@@ -63,7 +63,7 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
             click.echo(f"  {text}")
 
     step("A registry: one SQLite file that holds pairs, vectors and scores.", "caa init")
-    note(f"created {registry.database.shown}")
+    note(registry.database.shown)
     model = registry.models.load("demo")
     info = model.info
     step("The model that ships with caa.", "caa model add demo")
@@ -97,10 +97,14 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
         )
         with output.progress("scores") as progress:
             chosen = registry.evaluations.propensity(
-                vector, model=model, rows="even", multipliers=MULTIPLIERS, controls=(), progress=progress
+                vector,
+                model=model,
+                multipliers=MULTIPLIERS,
+                settings=PropensitySettings(rows="even", controls=()),
+                progress=progress,
             )
         layer = best_layer(chosen)
-        note(f"layer {layer} moves the propensity most, rising with the multiplier")
+        note(f"layer {layer} has the largest effect on the propensity")
 
         step(
             "The choice is kept as an alias.",
@@ -109,21 +113,21 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
         registry.aliases.set(f"vector:{name}", "best", Recommendation((layer,)))
 
         step(
-            "The chosen layer on the other half, which had no part in the choice.",
+            "The chosen layer on the other half of the questions.",
             f"caa eval propensity {name} --rows odd --layers {layer} --multipliers {_MULTIPLIERS}",
         )
         found = registry.evaluations.propensity(
-            vector, model=model, rows="odd", layers=[layer], multipliers=MULTIPLIERS
+            vector, model=model, layers=[layer], multipliers=MULTIPLIERS, settings=PropensitySettings(rows="odd")
         )
         reported.append(found)
         if say:
             scores(found)
             _generate(registry, model, name, prompt, step)
     if say:
-        step("Where a vector came from, and what was made of it.", "caa lineage vector:demo/sentiment:best")
+        step("What a vector was made from, and what was made from it.", "caa lineage vector:demo/sentiment:best")
         say_lineage(registry.lineage("vector:demo/sentiment:best"))
         commands = [f"caa eval show {evaluation.id}" for evaluation in reported]
-        step("What came out: propensity on held-out questions, with 95 % intervals.", *commands)
+        step("The result: propensity on held-out questions, with 95 % intervals.", *commands)
         _table(reported)
     return reported
 

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: caa doctor")
 @common
 def doctor(settings: Settings) -> None:
-    """Say what caa runs on here and how fast, where it keeps things, and what is amiss.
+    """Show what caa runs on and how fast, where it keeps its files, and any problems.
 
-    Makes and changes nothing. Exit code 1 where the registry is there and cannot be opened. A Linux CPU needs OpenBLAS
-    (libopenblas.so.0) or MKL for speed; CAA_BLAS names another library to load, or is none for MLX's own.
+    It creates and changes nothing. The exit code is 1 if the registry exists but cannot be opened.
+
+    BLAS is the library that multiplies matrices on a Linux CPU: OpenBLAS, which comes with scipy, unless the variable
+    CAA_BLAS names another library (a path or a soname) or is none, for MLX's own slow one.
     """
     from caa_registry.doctor import examine
 
@@ -31,7 +33,7 @@ def doctor(settings: Settings) -> None:
     else:
         output.fields(_lines(health))
         click.echo()
-        for advice in health.advice or ("Nothing is amiss.",):
+        for advice in health.advice or ("No problems found.",):
             click.echo(output.visible(advice))
     sys.exit(0 if health.registry.opens else 1)
 
@@ -39,7 +41,9 @@ def doctor(settings: Settings) -> None:
 def _lines(health: Health) -> dict[str, object]:
     packages = ", ".join(f"{name} {version}" for name, version in health.packages.items())
     schema = f" (schema {health.registry.schema})" if health.registry.schema else ""
-    state = {"none": "none yet", "older": "older than this caa"}.get(health.registry.state, health.registry.state)
+    state = {"none": "does not exist yet", "older": "older than this caa"}.get(
+        health.registry.state, health.registry.state
+    )
     return {
         "platform": health.platform,
         "Python": health.python,

@@ -24,7 +24,7 @@ from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.evaluation.control_names import CONTROLS
 from caa_registry.references import ranges
-from caa_registry.registry.evaluations.evidence import STATISTICS
+from caa_registry.registry.records import STATISTICS, Evaluation, PropensitySettings
 from caa_registry.wire.evaluations import comparison_json, evaluation_json, evidence_json
 from caa_registry.wire.vectors import vector_json
 
@@ -70,13 +70,13 @@ def evaluation() -> None:
     type=NameList(CONTROLS),
     default="random,shuffled",
     show_default=True,
-    help="Vectors that should do nothing, measured beside: random, shuffled, or none.",
+    help="Meaningless vectors to compare with: random, shuffled, or none.",
 )
 @click.option("--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Vectors of each control.")
 @click.option("--system-positive", metavar="TEXT", default="", help="Baseline: a system prompt for the behavior.")
 @click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
 @click.option("--prompts", metavar="NAME|FILE", help="Baselines: both system prompts of a rubric (caa eval rubrics).")
-@click.option("--few-shot", type=click.IntRange(0), default=0, help="Baseline: so many of the vector's pairs before.")
+@click.option("--few-shot", type=click.IntRange(0), default=0, help="Baseline: how many of the vector's pairs precede.")
 @ALLOW_MISMATCH
 @common
 def propensity(
@@ -101,10 +101,10 @@ def propensity(
 ) -> None:
     """Measure how strongly the steered model tends to the matching answer, per layer and multiplier.
 
-    For each item p(matching) / (p(matching) + p(not matching)), over the answer's token for letters and Yes/No, over
-    the likelihood of the completions for free text; the mean with a 95 % bootstrap interval. Beside it the range of
-    random directions of the same length and of vectors made with shuffled labels. An interrupted evaluation goes on
-    where it was when the same command is given again.
+    The propensity of a question is p(matching) / (p(matching) + p(not matching)): of the answer's token for letters
+    and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % bootstrap interval, beside the
+    range of random directions of the same length and of vectors made with shuffled labels. An interrupted evaluation
+    goes on where it was when the same command is given again.
     """
     if prompts is not None:
         from caa_registry.cli.open_ended import rubric_of
@@ -112,29 +112,32 @@ def propensity(
         rubric = rubric_of(prompts, "")
         system_positive = system_positive or rubric.system_positive
         system_negative = system_negative or rubric.system_negative
+    asked = PropensitySettings(
+        positions=positions,
+        template=template,
+        rows=rows,
+        paper=paper,
+        controls=controls,
+        seeds=seeds,
+        system_positive=system_positive,
+        system_negative=system_negative,
+        few_shot=few_shot,
+        allow_mismatch=allow_mismatch,
+    )
     with settings.open() as registry, output.progress("activations") as reading, kept("scores") as progress:
         version = registry.vectors.get(vector)
-        found = registry.evaluations.propensity(
+        scored = registry.evaluations.propensity(
             version,
             dataset=dataset,
             split=split,
             model=model or registry.models.load_recorded(version.model),
             layers=layers,
             multipliers=multipliers,
-            positions=positions,
-            template=template,
-            rows=rows,
-            paper=paper,
-            controls=controls,
-            seeds=seeds,
-            system_positive=system_positive,
-            system_negative=system_negative,
-            few_shot=few_shot,
-            allow_mismatch=allow_mismatch,
+            settings=asked,
             progress=progress,
             reading=reading,
         )
-    say_evaluation(settings, found)
+    say_evaluation(settings, scored)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -143,26 +146,28 @@ def propensity(
 def ls(settings: Settings, vector: str | None) -> None:
     """List evaluations."""
     with settings.open() as registry:
-        found = registry.evaluations.ls(vector)
+        listed = registry.evaluations.ls(vector)
     if settings.as_json:
-        output.print_json([evaluation_json(evaluation) for evaluation in found])
+        output.print_json([evaluation_json(evaluation) for evaluation in listed])
         return
-    rows = [
-        (
-            e.id,
-            e.vector,
-            e.dataset,
-            e.split if e.parameters["rows"] == "all" else f"{e.split} ({e.parameters['rows']})",
-            e.metric if e.kind == "propensity" else e.kind,
-            ranges(e.parameters["layers"]),
-            ", ".join(f"{m:g}" for m in e.parameters["multipliers"]),
-            e.n,
-            e.remarks,
-        )
-        for e in found
-    ]
     columns = ["id", "vector", "dataset", "split", "metric", "layers", "multipliers", "n", "note"]
+    rows = [_row(evaluation) for evaluation in listed]
     output.table(columns, rows, empty="No evaluations yet. Make one: caa eval propensity VECTOR")
+
+
+def _row(evaluation: Evaluation) -> tuple[object, ...]:
+    recorded = evaluation.settings
+    return (
+        evaluation.id,
+        evaluation.vector,
+        evaluation.dataset,
+        evaluation.split if recorded.rows == "all" else f"{evaluation.split} ({recorded.rows})",
+        evaluation.metric if evaluation.kind == "propensity" else evaluation.kind,
+        ranges(recorded.layers),
+        ", ".join(f"{multiplier:g}" for multiplier in recorded.multipliers),
+        evaluation.n,
+        evaluation.remarks,
+    )
 
 
 @evaluation.command(epilog="Example: caa eval show 3")
@@ -171,11 +176,12 @@ def ls(settings: Settings, vector: str | None) -> None:
 def show(settings: Settings, id: int) -> None:
     """Show the scores of an evaluation."""
     with settings.open() as registry:
-        found = registry.evaluations.get(id)
-        judged = given = None
-        if found.kind == "open-ended":
-            judged, given = registry.evaluations.judgements(found), registry.evaluations.answers(found)
-    say_evaluation(settings, found, judged, given)
+        shown = registry.evaluations.get(id)
+        if shown.kind == "open-ended":
+            judgements, answers = registry.evaluations.judgements(shown), registry.evaluations.answers(shown)
+            say_evaluation(settings, shown, judgements, answers)
+        else:
+            say_evaluation(settings, shown)
 
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")
@@ -184,18 +190,18 @@ def show(settings: Settings, id: int) -> None:
 @click.option("--metric", type=click.Choice(STATISTICS), default="steerability", show_default=True)
 @common
 def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any) -> None:
-    """Rank all versions of all vectors, those for one behavior and model together.
+    """Rank all versions of all vectors within each behavior and model.
 
-    Each by the evaluation that says most of it (on its own behavior, with controls, of most layers, the newest), at the
-    layer where the metric is largest. Leaked evaluations do not count. Ranks compare only where the questions are the
-    same.
+    A vector is ranked at the layer where the metric is largest, by one evaluation: on its own behavior and without
+    leaked questions; with controls rather than without, of the most layers, the newest of equals. Ranks are comparable
+    only where the questions are the same.
     """
     with settings.open() as registry:
-        found = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric)
+        ranked = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric)
     if settings.as_json:
-        output.print_json([{**vector_json(e.vector), **evidence_json(e, metric)} for e in found])
+        output.print_json([{**vector_json(e.vector), **evidence_json(e, metric)} for e in ranked])
         return
-    evidence_table([(e.vector, e) for e in found], metric, behavior=[e.vector.behavior for e in found])
+    evidence_table([(e.vector, e) for e in ranked], metric, behavior=[e.vector.behavior for e in ranked])
 
 
 @evaluation.command(epilog="Example: caa eval compare team/sycophancy team/sycophancy-pca --layer 2")
@@ -207,17 +213,17 @@ def leaderboard(settings: Settings, behavior: str | None, model: str | None, met
 def compare(settings: Settings, one: str, other: str, layer: int | None, other_layer: int | None) -> None:
     """Compare two evaluations on the questions that both have, paired by question.
 
-    ONE and OTHER are numbers of evaluations, or vectors, whose newest evaluation counts. Differences are of ONE minus
-    OTHER with a bootstrap interval; p is of a two-sided sign-flip permutation test, and beside it corrected for all
-    comparisons shown (Holm).
+    ONE and OTHER are numbers of evaluations, or vectors, of which the newest evaluation counts. A difference is ONE
+    minus OTHER with a bootstrap interval. p comes from a two-sided sign-flip permutation test; p (Holm) is corrected
+    for all comparisons shown.
     """
     with settings.open() as registry:
-        first, second, found = registry.evaluations.compare(one, other, layer=layer, other_layer=other_layer)
+        first, second, compared = registry.evaluations.compare(one, other, layer=layer, other_layer=other_layer)
     if settings.as_json:
-        output.print_json(comparison_json(first, second, found))
+        output.print_json(comparison_json(first, second, compared))
         return
     for name, e in (("one", first), ("other", second)):
-        output.message(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")
+        output.paragraph(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")
     rows = [
         (
             c.metric,
@@ -227,6 +233,6 @@ def compare(settings: Settings, one: str, other: str, layer: int | None, other_l
             c.difference.n,
             *(f"{p:.4f}" for p in (c.p_value, c.p_holm)),
         )
-        for c in found
+        for c in compared
     ]
     output.table(["metric", "layer", "one", "other", "difference", "95 %", "n", "p", "p (Holm)"], rows, empty="")

@@ -1,4 +1,4 @@
-"""Vectors with what their evaluations say."""
+"""Vectors with what their evaluations show."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.cli import output
 
 if TYPE_CHECKING:
-    from caa_registry.registry.evaluations.evidence import Evidence
-    from caa_registry.registry.records import VectorVersion
+    from caa_registry.registry.records import Evidence, VectorVersion
 
 
 def evidence_table(
     rows: Sequence[tuple[VectorVersion, Evidence | None]], metric: str, **columns: Sequence[Any]
 ) -> None:
-    """A row a vector. ``columns`` stand before the others."""
+    """A row for each vector. ``columns`` stand before the others."""
     shown = []
     for i, (vector, evidence) in enumerate(rows):
         before = [values[i] for values in columns.values()]
@@ -41,4 +40,7 @@ def evidence_table(
     output.table(names, shown, empty="Nothing here. Evaluate a vector: caa eval propensity VECTOR")
     asked = {(e.vector.behavior, e.evaluation.dataset, e.evaluation.split) for _, e in rows if e}
     if len(asked) > len({behavior for behavior, _, _ in asked}):
-        output.message("Note: not all were asked the same questions (caa eval ls); such values do not compare.")
+        output.paragraph(
+            "Note: not all vectors of a behavior were asked the same questions (caa eval ls). Their values are not "
+            "comparable."
+        )

@@ -18,11 +18,17 @@ from caa_registry.wire.vectors import plan_json, results_json
 @click.argument("prompt")
 @steering_options
 @click.option(
-    "--max-tokens", default=128, show_default=True, type=click.IntRange(min=1), help="Most tokens to generate."
+    "--max-tokens",
+    default=128,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Maximum number of tokens to generate.",
 )
 @click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(min=0), help="0 is greedy.")
-@click.option("--seed", type=int, help="Seed of the sampling.")
-@click.option("--no-cache", is_flag=True, help="Run without the KV cache: slow, the same text; to check steering.")
+@click.option("--seed", type=int, help="Random seed for sampling.")
+@click.option(
+    "--no-cache", is_flag=True, help="Run without the KV cache: slower, with the same text; a check of steering."
+)
 @common
 def generate(
     settings: Settings,
@@ -43,8 +49,8 @@ def generate(
 ) -> None:
     """Continue PROMPT, steered by vectors from the registry.
 
-    The layer and multiplier come from the options, else from what the alias recommends. --multipliers prints the text
-    at each strength; 0 is the unsteered model.
+    The layer and multiplier come from the options, else from the alias's recommendation. --multipliers prints the text
+    at each multiplier; 0 is the unsteered model.
     """
     check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)

@@ -1,4 +1,4 @@
-"""What is known of a vector's layers, as a table with bars."""
+"""The quality of a vector's layers, as a table with bars."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ if TYPE_CHECKING:
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _BAR = 6
+_LEGEND = """\
+ratio: norm relative to the mean residual norm
+AUC, d: separation of held-out pairs; null: AUC that 1 in 100 label shuffles reach
+split: cosine between halves of the pairs; boot: cosine that 95 % of resamples reach
+top dim: the largest coordinate and its share of the squared norm"""
 
 
 def layer_table(version: VectorVersion) -> None:
-    """Print a row a layer: the norm, and how far to trust the direction. The bar is the held-out AUC from 0.5 to 1."""
+    """Print a row for each layer: the norm, and how far to trust the direction. The bar shows the AUC from 0.5 to 1."""
     measured = any(layer.quality for layer in version.layers)
     names = ["layer", "norm", "ratio"]
     if measured:
         names += ["AUC", "", "null", "d", "split", "boot", "top dim", "signal"]
     output.table(names, [_row(layer, measured) for layer in version.layers], empty="")
     if measured:
-        output.message(
-            "ratio: norm to mean residual norm. AUC, d: separation of held-out pairs; null: what shuffled labels reach "
-            "in 1 of 100. split, boot: cosine between halves, and with 95 % of resamples. top dim: its share."
-        )
+        output.message(_LEGEND)
     quiet = [str(layer.layer) for layer in version.layers if layer.quality and not layer.quality.signal]
     if quiet:
-        output.message(f"No signal at {len(quiet)} of {len(version.layers)} layers: {', '.join(quiet)}.")
+        output.paragraph(f"No signal at {len(quiet)} of {len(version.layers)} layers: {', '.join(quiet)}.")
 
 
 def _row(layer: LayerRecord, measured: bool) -> list[object]:

@@ -15,7 +15,7 @@ from caa_registry.wire.models import model_json, verification_json
 
 @click.group()
 def model() -> None:
-    """Models and their fingerprints."""
+    """Models and their fingerprints: add, list, show, verify."""
 
 
 @model.command(epilog="Example: caa model add mlx-community/Llama-3.2-1B-Instruct-4bit")
@@ -23,7 +23,7 @@ def model() -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub repository.")
 @common
 def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
-    """Record a model's identity: a folder, ORG/NAME on a hub, or demo. Its weights stay where they are."""
+    """Record the identity of a model: a folder, ORG/NAME on a hub, or demo. Its weights stay where they are."""
     from caa_registry.models.loading import load
 
     # Loaded before the registry is opened: a bad path must not even leave a new registry behind.
@@ -42,7 +42,7 @@ def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
 @page_options
 @common
 def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
-    """List the models the registry knows."""
+    """List the recorded models."""
     count = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
         records = registry.models.ls(limit=count)
@@ -70,7 +70,7 @@ def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
 @click.argument("name")
 @common
 def show(settings: Settings, name: str) -> None:
-    """Show a model: by name, hub repository or fingerprint."""
+    """Show a model, given its name, hub repository or fingerprint."""
     with settings.open() as registry:
         record = registry.models.get(name)
     if settings.as_json:
@@ -85,7 +85,7 @@ def show(settings: Settings, name: str) -> None:
 @click.argument("name")
 @common
 def verify(settings: Settings, name: str) -> None:
-    """Compare a model's files with its recorded fingerprint, part by part. Exit code 1 where one differs."""
+    """Compare a model's files with its recorded fingerprint, part by part. The exit code is 1 if one differs."""
     with settings.open() as registry:
         parts = registry.models.verify(name)
     if settings.as_json:
@@ -94,7 +94,5 @@ def verify(settings: Settings, name: str) -> None:
         rows = [(part, "as recorded" if same else "DIFFERS") for part, same in parts.items()]
         output.table(["part", "now"], rows, empty="")
         if not all(parts.values()):
-            output.message(
-                "The files are not those that were recorded. Restore them, or record what they are now: caa model add"
-            )
+            output.message("The files differ from those recorded. Restore them, or record the new ones: caa model add")
     sys.exit(0 if all(parts.values()) else 1)

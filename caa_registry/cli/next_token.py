@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.argument("prompt")
 @steering_options
-@click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), help="How many candidates to show.")
+@click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), help="Number of candidates to show.")
 @common
 def next_token(
     settings: Settings,
@@ -36,7 +36,7 @@ def next_token(
     allow_mismatch: bool,
     top: int,
 ) -> None:
-    """Show the most probable next tokens after PROMPT: unsteered, and at each multiplier."""
+    """Show the most probable next tokens after PROMPT, unsteered and at each multiplier."""
     check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)
     columns: list[tuple[str, dict[str, Any], list[NextToken]]] = []
@@ -45,6 +45,8 @@ def next_token(
         ask: dict[str, Any] = {"top": top, "system": system, "template": template or opened.template}
         columns.append(("unsteered", plan_json(None), loaded.next_tokens(prompt, **ask)))
         strengths: list[float | None] = list(asked.multipliers) if asked.multipliers else [None]
+        if not settings.as_json:  # in a table, 0 would be the unsteered column again
+            strengths = [strength for strength in strengths if strength != 0]
         for strength in strengths if asked.steers else []:
             steers = asked.steers if strength is None else asked.at(strength)
             with opened.steer(steers, positions, allow_mismatch=allow_mismatch) as plan:

@@ -21,6 +21,7 @@ from caa_registry.cli.options import (
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.registry.records import OpenEndedSettings
 from caa_registry.wire.evaluations import answer_json, rubric_json
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @click.option("--system", default="", help="System prompt.")
 @click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="Most tokens of an answer.")
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--seed", type=int, default=0, show_default=True, help="What is drawn depends on it above 0.")
-@click.option("--limit", type=click.IntRange(1), help="Ask so many questions.  [default: all]")
+@click.option("--seed", type=int, default=0, show_default=True, help="For temperatures above 0.")
+@click.option("--limit", type=click.IntRange(1), help="Questions to ask.  [default: all]")
 @RUBRIC
 @JUDGE_URL
 @JUDGE_MODEL
@@ -56,16 +57,20 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 def open_ended(
     settings: Settings,
     vector: str,
+    dataset: str,
+    split: str,
     model: str | None,
+    layers: tuple[int, ...],
+    multipliers: tuple[float, ...],
     rubric: str | None,
     judge_url: str | None,
     judge_model: str | None,
-    **options: Any,
+    **asked: Any,
 ) -> None:
     """Generate answers at each multiplier, store them, and have a judge rate them where one is named.
 
-    Beside ratings stands how coherent the answers are: their length, how much they repeat themselves, and how much they
-    surprise the unsteered model.
+    Besides ratings it shows how coherent the answers are: how long, how repetitive, and how surprising to the unsteered
+    model.
     """
     with settings.open() as registry:
         version = registry.vectors.get(vector)
@@ -73,36 +78,43 @@ def open_ended(
         rated_by = rubric_of(rubric, version.behavior) if judge_url or judge_model else None
         judge = _judge(registry, rated_by, judge_url, judge_model) if rated_by else None
         with kept("answers") as progress:
-            found = registry.evaluations.open_ended(
-                version, model=model or registry.models.load_recorded(version.model), progress=progress, **options
+            evaluation = registry.evaluations.open_ended(
+                version,
+                dataset=dataset,
+                split=split,
+                model=model or registry.models.load_recorded(version.model),
+                layers=layers,
+                multipliers=multipliers,
+                settings=OpenEndedSettings(**asked),
+                progress=progress,
             )
         if judge is not None and rated_by is not None:
-            _rate(registry, found, judge, rated_by)
-        say_evaluation(settings, found, registry.evaluations.judgements(found), registry.evaluations.answers(found))
+            _rate(registry, evaluation, judge, rated_by)
+        _say(settings, registry, evaluation)
 
 
 @click.command("answers", epilog="Example: caa eval answers 5 --limit 3")
 @click.argument("id", type=int)
-@click.option("--limit", type=click.IntRange(0), default=5, show_default=True, help="Show so many questions; 0: all.")
+@click.option("--limit", type=click.IntRange(0), default=5, show_default=True, help="Questions to show; 0: all.")
 @common
 def answers(settings: Settings, id: int, limit: int) -> None:
     """Show the answers of an open-ended evaluation, question by question."""
     with settings.open() as registry:
-        found = registry.evaluations.answers(id)
-        judged = registry.evaluations.judgements(id)
+        given = registry.evaluations.answers(id)
+        judgements = registry.evaluations.judgements(id)
     if settings.as_json:
-        output.print_json([answer_json(answer, judged) for answer in found])
+        output.print_json([answer_json(answer, judgements) for answer in given])
         return
-    questions = list(dict.fromkeys(answer.question for answer in found))
+    questions = list(dict.fromkeys(answer.question for answer in given))
     for question in questions[: limit or None]:
         click.echo(click.style(output.visible(question), bold=True))
-        for answer in found:
+        for answer in given:
             if answer.question == question:
-                values = [judgement.ratings[answer.position] for judgement in judged]
+                values = [judged.ratings[answer.position] for judged in judgements]
                 rating = "".join(f" ({'no rating' if value is None else f'{value:g}'})" for value in values)
                 click.echo(f"  [{output.strength(answer.multiplier)}]{rating} {output.visible(answer.text.strip())}")
     if 0 < limit < len(questions):
-        output.message(f"{len(questions) - limit} questions more: --limit 0 shows all.")
+        output.message(f"{len(questions) - limit} more questions; --limit 0 shows all.")
 
 
 @click.command("rate", epilog="Example: caa eval rate 5 --judge-url http://localhost:8080/v1 --judge-model some-model")
@@ -110,7 +122,7 @@ def answers(settings: Settings, id: int, limit: int) -> None:
 @RUBRIC
 @JUDGE_URL
 @JUDGE_MODEL
-@click.option("--sheet", type=click.Path(path_type=Path), help="A sheet that a person filled in, instead of a judge.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="A sheet filled in by a person, instead of a judge.")
 @click.option("--rater", help="Who filled in the sheet.")
 @common
 def rate(
@@ -124,20 +136,20 @@ def rate(
 ) -> None:
     """Rate the answers of an open-ended evaluation: by an endpoint, a local model, or a person's sheet.
 
-    Replies that are no rating are kept and counted. Every pass of a judge is kept beside the others.
+    Replies that cannot be read as a rating are kept and counted. Rating again adds a pass and replaces none.
     """
     with settings.open() as registry:
-        found = registry.evaluations.get(id)
-        chosen = rubric_of(rubric, registry.vectors.get(f"vector:{found.vector}").behavior)
+        evaluation = registry.evaluations.get(id)
+        chosen = rubric_of(rubric, registry.vectors.get(f"vector:{evaluation.vector}").behavior)
         if sheet is not None:
             if judge_url or judge_model:
                 raise UsageError("a sheet and a judge are two passes", "Give one at a time.")
             if not rater:
                 raise UsageError("the sheet has no rater", "Say who filled it in: --rater NAME.")
-            registry.evaluations.read_sheet(found, sheet, rater=rater, rubric=chosen)
+            registry.evaluations.read_sheet(evaluation, sheet, rater=rater, rubric=chosen)
         else:
-            _rate(registry, found, _judge(registry, chosen, judge_url, judge_model), chosen)
-        say_evaluation(settings, found, registry.evaluations.judgements(found), registry.evaluations.answers(found))
+            _rate(registry, evaluation, _judge(registry, chosen, judge_url, judge_model), chosen)
+        _say(settings, registry, evaluation)
 
 
 @click.command("sheet", epilog="Example: caa eval sheet 5 --out ratings.csv")
@@ -166,13 +178,13 @@ def rubrics(settings: Settings, name: str | None) -> None:
     from caa_registry.evaluation.open_ended.rubrics import packaged_rubrics
 
     if name is not None:
-        found = rubric_of(name, "")
+        rubric = rubric_of(name, "")
         if settings.as_json:
-            output.print_json(rubric_json(found))
+            output.print_json(rubric_json(rubric))
             return
-        click.echo(found.text.strip())
-        if found.note:
-            output.message(f"Note: {found.note}")
+        click.echo(rubric.text.strip())
+        if rubric.note:
+            output.paragraph(f"Note: {rubric.note}")
         return
     listed = packaged_rubrics()
     if settings.as_json:
@@ -207,8 +219,13 @@ def _judge(registry: Registry, rubric: Rubric, url: str | None, model: str | Non
     return LocalJudge(registry.models.load(model), rubric)
 
 
-def _rate(registry: Registry, found: Evaluation, judge: Judge, rubric: Rubric) -> None:
+def _say(settings: Settings, registry: Registry, evaluation: Evaluation) -> None:
+    judgements, answers = registry.evaluations.judgements(evaluation), registry.evaluations.answers(evaluation)
+    say_evaluation(settings, evaluation, judgements, answers)
+
+
+def _rate(registry: Registry, evaluation: Evaluation, judge: Judge, rubric: Rubric) -> None:
     if rubric.note:
-        output.message(f"Note: {rubric.note}")
+        output.paragraph(f"Note: {rubric.note}")
     with kept("ratings") as progress:
-        registry.evaluations.rate(found, judge, progress)
+        registry.evaluations.rate(evaluation, judge, progress)

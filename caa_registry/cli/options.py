@@ -1,4 +1,4 @@
-"""What every command shares: its settings, the registry it opens, and the parsing of lists."""
+"""What commands share: their settings, the registry they open, and the parsing of lists."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Number(click.ParamType[float]):
 
 
 class NumberList(click.ParamType[Any]):
-    """``-1,0,1.5``: numbers with commas between."""
+    """``-1,0,1.5``: numbers separated by commas."""
 
     name = "numbers"
 
@@ -112,7 +112,7 @@ class NumberList(click.ParamType[Any]):
 
 
 class NameList(click.ParamType[Any]):
-    """Names of a few, with commas between, or ``none``."""
+    """Some of several names, separated by commas, or ``none``."""
 
     name = "names"
 
@@ -122,17 +122,17 @@ class NameList(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        found = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
-        if found == ("none",):
+        names = tuple(dict.fromkeys(part.strip() for part in str(value).split(",")))
+        if names == ("none",):
             return ()
-        for name in found:
+        for name in names:
             if name not in self.names:
-                self.fail(f"{name!r} is not one of {', '.join(self.names)}; or write none", param, ctx)
-        return found
+                self.fail(f"{name!r} is not one of {', '.join(self.names)} or none", param, ctx)
+        return names
 
 
 class LayerList(click.ParamType[Any]):
-    """``all``, or layers with commas between and ranges: ``0-3,7``."""
+    """``all``, or layers and ranges of layers separated by commas: ``0-3,7``."""
 
     name = "layers"
 
@@ -144,17 +144,17 @@ class LayerList(click.ParamType[Any]):
             return value
         layers: list[int] = []
         for part in str(value).split(","):
-            found = _LAYERS.fullmatch(part.strip())
-            if not found:
+            bounds = _LAYERS.fullmatch(part.strip())
+            if not bounds:
                 self.fail(f"{value!r} is not a list of layers; write 13, or 0-3,7", param, ctx)
             # The digits are counted first: Python refuses to read a number of thousands of them.
-            if max(len(digits.lstrip("0")) for digits in found.groups("")) > len(str(_MOST_LAYERS)):
-                self.fail(f"{part.strip()!r}: no model has so many layers", param, ctx)
-            first, last = int(found[1]), int(found[2] or found[1])
+            if max(len(digits.lstrip("0")) for digits in bounds.groups("")) > len(str(_MOST_LAYERS)):
+                self.fail(f"{part.strip()!r}: no model has that many layers", param, ctx)
+            first, last = int(bounds[1]), int(bounds[2] or bounds[1])
             if last < first:
                 self.fail(f"{part.strip()!r} is an empty range; write {last}-{first}", param, ctx)
             if last >= _MOST_LAYERS:
-                self.fail(f"{part.strip()!r}: no model has so many layers", param, ctx)
+                self.fail(f"{part.strip()!r}: no model has that many layers", param, ctx)
             layers.extend(range(first, last + 1))
         return tuple(dict.fromkeys(layers))
 
@@ -167,7 +167,7 @@ STEERED_LAYERS = click.option(
     "--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all."
 )
 ALLOW_MISMATCH = click.option(
-    "--allow-mismatch", is_flag=True, help="Apply the vector to another model; this is recorded."
+    "--allow-mismatch", is_flag=True, help="Apply the vector to another model; the registry records it."
 )
 
 TEMPLATE = click.Choice(TEMPLATES)
@@ -179,5 +179,5 @@ STEERED_POSITIONS_OPTION = click.option(
     "--positions", type=POSITIONS, default="after_prompt", show_default=True, help="Steered positions."
 )
 STEERED_TEMPLATE = click.option(
-    "--template", type=TEMPLATE, help="How prompts are rendered.  [default: as the vector was computed]"
+    "--template", type=TEMPLATE, help="How prompts are rendered.  [default: as for the vector]"
 )

@@ -40,6 +40,11 @@ def message(text: str) -> None:
     click.echo(visible(text), err=True)
 
 
+def paragraph(text: str) -> None:
+    """A message of some length, in lines that fit 80 columns."""
+    message("\n".join(layout.folded(text, 80)))
+
+
 def rich(renderable: RenderableType) -> None:
     """Something of ``rich`` on stdout."""
     from rich.console import Console

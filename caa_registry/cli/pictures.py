@@ -33,11 +33,9 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
     Files are named after what they show: evaluation-ID-dose-response.png and so on. Intervals, controls and baselines
     are drawn where they were measured.
     """
-    from caa_registry.registry.reports.pictures import evaluation_pictures
-
     with settings.open() as registry:
-        made = evaluation_pictures(registry, id, layer)
-    _write(settings, made, out, f"evaluation-{id}", format_)
+        pictures = registry.reports.evaluation_pictures(id, layer=layer)
+    _write(settings, pictures, out, f"evaluation-{id}", format_)
 
 
 @click.command("report", epilog="Example: caa eval report team/sycophancy --out report")
@@ -47,10 +45,8 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
 @common
 def report(settings: Settings, vector: str, layer: int | None, out: Path) -> None:
     """Write a Markdown report of a vector with pictures, every number with its reference."""
-    from caa_registry.registry.reports.report import write_report
-
     with settings.open() as registry:
-        path = write_report(registry, vector, out, layer=layer)
+        path = registry.reports.write(vector, out, layer=layer)
     if settings.as_json:
         output.print_json({"report": str(path)})
     else:
@@ -75,16 +71,14 @@ def plot_vector(
     format_: str,
 ) -> None:
     """Draw cosines between the layers of a vector, or between several vectors at one layer; and the pairs."""
-    from caa_registry.registry.reports.pictures import vector_pictures
-
     with settings.open() as registry, output.progress("activations") as reading:
         versions = [registry.vectors.get(reference) for reference in references]
         loaded = None
         if pairs:
             loaded = registry.models.load(model) if model else registry.models.load_recorded(versions[0].model)
-        made = vector_pictures(registry, versions, layer=layer, model=loaded, reading=reading)
+        pictures = registry.reports.vector_pictures(versions, layer=layer, model=loaded, reading=reading)
     name = versions[0].reference.replace("/", "-").replace(":", "-") if len(versions) == 1 else "vectors"
-    _write(settings, made, out, name, format_)
+    _write(settings, pictures, out, name, format_)
 
 
 @click.command("tokens", epilog='Example: caa vector tokens team/sycophancy --layer 2 "I agree with you."')
@@ -115,22 +109,26 @@ def tokens(
     with settings.open() as registry:
         version = registry.vectors.get(vector)
         loaded = registry.models.load(model) if model else registry.models.load_recorded(version.model)
-        found = registry.vectors.tokens(version, loaded, prompt, completion=completion, layer=layer, template=template)
+        projected = registry.vectors.tokens(
+            version, loaded, prompt, completion=completion, layer=layer, template=template
+        )
     if settings.as_json:
-        output.print_json(projection_json(found))
+        output.print_json(projection_json(projected))
     elif html is not None:
         caption = f"{version.reference} ({version.digest}), layer {layer}; model {version.model.name}."
-        html.write_text(as_html(found, title=f"{version.reference}, layer {layer}", caption=caption), encoding="utf-8")
+        html.write_text(
+            as_html(projected, title=f"{version.reference}, layer {layer}", caption=caption), encoding="utf-8"
+        )
         output.message(f"Wrote {html}.")
     else:
-        output.rich(as_text(found))
+        output.rich(as_text(projected))
 
 
-def _write(settings: Settings, made: Mapping[str, Figure], folder: Path, name: str, format_: str) -> None:
+def _write(settings: Settings, pictures: Mapping[str, Figure], folder: Path, name: str, format_: str) -> None:
     from caa_registry.plots.style import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [save(picture, folder / f"{name}-{what}.{format_}") for what, picture in made.items()]
+    paths = [save(picture, folder / f"{name}-{what}.{format_}") for what, picture in pictures.items()]
     if settings.as_json:
         output.print_json([str(path) for path in paths])
         return

@@ -1,4 +1,4 @@
-"""Progress of work that goes on where it was interrupted."""
+"""Progress of work that resumes where it was interrupted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from caa_registry.progress import Progress
 
 @contextmanager
 def kept(label: str) -> Iterator[Progress]:
-    """A bar for what is kept when it is interrupted, and a message that says so then."""
+    """A bar for work that keeps what it has done when it is interrupted, and a message that says so then."""
     measured = 0
 
     def counted(done: int, total: int) -> None:
@@ -24,5 +24,5 @@ def kept(label: str) -> Iterator[Progress]:
             yield counted
         except KeyboardInterrupt:
             if measured:
-                output.message("What was measured is kept: the same command goes on from there.")
+                output.message("What was measured is kept: run the same command again to resume.")
             raise

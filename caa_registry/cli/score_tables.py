@@ -2,103 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings
+from caa_registry.registry.records import RecordedPropensity, RecordedSideEffects
 from caa_registry.wire.evaluations import evaluation_json, judgement_json
 
 if TYPE_CHECKING:
-    from caa_registry.registry.evaluations.open_ended import Answer
-    from caa_registry.registry.evaluations.ratings import Judged
-    from caa_registry.registry.records import Evaluation
+    from caa_registry.registry.records import Answer, Evaluation, Judged
 
 _BASELINES = ("system-positive", "system-negative", "few-shot")
 
 
 def say_evaluation(
     settings: Settings,
-    found: Evaluation,
-    judged: Sequence[Judged] | None = None,
-    given: Sequence[Answer] | None = None,
+    evaluation: Evaluation,
+    judgements: Sequence[Judged] | None = None,
+    answers: Sequence[Answer] = (),
 ) -> None:
-    """An evaluation of any kind: what was asked, what is to be known of it, and its scores; of an open-ended one also
-    its ratings."""
+    """An evaluation of any kind: what was asked, what a reader must know about it, and its scores; of an open-ended one
+    also its ratings."""
     if settings.as_json:
-        ratings = {} if judged is None else {"judgements": [judgement_json(each) for each in judged]}
-        output.print_json({**evaluation_json(found), **ratings})
+        ratings = {} if judgements is None else {"judgements": [judgement_json(judged) for judged in judgements]}
+        output.print_json({**evaluation_json(evaluation), **ratings})
         return
-    parameters = found.parameters
-    half = "" if parameters.get("rows", "all") == "all" else f", {parameters['rows']} rows"
-    split = f" ({found.split}{half})" if found.split else ""
-    output.message(
-        f"Evaluation {found.id}: {found.vector} on {found.dataset}{split}, model {found.model.name}, "
-        f"positions {found.positions}, template {found.template}; {found.metric}"
+    split = f" ({evaluation.split}{evaluation.half})" if evaluation.split else ""
+    output.paragraph(
+        f"Evaluation {evaluation.id}: {evaluation.vector} on {evaluation.dataset}{split}, model "
+        f"{evaluation.model.name}, positions {evaluation.positions}, template {evaluation.template}; "
+        f"{evaluation.metric}"
     )
-    if found.quarantined:
-        output.message(f"Warning: quarantined. {found.quarantined}")
-    if found.leaked:
-        output.message(
-            f"Warning: leaked. {parameters['leaked']['same']} of the questions are among the pairs that made the "
-            f"vector, {parameters['leaked']['near']} more nearly; these scores say little of new questions."
-        )
-    if parameters.get("more_choices"):
-        output.message(f"Note: {parameters['more_choices']} items are scored over more than two letters.")
-    if parameters.get("beyond_letters"):
-        output.message(
-            f"Note: {parameters['beyond_letters']} items have a matching letter beyond A/B and count as 0 (--paper)."
-        )
-    if parameters.get("too_long"):
-        output.message(f"Note: {parameters['too_long']} items were left out: longer than the model's context.")
-    if parameters.get("unscorable"):
-        output.message(
-            f"Note: {parameters['unscorable']} whole texts were left out: they differ in their first token, and this "
-            "model's tokenizer sets none before it that could predict it."
-        )
-    if found.kind == "side-effects":
-        _side_effects(found)
-    elif found.kind == "open-ended":
-        _open_ended(found, judged or (), given or ())
+    if evaluation.quarantined:
+        output.paragraph(f"Warning: quarantined. {evaluation.quarantined}")
+    recorded = evaluation.settings
+    if isinstance(recorded, RecordedPropensity):
+        for note in _notes(recorded):
+            output.paragraph(note)
+        scores(evaluation)
+    elif isinstance(recorded, RecordedSideEffects):
+        if recorded.too_long:
+            output.paragraph(f"Note: {recorded.too_long} passages were left out: longer than the model's context.")
+        _side_effects(evaluation)
     else:
-        scores(found)
+        _open_ended(evaluation, judgements or (), answers)
+
+
+def _notes(recorded: RecordedPropensity) -> Iterator[str]:
+    """What a reader must know about the questions."""
+    leaked = recorded.leaked
+    if leaked.same or leaked.near:
+        yield (
+            f"Warning: leaked. Of the questions {leaked.same} are among the pairs that made the vector and "
+            f"{leaked.near} more are nearly the same as one of them. These scores say little about new questions."
+        )
+    if recorded.more_choices:
+        yield f"Note: {recorded.more_choices} items are scored over more than two letters."
+    if recorded.beyond_letters:
+        treated = "count as 0 (--paper)" if recorded.paper else "were left out"
+        yield f"Note: {recorded.beyond_letters} items have a matching letter beyond A/B and {treated}."
+    if recorded.too_long:
+        yield f"Note: {recorded.too_long} items were left out: longer than the model's context."
+    if recorded.unscorable:
+        yield (
+            f"Note: {recorded.unscorable} whole texts were left out. Their sides differ in the first token, and this "
+            "model's tokenizer puts none before it that could predict it."
+        )
 
 
 def _side_effects(evaluation: Evaluation) -> None:
     perplexity = {(score.layer, score.multiplier): score for score in evaluation.of("perplexity")}
     rows = []
     for score in evaluation.of("kl"):
-        other = perplexity[score.layer, score.multiplier]
+        text = perplexity[score.layer, score.multiplier]
         numbers = (output.figure(x) for x in (score.value, score.ci_low, score.ci_high))
-        plain = f"{other.value:.2f}", output.interval(other)
+        plain = f"{text.value:.2f}", output.interval(text)
         rows.append((score.layer, output.strength(score.multiplier), *numbers, *plain, score.n))
     columns = ["layer", "multiplier", "KL", "ci_low", "ci_high", "perplexity", "95 %", "passages"]
     output.table(columns, rows, empty="no scores")
 
 
-def _open_ended(evaluation: Evaluation, judged: Sequence[Judged], given: Sequence[Answer]) -> None:
+def _open_ended(evaluation: Evaluation, judgements: Sequence[Judged], answers: Sequence[Answer]) -> None:
     from caa_registry.registry.evaluations.ratings import mean_ratings
 
-    by_metric = {
-        metric: {score.multiplier: score for score in evaluation.of(metric)}
-        for metric in ("perplexity", "repeated_4", "distinct_2", "tokens")
-    }
+    metrics = ("tokens", "repeated_4", "distinct_2", "perplexity")
+    by_metric = {metric: {score.multiplier: score for score in evaluation.of(metric)} for metric in metrics}
     rows = []
-    for multiplier in evaluation.parameters["multipliers"]:
-        found = [by_metric[metric].get(multiplier) for metric in ("tokens", "repeated_4", "distinct_2", "perplexity")]
-        n = sum(answer.multiplier == multiplier for answer in given)
-        rows.append((output.strength(multiplier), n, *("" if s is None else f"{s.value:.2f}" for s in found)))
+    for multiplier in evaluation.settings.multipliers:
+        means = [by_metric[metric].get(multiplier) for metric in metrics]
+        n = sum(answer.multiplier == multiplier for answer in answers)
+        rows.append((output.strength(multiplier), n, *("" if s is None else f"{s.value:.2f}" for s in means)))
     output.table(["multiplier", "answers", "tokens", "repeated 4", "distinct 2", "perplexity"], rows, empty="")
     rated = []
-    for each in judged:
-        for multiplier, interval in mean_ratings(given, each).items():
-            values = ("", "", 0) if interval is None else (
-                f"{interval.value:.2f}", f"{interval.low:.2f} .. {interval.high:.2f}", interval.n
-            )  # fmt: skip
-            missing = sum(a.multiplier == multiplier and each.ratings[a.position] is None for a in given)
-            rated.append((f"{each.judge['kind']} {each.judge['name']}", output.strength(multiplier), *values, missing))
+    for judged in judgements:
+        for multiplier, interval in mean_ratings(answers, judged).items():
+            values: tuple[object, ...] = ("", "", 0)
+            if interval is not None:
+                values = f"{interval.value:.2f}", f"{interval.low:.2f} .. {interval.high:.2f}", interval.n
+            missing = sum(a.multiplier == multiplier and judged.ratings[a.position] is None for a in answers)
+            judge = f"{judged.judge['kind']} {judged.judge['name']}"
+            rated.append((judge, output.strength(multiplier), *values, missing))
     if rated:
         click.echo()
         output.table(["judge", "multiplier", "rating", "95 %", "rated", "unparsable"], rated, empty="")
@@ -114,8 +120,8 @@ def scores(evaluation: Evaluation) -> None:
 
 def _cells(evaluation: Evaluation) -> None:
     null, mass, bias = (
-        {(score.layer, score.multiplier): score for score in found}
-        for found in (evaluation.of(condition="random"), evaluation.of("mass"), evaluation.of("letter_bias"))
+        {(score.layer, score.multiplier): score for score in cells}
+        for cells in (evaluation.of(condition="random"), evaluation.of("mass"), evaluation.of("letter_bias"))
     )
     rows = []
     for score in evaluation.of():
@@ -143,7 +149,7 @@ def _layers(evaluation: Evaluation) -> None:
         )
         for score in evaluation.of(metric):
             value, low, high = (output.figure(x) for x in (score.value, score.ci_low, score.ci_high))
-            ranges = (output.interval(found.get(score.layer)) for found in (null, shuffled))
+            ranges = (output.interval(control.get(score.layer)) for control in (null, shuffled))
             rows.append((metric, score.layer, value, low, high, score.n, *ranges))
     if rows:
         click.echo()
@@ -153,15 +159,15 @@ def _layers(evaluation: Evaluation) -> None:
 
 def _baselines(evaluation: Evaluation) -> None:
     """A column a multiplier: what prompts do alone (multiplier 0) and with the vector."""
-    found: dict[tuple[str, int], list[str]] = {}
+    cells: dict[tuple[str, int], list[str]] = {}
     for condition in ("vector", *_BASELINES):
         for score in evaluation.of(None, condition):
-            found.setdefault((condition, score.layer), []).append(output.figure(score.value))
-    if len({condition for condition, _ in found}) > 1:
+            cells.setdefault((condition, score.layer), []).append(output.figure(score.value))
+    if len({condition for condition, _ in cells}) > 1:
         click.echo()
-        multipliers = [output.strength(multiplier) for multiplier in evaluation.parameters["multipliers"]]
+        multipliers = [output.strength(multiplier) for multiplier in evaluation.settings.multipliers]
         rows = [
             ("no prompt" if condition == "vector" else condition, layer, *values)
-            for (condition, layer), values in sorted(found.items(), key=lambda item: item[0][1])
+            for (condition, layer), values in sorted(cells.items(), key=lambda item: item[0][1])
         ]
         output.table(["baseline", "layer", *multipliers], rows, empty="")

@@ -1,4 +1,4 @@
-"""What a vector does beside what it is for, and how strongly it can be used: ``caa eval side-effects``, ``calibrate``,
+"""What a vector does besides what it is for, and how strongly it can be used: ``caa eval side-effects``, ``calibrate``,
 ``categories``, ``cross``."""
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from caa_registry.cli.options import (
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.registry.records import Calibrated, CalibrationSettings
 from caa_registry.wire.evaluations import calibration_json, categories_json, cross_json
 
 TEXT = click.option(
-    "--text", default="english", show_default=True, help="english, demo, or a text file, a passage a paragraph."
+    "--text", default="english", show_default=True, help="english, demo, or a text file with a passage a paragraph."
 )
 _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
 
@@ -54,7 +55,7 @@ def side_effects(
     """
     with settings.open() as registry, kept("passages") as progress:
         version = registry.vectors.get(vector)
-        found = registry.evaluations.side_effects(
+        evaluation = registry.evaluations.side_effects(
             version,
             model=model or registry.models.load_recorded(version.model),
             text=text,
@@ -63,7 +64,7 @@ def side_effects(
             allow_mismatch=allow_mismatch,
             progress=progress,
         )
-    say_evaluation(settings, found)
+    say_evaluation(settings, evaluation)
 
 
 @click.command("calibrate", epilog="Example: caa eval calibrate team/sycophancy --target-kl 0.2")
@@ -101,56 +102,63 @@ def calibrate(
 ) -> None:
     """Find the layer and multiplier to use, and set an alias there with its evidence.
 
-    The largest mean effect within the multipliers at which ordinary text hardly changes, chosen on one half of the
-    questions and reported on the other. Of what would be chosen some answers are generated: where they repeat
-    themselves or surprise the unsteered model, the next best is looked at. Exit code 1 where nothing qualifies.
+    Among the multipliers at which ordinary text hardly changes it takes the largest mean effect, chosen on one half of
+    the questions and reported on the other. Some answers are generated at that cell: where they repeat themselves or
+    surprise the unsteered model, the next best cell is tried. Exit code 1 where nothing qualifies.
     """
+    asked = CalibrationSettings(
+        positions=positions,
+        template=template,
+        text=text,
+        target_kl=target_kl,
+        direction="less" if less else "more",
+        coherence=coherence,
+        alias=alias,
+    )
     with settings.open() as registry, kept("scores") as progress:
         version = registry.vectors.get(vector)
-        found = registry.evaluations.calibrate(
+        calibrated = registry.evaluations.calibrate(
             version,
             model=model or registry.models.load_recorded(version.model),
             dataset=dataset,
             split=split,
             layers=layers,
             multipliers=multipliers,
-            positions=positions,
-            template=template,
-            text=text,
-            target_kl=target_kl,
-            direction="less" if less else "more",
-            coherence=coherence,
-            alias=alias,
+            settings=asked,
             progress=progress,
         )
-    calibration, choice = found.found, found.found.choice
     if settings.as_json:
-        output.print_json(calibration_json(found))
+        output.print_json(calibration_json(calibrated))
     else:
-        rows = [
-            (
-                bounds.layer,
-                f"{bounds.low:g} .. {bounds.high:g}",
-                "" if bounds.low_limit is None else f"{bounds.low_limit:.2f}",
-                "" if bounds.high_limit is None else f"{bounds.high_limit:.2f}",
-            )
-            for bounds in calibration.ranges
-        ]
-        output.message(f"Multipliers up to which KL stays at or below {calibration.target_kl:g} nats per token:")
-        output.table(["layer", "measured", "reached below 0 at", "reached above 0 at"], rows, empty="")
-        if choice is not None and found.alias is not None:
-            score, effect = choice.score_b, choice.effect_b
-            evidence = ", ".join(str(e.id) for e in (found.propensity, found.side_effects, *found.answers))
-            output.message(
-                f"{found.alias.reference}: layer {choice.layer}, multiplier {choice.multiplier:g}. On the other "
-                f"half ({calibration.n_b} questions) the propensity is {score.value:.3f} [{score.low:.3f}, "
-                f"{score.high:.3f}], changed by {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] in the wanted "
-                f"direction; KL {choice.kl.value:.3f}. Evidence: evaluations {evidence}."
-            )
-        else:
-            output.message(f"Nothing qualifies: {calibration.reason}.")
-    if choice is None:
+        _say_calibrated(calibrated)
+    if calibrated.calibration.choice is None:
         sys.exit(1)
+
+
+def _say_calibrated(calibrated: Calibrated) -> None:
+    calibration, choice = calibrated.calibration, calibrated.calibration.choice
+    rows = [
+        (
+            bounds.layer,
+            f"{bounds.low:g} .. {bounds.high:g}",
+            "" if bounds.low_limit is None else f"{bounds.low_limit:.2f}",
+            "" if bounds.high_limit is None else f"{bounds.high_limit:.2f}",
+        )
+        for bounds in calibration.ranges
+    ]
+    output.message(f"Multipliers up to which KL stays at or below {calibration.target_kl:g} nats per token:")
+    output.table(["layer", "measured", "reached below 0 at", "reached above 0 at"], rows, empty="")
+    if choice is None or calibrated.alias is None:
+        output.paragraph(f"Nothing qualifies: {calibration.reason}.")
+        return
+    score, effect = choice.score_b, choice.effect_b
+    evaluations = calibrated.propensity, calibrated.side_effects, *calibrated.answers
+    output.paragraph(
+        f"{calibrated.alias.reference}: layer {choice.layer}, multiplier {choice.multiplier:g}. On the other "
+        f"half ({calibration.n_b} questions) the propensity is {score.value:.3f} [{score.low:.3f}, "
+        f"{score.high:.3f}], changed by {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] in the chosen "
+        f"direction; KL {choice.kl.value:.3f}. Evidence: evaluations {', '.join(str(e.id) for e in evaluations)}."
+    )
 
 
 @click.command("categories", epilog="Example: caa eval categories 4 --layer 13")
@@ -163,19 +171,18 @@ def categories(settings: Settings, id: int, layer: int | None) -> None:
     The last two rows are the mean over all questions, and the mean of the categories' means.
     """
     with settings.open() as registry:
-        found = registry.evaluations.categories(id, layer)
+        by_multiplier = registry.evaluations.categories(id, layer)
     if settings.as_json:
-        output.print_json(categories_json(found))
+        output.print_json(categories_json(by_multiplier))
         return
-    names = list(next(iter(found.values())).categories)
-    first = next(iter(found.values()))
+    scores = list(by_multiplier.values())
     rows: list[tuple[object, ...]] = [
-        (name, first.categories[name].n, *(output.figure(s.categories[name].value) for s in found.values()))
-        for name in names
+        (name, interval.n, *(output.figure(each.categories[name].value) for each in scores))
+        for name, interval in scores[0].categories.items()
     ]
-    rows.append(("all questions", first.items.n, *(output.figure(s.items.value) for s in found.values())))
-    rows.append(("mean of categories", first.of_means.n, *(output.figure(s.of_means.value) for s in found.values())))
-    output.table(["category", "n", *(output.strength(m) for m in found)], rows, empty="")
+    rows.append(("all questions", scores[0].items.n, *(output.figure(each.items.value) for each in scores)))
+    rows.append(("mean of categories", scores[0].of_means.n, *(output.figure(each.of_means.value) for each in scores)))
+    output.table(["category", "n", *(output.strength(m) for m in by_multiplier)], rows, empty="")
 
 
 @click.command("cross", epilog="Example: caa eval cross demo/sycophancy demo/sentiment --layer 2")
@@ -190,12 +197,13 @@ def cross(
 ) -> None:
     """Measure the effect of every vector on every other behavior's questions.
 
-    A row a vector, a column a behavior: the mean change of the propensity from minus to plus the multiplier. Each cell
-    is an evaluation that is stored. own: the share of all effects of a vector that falls on its own behavior.
+    A row for each vector, a column for each behavior: the mean change of the propensity from minus to plus the
+    multiplier. Each cell is an evaluation that is stored. own: the share of all effects of a vector that falls on its
+    own behavior.
     """
     with settings.open() as registry, kept("scores") as progress:
         versions = [registry.vectors.get(vector) for vector in vectors]
-        found, made = registry.evaluations.cross(
+        matrix, evaluations = registry.evaluations.cross(
             versions,
             model=model or registry.models.load_recorded(versions[0].model),
             layer=layer,
@@ -204,15 +212,17 @@ def cross(
             progress=progress,
         )
     if settings.as_json:
-        output.print_json(cross_json(found, made))
+        output.print_json(cross_json(matrix, evaluations))
         return
     rows = [
         (
             vector,
-            *(f"{found.effects[vector, behavior].value:+.2f}" for behavior in found.behaviors),
-            f"{100 * found.dominance[vector].share:.0f} %",
+            *(f"{matrix.effects[vector, behavior].value:+.2f}" for behavior in matrix.behaviors),
+            f"{100 * matrix.dominance[vector].share:.0f} %",
         )
-        for vector in found.vectors
+        for vector in matrix.vectors
     ]
-    output.table(["vector", *found.behaviors, "own"], rows, empty="")
-    output.message(f"Evaluations {made[0].id} to {made[-1].id} have intervals and items (caa eval show).")
+    output.table(["vector", *matrix.behaviors, "own"], rows, empty="")
+    output.paragraph(
+        f"Evaluations {evaluations[0].id} to {evaluations[-1].id} have intervals and items (caa eval show)."
+    )

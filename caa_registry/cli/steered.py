@@ -12,6 +12,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, Number, NumberList, Settings
 from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -27,14 +28,14 @@ def steering_options(function: F) -> F:
     """Add the options that say which vectors to apply, where and how strongly."""
     options = [
         click.option("--model", metavar="M", help="Folder, ORG/NAME on a hub, or demo.  [default: the vector's model]"),
-        click.option("--vector", "vectors", multiple=True, metavar="REF", help="Vector to apply; may be repeated."),
+        click.option("--vector", "vectors", multiple=True, metavar="REF", help="Vector to apply; repeatable."),
         click.option(
             "--layer",
             "layers",
             multiple=True,
             type=LayerList(allow_all=False),
             metavar="L",
-            help="Layer it acts at (several: 2,3). Once, or once for each vector.  [default: the alias's advice]",
+            help="Layer to steer (several: 2,3), once or for each vector.  [default: the alias's recommendation]",
         ),
         click.option(
             "--multiplier",
@@ -42,17 +43,15 @@ def steering_options(function: F) -> F:
             multiple=True,
             type=Number(),
             metavar="X",
-            help="Strength. Once, or once for each vector.  [default: the alias's advice, else 1]",
+            help="Strength, once or for each vector.  [default: the alias's recommendation, else 1]",
         ),
-        click.option(
-            "--multipliers", type=NumberList(), metavar="X,Y,...", help="Compare several strengths side by side."
-        ),
+        click.option("--multipliers", type=NumberList(), metavar="X,Y,...", help="Compare several multipliers."),
         click.option("--positions", type=POSITIONS, help="Steered positions.  [default: after_prompt]"),
-        click.option(
-            "--template", type=TEMPLATE, help="Rendering of the prompt.  [default: as the vector was computed]"
-        ),
+        click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: as for the vector]"),
         click.option("--system", default="", help="A system prompt."),
-        click.option("--allow-mismatch", is_flag=True, help="Apply a vector of another model; this is recorded."),
+        click.option(
+            "--allow-mismatch", is_flag=True, help="Apply a vector of another model; the registry records it."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -81,13 +80,14 @@ def wanted(
     from caa_registry.registry.records import Steer
 
     if not vectors and (layers or multiplier or multipliers):
-        raise UsageError("a layer or multiplier is given, but no vector", "Give --vector REF.")
+        raise UsageError("a layer or multiplier is given without a vector", "Give --vector REF.")
     if multiplier and multipliers:
         raise UsageError("--multiplier and --multipliers are given", "Give one of the two.")
     for name, values in (("--layer", layers), ("--multiplier", multiplier)):
         if len(values) not in (0, 1, len(vectors)):
             raise UsageError(
-                f"{len(values)} times {name} for {len(vectors)} vectors", "Give it once, or once for each vector."
+                f"{name} is given {len(values)} times for {count(len(vectors), 'vector')}",
+                "Give it once, or once for each vector.",
             )
     steers = [Steer(vector, _nth(layers, i), _nth(multiplier, i)) for i, vector in enumerate(vectors)]
     return Wanted(steers, multipliers)
@@ -113,7 +113,7 @@ def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Se
             yield Session(registry, loaded, first.recipe.template)
         return
     if model is None:
-        raise UsageError("no model is given", "Give --model M, or a vector, whose model is then used.")
+        raise UsageError("no model is given", "Give --model M, or --vector REF to use that vector's model.")
     from caa_registry.models.loading import load
 
     yield Session(None, load(model))
@@ -139,7 +139,7 @@ class Session:
 def check_prompt(prompt: str) -> None:
     """``UsageError`` for a prompt without text, before a model is loaded for it."""
     if not prompt.strip():
-        raise UsageError("the prompt is empty", "Give some text to continue.")
+        raise UsageError("the prompt is empty", "Give a text to continue.")
 
 
 def say_applied(plan: Steering | None, *, strengths: bool) -> None:

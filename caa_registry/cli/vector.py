@@ -15,8 +15,9 @@ from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.listing import page_options, rows_to_show, say_rest
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
+from caa_registry.pairs.curation.result import count
 from caa_registry.references import ranges
-from caa_registry.registry.evaluations.evidence import STATISTICS
+from caa_registry.registry.records import STATISTICS
 from caa_registry.wire.evaluations import evidence_json
 from caa_registry.wire.vectors import computed_json, vector_json
 
@@ -29,7 +30,7 @@ LAZY = {
 
 @click.group(cls=LazyGroup, lazy=LAZY)
 def vector() -> None:
-    """Steering vectors, one per layer."""
+    """Steering vectors, one per layer: compute, list, show, plot."""
 
 
 @vector.command(epilog="Example: caa vector ls --behavior sycophancy --model demo --sort steerability")
@@ -53,16 +54,16 @@ def ls(
     Sorted by a statistic, each has that of its best layer in the evaluation that says most about it (on its own
     behavior, with controls, of most layers, the newest), those without one last.
     """
-    count = rows_to_show(settings, limit, all_rows)
+    most = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
         # What is best can be anywhere in the listing.
         listed = registry.vectors.ls(
-            behavior=behavior, model=model, all_versions=versions, limit=count if sort == "name" else None
+            behavior=behavior, model=model, all_versions=versions, limit=most if sort == "name" else None
         )
         evidence = {} if sort == "name" else registry.evaluations.evidence(listed, sort)
     if sort != "name":
         ranked = sorted(listed, key=lambda v: -evidence[v.digest].score.value if v.digest in evidence else math.inf)
-        listed = replace(listed, rows=tuple(ranked[:count]))
+        listed = replace(listed, rows=tuple(ranked[:most]))
     if settings.as_json:
         output.print_json([{**vector_json(v), **evidence_json(evidence.get(v.digest), sort)} for v in listed])
         return
@@ -95,7 +96,7 @@ def ls(
 @click.argument("reference")
 @common
 def show(settings: Settings, reference: str) -> None:
-    """Show a vector version: its pairs, model and recipe, and what is known of every layer."""
+    """Show a vector version: its pairs, model and recipe, and the quality of every layer."""
     with settings.open() as registry:
         version = registry.vectors.get(reference)
     if settings.as_json:
@@ -107,8 +108,8 @@ def show(settings: Settings, reference: str) -> None:
             "vector": version.reference,
             "quarantined": version.quarantined,
             "digest": version.digest,
-            "dataset": f"{version.dataset} ({recipe.split}, {recipe.pairs} pairs)",
-            "left out": f"{recipe.skipped_too_long} pairs too long" if recipe.skipped_too_long else None,
+            "dataset": f"{version.dataset} ({recipe.split}, {count(recipe.pairs, 'pair')})",
+            "left out": f"{count(recipe.skipped_too_long, 'pair')}, too long" if recipe.skipped_too_long else None,
             "model": f"{version.model.name} ({version.model.fingerprint.digest[:19]})",
             "method": recipe.method,
             "normalized": f"with {len(recipe.normalized.together) - 1} others" if recipe.normalized else None,
@@ -124,12 +125,13 @@ def show(settings: Settings, reference: str) -> None:
 
 @vector.command(epilog="Example: caa vector normalize team/sycophancy team/refusal")
 @click.argument("references", nargs=-1, required=True)
-@click.option("--suffix", default="-normalized", show_default=True, help="What the new names end with.")
+@click.option("--suffix", default="-normalized", show_default=True, help="Suffix of the new names.")
 @common
 def normalize(settings: Settings, references: tuple[str, ...], suffix: str) -> None:
-    """Bring several behaviors to one strength: each layer to the mean norm of that layer over all.
+    """Bring the vectors of several behaviors to one length: at each layer, the mean norm over all of them.
 
-    The paper's normalization. Each becomes a version of its name with the suffix; lineage names all that took part.
+    This is the paper's normalization. Each result is a version of the vector's name with the suffix; its lineage names
+    all vectors that took part.
     """
     with settings.open() as registry:
         versions = registry.vectors.normalize(references, suffix=suffix)

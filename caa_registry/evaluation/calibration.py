@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,21 @@ steering-lite brings vectors to 1.0 to compare them: that is a dose, not what te
 
 # Effects that differ by less are equal.
 _EQUAL = 1e-9
+
+
+def check_target(target_kl: float) -> float:
+    """``target_kl`` if it is a divergence that can be kept to, in nats per token, else ``UsageError``."""
+    if not 0 < target_kl < math.inf:
+        raise UsageError(f"{target_kl} nats per token cannot be kept to", "Give a target above 0, such as 0.2.")
+    return target_kl
+
+
+def check_direction(direction: str) -> Direction:
+    """``direction`` if it is one, else ``UsageError``."""
+    for known in get_args(Direction):
+        if direction == known:
+            return known  # type: ignore[no-any-return]
+    raise UsageError(f"there is no direction {direction!r}", f"Choose one of {', '.join(get_args(Direction))}.")
 
 
 @dataclass(frozen=True)
@@ -119,8 +134,7 @@ def calibrate(
     Only measured cells are recommended. That none qualifies is an outcome, not an error. Raises ``UsageError`` for a
     target that is not above 0.
     """
-    if not 0 < target_kl < math.inf:
-        raise UsageError(f"{target_kl} nats per token cannot be kept to", "Give a target above 0, such as 0.2.")
+    check_target(target_kl)
     ranges = tuple(
         kl_range(layer, {cell.multiplier: cell.kl.value for cell in cells if cell.layer == layer}, target_kl)
         for layer in sorted({cell.layer for cell in cells})
@@ -215,5 +229,6 @@ def _rule(direction: Direction, target: float) -> str:
         f"Of the measured multipliers around 0 up to which KL(unsteered || steered) on neutral text stays at or below "
         f"{target:g} nats per token, those known to write incoherent text left out, the layer and multiplier that "
         f"{'raise' if direction == 'more' else 'lower'} the mean propensity of half A most; of equal ones that of the "
-        f"least KL, then the smallest multiplier, then the lowest layer. Half B has no say and is what is reported."
+        f"least KL, then the smallest multiplier, then the lowest layer. Half B takes no part in the choice and is "
+        f"what is reported."
     )

@@ -119,7 +119,7 @@ class ResidualStream:
         if self._name in UNSUPPORTED:
             raise ModelError(
                 f"{self._name}: this architecture cannot be steered: {UNSUPPORTED[self._name]}",
-                "docs/architectures.md lists the architectures that were tested.",
+                "docs/tested-architectures.md lists the architectures that were tested.",
             )
         self.blocks: list[Any] = list(getattr(network, "layers", None) or ())
         self.n_layers = len(self.blocks)

@@ -13,4 +13,4 @@ UNSUPPORTED: dict[str, str] = {
     "muse_spark": "each block also passes on the next one's normalized input, which an addition would not reach",
     "phi3small": "its attention in mlx-lm sees later tokens, so what is read at a token depends on what follows it",
 }
-"""Architecture, as mlx-lm names its module, to the reason. docs/architectures.md lists the same."""
+"""Architecture, as mlx-lm names its module, to the reason. docs/tested-architectures.md lists the same."""

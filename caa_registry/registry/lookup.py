@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.filters import stated_behavior
+from caa_registry.catalog.filters import behavior as contrasted
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
-from caa_registry.registry.records import DatasetVersion, LayerRecord, Recipe, VectorVersion, behavior_of
+from caa_registry.registry.records import DatasetVersion, LayerRecord, Recipe, VectorVersion
 from caa_registry.vectors import LayerQuality
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
@@ -269,9 +269,9 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
     infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
     of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
     origins = {
-        id: (f"{name}:v{number}", digest, behavior_of(name, {"behavior": stated}))
-        for id, name, number, digest, stated in session.execute(
-            select(datasets.id, t.Dataset.name, datasets.number, datasets.digest, stated_behavior())
+        id: (f"{name}:v{number}", digest, behavior)
+        for id, name, number, digest, behavior in session.execute(
+            select(datasets.id, t.Dataset.name, datasets.number, datasets.digest, contrasted())
             .join(t.Dataset, t.Dataset.id == datasets.dataset_id)
             .where(datasets.id.in_(of_datasets))
         )

@@ -20,6 +20,7 @@ from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.lineage import lineage
 from caa_registry.registry.records import Lineage, Steer, Steering, VectorVersion
+from caa_registry.registry.reports.reports import Reports
 from caa_registry.registry.vectors.steering import SteeringPart, SteeringRequest, steered
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """One registry: its datasets, models, vectors, evaluations and aliases, and the means to steer with them.
+    """One registry: its datasets, models, vectors, evaluations, reports and aliases, and the means to steer with them.
 
     A context manager that closes the database. What it hands out are frozen records that stay valid afterwards.
     """
@@ -44,7 +45,8 @@ class Registry:
         self.aliases = Aliases(self.workspace)
         self.datasets = Datasets(self)
         self.vectors = Vectors(self.workspace, self.datasets, self.models)
-        self.evaluations = Evaluations(self)
+        self.evaluations = Evaluations(self.workspace, self.datasets, self.models, self.vectors, self.aliases)
+        self.reports = Reports(self.workspace, self.vectors, self.evaluations, self.models, self.datasets)
 
     def steer(
         self,

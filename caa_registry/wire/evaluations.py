@@ -11,11 +11,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
     from caa_registry.evaluation.open_ended.rubrics import Rubric
-    from caa_registry.registry.evaluations.calibration import Calibrated
-    from caa_registry.registry.evaluations.evidence import Evidence
-    from caa_registry.registry.evaluations.open_ended import Answer
-    from caa_registry.registry.evaluations.ratings import Judged
-    from caa_registry.registry.records import Evaluation
+    from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged
 
 
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -32,7 +28,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "metric": evaluation.metric,
         "positions": evaluation.positions,
         "template": evaluation.template,
-        "parameters": dict(evaluation.parameters),
+        "parameters": evaluation.settings.to_json(),
         "leaked": evaluation.leaked,
         "quarantined": evaluation.quarantined,
         "created_at": evaluation.created_at.isoformat(),
@@ -100,7 +96,7 @@ def calibration_json(calibrated: Calibrated) -> dict[str, Any]:
         "side_effects": calibrated.side_effects.id,
         "answers": [evaluation.id for evaluation in calibrated.answers],
         "alias": calibrated.alias.reference if calibrated.alias else None,
-        **dataclasses.asdict(calibrated.found),
+        **dataclasses.asdict(calibrated.calibration),
     }
 
 

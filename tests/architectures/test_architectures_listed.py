@@ -1,4 +1,4 @@
-"""docs/architectures.md lists what is tested, refused and limited, as it is; and nothing of mlx-lm is left out."""
+"""docs/tested-architectures.md lists what is tested, refused and limited; nothing of mlx-lm is left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.architectures_refused import REFUSED
 
 from caa_registry.models.unsupported import UNSUPPORTED
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "architectures.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "tested-architectures.md"
 TESTED = {family(name) for name in ARCHITECTURES}
 
 

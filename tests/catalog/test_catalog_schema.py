@@ -73,7 +73,7 @@ def test_registry_says_who_wrote_it(database: Database) -> None:
 def test_migrations_are_found_inside_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "100%s of it" / "caa_registry"
     shutil.copytree(migrations_folder(), package / "migrations")
-    monkeypatch.setattr(caa_registry, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr("caa_registry.package._FOLDER", package)
     assert migrations_folder() == package / "migrations"
     Database.open(f"sqlite:///{tmp_path}/a.db", create=True).close()
 

@@ -135,8 +135,8 @@ def test_bad_computations(unchanged: Callable[..., None], tiny_folder: Path, tmp
     compute: list[object] = [*COMPUTE, "team/s", "--model", tiny_folder]
     unchanged([*compute, "--split", "dev"], 2, "has no split 'dev'")
     unchanged([*compute, "--layers", "3"], 2, "layer 3 does not exist", "0 to 2")
-    unchanged([*compute, "--layers", "0-999999999"], 2, "--layers", "no model has so many layers")
-    unchanged([*compute, "--layers", "9" * 5000], 2, "no model has so many layers")
+    unchanged([*compute, "--layers", "0-999999999"], 2, "--layers", "no model has that many layers")
+    unchanged([*compute, "--layers", "9" * 5000], 2, "no model has that many layers")
     unchanged([*compute, "--layers", "2-1"], 2, "is an empty range")
     for layers in ("", "-1", "1,", "1..3", "a", "²", "1-2-3", "1.5"):
         unchanged([*compute, "--layers", layers], 2, "is not a list of layers", "write 13, or 0-3,7")
@@ -165,8 +165,8 @@ def test_bad_requests_for_text(unchanged: Callable[..., None], other_folder: Pat
         unchanged([verb, "--vector", "team/s:best", ""], 2, "the prompt is empty")
         unchanged([verb, "--vector", "team/s:best", " \n"], 2, "the prompt is empty")
         unchanged([verb, "--vector", "team/s:best", "why " * 300], 1, "the prompt has", "reads at most 96")
-        unchanged([verb, "--model", tiny_folder, "--layer", "1", "x"], 2, "no vector")
-        unchanged([verb, "--model", tiny_folder, "--multiplier", "1", "x"], 2, "no vector")
+        unchanged([verb, "--model", tiny_folder, "--layer", "1", "x"], 2, "without a vector")
+        unchanged([verb, "--model", tiny_folder, "--multiplier", "1", "x"], 2, "without a vector")
         unchanged([verb, "x"], 2, "no model is given")
         unchanged([verb, "--vector", "team/s", "x"], 2, "no layer is given for team/s:v1", "--layer")
         unchanged([verb, "--vector", "team/s:nope", "x"], 1, "no alias 'nope'")
@@ -176,7 +176,11 @@ def test_bad_requests_for_text(unchanged: Callable[..., None], other_folder: Pat
         unchanged([verb, "--vector", "team/s:best", "--multipliers", "1,inf", "x"], 2, "inf is not a finite number")
         both = ["--multiplier", "1", "--multipliers", "1,2"]
         unchanged([verb, "--vector", "team/s:best", *both, "x"], 2, "Give one of the two")
-        unchanged([verb, "--vector", "team/s", "--layer", "1", "--layer", "2", "x"], 2, "2 times --layer for 1 vectors")
+        unchanged(
+            [verb, "--vector", "team/s", "--layer", "1", "--layer", "2", "x"],
+            2,
+            "--layer is given 2 times for 1 vector",
+        )
         unchanged([verb, "--vector", "team/s:best", "--model", other_folder, "x"], 1, "same-architecture")
     unchanged(["generate", "--vector", "team/s:best", "--max-tokens", "0", "x"], 2, "--max-tokens")
 

@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "lint.md"
 def test_a_set_without_findings(empty: Path, tmp_path: Path) -> None:
     caa("dataset", "import", "seed:sycophancy", "--name", "team/r")
     done = caa("dataset", "lint", "team/r")
-    assert done.code == 0 and "Nothing is found." in done.err
+    assert done.code == 0 and "No findings." in done.err
     assert done.out == "Score 100 of 100: 0 errors, 0 warnings, 0 notes in 64 pairs, compared with no other set.\n"
 
 
@@ -31,7 +31,7 @@ def test_findings_name_rows_and_an_error_ends_with_1(empty: Path, tmp_path: Path
     one = caa("dataset", "lint", "team/a", "--rule", "letter-without-choice")
     assert "answers D; the choices are A, B" in one.out and one.code == 1
     none = caa("dataset", "lint", "team/a", "--rule", "equal-sides")
-    assert "Nothing is found by equal-sides." in none.err
+    assert "equal-sides finds nothing." in none.err
     document = json.loads(caa("--json", "dataset", "lint", "team/a", "--against", "none").out)
     first = document["findings"][0]
     assert (first["rule"], first["severity"], first["row"]) == (

@@ -67,7 +67,7 @@ def test_no_registry_is_no_fault_and_none_is_made(home: Path) -> None:
     result = caa("doctor", "--json")
     assert result.code == 0 and result.json["registry"]["state"] == "none"
     assert not home.exists()
-    assert "none yet" in caa("doctor").out
+    assert "does not exist yet" in caa("doctor").out
     assert caa("doctor", "--registry", home / "r.db").code == 0 and not home.exists()
 
 
@@ -135,7 +135,7 @@ def test_a_slow_blas_gets_advice(empty: Path) -> None:
     result = process("doctor", environment={"CAA_BLAS": "libnothing-of-it.so"})
     assert result.code == 0 and "MLX's own: CAA_BLAS: libnothing-of-it.so" in result.out
     assert result.out.splitlines()[-1] == "Correct CAA_BLAS, or leave it unset."
-    assert process("doctor", environment={"CAA_BLAS": "none"}).out.splitlines()[-1] == "Nothing is amiss."
+    assert process("doctor", environment={"CAA_BLAS": "none"}).out.splitlines()[-1] == "No problems found."
 
 
 def test_a_broken_mlx_is_told(empty: Path, tmp_path: Path) -> None:

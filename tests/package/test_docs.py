@@ -85,3 +85,57 @@ def test_the_architecture_shows_every_room() -> None:
             assert f"{path.name}/" in text, f"docs/architecture.md does not show {path.name}/"
         elif path.suffix == ".py" and path.name not in ("__init__.py", "__main__.py"):
             assert path.name in text, f"docs/architecture.md does not show {path.name}"
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.glob("*.md"))]
+
+
+def paths_in(text: str) -> set[str]:
+    """What stands in backticks and has the form of a path to a file of the project, or to a folder of the package."""
+    quoted = re.findall(r"`(?:python |\./)?([\w./-]+)`", text)
+    return {path for path in quoted if re.fullmatch(r"\.?[\w-]+(/[\w.-]+)*(/|\.py|\.md|\.toml|\.yaml)", path)}
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/extending.md", "docs/lint.md", "CONTRIBUTING.md"])
+def test_the_paths_that_a_document_names_are_there(name: str) -> None:
+    # What the reader is to write is not there.
+    paths = {path for path in paths_in((ROOT / name).read_text(encoding="utf-8")) if not path.startswith("extra/")}
+    assert [path for path in paths if not any((root / path).exists() for root in (ROOT, ROOT / "caa_registry"))] == []
+    assert paths
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        file, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        linked = path.parent / file if file else path
+        assert linked.is_file(), f"{path.name}: {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def test_mlx_lm_is_bounded_to_what_was_tested() -> None:
+    import tomllib
+
+    from packaging.requirements import Requirement
+    from support.architectures_limits import MLX_LM
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (bound,) = [r.specifier for r in map(Requirement, project["dependencies"]) if r.name == "mlx-lm"]
+    major, minor, _ = MLX_LM.split(".")
+    assert MLX_LM in bound and f"{major}.{int(minor) + 1}" not in bound
+
+
+def test_the_checks_are_run_by_all_that_say_so() -> None:
+    import yaml
+
+    assert "./scripts/check" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    checks = (ROOT / "scripts" / "check").read_text(encoding="utf-8")
+    commands = [line for line in checks.splitlines() if line.startswith(".venv/bin/")]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert local["repo"] == "local"
+    entries = [hook["entry"].replace(" --force-exclude", "") for hook in local["hooks"]]
+    assert entries == [command.removesuffix(" .") for command in commands] and len(entries) == 3

@@ -131,7 +131,7 @@ def test_what_is_not_a_file_is_said(write: Write, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="not a regular file"):
         load(str(tmp_path / "pipe"))
-    with pytest.raises(UsageError, match="format is not told"):
+    with pytest.raises(UsageError, match="tells its format"):
         load(write("notes.txt", "hello"))
 
 

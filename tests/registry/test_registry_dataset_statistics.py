@@ -9,7 +9,7 @@ from registry.registry_support import jsonl, letters
 from sqlalchemy import text
 
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetVersion, PropensitySettings
 from caa_registry.registry.registry import open as open_registry
 
 
@@ -23,7 +23,9 @@ def test_where_a_dataset_is_used_and_what_it_shares(url: str, tmp_path: Path, mo
         registry.datasets.import_(jsonl(tmp_path / "five.jsonl", rows[:5]), name="team/all")
         registry.datasets.import_(jsonl(tmp_path / "else.jsonl", letters(3, about="that")), name="team/else")
         vector = registry.vectors.compute("team/v", dataset=pairs, model=model)
-        scores = registry.evaluations.propensity(vector, dataset=pairs, split="generate", model=model, controls=())
+        scores = registry.evaluations.propensity(
+            vector, dataset=pairs, split="generate", model=model, settings=PropensitySettings(controls=())
+        )
         found = registry.datasets.statistics("team/all:v1")
         assert [(other.reference, other.shared) for other in found.nearest] == [("team/few:v2", 4)]
         assert found.vectors == ("team/v:v1",) and found.evaluations == (scores.id,)

@@ -12,11 +12,34 @@ from registry.registry_support import check_consistent, dump, events, jsonl, let
 
 from caa_registry.errors import InputError, ModelError, NotFoundError, UsageError
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion, Evaluation, VectorVersion
+from caa_registry.registry.records import (
+    DatasetVersion,
+    Evaluation,
+    Leaked,
+    PropensitySettings,
+    RecordedPropensity,
+    VectorVersion,
+)
+from caa_registry.registry.records.settings import ROWS
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
+
+ALONE = PropensitySettings(controls=())
+# The parameters of an evaluation that the first version of the package stored.
+FIRST_REVISION = {
+    "template_digest": "sha256:" + "0" * 64,
+    "dtype": "float32",
+    "layers": [0],
+    "multipliers": [-1.0, 1.0],
+    "rows": "all",
+    "paper": False,
+    "beyond_letters": 0,
+    "too_long": 0,
+    "interval": "percentile bootstrap over items, 95 %",
+    "verdict": "exact",
+}
 
 
 @pytest.fixture
@@ -33,13 +56,18 @@ def test_scores_are_stored_with_interval_and_n(registry: Registry, version: Vect
         assert score.n == 4 and 0 <= score.ci_low <= score.value <= score.ci_high <= 1
     unsteered = {score.value for score in found.of() if score.multiplier == 0}
     assert len(unsteered) == 1 and len({score.value for score in found.of()}) > 3
-    assert found.parameters["verdict"] == "exact" and found.parameters["too_long"] == 0
+    assert found.settings.verdict == "exact" and recorded(found).too_long == 0
     assert registry.evaluations.get(found.id) == found
     listed = replace(found, scores=tuple(score for score in found.scores if score.condition == "vector"))
     assert registry.evaluations.ls() == registry.evaluations.ls("team/v:v1") == [listed]
     action, subject = events(registry)[-1]
     assert (action, subject["evaluation"], subject["vector"]) == ("evaluate", found.id, "team/v:v1")
     check_consistent(registry)
+
+
+def recorded(evaluation: Evaluation) -> RecordedPropensity:
+    assert isinstance(evaluation.settings, RecordedPropensity)
+    return evaluation.settings
 
 
 def check_alike(one: Evaluation, other: Evaluation) -> None:
@@ -57,14 +85,14 @@ def test_a_second_run_is_a_second_observation(registry: Registry, version: Vecto
 
 
 def test_even_and_odd_rows_are_the_two_halves(registry: Registry, version: VectorVersion, model: Model) -> None:
-    ask = {"model": model, "layers": [1], "multipliers": [1.0]}
+    ask: dict[str, Any] = {"model": model, "layers": [1], "multipliers": [1.0]}
     values = {
-        rows: registry.evaluations.propensity(version, rows=rows, **ask).scores[0]  # type: ignore[arg-type]
-        for rows in ("all", "even", "odd")
+        rows: registry.evaluations.propensity(version, settings=PropensitySettings(rows=rows), **ask).scores[0]
+        for rows in ROWS
     }
     assert [values[rows].n for rows in ("all", "even", "odd")] == [4, 2, 2]
     assert np.isclose((values["even"].value + values["odd"].value) / 2, values["all"].value)
-    assert registry.evaluations.ls()[1].parameters["rows"] == "even"
+    assert registry.evaluations.ls()[1].settings.rows == "even"
 
 
 def test_letters_beyond_b_are_scored_over_all_letters_or_counted_as_in_the_paper(
@@ -74,14 +102,16 @@ def test_letters_beyond_b_are_scored_over_all_letters_or_counted_as_in_the_paper
     registry.datasets.import_(jsonl(tmp_path / "c.jsonl", [*letters(3), beyond]), name="team/c")
     ask: dict[str, Any] = {"dataset": "team/c", "split": "generate", "model": model, "layers": [1], "multipliers": [0]}
     ours = registry.evaluations.propensity(version, **ask)
-    papers = registry.evaluations.propensity(version, paper=True, **ask)
-    assert (ours.scores[0].n, ours.parameters["more_choices"], ours.parameters["beyond_letters"]) == (4, 1, 0)
-    assert (papers.scores[0].n, papers.parameters["paper"], papers.parameters["beyond_letters"]) == (4, True, 1)
+    papers = registry.evaluations.propensity(version, settings=PropensitySettings(paper=True), **ask)
+    assert (ours.scores[0].n, recorded(ours).more_choices, recorded(ours).beyond_letters) == (4, 1, 0)
+    assert (papers.scores[0].n, recorded(papers).paper, recorded(papers).beyond_letters) == (4, True, 1)
     one, other = (registry.evaluations.measurements(found.id).vector.propensity[0, 0] for found in (ours, papers))
     assert np.allclose(one[:3], other[:3], atol=1e-6) and one[3] > 0 == other[3]
     assert papers.of("mass")[0].n == 3
     registry.datasets.import_(jsonl(tmp_path / "all.jsonl", [beyond]), name="team/all")
-    nothing = registry.evaluations.propensity(version, **{**ask, "dataset": "team/all"}, paper=True)
+    nothing = registry.evaluations.propensity(
+        version, **{**ask, "dataset": "team/all"}, settings=PropensitySettings(paper=True)
+    )
     assert all(score.value == 0 for score in nothing.scores)
 
 
@@ -91,7 +121,7 @@ def test_items_beyond_the_context_are_left_out_and_counted(
     long = {"prompt": "why " * 200, "positive": "(A)", "negative": "(B)"}
     registry.datasets.import_(jsonl(tmp_path / "l.jsonl", [*letters(3), long]), name="team/l")
     found = registry.evaluations.propensity(version, dataset="team/l", split="generate", model=model, layers=[0])
-    assert (found.parameters["too_long"], found.scores[0].n) == (1, 3)
+    assert (recorded(found).too_long, found.scores[0].n) == (1, 3)
 
 
 def test_free_text_is_scored_by_the_whole_completion(
@@ -113,12 +143,12 @@ def test_free_text_is_scored_by_the_whole_completion(
         ({"multipliers": [float("-inf")]}, "not a finite number"),
         ({"multipliers": [1e300]}, "not a finite number"),
         ({"split": "dev"}, "has no split 'dev'"),
-        ({"positions": "nowhere", "multipliers": [0]}, "there are no positions 'nowhere'"),
-        ({"rows": "third"}, "there is no half 'third'"),
-        ({"template": "chat"}, "no chat template"),
-        ({"controls": ["noise"]}, "there is no control 'noise'"),
-        ({"seeds": 1}, "1 is too few vectors"),
-        ({"few_shot": 5}, "5 examples cannot be drawn from 4 pairs"),
+        ({"multipliers": [0], "settings": {"positions": "nowhere"}}, "there are no positions 'nowhere'"),
+        ({"settings": {"rows": "third"}}, "there is no half 'third'"),
+        ({"settings": {"template": "chat"}}, "no chat template"),
+        ({"settings": {"controls": ["noise"]}}, "there is no control 'noise'"),
+        ({"settings": {"seeds": 1}}, "a control needs at least 2 vectors, not 1"),
+        ({"settings": {"few_shot": 5}}, "5 examples cannot be drawn from 4 pairs"),
     ],
     ids=str,
 )
@@ -127,7 +157,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(
 ) -> None:
     before = dump(f"sqlite:///{registry.database.path}")
     with pytest.raises(UsageError, match=said):
-        registry.evaluations.propensity("team/v", model=model, **change)
+        asked = {**change, "settings": PropensitySettings(**change.get("settings", {}))}
+        registry.evaluations.propensity("team/v", model=model, **asked)
     assert dump(f"sqlite:///{registry.database.path}") == before
 
 
@@ -177,7 +208,8 @@ def test_only_the_same_request_goes_on_from_an_interrupted_one(
     registry: Registry, version: VectorVersion, model: Model, tiny: TinyModels
 ) -> None:
     """Nothing of one model, template, position, multiplier or dtype gets into another's scores."""
-    ask: dict[str, Any] = {"multipliers": [-1, 1], "seeds": 2}
+    few = PropensitySettings(seeds=2)
+    ask: dict[str, Any] = {"multipliers": [-1, 1], "settings": few}
 
     def interrupted(**change: Any) -> None:
         def stop(done: int, total: int) -> None:
@@ -187,11 +219,11 @@ def test_only_the_same_request_goes_on_from_an_interrupted_one(
         with pytest.raises(KeyboardInterrupt):
             registry.evaluations.propensity(version, **{"model": model, **ask, **change}, progress=stop)
 
-    interrupted(positions="all")
+    interrupted(settings=replace(few, positions="all"))
     interrupted(multipliers=[-2, 2])
-    interrupted(template="llama-2")
-    interrupted(model=tiny("llama", seed=1), allow_mismatch=True)
-    interrupted(rows="even")
+    interrupted(settings=replace(few, template="llama-2"))
+    interrupted(model=tiny("llama", seed=1), settings=replace(few, allow_mismatch=True))
+    interrupted(settings=replace(few, rows="even"))
     found = registry.evaluations.propensity(version, model=model, **ask)
     check_alike(registry.evaluations.propensity(version, model=model, **ask), found)
 
@@ -199,7 +231,9 @@ def test_only_the_same_request_goes_on_from_an_interrupted_one(
 def test_nothing_to_score_is_said(registry: Registry, version: VectorVersion, model: Model, tmp_path: Path) -> None:
     registry.datasets.import_(jsonl(tmp_path / "one.jsonl", letters(1)), name="team/one")
     with pytest.raises(InputError, match="none of 0 pairs can be scored"):
-        registry.evaluations.propensity(version, dataset="team/one", split="generate", model=model, rows="odd")
+        registry.evaluations.propensity(
+            version, dataset="team/one", split="generate", model=model, settings=PropensitySettings(rows="odd")
+        )
     registry.datasets.import_(jsonl(tmp_path / "q.jsonl", [{"question": "Why?"}]), name="team/q")
     with pytest.raises(UsageError, match="holds open-ended questions"):
         registry.evaluations.propensity(version, dataset="team/q", model=model)
@@ -215,20 +249,22 @@ def test_a_mismatch_is_in_the_evaluation_and_in_the_audit(
     registry: Registry, version: VectorVersion, tiny: TinyModels
 ) -> None:
     other = tiny("llama", seed=1)
-    found = registry.evaluations.propensity(version, model=other, layers=[1], allow_mismatch=True)
-    assert found.parameters["verdict"] == "same-architecture"
+    found = registry.evaluations.propensity(
+        version, model=other, layers=[1], settings=PropensitySettings(allow_mismatch=True)
+    )
+    assert found.settings.verdict == "same-architecture"
     assert found.model.fingerprint == other.info.fingerprint != version.model.fingerprint
     assert [action for action, _ in events(registry)][-2:] == ["apply-to-mismatched-model", "evaluate"]
     # Vectors of shuffled labels belong to the vector's own model.
-    assert found.parameters["beside"]["controls"] == ["random"] and not found.of(condition="shuffled")
+    assert recorded(found).beside.controls == ("random",) and not found.of(condition="shuffled")
 
 
 def test_controls_and_baselines_are_measured_beside(
     registry: Registry, version: VectorVersion, model: Model, tiny: TinyModels
 ) -> None:
-    ask: dict[str, Any] = {"model": model, "layers": [0, 2], "multipliers": [-1, 0, 1], "seeds": 3}
+    ask: dict[str, Any] = {"model": model, "layers": [0, 2], "multipliers": [-1, 0, 1]}
     prompts: dict[str, Any] = {"system_positive": "Say A.", "system_negative": "Say B.", "few_shot": 2}
-    found = registry.evaluations.propensity(version, **ask, **prompts)
+    found = registry.evaluations.propensity(version, **ask, settings=PropensitySettings(seeds=3, **prompts))
     conditions = ["vector", "system-positive", "system-negative", "few-shot", "random", "shuffled"]
     assert list(dict.fromkeys(score.condition for score in found.scores)) == conditions
     for condition in conditions:
@@ -246,19 +282,19 @@ def test_controls_and_baselines_are_measured_beside(
     alone = [measured.observed[name].propensity[0, 1] for name in conditions[:4]]
     assert all(np.abs(alone[0] - other).max() > 1e-5 for other in alone[1:])
     # Without controls the vector's scores are the same.
-    plain = registry.evaluations.propensity(version, **ask, controls=())
+    plain = registry.evaluations.propensity(version, **ask, settings=PropensitySettings(controls=()))
     assert [(s.layer, s.multiplier) for s in plain.of()] == [(s.layer, s.multiplier) for s in found.of()]
     assert np.allclose([s.value for s in plain.of()], [s.value for s in found.of()], atol=1e-5)
-    assert plain.parameters["beside"]["seeds"] == 0 and {s.condition for s in plain.scores} == {"vector"}
+    assert recorded(plain).beside.seeds == 0 and {s.condition for s in plain.scores} == {"vector"}
     check_consistent(registry)
 
 
 def test_questions_that_made_the_vector_are_flagged(
     registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
 ) -> None:
-    assert registry.evaluations.propensity(version, model=model, layers=[0], controls=()).leaked == 0
-    leaked = registry.evaluations.propensity(version, model=model, split="generate", layers=[0], controls=())
-    assert leaked.leaked == 4 and leaked.parameters["leaked"] == {"same": 4, "near": 0}
+    assert registry.evaluations.propensity(version, model=model, layers=[0], settings=ALONE).leaked == 0
+    leaked = registry.evaluations.propensity(version, model=model, split="generate", layers=[0], settings=ALONE)
+    assert leaked.leaked == 4 and recorded(leaked).leaked == Leaked(same=4, near=0)
     registry.datasets.import_(jsonl(tmp_path / "m.jsonl", [letters(4)[2], *letters(2, about="that")]), name="team/m")
     mixed = registry.evaluations.propensity(version, dataset="team/m", split="generate", model=model, layers=[0])
     assert mixed.leaked == 1
@@ -270,7 +306,7 @@ def test_the_items_of_an_older_evaluation_were_not_kept(
 ) -> None:
     from caa_registry.catalog import models as t
 
-    found = registry.evaluations.propensity(version, model=model, layers=[0], controls=())
+    found = registry.evaluations.propensity(version, model=model, layers=[0], settings=ALONE)
     with registry.database.write() as session:
         row = session.get_one(t.Evaluation, found.id)
         session.add(
@@ -283,7 +319,7 @@ def test_the_items_of_an_older_evaluation_were_not_kept(
                 metric="propensity",
                 positions="all",
                 template="plain",
-                parameters={},
+                parameters=FIRST_REVISION,
                 created_at=row.created_at,
             )
         )

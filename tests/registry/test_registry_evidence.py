@@ -10,13 +10,14 @@ from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetVersion, PropensitySettings
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
 
-ASK: dict[str, Any] = {"multipliers": [-1, 1], "seeds": 3}
+ASK: dict[str, Any] = {"multipliers": [-1, 1], "settings": PropensitySettings(seeds=3)}
+ALONE: dict[str, Any] = {"multipliers": [-1, 1], "settings": PropensitySettings(controls=())}
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def test_evidence_is_of_the_evaluation_that_says_most_of_the_vector(filled: Regi
     filled.evaluations.propensity(vector, model=model, **ASK)
     newer = filled.evaluations.propensity(vector, model=model, **ASK)
     filled.evaluations.propensity(vector, model=model, layers=[0, 1], **ASK)  # fewer layers
-    filled.evaluations.propensity(vector, model=model, multipliers=[-1, 1], controls=())  # no controls
+    filled.evaluations.propensity(vector, model=model, **ALONE)  # no controls
     filled.evaluations.propensity(vector, model=model, split="generate", **ASK)  # leaks
     filled.evaluations.propensity(vector, model=model, dataset="team/pairs", **ASK)  # another behavior
-    filled.evaluations.propensity(vector, model=model, multipliers=[1], controls=())  # no slope
+    filled.evaluations.propensity(vector, model=model, **{**ALONE, "multipliers": [1]})  # no slope
     found = filled.evaluations.evidence([vector])[vector.digest]
     assert found.evaluation.id == newer.id
     assert found.score == max(newer.of("steerability"), key=lambda score: score.value)
@@ -79,8 +80,8 @@ def test_evidence_is_of_the_evaluation_that_says_most_of_the_vector(filled: Regi
 def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: Model, tiny: TinyModels) -> None:
     assert filled.evaluations.leaderboard() == []
     for name in "abd":
-        filled.evaluations.propensity(f"team/{name}", model=model, controls=(), multipliers=[-1, 1])
-    filled.evaluations.propensity("team/c", model=tiny("qwen2"), controls=(), multipliers=[-1, 1])
+        filled.evaluations.propensity(f"team/{name}", model=model, **ALONE)
+    filled.evaluations.propensity("team/c", model=tiny("qwen2"), **ALONE)
     found = filled.evaluations.leaderboard()
     groups = [(e.vector.behavior, e.vector.model.name) for e in found]
     assert len(found) == 4 and groups == sorted(groups)
@@ -91,8 +92,9 @@ def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: 
 
 
 def test_two_vectors_are_compared_on_the_questions_that_both_answered(filled: Registry, model: Model) -> None:
-    one = filled.evaluations.propensity("team/a", model=model, controls=(), multipliers=[-1, 1])
-    half = filled.evaluations.propensity("team/b", model=model, controls=(), multipliers=[-1, 1], rows="odd")
+    one = filled.evaluations.propensity("team/a", model=model, **ALONE)
+    odd = PropensitySettings(controls=(), rows="odd")
+    half = filled.evaluations.propensity("team/b", model=model, multipliers=[-1, 1], settings=odd)
     first, second, found = filled.evaluations.compare("team/a", "team/b")
     assert (first.id, second.id) == (one.id, half.id)
     assert {c.difference.n for c in found} == {2} and len(found) == 6
@@ -106,8 +108,8 @@ def test_two_vectors_are_compared_on_the_questions_that_both_answered(filled: Re
 
 
 def test_comparisons_that_make_no_sense_are_said(filled: Registry, model: Model) -> None:
-    one = filled.evaluations.propensity("team/a", model=model, controls=(), multipliers=[-1, 1])
-    other = filled.evaluations.propensity("team/d", model=model, controls=(), multipliers=[-1, 1])
+    one = filled.evaluations.propensity("team/a", model=model, **ALONE)
+    other = filled.evaluations.propensity("team/d", model=model, **ALONE)
     with pytest.raises(UsageError, match="no question in common"):
         filled.evaluations.compare(str(one.id), str(other.id))
     with pytest.raises(NotFoundError, match="team/b has no evaluation"):

@@ -16,7 +16,7 @@ from registry.registry_support import check_consistent, counts, dump, jsonl, let
 
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetVersion, PropensitySettings
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
@@ -165,7 +165,8 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
             left = list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
             kept = [json.loads(line.partition(b" ")[2]) for path in left for line in path.read_bytes().splitlines()]
             added.clear()
-            done = registry.evaluations.propensity("team/v", model=model, seeds=2, few_shot=1, layers=[0, 1])
+            few = PropensitySettings(seeds=2, few_shot=1)
+            done = registry.evaluations.propensity("team/v", model=model, layers=[0, 1], settings=few)
             # Three questions, each unsteered and at two layers, as they are and with an example: none twice.
             measured = sum(len(line["kept"]["questions"]) for line in kept)
             assert measured + sum(len(part["questions"]) for part in added) == 18, point

@@ -96,7 +96,7 @@ def test_sizes_are_read_or_refused(
     assert settings.memory() == 1_500_000_000
     monkeypatch.setenv("CAA_MEMORY", size)
     if size:
-        with pytest.raises(UsageError, match=r"CAA_MEMORY: .* is no size"):
+        with pytest.raises(UsageError, match=r"CAA_MEMORY: .* is not a size"):
             settings.memory()
     else:
         assert settings.memory() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,18 @@ from caa_registry.evaluation.open_ended.rubrics import find_rubric
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
 from caa_registry.registry.evaluations.ratings import mean_ratings
-from caa_registry.registry.records import DatasetVersion, VectorVersion
+from caa_registry.registry.records import (
+    DatasetVersion,
+    OpenEndedSettings,
+    PropensitySettings,
+    RecordedOpenEnded,
+    Sampling,
+    VectorVersion,
+)
 from caa_registry.registry.registry import Registry
 
-ASK: dict[str, Any] = {"layers": [1], "multipliers": [-2, 0, 2], "max_tokens": 5}
+SHORT = OpenEndedSettings(max_tokens=5)
+ASK: dict[str, Any] = {"layers": [1], "multipliers": [-2, 0, 2], "settings": SHORT}
 RUBRIC = find_rubric("sycophancy")
 
 
@@ -40,7 +49,8 @@ def test_answers_are_those_that_generation_gives(
 ) -> None:
     found = registry.evaluations.open_ended(version, dataset=questions, model=model, **ASK)
     assert (found.kind, found.dataset, found.split) == ("open-ended", "team/questions:v1", "test")
-    assert found.parameters["sampling"] == {"max_tokens": 5, "temperature": 0.0, "seed": 0}
+    assert isinstance(found.settings, RecordedOpenEnded)
+    assert found.settings.sampling == Sampling(max_tokens=5, temperature=0.0, seed=0)
     given = registry.evaluations.answers(found)
     assert [(a.question, a.multiplier) for a in given][:4] == [
         ("Why?", -2.0), ("Why?", 0.0), ("Why?", 2.0), ("What is good?", -2.0)
@@ -63,12 +73,16 @@ def test_prompts_of_pairs_are_questions_too_and_some_can_be_chosen(
     registry: Registry, version: VectorVersion, pairs: DatasetVersion, model: Model
 ) -> None:
     prompts = [item.pair.prompt for item in registry.datasets.pairs(pairs, "test")]
-    some = registry.evaluations.open_ended(version, dataset=pairs, model=model, **ASK, only=[prompts[2], prompts[1]])
+    ask: dict[str, Any] = {**ASK, "settings": replace(SHORT, only=[prompts[2], prompts[1]])}
+    some = registry.evaluations.open_ended(version, dataset=pairs, model=model, **ask)
     assert list(dict.fromkeys(a.question for a in registry.evaluations.answers(some))) == prompts[1:3]
-    first = registry.evaluations.open_ended(version, dataset=pairs, model=model, **ASK, limit=1)
+    ask["settings"] = replace(SHORT, limit=1)
+    first = registry.evaluations.open_ended(version, dataset=pairs, model=model, **ask)
     assert {a.question for a in registry.evaluations.answers(first)} == {prompts[0]}
     with pytest.raises(UsageError, match="evaluation 3 holds no answers"):
-        made = registry.evaluations.propensity(version, model=model, layers=[0], controls=())
+        made = registry.evaluations.propensity(
+            version, model=model, layers=[0], settings=PropensitySettings(controls=())
+        )
         registry.evaluations.answers(made)
 
 
@@ -76,7 +90,7 @@ def test_sampled_answers_are_drawn_again_by_their_seed(
     registry: Registry, version: VectorVersion, questions: DatasetVersion, model: Model
 ) -> None:
     def texts(seed: int, **others: Any) -> list[str]:
-        ask = {"temperature": 2.0, "seed": seed, **ASK, **others}
+        ask = {**ASK, "settings": replace(SHORT, temperature=2.0, seed=seed, **others)}
         found = registry.evaluations.open_ended(version, dataset=questions, model=model, **ask)
         return [answer.text for answer in registry.evaluations.answers(found)]
 
@@ -91,7 +105,7 @@ def test_an_interruption_loses_no_answer(
     model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ask: dict[str, Any] = {**ASK, "temperature": 1.0, "seed": 5}
+    ask: dict[str, Any] = {**ASK, "settings": replace(SHORT, temperature=1.0, seed=5)}
     wanted = registry.evaluations.answers(
         registry.evaluations.open_ended(version, dataset=questions, model=model, **ask)
     )

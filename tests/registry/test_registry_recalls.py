@@ -10,6 +10,7 @@ from registry.registry_support import events, jsonl, letters
 
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
+from caa_registry.registry.records import PropensitySettings
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
@@ -37,8 +38,13 @@ def fill(registry: Registry, folder: Path, model: Model) -> dict[str, int]:
 
     def score(vector: str, dataset: str, split: str = "test", rows: str = "all") -> int:
         found = registry.evaluations.propensity(
-            vector, dataset=dataset, split=split, model=model, layers=[0], controls=(), rows=rows  # type: ignore[arg-type]
-        )  # fmt: skip
+            vector,
+            dataset=dataset,
+            split=split,
+            model=model,
+            layers=[0],
+            settings=PropensitySettings(controls=(), rows=rows),  # type: ignore[arg-type]
+        )
         return found.id
 
     return {
@@ -119,7 +125,9 @@ def test_a_quarantined_vector_warns(
         registry.datasets.recall(digest, why="wrong")
         for use in (
             lambda: registry.steer(model, stale, layer=0).__enter__(),
-            lambda: registry.evaluations.propensity(stale, dataset="team/clean", model=model, layers=[0], controls=()),
+            lambda: registry.evaluations.propensity(
+                stale, dataset="team/clean", model=model, layers=[0], settings=PropensitySettings(controls=())
+            ),
             lambda: registry.vectors.compute("team/new-v", dataset="team/a:v1", model=model),
         ):
             caplog.clear()

@@ -13,15 +13,19 @@ from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion, VectorVersion
+from caa_registry.registry.evaluations.layers import shown_layer
+from caa_registry.registry.records import DatasetVersion, PropensitySettings, VectorVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.reports.pictures import caption_of, chosen_layer, evaluation_pictures, vector_pictures
-from caa_registry.registry.reports.report import write_report
+from caa_registry.registry.reports.evaluation_pictures import caption_of
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
 
-ASK: dict[str, Any] = {"multipliers": [-1, 0, 1], "seeds": 3, "few_shot": 1, "system_positive": "Say | A."}
+ASK: dict[str, Any] = {
+    "multipliers": [-1, 0, 1],
+    "settings": PropensitySettings(seeds=3, few_shot=1, system_positive="Say | A."),
+}
+ALONE = PropensitySettings(controls=())
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def test_an_evaluation_s_pictures_carry_its_references(
     registry: Registry, version: VectorVersion, model: Model
 ) -> None:
     found = registry.evaluations.propensity(version, model=model, **ASK)
-    made = evaluation_pictures(registry, found.id)
+    made = registry.reports.evaluation_pictures(found.id)
     assert set(made) == {"dose-response", "layers", "heat-map", "items"}
     for picture in made.values():
         said = " ".join(words(picture).split())
@@ -45,42 +49,42 @@ def test_an_evaluation_s_pictures_carry_its_references(
             assert reference in said, said
     assert "few-shot and vector" in words(made["dose-response"])
     # With fewer layers, multipliers or controls there is less to draw.
-    one = registry.evaluations.propensity(version, model=model, layers=[1], multipliers=[1], controls=())
-    assert set(evaluation_pictures(registry, one.id)) == {"dose-response"}
-    assert "Controls" not in caption_of(registry, one)
+    one = registry.evaluations.propensity(version, model=model, layers=[1], multipliers=[1], settings=ALONE)
+    assert set(registry.reports.evaluation_pictures(one.id)) == {"dose-response"}
+    assert "Controls" not in caption_of(version, one)
 
 
 def test_the_layer_that_is_shown_is_the_most_steerable_or_the_one_asked_for(
     registry: Registry, version: VectorVersion, model: Model
 ) -> None:
-    found = registry.evaluations.propensity(version, model=model, layers=[0, 2], controls=())
+    found = registry.evaluations.propensity(version, model=model, layers=[0, 2], settings=ALONE)
     slopes = {score.layer: score.value for score in found.of("steerability")}
-    assert chosen_layer(found) == max(slopes, key=lambda layer: slopes[layer])
-    assert chosen_layer(found, 0) == 0
+    assert shown_layer(found) == max(slopes, key=lambda layer: slopes[layer])
+    assert shown_layer(found, 0) == 0
     with pytest.raises(UsageError, match="evaluation 1 has no layer 1"):
-        chosen_layer(found, 1)
+        shown_layer(found, 1)
 
 
 def test_vectors_are_drawn_alone_and_together(
     registry: Registry, version: VectorVersion, model: Model, pairs: DatasetVersion, demo: Model
 ) -> None:
-    made = vector_pictures(registry, [version], model=model)
+    made = registry.reports.vector_pictures([version], model=model)
     assert set(made) == {"cosines", "projection"}
     assert "answers A" in words(made["projection"]) and "layer 2" in words(made["projection"])
     other = registry.vectors.compute("team/w", dataset=pairs, model=model, method="pca")
-    assert other.digest[7:19] in words(vector_pictures(registry, [version, "team/w"], layer=1)["cosines"])
-    with pytest.raises(UsageError, match="at which layer"):
-        vector_pictures(registry, [version, other])
+    assert other.digest[7:19] in words(registry.reports.vector_pictures([version, "team/w"], layer=1)["cosines"])
+    with pytest.raises(UsageError, match="no layer is given"):
+        registry.reports.vector_pictures([version, other])
     registry.vectors.compute("team/wide", dataset=pairs, model=demo)
     with pytest.raises(UsageError, match="of different widths"):
-        vector_pictures(registry, [version, "team/wide"], layer=1)
+        registry.reports.vector_pictures([version, "team/wide"], layer=1)
 
 
 def test_a_report_has_every_number_and_says_where_it_is_from(
     registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
 ) -> None:
     found = registry.evaluations.propensity(version, model=model, **ASK)
-    path = write_report(registry, "team/v", tmp_path / "deep" / "report", layer=1)
+    path = registry.reports.write("team/v", tmp_path / "deep" / "report", layer=1)
     text = path.read_text(encoding="utf-8")
     assert path.name == "report.md" and not list(path.parent.glob("*.part"))
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
@@ -107,19 +111,19 @@ def test_a_report_prefers_the_vector_s_own_behavior_and_marks_leaks(
     registry: Registry, version: VectorVersion, model: Model, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="team/v:v1 has no evaluation to report"):
-        write_report(registry, "team/v", tmp_path / "none")
+        registry.reports.write("team/v", tmp_path / "none")
     assert not (tmp_path / "none").exists()
-    registry.evaluations.propensity(version, model=model, split="generate", multipliers=[1], controls=())
-    leaked = write_report(registry, "team/v", tmp_path / "leaked").read_text(encoding="utf-8")
+    registry.evaluations.propensity(version, model=model, split="generate", multipliers=[1], settings=ALONE)
+    leaked = registry.reports.write("team/v", tmp_path / "leaked").read_text(encoding="utf-8")
     assert "4 questions are among the vector's own pairs" in leaked and "LEAKED" in leaked
-    own = registry.evaluations.propensity(version, model=model, controls=())
+    own = registry.evaluations.propensity(version, model=model, settings=ALONE)
     registry.datasets.import_(jsonl(tmp_path / "o.jsonl", letters(3, about="tea")), name="team/other")
-    registry.evaluations.propensity(version, model=model, dataset="team/other", split="generate", controls=())
-    text = write_report(registry, "team/v", tmp_path / "own").read_text(encoding="utf-8")
+    registry.evaluations.propensity(version, model=model, dataset="team/other", split="generate", settings=ALONE)
+    text = registry.reports.write("team/v", tmp_path / "own").read_text(encoding="utf-8")
     assert f"## How well it works: evaluation {own.id}" in text
     assert text.count("| team/other:v1 |") == 1 and "| leaked |" in text and "uarantined" not in text
     registry.datasets.recall(version.dataset, why="no licence")
-    text = write_report(registry, "team/v", tmp_path / "recalled").read_text(encoding="utf-8")
+    text = registry.reports.write("team/v", tmp_path / "recalled").read_text(encoding="utf-8")
     assert f"**Quarantined**: {version.dataset} was recalled: no licence." in text
     assert "| leaked, quarantined |" in text and "| quarantined |" in text
 

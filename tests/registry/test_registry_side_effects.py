@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from caa_registry.evaluation.side_effects.measure import side_effects, tokenized
 from caa_registry.evaluation.side_effects.neutral_text import text_of_file
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
-from caa_registry.registry.records import DatasetVersion, VectorVersion
+from caa_registry.registry.records import (
+    CalibrationSettings,
+    DatasetVersion,
+    PropensitySettings,
+    RecordedSideEffects,
+    VectorVersion,
+)
 from caa_registry.registry.registry import Registry
 
 
@@ -37,7 +44,7 @@ def test_side_effects_are_stored_by_layer_and_multiplier(
     found = registry.evaluations.side_effects(version, model=model, text=short, multipliers=[-1, 0, 2])
     assert (found.kind, found.dataset, found.split, found.behavior) == ("side-effects", "text short.txt", "", "")
     text = text_of_file(Path(short))
-    assert found.parameters["text_digest"] == text.digest
+    assert isinstance(found.settings, RecordedSideEffects) and found.settings.text_digest == text.digest
     stored = registry.vectors.load(version)
     wanted = side_effects(model, stored, tokenized(model, text), [0, 1, 2], [-1, 0, 2])
     for cell, kl, perplexity in zip(wanted, found.of("kl"), found.of("perplexity"), strict=True):
@@ -49,7 +56,7 @@ def test_side_effects_are_stored_by_layer_and_multiplier(
     with pytest.raises(UsageError, match="stored without its items"):
         registry.evaluations.measurements(found.id)
     # Scores of text are no evidence of behavior.
-    assert registry.vectors.evidence([version]) == {} and registry.evaluations.leaderboard() == []
+    assert registry.evaluations.evidence([version]) == {} and registry.evaluations.leaderboard() == []
     check_consistent(registry)
 
 
@@ -57,7 +64,8 @@ def test_text_of_a_file_and_bad_text(registry: Registry, version: VectorVersion,
     path = tmp_path / "mine.txt"
     path.write_text("It is a day.\n\nAnd now it is another one.\n", encoding="utf-8")
     found = registry.evaluations.side_effects(version, model=model, text=str(path), layers=[1])
-    assert (found.of()[0].n, found.parameters["passages"]) == (2, 2)
+    assert isinstance(found.settings, RecordedSideEffects)
+    assert (found.of()[0].n, found.settings.passages) == (2, 2)
     before = dump(f"sqlite:///{registry.database.path}")
     path.write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="the file is empty"):
@@ -100,13 +108,17 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
     made = registry.evaluations.calibrate(
-        vector, model=demo, text="demo", layers=[1, 2], multipliers=[-1, 1, 2, 6], coherence=2
+        vector,
+        model=demo,
+        layers=[1, 2],
+        multipliers=[-1, 1, 2, 6],
+        settings=CalibrationSettings(text="demo", coherence=2),
     )
-    choice = made.found.choice
+    choice = made.calibration.choice
     assert choice is not None and made.alias is not None
     # Multiplier 6 moves most, and is beyond what text can bear.
     assert (choice.layer, choice.multiplier) == (2, 2.0)
-    assert made.found.n_a == made.found.n_b == 20 and choice.effect_b.low > 0.2
+    assert made.calibration.n_a == made.calibration.n_b == 20 and choice.effect_b.low > 0.2
     alias = registry.aliases.get("vector:team/sycophancy:best")
     assert alias is not None and alias.recommendation is not None
     evidence = alias.recommendation.evidence
@@ -129,15 +141,12 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
     gentle = registry.evaluations.calibrate(
         vector,
         model=demo,
-        text="demo",
         layers=[1, 2],
         multipliers=[-1, 1, 2, 6],
-        target_kl=0.06,
-        coherence=2,
-        alias="gentle",
+        settings=CalibrationSettings(text="demo", target_kl=0.06, coherence=2, alias="gentle"),
     )
     assert (gentle.propensity.id, gentle.side_effects.id) == (made.propensity.id, made.side_effects.id)
-    assert gentle.found.choice is not None and gentle.found.choice.multiplier == 1.0
+    assert gentle.calibration.choice is not None and gentle.calibration.choice.multiplier == 1.0
     with registry.steer(demo, "team/sycophancy:best") as plan:
         assert [(a.layer, a.multiplier) for a in plan.additions] == [(2, 2.0)]
     check_consistent(registry)
@@ -148,22 +157,23 @@ def test_incoherent_cells_are_passed_over(registry: Registry, demo: Model, monke
 
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
-    ask: dict[str, Any] = {"model": demo, "text": "demo", "layers": [2], "multipliers": [0.5, 1, 2], "coherence": 1}
+    ask: dict[str, Any] = {"model": demo, "layers": [2], "multipliers": [0.5, 1, 2]}
+    asked = CalibrationSettings(text="demo", coherence=1)
     real = module._coherent
     seen: list[float] = []
 
     def strict(*arguments: Any) -> Any:
         written, _ = real(*arguments)
-        seen.append(arguments[4].choice.multiplier)
+        seen.append(arguments[2].multiplier)
         return written, len(seen) > 1
 
     monkeypatch.setattr(module, "_coherent", strict)
-    made = registry.evaluations.calibrate(vector, **ask)
-    assert seen == [2.0, 1.0] and made.found.choice is not None and made.found.choice.multiplier == 1.0
+    made = registry.evaluations.calibrate(vector, **ask, settings=asked)
+    assert seen == [2.0, 1.0] and made.calibration.choice is not None and made.calibration.choice.multiplier == 1.0
     assert len(made.answers) == 2
     monkeypatch.setattr(module, "_coherent", lambda *arguments: (real(*arguments)[0], False))
-    nothing = registry.evaluations.calibrate(vector, **ask, alias="other")
-    assert nothing.alias is None and "coherent" in nothing.found.reason
+    nothing = registry.evaluations.calibrate(vector, **ask, settings=replace(asked, alias="other"))
+    assert nothing.alias is None and "coherent" in nothing.calibration.reason
     assert registry.aliases.get("vector:team/sycophancy:other") is None
 
 
@@ -171,9 +181,12 @@ def test_nothing_that_qualifies_sets_no_alias(
     registry: Registry, version: VectorVersion, model: Model, short: str
 ) -> None:
     made = registry.evaluations.calibrate(
-        version, model=model, text=short, multipliers=[-5, 5], target_kl=1e-9, coherence=0
+        version,
+        model=model,
+        multipliers=[-5, 5],
+        settings=CalibrationSettings(text=short, target_kl=1e-9, coherence=0),
     )
-    assert made.found.choice is None and "KL is above" in made.found.reason and made.alias is None
+    assert made.calibration.choice is None and "KL is above" in made.calibration.reason and made.alias is None
     assert registry.aliases.ls() == []
 
 
@@ -190,14 +203,16 @@ def test_scores_by_category(registry: Registry, version: VectorVersion, model: M
         for i in range(5)
     ]
     registry.datasets.import_(jsonl(tmp_path / "mc.jsonl", rows), name="team/mc")
-    found = registry.evaluations.propensity(version, dataset="team/mc", model=model, controls=())
+    found = registry.evaluations.propensity(
+        version, dataset="team/mc", model=model, settings=PropensitySettings(controls=())
+    )
     by_multiplier = registry.evaluations.categories(found, 1)
     assert set(by_multiplier) == {-1.0, 0.0, 1.0}
     items = registry.evaluations.measurements(found.id).vector.propensity[1, 2]
     scores = by_multiplier[1.0]
     assert scores.categories["large"].value == pytest.approx(items[1:].mean()) and scores.categories["small"].n == 1
     assert scores.of_means.value == pytest.approx((items[0] + items[1:].mean()) / 2)
-    plain = registry.evaluations.propensity(version, model=model, controls=())
+    plain = registry.evaluations.propensity(version, model=model, settings=PropensitySettings(controls=()))
     with pytest.raises(InputError, match="no category"):
         registry.evaluations.categories(plain.id)
 
@@ -227,19 +242,17 @@ def test_every_vector_on_every_behavior(
 def test_a_report_tells_of_side_effects_answers_and_what_is_recommended(
     registry: Registry, demo: Model, tmp_path: Path
 ) -> None:
-    from caa_registry.registry.reports.report import write_report
-
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
-    made = registry.evaluations.calibrate(vector, model=demo, text="demo", layers=[2], multipliers=[1], coherence=1)
-    assert made.found.choice is not None
-    text = write_report(registry, "team/sycophancy", tmp_path).read_text(encoding="utf-8")
+    made = registry.evaluations.calibrate(
+        vector, model=demo, layers=[2], multipliers=[1], settings=CalibrationSettings(text="demo", coherence=1)
+    )
+    assert made.calibration.choice is not None
+    text = registry.reports.write("team/sycophancy", tmp_path).read_text(encoding="utf-8")
     (kl,) = [score for score in made.side_effects.of("kl") if score.multiplier == 1]
     assert f"| +1 | {kl.value:.3f} |" in text and "text demo" in text
     assert f"## Open-ended answers: evaluation {made.answers[0].id}" in text
     assert "`team/sycophancy:best`: layer 2, multiplier 1" in text
-    assert f"changed by {made.found.choice.effect_b.value:.3f}" in text
+    assert f"changed by {made.calibration.choice.effect_b.value:.3f}" in text
     with pytest.raises(UsageError, match="is of side-effects"):
-        from caa_registry.registry.reports.pictures import evaluation_pictures
-
-        evaluation_pictures(registry, made.side_effects.id)
+        registry.reports.evaluation_pictures(made.side_effects.id)

@@ -1,4 +1,4 @@
-"""Architectures of which not everything that is tested holds, with the reasons, as docs/architectures.md has them."""
+"""Architectures of which not everything tested holds, with the reasons of docs/tested-architectures.md."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.extensions import load
+from caa_registry.extensions import resolve
 from caa_registry.extraction.estimators.rows import Rows
 from caa_registry.extraction.methods import METHODS, Method
 
@@ -24,7 +24,7 @@ is zero, the direction is zero.
 
 def estimator(method: Method) -> Estimator:
     """The estimator of that name. Raises ``UsageError`` where there is none."""
-    function: Estimator = load(METHODS.named(method))
+    function: Estimator = resolve(METHODS.named(method))
     return function
 
 

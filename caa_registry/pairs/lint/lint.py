@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caa_registry.extensions import load
+from caa_registry.extensions import resolve
 from caa_registry.pairs.lint.findings import Finding, Summary, summarized
 from caa_registry.pairs.lint.rows import Check, Subject, rows_of
 from caa_registry.pairs.lint.rules import RULES
@@ -49,7 +49,7 @@ def lint(
     subject = Subject(rows_of(items), others, licence, progress, figures)
     unsorted = list(more)
     for reference in dict.fromkeys(rule.check for rule in RULES.values() if rule.check is not None):
-        check: Check = load(reference)
+        check: Check = resolve(reference)
         unsorted += check(subject)
     findings = sorted(unsorted, key=lambda finding: finding.order)
     return Report(

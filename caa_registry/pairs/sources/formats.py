@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Literal, cast
 
 from caa_registry.errors import UsageError
-from caa_registry.pairs.sources.csv_rows import csv_rows
+from caa_registry.extensions import Extensions, resolve
 from caa_registry.pairs.sources.files import SourceData
-from caa_registry.pairs.sources.json_rows import json_rows, jsonl_rows
-from caa_registry.pairs.sources.parquet_rows import parquet_rows
 from caa_registry.pairs.sources.rows import Row
 
-Container = Literal["json", "jsonl", "csv", "parquet"]
+Container = str
+"""The name of a format that is a way to write rows."""
 
-FORMATS = ("caa", "anthropic", "multiple-choice", "jsonl", "json", "csv", "parquet", "lines")
-DATA_SUFFIXES: Mapping[str, Container] = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".parquet": "parquet",
-}
 
-_READERS: Mapping[Container, Callable[[SourceData], Iterator[Row]]] = {
-    "json": json_rows,
-    "jsonl": jsonl_rows,
-    "csv": csv_rows,
-    "parquet": parquet_rows,
-}
+@dataclass(frozen=True)
+class RowFormat:
+    """A way to write rows in a file.
+
+    ``suffixes``: of file names, in lower case with the dot. ``reader``: the module and function that take a
+    ``SourceData`` and give its ``Row``s in order; ``InputError`` at the first that is not well-formed.
+    """
+
+    suffixes: tuple[str, ...]
+    reader: str
+
+
+FORMATS: Extensions[RowFormat | None] = Extensions(
+    "format",
+    {
+        "caa": None,
+        "anthropic": None,
+        "multiple-choice": None,
+        "jsonl": RowFormat((".jsonl", ".ndjson"), "caa_registry.pairs.sources.json_rows:jsonl_rows"),
+        "json": RowFormat((".json",), "caa_registry.pairs.sources.json_rows:json_rows"),
+        "csv": RowFormat((".csv",), "caa_registry.pairs.sources.csv_rows:csv_rows"),
+        "parquet": RowFormat((".parquet",), "caa_registry.pairs.sources.parquet_rows:parquet_rows"),
+        "lines": None,
+    },
+)
+"""``None``: a convention for the columns of JSON rows, or two files of lines, which ``load`` reads itself."""
 
 
 def check_format(name: str | None) -> None:
     """``UsageError`` unless ``name`` is a format or ``None``."""
-    if name is not None and name not in FORMATS:
-        raise UsageError(f"there is no format {name!r}", f"Formats: {', '.join(FORMATS)}.")
+    if name is not None:
+        FORMATS.named(name)
+
+
+def by_suffix(name: str) -> Container | None:
+    """The format that the suffix of a file name stands for, if any."""
+    suffix = PurePath(name).suffix.lower()
+    return next((format for format, rows in FORMATS.items() if rows and suffix in rows.suffixes), None)
 
 
 def container_of(file: SourceData, format: str | None) -> Container:
@@ -45,26 +62,26 @@ def container_of(file: SourceData, format: str | None) -> Container:
     A suffix decides between text tables; a JSON list in a ``.jsonl`` file, JSON lines in a ``.json`` file and Parquet
     under any name are seen in the content. Raises ``UsageError`` where neither tells.
     """
-    if format in _READERS:
-        return cast(Container, format)
+    if format is not None and FORMATS.get(format):
+        return format
     start = file.data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if format in ("caa", "anthropic", "multiple-choice"):
         return "json" if start == b"[" or (format != "anthropic" and not _is_json_lines(file)) else "jsonl"
     if file.data.startswith(b"PAR1"):
         return "parquet"
-    by_suffix = DATA_SUFFIXES.get(PurePath(file.name).suffix.lower())
-    if by_suffix == "jsonl":
+    named = by_suffix(file.name)
+    if named == "jsonl":
         return "json" if start == b"[" else "jsonl"
-    if by_suffix == "json":
+    if named == "json":
         return "jsonl" if start == b"{" and _is_json_lines(file) else "json"
-    if by_suffix is not None:
-        return by_suffix
+    if named is not None:
+        return named
     if start == b"[":
         return "json"
     if start == b"{":
         return "jsonl"
     raise UsageError(
-        f"{file.label}: its format is not told by its name or its content",
+        f"{file.label}: neither its name nor its content tells its format",
         f"Give --format, one of {', '.join(FORMATS)}.",
     )
 
@@ -80,4 +97,7 @@ def _is_json_lines(file: SourceData) -> bool:
 
 def rows_of(file: SourceData, container: Container) -> Iterator[Row]:
     """The rows of ``file``; ``InputError`` at the first that is not well-formed."""
-    return _READERS[container](file)
+    rows = FORMATS[container]
+    assert rows is not None, f"{container} is no way to write rows"
+    reader: Callable[[SourceData], Iterator[Row]] = resolve(rows.reader)
+    return reader(file)

@@ -11,7 +11,7 @@ from typing import Any
 from caa_registry.errors import HubError, InputError
 from caa_registry.hub import client_errors, is_offline, translated
 from caa_registry.pairs.sources.files import MAX_FILE_BYTES, SourceData
-from caa_registry.pairs.sources.formats import DATA_SUFFIXES
+from caa_registry.pairs.sources.formats import by_suffix
 from caa_registry.pairs.sources.parquet_rows import MAX_ROW_GROUP_BYTES
 
 TIMEOUT = 30.0
@@ -35,7 +35,7 @@ class Snapshot:
 
     @property
     def data_files(self) -> list[str]:
-        return sorted(name for name in self.sizes if PurePosixPath(name).suffix.lower() in DATA_SUFFIXES)
+        return sorted(name for name in self.sizes if by_suffix(name))
 
 
 def resolved(repo: str, revision: str | None, wanted: str) -> Snapshot:

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import UsageError
+from caa_registry.extensions import Extensions, resolve
 from caa_registry.pairs.record import Imported, PairItem, QuestionItem
 from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import read_file, readable
 from caa_registry.pairs.sources.formats import check_format
-from caa_registry.pairs.sources.hub import load_hub
 from caa_registry.pairs.sources.items import check_split
-from caa_registry.pairs.sources.lines import load_lines
 from caa_registry.pairs.sources.mappings import SavedMapping, find_mapping
-from caa_registry.pairs.sources.seeds import load_seed
 from caa_registry.pairs.sources.table import read_table
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Sources that are written ``NAME:...``.
+
+    ``reader``: the module and function that take the whole source and, as keywords, ``split``, ``columns``, ``format``
+    and ``licence`` as ``load`` has them, and those of ``mapping`` and ``limit`` that ``takes`` names.
+    """
+
+    reader: str
+    takes: tuple[str, ...] = ()
+
+
+SCHEMES: Extensions[Scheme] = Extensions(
+    "source",
+    {
+        "hf": Scheme("caa_registry.pairs.sources.hub:load_hub", ("mapping", "limit")),
+        "seed": Scheme("caa_registry.pairs.sources.seeds:load_seed"),
+        "lines": Scheme("caa_registry.pairs.sources.lines:load_lines"),
+    },
+)
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -68,20 +88,21 @@ def load(
 
 
 def _reader(source: str, format: str | None, options: Mapping[str, Any]) -> Callable[..., Imported]:
-    own = next((name for name in ("mapping", "limit") if name in options), None)
-    if source.startswith("hf:"):
-        return load_hub
-    if own and (source.startswith(("seed:", "lines:")) or format == "lines"):
-        raise UsageError(f"{source}: it takes no {own}", f"Leave --{own} out.")
-    if source.startswith("seed:"):
-        return load_seed
-    if source.startswith("lines:") or format == "lines":
-        return load_lines
-    if _URL.match(source):
-        raise UsageError(
-            f"{source.split('://')[0]}:// addresses are not read", "Download the file, or use hf:ORG/NAME/FILE."
-        )
-    return _load_file
+    name, colon, _ = source.partition(":")
+    scheme = SCHEMES.get(name) if colon else None
+    if scheme is None and format == "lines":
+        scheme = SCHEMES["lines"]
+    if scheme is None:
+        if _URL.match(source):
+            raise UsageError(
+                f"{source.split('://')[0]}:// addresses are not read", "Download the file, or use hf:ORG/NAME/FILE."
+            )
+        return _load_file
+    refused = next((option for option in ("mapping", "limit") if option in options and option not in scheme.takes), "")
+    if refused:
+        raise UsageError(f"{source}: it takes no {refused}", f"Leave --{refused} out.")
+    reader: Callable[..., Imported] = resolve(scheme.reader)
+    return reader
 
 
 def _load_file(source: str, *, limit: int | None = None, **options: Any) -> Imported:

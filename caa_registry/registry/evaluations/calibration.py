@@ -1,34 +1,36 @@
-"""Calibration in the registry: the layer and multiplier to use, with what says so, as an alias."""
+"""Calibration in the registry: the layer and multiplier to use, set as an alias with the evidence for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from caa_registry.progress import Progress, silent
+from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
+from caa_registry.registry.evaluations.propensity import measure, propensity_request
 from caa_registry.registry.evaluations.reuse import earlier
-from caa_registry.registry.evaluations.side_effects import neutral_text
+from caa_registry.registry.evaluations.side_effects import SideEffectsRequest, measure_side_effects
+from caa_registry.registry.evaluations.store import measurements
+from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import (
-    Alias,
-    DatasetVersion,
+    Calibrated,
+    CalibrationSettings,
     Evaluation,
+    OpenEndedSettings,
+    PropensitySettings,
     Recommendation,
-    VectorVersion,
-    check_multiplier,
 )
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.calibration import Calibration, Direction, MeasuredCell
+    from caa_registry.evaluation.calibration import Calibration, Choice, MeasuredCell
     from caa_registry.evaluation.measurements import Measurements
-    from caa_registry.models.model import Model
-    from caa_registry.models.prompts import TemplateName
-    from caa_registry.registry.registry import Registry
-    from caa_registry.steering.positions import SteeredPositions
+    from caa_registry.evaluation.side_effects.neutral_text import NeutralText
 
 MULTIPLIERS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 
@@ -43,138 +45,92 @@ _COHERENT = (
 )
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """What a calibration found. ``alias`` is ``None`` where no cell qualified; ``found.reason`` says why then.
+@dataclass(frozen=True, eq=False)
+class CalibrationRequest:
+    """What is to be calibrated, understood and loaded. The multipliers of ``target`` include 0. ``own``: the pairs that
+    the vector was made from."""
 
-    ``answers``: the open-ended evaluations of the cells whose coherence was looked at, the one chosen last.
-    """
-
-    vector: VectorVersion
-    propensity: Evaluation
-    side_effects: Evaluation
-    answers: tuple[Evaluation, ...]
-    found: Calibration
-    alias: Alias | None
+    target: Target
+    questions: Questions
+    own: Questions
+    text: NeutralText
+    settings: CalibrationSettings
 
 
-def calibrate(
-    registry: Registry,
-    vector: str | VectorVersion,
-    *,
-    model: str | Path | Model,
-    dataset: str | DatasetVersion | None = None,
-    split: str = "test",
-    layers: Sequence[int] | Literal["all"] = "all",
-    multipliers: Sequence[float] = MULTIPLIERS,
-    positions: SteeredPositions = "after_prompt",
-    template: TemplateName | None = None,
-    text: str = "english",
-    target_kl: float | None = None,
-    direction: Direction = "more",
-    coherence: int = 8,
-    alias: str = "best",
-    progress: Progress = silent,
-) -> Calibrated:
+def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationRequest, progress: Progress) -> Calibrated:
     """Measure propensity and side effects, choose a cell by the rule of ``evaluation.calibration``, and set the alias.
 
-    Evaluations that say already what would be measured are used: what an interrupted calibration had stored, or one
-    with another target.
+    Earlier evaluations that measured the same are used: those that an interrupted calibration had stored, or those of
+    a calibration with another target.
 
-    The rule's ``coherent``: of a cell that would be chosen, answers to the first ``coherence`` questions of half A are
-    generated; where they repeat themselves or surprise the unsteered model clearly more than its own answers do, the
-    cell is out, and the next one is looked at. 0 looks at none.
+    The rule's ``coherent``: at a cell that would be chosen, answers to the first ``coherence`` questions of half A are
+    generated. Where they repeat themselves or surprise the unsteered model clearly more than its own answers do, the
+    cell is out and the next one is looked at.
     """
     from caa_registry.evaluation.calibration import TARGET_KL, halves
     from caa_registry.evaluation.calibration import calibrate as choose
 
-    version = registry.vectors.get(vector)
-    loaded = model if not isinstance(model, str | Path) else registry.models.load(model)
-    steps = sorted({0.0, *(check_multiplier(multiplier) for multiplier in multipliers)})
-    activity = Activity("calibrate", registry.actor, {"vector": version.reference, "direction": direction})
-    data = registry.datasets.get(dataset if dataset is not None else version.dataset)
-    wanted = version.layer_numbers if layers == "all" else sorted(set(layers))
-    rendered = loaded.template(template or version.recipe.template)
-    asked = earlier(
-        registry,
-        version,
-        loaded,
-        "propensity",
-        {"dataset": data.reference, "split": split, "positions": positions, "template": rendered.name},
-        {"paper": False, "template_digest": rendered.digest},
-        wanted,
-        steps,
-    ) or registry.evaluations.propensity(
-        version,
-        dataset=data,
-        split=split,
-        model=loaded,
-        layers=wanted,
-        multipliers=steps,
-        positions=positions,
-        template=rendered.name,
-        controls=(),
-        progress=progress,
-    )
-    effects = earlier(
-        registry,
-        version,
-        loaded,
-        "side-effects",
-        {},
-        {"text_digest": neutral_text(text).digest},
-        wanted,
-        steps,
-    ) or registry.evaluations.side_effects(
-        version, model=loaded, text=text, layers=wanted, multipliers=steps, progress=progress
-    )
-    measured = registry.evaluations.measurements(asked.id)
-    items = registry.evaluations.items(asked)
-    digests = [items[row].digest for row in measured.vector.rows]
-    divided = halves(digests, [letter or None for letter in measured.vector.letters])
-    cells = _cells(measured, effects)
+    asked, version = request.settings, request.target.version
+    activity = Activity("calibrate", workspace.actor, {"vector": version.reference, "direction": asked.direction})
+    propensity = _propensity(workspace, request, progress)
+    side_effects = _side_effects(workspace, request, progress)
+    measured = measurements(workspace, propensity)
+    items = [request.questions.items[row] for row in measured.vector.rows]
+    divided = halves([item.digest for item in items], [letter or None for letter in measured.vector.letters])
+    cells = _cells(measured, side_effects)
     unsteered = measured.vector.propensity[0, measured.multipliers.index(0.0)]
-    target = TARGET_KL if target_kl is None else target_kl
-    prompts = [items[measured.vector.rows[i]].pair.prompt for i in divided.a]
-    shown = [prompt for prompt in dict.fromkeys(prompts) if prompt.strip()]
-    answers: list[Evaluation] = []
+    target_kl = TARGET_KL if asked.target_kl is None else asked.target_kl
+    prompts = dict.fromkeys(items[i].pair.prompt for i in divided.a)
+    shown = [prompt for prompt in prompts if prompt.strip()][: asked.coherence]
+    written: list[Evaluation] = []
     while True:
-        found = choose(cells, unsteered, divided, direction, target)
-        if found.choice is None or coherence == 0 or not shown[:coherence]:
+        calibration = choose(cells, unsteered, divided, asked.direction, target_kl)
+        if calibration.choice is None or not shown:
             break
-        written, coherent = _coherent(registry, version, loaded, asked, found, shown[:coherence], progress)
-        answers.append(written)
-        place = next(i for i, cell in enumerate(cells) if (cell.layer, cell.multiplier) == _at(found))
+        answered, coherent = _coherent(workspace, request, calibration.choice, shown, progress)
+        written.append(answered)
+        at = calibration.choice.layer, calibration.choice.multiplier
+        place = next(i for i, cell in enumerate(cells) if (cell.layer, cell.multiplier) == at)
         cells[place] = replace(cells[place], coherent=coherent)
         if coherent:
             break
-    set_alias = None
-    if found.choice is not None:
-        evidence = _evidence(asked, effects, answers, found)
-        advice = Recommendation((found.choice.layer,), found.choice.multiplier, positions, evidence)
-        set_alias = registry.aliases.set(f"vector:{version.reference}", alias, advice)
-    with registry.database.write() as session:
+    alias = None
+    if calibration.choice is not None:
+        evidence = _evidence(propensity, side_effects, written, calibration, calibration.choice)
+        advice = Recommendation((calibration.choice.layer,), calibration.choice.multiplier, asked.positions, evidence)
+        alias = aliases.set(f"vector:{version.reference}", asked.alias, advice)
+    with workspace.database.write() as session:
         record_run(
             session,
             activity,
-            inputs=[("vector", version.id), *(("evaluation", e.id) for e in (asked, effects, *answers))],
-            subject={"vector": version.reference, "alias": alias if set_alias else "", "reason": found.reason},
+            inputs=[("vector", version.id), *(("evaluation", e.id) for e in (propensity, side_effects, *written))],
+            subject={
+                "vector": version.reference,
+                "alias": asked.alias if alias else "",
+                "reason": calibration.reason,
+            },
         )
-    return Calibrated(version, asked, effects, tuple(answers), found, set_alias)
+    return Calibrated(version, propensity, side_effects, tuple(written), calibration, alias)
 
 
-def _at(found: Calibration) -> tuple[int, float]:
-    assert found.choice is not None
-    return found.choice.layer, found.choice.multiplier
+def _propensity(workspace: Workspace, request: CalibrationRequest, progress: Progress) -> Evaluation:
+    asked = PropensitySettings(request.settings.positions, request.settings.template, controls=())
+    needed = propensity_request(request.target, request.questions, request.own, asked)
+    return earlier(workspace, needed) or measure(workspace, needed, progress, silent)
 
 
-def _cells(measured: Measurements, effects: Evaluation) -> list[MeasuredCell]:
+def _side_effects(workspace: Workspace, request: CalibrationRequest, progress: Progress) -> Evaluation:
+    needed = SideEffectsRequest(request.target, request.text)
+    return earlier(workspace, needed) or measure_side_effects(workspace, needed, progress)
+
+
+def _cells(measured: Measurements, side_effects: Evaluation) -> list[MeasuredCell]:
     from caa_registry.evaluation.calibration import MeasuredCell
     from caa_registry.evaluation.intervals import Interval
 
     kl = {
         (score.layer, score.multiplier): Interval(score.value, score.ci_low or 0.0, score.ci_high or 0.0, score.n)
-        for score in effects.of("kl")
+        for score in side_effects.of("kl")
     }
     propensity = measured.vector.propensity
     return [
@@ -185,57 +141,48 @@ def _cells(measured: Measurements, effects: Evaluation) -> list[MeasuredCell]:
 
 
 def _coherent(
-    registry: Registry,
-    version: VectorVersion,
-    model: Model,
-    asked: Evaluation,
-    found: Calibration,
-    questions: Sequence[str],
-    progress: Progress,
+    workspace: Workspace, request: CalibrationRequest, choice: Choice, questions: Sequence[str], progress: Progress
 ) -> tuple[Evaluation, bool]:
     """Answers at the chosen cell and without steering, and whether they read as well."""
-    layer, multiplier = _at(found)
-    written = registry.evaluations.open_ended(
-        version,
-        dataset=asked.dataset,
-        split=asked.split,
-        model=model,
-        layers=[layer],
-        multipliers=[0.0, multiplier],
-        positions=asked.positions,  # type: ignore[arg-type]
-        template=asked.template,  # type: ignore[arg-type]
-        max_tokens=_ANSWER_TOKENS,
-        only=questions,
-        progress=progress,
+    target = replace(request.target, layers=(choice.layer,), multipliers=tuple(sorted((0.0, choice.multiplier))))
+    asked = OpenEndedSettings(
+        request.settings.positions, request.settings.template, max_tokens=_ANSWER_TOKENS, only=questions
     )
+    prompts = [pair.prompt for pair in request.questions.pairs]
+    needed = open_ended_request(target, request.questions.dataset, request.questions.split, prompts, asked)
+    evaluation = generate_answers(workspace, needed, progress)
     by_multiplier: dict[float, list[dict[str, Any]]] = {}
-    for answer in registry.evaluations.answers(written):
-        by_multiplier.setdefault(answer.multiplier, []).append(answer.coherence)
+    with workspace.database.read() as session:
+        for answer in answers(session, evaluation, prompts):
+            by_multiplier.setdefault(answer.multiplier, []).append(answer.coherence)
 
-    def mean(of: float, key: str) -> float:
-        values = [said[key] for said in by_multiplier[of] if said[key] is not None]
+    def mean(multiplier: float, key: str) -> float:
+        values = [coherence[key] for coherence in by_multiplier[multiplier] if coherence[key] is not None]
         return float(np.mean(values)) if values else 0.0
 
-    repeats = mean(multiplier, "repeated_4") <= mean(0.0, "repeated_4") + _REPEATED
-    surprises = mean(multiplier, "mean_log_probability") >= mean(0.0, "mean_log_probability") - _SURPRISE
-    return written, repeats and surprises
+    steered = choice.multiplier
+    repeats = mean(steered, "repeated_4") <= mean(0.0, "repeated_4") + _REPEATED
+    surprises = mean(steered, "mean_log_probability") >= mean(0.0, "mean_log_probability") - _SURPRISE
+    return evaluation, repeats and surprises
 
 
 def _evidence(
-    asked: Evaluation, effects: Evaluation, answers: Sequence[Evaluation], found: Calibration
+    propensity: Evaluation,
+    side_effects: Evaluation,
+    answered: Sequence[Evaluation],
+    calibration: Calibration,
+    choice: Choice,
 ) -> dict[str, Any]:
-    choice = found.choice
-    assert choice is not None
-    bounds = next(each for each in found.ranges if each.layer == choice.layer)
+    bounds = next(each for each in calibration.ranges if each.layer == choice.layer)
     return {
-        "propensity": asked.id,
-        "side_effects": effects.id,
-        "answers": [each.id for each in answers],
-        "rule": found.rule,
-        "coherence": _COHERENT if answers else "not looked at",
-        "direction": found.direction,
-        "target_kl": found.target_kl,
-        "items": {"a": found.n_a, "b": found.n_b},
+        "propensity": propensity.id,
+        "side_effects": side_effects.id,
+        "answers": [each.id for each in answered],
+        "rule": calibration.rule,
+        "coherence": _COHERENT if answered else "not looked at",
+        "direction": calibration.direction,
+        "target_kl": calibration.target_kl,
+        "items": {"a": calibration.n_a, "b": calibration.n_b},
         "range": asdict(bounds),
         "kl": asdict(choice.kl),
         "score_a": asdict(choice.score_a),

@@ -1,91 +1,84 @@
-"""What vectors do beside what they are for: scores by category, and effects on other behaviors' questions."""
+"""What vectors do besides what they are for: scores by category, and effects on other behaviors' questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, part_of, silent
+from caa_registry.registry.evaluations.layers import shown_layer
+from caa_registry.registry.evaluations.propensity import measure, propensity_request
 from caa_registry.registry.evaluations.reuse import earlier
-from caa_registry.registry.records import Evaluation, VectorVersion
-from caa_registry.registry.reports.pictures import chosen_layer
+from caa_registry.registry.evaluations.store import measurements
+from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.records import Evaluation, PropensitySettings, VectorVersion
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.cross_behavior import CrossBehavior
-    from caa_registry.models.model import Model
-    from caa_registry.registry.registry import Registry
+    from caa_registry.pairs.record import PairItem
 
 
-def categories(registry: Registry, evaluation: Evaluation, layer: int | None = None) -> dict[float, CategoryScores]:
-    """By multiplier the scores of an evaluation at ``layer`` (default: the most steerable) by its items' category.
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One vector of the matrix: ``own``, the pairs that it was made from, and ``questions``, those of its behavior."""
 
-    Raises ``InputError`` where items have none.
+    target: Target
+    own: Questions
+    questions: Questions
+
+
+def categories(
+    workspace: Workspace, evaluation: Evaluation, items: Sequence[PairItem], layer: int | None
+) -> dict[float, CategoryScores]:
+    """By multiplier the scores of an evaluation at ``layer`` (default: ``shown_layer``) by the category of its
+    ``items``, which are all that it asked. Raises ``InputError`` where items have none.
     """
     from caa_registry.evaluation.categories import by_category
 
-    measured = registry.evaluations.measurements(evaluation.id)
-    place = measured.layers.index(chosen_layer(evaluation, layer))
-    items = registry.evaluations.items(evaluation)
+    measured = measurements(workspace, evaluation)
+    place = measured.layers.index(shown_layer(evaluation, layer))
     named = [str(items[row].metadata.get("category") or "") or None for row in measured.vector.rows]
     propensity = measured.vector.propensity[place]
     return {m: by_category(propensity[i], named) for i, m in enumerate(measured.multipliers)}
 
 
-def cross(
-    registry: Registry,
-    vectors: Sequence[str | VectorVersion],
-    *,
-    model: str | Path | Model,
-    layer: int,
-    multiplier: float = 1.0,
-    split: str = "test",
-    progress: Progress = silent,
-) -> tuple[CrossBehavior, list[Evaluation]]:
-    """The effect of every vector, from ``-multiplier`` to ``multiplier`` at ``layer``, on the questions of every
-    vector's dataset; each an evaluation that is stored, or was. Raises ``UsageError`` for fewer than two behaviors, or
-    one twice."""
-    from caa_registry.evaluation.cross_behavior import cross_behavior
-    from caa_registry.evaluation.statistics import effects
-
-    versions = [registry.vectors.get(vector) for vector in vectors]
+def check_crossed(versions: Sequence[VectorVersion], multiplier: float) -> None:
+    """Raise ``UsageError`` for fewer than two behaviors or one twice, or a multiplier that is not above 0."""
     behaviors = [version.behavior for version in versions]
     if len(set(behaviors)) < len(behaviors) or len(behaviors) < 2:
         raise UsageError(
-            f"vectors of different behaviors are compared, at least two; these are of {', '.join(behaviors)}",
+            f"at least two vectors of different behaviors can be compared; these are of {', '.join(behaviors)}",
             "Name one vector of each behavior.",
         )
     if multiplier <= 0:
-        raise UsageError(f"multiplier {multiplier} is not above 0", "Effects are from minus to plus that.")
-    loaded = model if not isinstance(model, str | Path) else registry.models.load(model)
-    made: list[Evaluation] = []
-    found = {}
-    count, steps = len(versions) ** 2, [-float(multiplier), float(multiplier)]
-    for version in versions:
-        for asked in versions:
-            evaluation = earlier(
-                registry,
-                version,
-                loaded,
-                "propensity",
-                {"dataset": asked.dataset, "split": split, "positions": "after_prompt"},
-                {"paper": False},
-                [layer],
-                steps,
-            ) or registry.evaluations.propensity(
-                version,
-                dataset=asked.dataset,
-                split=split,
-                model=loaded,
-                layers=[layer],
-                multipliers=steps,
-                controls=(),
-                progress=part_of(progress, len(made), count),
+        raise UsageError(f"multiplier {multiplier} is not above 0", "Effects are measured from minus to plus that.")
+
+
+def cross(workspace: Workspace, rows: Sequence[Row], progress: Progress) -> tuple[CrossBehavior, list[Evaluation]]:
+    """The effect of every row's vector, from the lowest to the highest multiplier, on the questions of every row; each
+    an evaluation that is stored now or was stored earlier."""
+    from caa_registry.evaluation.cross_behavior import cross_behavior
+    from caa_registry.evaluation.statistics import effects
+
+    asked = PropensitySettings(controls=())
+    evaluations: list[Evaluation] = []
+    cells = {}
+    count = len(rows) ** 2
+    for row in rows:
+        for column in rows:
+            needed = propensity_request(row.target, column.questions, row.own, asked)
+            evaluation = earlier(workspace, needed) or measure(
+                workspace,
+                needed,
+                part_of(progress, len(evaluations), count),
+                silent,
             )
-            made.append(evaluation)
-            found[version.reference, asked.behavior] = effects(registry.evaluations.measurements(evaluation.id).vector)[
-                0
-            ]
-    return cross_behavior(found, {version.reference: version.behavior for version in versions}), made
+            evaluations.append(evaluation)
+            effect = effects(measurements(workspace, evaluation).vector)[0]
+            cells[row.target.version.reference, column.target.version.behavior] = effect
+    behaviors = {row.target.version.reference: row.target.version.behavior for row in rows}
+    return cross_behavior(cells, behaviors), evaluations

@@ -1,117 +1,109 @@
-"""What evaluations say of vectors: the best score of each, leaderboards, and paired comparisons."""
+"""What evaluations show of vectors: which of them speaks for a vector, its best score there, and leaderboards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Any
 
-from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.registry.records import Evaluation, Score, VectorVersion
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session, aliased
 
-if TYPE_CHECKING:
-    from caa_registry.evaluation.comparison import Compared
-    from caa_registry.registry.registry import Registry
-
-Statistic = Literal["steerability", "effect"]
-STATISTICS: tuple[Statistic, ...] = ("steerability", "effect")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """How well a vector works at its best layer, and which evaluation says so.
-
-    ``null``: the middle 95 % of random directions of its length at that layer, where they were measured.
-    """
-
-    vector: VectorVersion
-    evaluation: Evaluation
-    score: Score
-    null: Score | None
-
-    @property
-    def outside(self) -> bool | None:
-        """Whether the whole interval lies outside the null interval; ``None`` where there is none."""
-        if self.null is None:
-            return None
-        low, high, a, b = (
-            cast("float", x) for x in (self.score.ci_low, self.score.ci_high, self.null.ci_low, self.null.ci_high)
-        )
-        return low > b or high < a
+from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import among
+from caa_registry.catalog.filters import behavior, of_behavior, of_model
+from caa_registry.registry.evaluations.layers import largest
+from caa_registry.registry.evaluations.store import load
+from caa_registry.registry.lookup import vector_records
+from caa_registry.registry.provenance.recalls import mark_vectors
+from caa_registry.registry.records import Evaluation, Evidence, Statistic, VectorVersion, check_statistic
+from caa_registry.registry.workspace import Workspace
 
 
-def best(registry: Registry, vectors: Sequence[VectorVersion], metric: Statistic) -> dict[str, Evidence]:
-    """By digest of each of ``vectors`` its evidence: of the evaluation that ``speaking_for`` chooses, the layer where
-    ``metric`` is largest. A layer that is chosen on the items it is shown for looks better than it is."""
-    _check(metric)
-    by_vector: dict[str, list[Evaluation]] = {}
-    for evaluation in registry.evaluations.ls(conditions=("vector", "random")):
-        by_vector.setdefault(evaluation.vector, []).append(evaluation)
-    found: dict[str, Evidence] = {}
-    for vector in vectors:
-        speaking = speaking_for(vector, by_vector.get(vector.reference, []))
-        if speaking is not None:
-            score = max(speaking.of(metric), key=lambda score: score.value)
-            null = next((n for n in speaking.of(metric, "random") if n.layer == score.layer), None)
-            found[vector.digest] = Evidence(vector, speaking, score, null)
-    return found
-
-
-def speaking_for(vector: VectorVersion, evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The evaluation that says most of a vector: on its own behavior, at two multipliers or more, without a leaked
-    question; with controls rather than without, of most layers, the newest of equals."""
-    fitting = [e for e in evaluations if e.behavior == vector.behavior and not e.leaked and e.of("steerability")]
-    return max(fitting, key=lambda e: (bool(_controls(e)), len(e.parameters["layers"]), e.id), default=None)
-
-
-def _controls(evaluation: Evaluation) -> Sequence[str]:
-    controls: Sequence[str] = evaluation.parameters.get("beside", {}).get("controls", ())
-    return controls
+def evidence(workspace: Workspace, vectors: Sequence[VectorVersion], metric: Statistic) -> dict[str, Evidence]:
+    """By digest of each of ``vectors`` its evidence: in the evaluation that speaks for it (``speaking``), the layer
+    where ``metric`` is largest. A layer chosen on the items it is shown for looks better than it is."""
+    check_statistic(metric)
+    with workspace.database.read() as session:
+        ids = speaking(session, among(session, t.Evaluation.vector_version_id, [vector.id for vector in vectors]))
+        return _evidence(vectors, _evaluations(session, ids, metric), metric)
 
 
 def leaderboard(
-    registry: Registry, *, behavior: str | None = None, model: str | None = None, metric: Statistic = "steerability"
+    workspace: Workspace, behavior_name: str | None, model: str | None, metric: Statistic
 ) -> list[Evidence]:
     """The evidence of every version of every vector, those for one behavior and model together, best first."""
-    vectors = registry.vectors.ls(behavior=behavior, model=model, all_versions=True)
-    found = best(registry, vectors, metric).values()
-    return sorted(found, key=lambda e: (e.vector.behavior, e.vector.model.name, -e.score.value))
+    check_statistic(metric)
+    with workspace.database.read() as session:
+        conditions = [] if behavior_name is None else [of_behavior(behavior_name)]
+        conditions += [] if model is None else [of_model(model)]
+        ids = speaking(session, *conditions)
+        shown = select(t.Evaluation.vector_version_id).where(among(session, t.Evaluation.id, ids))
+        vectors = mark_vectors(session, vector_records(session, shown))
+        ranked = _evidence(vectors, _evaluations(session, ids, metric), metric).values()
+    return sorted(ranked, key=lambda e: (e.vector.behavior, e.vector.model.name, -e.score.value))
 
 
-def compare(
-    registry: Registry, one: str, other: str, *, layer: int | None = None, other_layer: int | None = None
-) -> tuple[Evaluation, Evaluation, list[Compared]]:
-    """Steerability and effect of two evaluations on the items that both have, paired (``evaluation.comparison``).
+def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
+    """The ids of the evaluations that speak for vectors, one for each vector that has any.
 
-    ``one`` and ``other`` are numbers of evaluations, or vectors, whose newest evaluation counts. Without ``layer``
-    every layer that both have is compared with itself; ``other_layer`` defaults to ``layer``. Raises ``UsageError``
-    where they have no item, layer, or two multipliers in common.
+    It is on the vector's own behavior, at two multipliers or more, and asks no leaked question; with controls rather
+    than without, of the most layers, the newest of equals. ``conditions``: of the evaluation, the vector version, the
+    vector's dataset version and its model.
     """
-    from caa_registry.evaluation.comparison import compare as compare_items
+    evaluation, vector, score = t.Evaluation, t.VectorVersion, t.Score
+    asked, asked_dataset = aliased(t.DatasetVersion), aliased(t.Dataset)
+    recorded = evaluation.parameters
+    leaked = [func.coalesce(recorded["leaked", how].as_integer(), 0) == 0 for how in ("same", "near")]
+    slopes = select(score.position).where(
+        score.evaluation_id == evaluation.id, score.condition == "vector", score.metric == "steerability"
+    )
+    controlled = _length(session, recorded["beside", "controls"]) > 0
+    best_first = controlled.desc(), _length(session, recorded["layers"]).desc(), evaluation.id.desc()
+    ranked = (
+        select(
+            evaluation.id,
+            func.row_number().over(partition_by=evaluation.vector_version_id, order_by=best_first).label("rank"),
+        )
+        .join(vector, vector.id == evaluation.vector_version_id)
+        .join(t.DatasetVersion, t.DatasetVersion.id == vector.dataset_version_id)
+        .join(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
+        .join(t.Model, t.Model.id == vector.model_id)
+        .join(asked, asked.id == evaluation.dataset_version_id)
+        .join(asked_dataset, asked_dataset.id == asked.dataset_id)
+        .where(
+            evaluation.deleted_at.is_(None),
+            vector.deleted_at.is_(None),
+            behavior() == behavior(asked, asked_dataset),
+            *leaked,
+            slopes.exists(),
+            *conditions,
+        )
+        .subquery()
+    )
+    return list(session.scalars(select(ranked.c.id).where(ranked.c.rank == 1)))
 
-    if other_layer is not None and layer is None:
-        raise UsageError("the other layer has no counterpart", "Give --layer too.")
-    evaluations = _evaluation(registry, one), _evaluation(registry, other)
-    measured = [registry.evaluations.measurements(evaluation.id) for evaluation in evaluations]
-    places: list[dict[str, int]] = []
-    for evaluation, found in zip(evaluations, measured, strict=True):
-        items = registry.evaluations.items(evaluation)
-        # Of repeated pairs the first.
-        places.append({items[row].digest: i for i, row in reversed(list(enumerate(found.vector.rows)))})
-    common = [(place, places[1][digest]) for digest, place in places[0].items() if digest in places[1]]
-    layers = None if layer is None else [(layer, layer if other_layer is None else other_layer)]
-    return *evaluations, compare_items(measured[0], measured[1], common, layers)
+
+def _length(session: Session, array: Any) -> ColumnElement[int]:
+    """How many elements a JSON array has; 0 where there is none."""
+    postgresql = session.get_bind().dialect.name == "postgresql"
+    return func.coalesce(func.jsonb_array_length(array) if postgresql else func.json_array_length(array), 0)
 
 
-def _check(metric: str) -> None:
-    if metric not in STATISTICS:
-        raise UsageError(f"there is no statistic {metric!r}", f"Choose one of {', '.join(STATISTICS)}.")
+def _evaluations(session: Session, ids: Sequence[int], metric: Statistic) -> list[Evaluation]:
+    """The evaluations of ``ids`` with the scores of ``metric`` alone, of the vector and of random directions."""
+    those = select(t.Evaluation.id).where(among(session, t.Evaluation.id, ids))
+    return load(session, those, t.Score.metric == metric, t.Score.condition.in_(("vector", "random")))
 
 
-def _evaluation(registry: Registry, reference: str) -> Evaluation:
-    if reference.isdecimal():
-        return registry.evaluations.get(int(reference))
-    found = registry.evaluations.ls(reference)
-    if not found:
-        raise NotFoundError(f"{reference} has no evaluation", f"Make one: caa eval propensity {reference}")
-    return registry.evaluations.get(found[-1].id)
+def _evidence(
+    vectors: Sequence[VectorVersion], evaluations: Sequence[Evaluation], metric: Statistic
+) -> dict[str, Evidence]:
+    by_vector = {evaluation.vector: evaluation for evaluation in evaluations}
+    evidence: dict[str, Evidence] = {}
+    for vector in vectors:
+        evaluation = by_vector.get(vector.reference)
+        score = largest(evaluation, metric) if evaluation else None
+        if evaluation is not None and score is not None:
+            null = next((null for null in evaluation.of(metric, "random") if null.layer == score.layer), None)
+            evidence[vector.digest] = Evidence(vector, evaluation, score, null)
+    return evidence

@@ -3,86 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from caa_registry import settings
 from caa_registry.catalog import models as t
-from caa_registry.errors import UsageError
 from caa_registry.progress import Progress
-from caa_registry.registry.evaluations.store import begin, store
-from caa_registry.registry.evaluations.target import Applied
-from caa_registry.registry.records import DatasetVersion, Evaluation
+from caa_registry.registry.evaluations.store import begin, get, store
+from caa_registry.registry.evaluations.target import Target
+from caa_registry.registry.records import Answer, DatasetVersion, Evaluation, OpenEndedSettings
+from caa_registry.registry.records.evaluation_settings import RecordedOpenEnded, Sampling
 from caa_registry.registry.vectors.computation import way_of_computing
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.open_ended.generation import Response as Generated
     from caa_registry.evaluation.statistics import Figure
     from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.models.prompts import Template
-    from caa_registry.registry.registry import Registry
-    from caa_registry.steering.positions import SteeredPositions
 
 # Raised with every change that generates or measures the same otherwise.
 _GENERATOR = 1
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One generated answer. ``finish``: ``stop`` or ``length``. ``coherence``: ``n_tokens``, ``distinct_1`` to
-    ``distinct_3``, ``repeated_4``, ``longest_run`` (``open_ended.coherence``), and ``mean_log_probability`` of its
-    tokens under the unsteered model, in nats; ``None`` where the text is too short for it."""
+@dataclass(frozen=True, eq=False)
+class OpenEndedRequest:
+    """What is to be answered, understood and loaded. ``questions``: those that are asked; ``places``: where they stand
+    in their split."""
 
-    position: int
-    question: str
-    multiplier: float
-    text: str
-    finish: str
-    coherence: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class AnswerRequest:
-    """A request that was understood. ``places``: of ``questions`` in their split."""
-
-    on: Applied
+    target: Target
     dataset: DatasetVersion
     split: str
     questions: Sequence[str]
     places: Sequence[int]
     template: Template
-    positions: SteeredPositions
-    system: str
-    max_tokens: int
-    temperature: float
-    seed: int
+    settings: OpenEndedSettings
 
 
-def generate_answers(registry: Registry, request: AnswerRequest, progress: Progress) -> int:
-    """Generate and store; the number of the evaluation.
+def open_ended_request(
+    target: Target, dataset: DatasetVersion, split: str, questions: Sequence[str], asked: OpenEndedSettings
+) -> OpenEndedRequest:
+    """Understand a request. ``questions``: all of the split. Raises ``UsageError`` for a template that the model does
+    not have."""
+    template = target.model.template(asked.template or target.version.recipe.template)
+    places = [i for i, question in enumerate(questions) if asked.only is None or question in asked.only][: asked.limit]
+    return OpenEndedRequest(target, dataset, split, [questions[i] for i in places], places, template, asked)
+
+
+def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: Progress) -> Evaluation:
+    """Generate and store.
 
     Questions that an interrupted call of the same request had answered are not asked again. Nothing is written to the
     registry before all are answered.
     """
     from caa_registry.evaluation.unfinished import Unfinished
 
-    sampling = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed}
+    asked = request.settings
+    sampling = Sampling(asked.max_tokens, asked.temperature, asked.seed)
+    recorded = RecordedOpenEnded(
+        **request.target.recorded,
+        rows="all",
+        interval="percentile bootstrap over answers, 95 %",
+        template_digest=request.template.digest,
+        questions=len(request.questions),
+        system=asked.system,
+        sampling=sampling,
+    )
     underway = begin(
-        registry,
-        request.on,
+        workspace,
+        request.target,
         "open-ended",
-        positions=request.positions,
+        recorded,
+        positions=asked.positions,
         template=request.template.name,
         dataset=request.dataset,
         split=request.split,
-        template_digest=request.template.digest,
-        questions=len(request.questions),
-        system=request.system,
-        sampling=sampling,
-        interval="percentile bootstrap over answers, 95 %",
     )
     unfinished = Unfinished(settings.unfinished(), _identity(request, sampling))
     generated = _generated(request, unfinished, progress)
@@ -100,88 +99,83 @@ def generate_answers(registry: Registry, request: AnswerRequest, progress: Progr
         for place, (answer, coherence) in enumerate(zip(generated, coherences, strict=True))
     ]
     figures = _figures(request, generated, coherences)
-    evaluation = store(registry, underway, "perplexity", figures, responses=rows)
+    number = store(workspace, underway, "perplexity", figures, responses=rows)
     unfinished.delete()
-    return evaluation
+    return get(workspace, number)
 
 
-def answers(registry: Registry, evaluation: Evaluation) -> list[Answer]:
-    """The answers of an open-ended evaluation, by question, then multiplier. Raises ``UsageError`` for another kind."""
-    if evaluation.kind != "open-ended":
-        raise UsageError(f"evaluation {evaluation.id} holds no answers", "List the open-ended ones with: caa eval ls")
-    asked = questions_of(registry, evaluation.dataset, evaluation.split)
-    query = select(t.Response).where(t.Response.evaluation_id == evaluation.id).order_by(t.Response.position)
-    with registry.database.read() as session:
-        return [
-            Answer(row.position, asked[row.question], row.multiplier, row.text, row.finish, row.coherence)
-            for row in session.scalars(query)
-        ]
+def answers(session: Session, evaluation: Evaluation, questions: Sequence[str]) -> list[Answer]:
+    """The answers of an open-ended evaluation, by question, then multiplier. ``questions``: all of its split."""
+    r = t.Response
+    query = (
+        select(r.position, r.question, r.multiplier, r.text, r.finish, r.coherence)
+        .where(r.evaluation_id == evaluation.id)
+        .order_by(r.position)
+    )
+    return [
+        Answer(position, questions[question], multiplier, text, finish, coherence)
+        for position, question, multiplier, text, finish, coherence in session.execute(query)
+    ]
 
 
-def questions_of(registry: Registry, dataset: str | DatasetVersion, split: str) -> list[str]:
-    """The open-ended questions of a split, or the prompts of its pairs."""
-    version = registry.datasets.get(dataset)
-    if version.kind == "questions":
-        return [item.text for item in registry.datasets.questions(version) if item.split == split]
-    return [item.pair.prompt for item in registry.datasets.pairs(version, split)]
-
-
-def _generated(request: AnswerRequest, unfinished: Unfinished, progress: Progress) -> list[Generated]:
+def _generated(request: OpenEndedRequest, unfinished: Unfinished, progress: Progress) -> list[Generated]:
     """In the order of questions and multipliers."""
     from caa_registry.evaluation.open_ended.generation import Response, responses
     from caa_registry.steering.additions import Addition
 
-    steps = len(request.on.multipliers)
-    found: dict[tuple[int, float], Response] = {}
+    steps = len(request.target.multipliers)
+    answers: dict[tuple[int, float], Response] = {}
     for kept in unfinished.kept("answers"):
         answer = Response(kept["question"], kept["multiplier"], kept["text"], tuple(kept["ids"]), kept["finish"])
-        found[answer.question, answer.multiplier] = answer
-    missing = [i for i in range(len(request.questions)) if any((i, m) not in found for m in request.on.multipliers)]
+        answers[answer.question, answer.multiplier] = answer
+    missing = [
+        i for i in range(len(request.questions)) if any((i, m) not in answers for m in request.target.multipliers)
+    ]
     held = (len(request.questions) - len(missing)) * steps
     total = len(request.questions) * steps
     progress(held, total)
     steered = {
         multiplier: [
-            Addition(layer, request.on.vectors[layer].values, multiplier)
-            for layer in request.on.layers
+            Addition(layer, request.target.vectors[layer].values, multiplier)
+            for layer in request.target.layers
             if multiplier != 0
         ]
-        for multiplier in request.on.multipliers
+        for multiplier in request.target.multipliers
     }
     for group in responses(
-        request.on.model,
+        request.target.model,
         [request.questions[i] for i in missing],
         steered,
-        positions=request.positions,
-        system=request.system,
+        positions=request.settings.positions,
+        system=request.settings.system,
         template=request.template.name,
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        seed=request.seed,
+        max_tokens=request.settings.max_tokens,
+        temperature=request.settings.temperature,
+        seed=request.settings.seed,
         progress=lambda done, _: progress(held + done, total),
     ):
         for answer in group:
             place = missing[answer.question]
-            made = Response(place, answer.multiplier, answer.text, answer.ids, answer.finish)
-            found[place, answer.multiplier] = made
-            unfinished.add("answers", asdict(made))
-    return [found[i, m] for i in range(len(request.questions)) for m in request.on.multipliers]
+            placed = replace(answer, question=place)
+            answers[place, answer.multiplier] = placed
+            unfinished.add("answers", asdict(placed))
+    return [answers[i, m] for i in range(len(request.questions)) for m in request.target.multipliers]
 
 
-def _coherences(request: AnswerRequest, generated: Sequence[Generated]) -> list[dict[str, Any]]:
+def _coherences(request: OpenEndedRequest, generated: Sequence[Generated]) -> list[dict[str, Any]]:
     from caa_registry.evaluation.open_ended.coherence import repetition
     from caa_registry.evaluation.open_ended.perplexity import Continuation, mean_log_probabilities
 
-    prompts = [request.template.prompt(question, request.system).ids for question in request.questions]
+    prompts = [request.template.prompt(question, request.settings.system).ids for question in request.questions]
     texts = [Continuation(prompts[answer.question], answer.ids) for answer in generated]
     return [
         {**asdict(repetition(answer.ids)), "mean_log_probability": mean}
-        for answer, mean in zip(generated, mean_log_probabilities(request.on.model, texts), strict=True)
+        for answer, mean in zip(generated, mean_log_probabilities(request.target.model, texts), strict=True)
     ]
 
 
 def _figures(
-    request: AnswerRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
+    request: OpenEndedRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
 ) -> Iterator[Figure]:
     """By multiplier: means over answers, of perplexity the exponential of the mean cross-entropy."""
     from caa_registry.evaluation.intervals import Interval, bootstrap_mean
@@ -195,29 +189,30 @@ def _figures(
         ("distinct_2", "distinct_2"),
         ("n_tokens", "tokens"),
     ):
-        for multiplier in request.on.multipliers:
+        for multiplier in request.target.multipliers:
             pairs = zip(generated, coherences, strict=True)
-            values = [said[key] for answer, said in pairs if answer.multiplier == multiplier and said[key] is not None]
-            if not values:
+            values = [coherence[key] for answer, coherence in pairs if answer.multiplier == multiplier]
+            measured = [value for value in values if value is not None]
+            if not measured:
                 continue
-            interval = bootstrap_mean(np.array(values, dtype=np.float64))
+            interval = bootstrap_mean(np.array(measured, dtype=np.float64))
             if metric == "perplexity":
                 # From the least likely to the most likely: the ends change places.
                 value, low, high = (perplexity(x) for x in (interval.value, interval.high, interval.low))
                 interval = Interval(value, low, high, interval.n)
-            yield Figure(VECTOR, request.on.layers[0], multiplier, metric, interval)
+            yield Figure(VECTOR, request.target.layers[0], multiplier, metric, interval)
 
 
-def _identity(request: AnswerRequest, sampling: dict[str, Any]) -> dict[str, Any]:
+def _identity(request: OpenEndedRequest, sampling: Sampling) -> dict[str, Any]:
     return {
-        **way_of_computing(request.on.model),
-        "vector": request.on.version.digest,
+        **way_of_computing(request.target.model),
+        "vector": request.target.version.digest,
         "questions": list(request.questions),
         "template": request.template.digest,
-        "system": request.system,
-        "layers": list(request.on.layers),
-        "multipliers": [repr(multiplier) for multiplier in request.on.multipliers],
-        "positions": request.positions,
-        "sampling": {name: repr(value) for name, value in sampling.items()},
+        "system": request.settings.system,
+        "layers": list(request.target.layers),
+        "multipliers": [repr(multiplier) for multiplier in request.target.multipliers],
+        "positions": request.settings.positions,
+        "sampling": {name: repr(value) for name, value in sampling.to_json().items()},
         "generator": _GENERATOR,
     }

@@ -15,10 +15,14 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.overlap import overlap
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, part_of
-from caa_registry.registry.evaluations.store import begin, store
-from caa_registry.registry.evaluations.target import Applied
-from caa_registry.registry.records import DatasetVersion, VectorVersion
-from caa_registry.registry.vectors.computation import computation, way_of_computing
+from caa_registry.registry.evaluations.store import begin, get, store
+from caa_registry.registry.evaluations.target import Questions, Target, reading_of
+from caa_registry.registry.records import Evaluation, PropensitySettings
+from caa_registry.registry.records.evaluation_settings import Beside, Leaked, RecordedPropensity
+from caa_registry.registry.records.settings import half
+from caa_registry.registry.vectors.computation import way_of_computing
+from caa_registry.registry.vectors.steering import same_weights
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,47 +32,45 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.propensity import ItemSet
     from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.models.prompts import Example, Template
-    from caa_registry.registry.registry import Registry
-    from caa_registry.steering.positions import SteeredPositions
 
 _EXAMPLES_SEED = 20240805
 # Raised with every change that measures the same otherwise: of controls, or of how questions are run.
 _MEASURER = 1
 
 
-@dataclass(frozen=True)
-class Beside:
-    """What is measured beside the vector.
+@dataclass(frozen=True, eq=False)
+class PropensityRequest:
+    """What is to be measured, understood and loaded. ``own``: the pairs that the vector was made from. ``pairs``: the
+    questions that are asked, all or a half. ``beside``: what is measured beside the vector."""
 
-    ``controls``: ``random`` (directions of its length), ``shuffled`` (vectors of shuffled labels), ``seeds`` of each.
-    Baselines: a system prompt for the behavior, one against it, and ``few_shot`` examples of it from the vector's
-    pairs.
-    """
-
-    controls: Sequence[str] = ()
-    seeds: int = 0
-    system_positive: str = ""
-    system_negative: str = ""
-    few_shot: int = 0
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request that was understood."""
-
-    on: Applied
-    dataset: DatasetVersion
-    split: str
-    half: str
-    pairs: Sequence[Pair]
+    target: Target
+    questions: Questions
+    own: Questions
+    settings: PropensitySettings
     template: Template
-    positions: SteeredPositions
-    paper: bool
+    pairs: Sequence[Pair]
     beside: Beside
 
 
-def measure(registry: Registry, request: Request, progress: Progress, reading: Progress) -> int:
-    """Measure and store; the number of the evaluation. ``reading``: of activations, for shuffled labels.
+def propensity_request(
+    target: Target, questions: Questions, own: Questions, asked: PropensitySettings
+) -> PropensityRequest:
+    """Understand a request. Raises ``UsageError`` for a template that the model does not have."""
+    # Vectors of shuffled labels are made of the activations of the vector's own model.
+    had = [name for name in dict.fromkeys(asked.controls) if name != "shuffled" or same_weights(target.verdict)]
+    return PropensityRequest(
+        target,
+        questions,
+        own,
+        asked,
+        target.model.template(asked.template or target.version.recipe.template),
+        [item.pair for item in questions.items[half(asked.rows)]],
+        Beside(tuple(had), asked.seeds if had else 0, asked.system_positive, asked.system_negative, asked.few_shot),
+    )
+
+
+def measure(workspace: Workspace, request: PropensityRequest, progress: Progress, reading: Progress) -> Evaluation:
+    """Measure and store. ``reading``: of activations, for shuffled labels.
 
     What an interrupted call of the same request had measured is not measured again. Nothing is written to the registry
     before all is measured; the evaluation then appears whole or not at all.
@@ -77,44 +79,45 @@ def measure(registry: Registry, request: Request, progress: Progress, reading: P
     from caa_registry.evaluation.statistics import figures
     from caa_registry.evaluation.unfinished import Unfinished
 
-    own = _own_pairs(registry, request.on.version)
-    prompts = _conditions(request, own)
-    found = prompts["vector"]
+    prompts = _conditions(request)
     underway = begin(
-        registry,
-        request.on,
+        workspace,
+        request.target,
         "propensity",
-        positions=request.positions,
+        _recorded(request, prompts["vector"]),
+        positions=request.settings.positions,
         template=request.template.name,
-        dataset=request.dataset,
-        split=request.split,
-        template_digest=request.template.digest,
-        rows=request.half,
-        paper=request.paper,
-        more_choices=found.more_choices,
-        beyond_letters=found.beyond,
-        too_long=found.too_long,
-        unscorable=found.unscorable,
-        interval="percentile bootstrap over items, 95 %",
-        leaked=_leaked([request.pairs[item.row] for item in found.items], own),
-        beside={**asdict(request.beside), "controls": list(request.beside.controls)},
+        dataset=request.questions.dataset,
+        split=request.questions.split,
     )
-    names, vectors = _added(registry, request, reading)
+    names, vectors = _added(request, reading)
     unfinished = Unfinished(settings.unfinished(), _identity(request, prompts))
     measured = _measured(request, prompts, names, vectors, unfinished, progress)
     # The blob first: an orphan blob is allowed, an evaluation without its items never.
-    digest = registry.blobs.put(to_bytes(measured))
-    evaluation = store(registry, underway, measured.metric, figures(measured), measurements=digest)
+    digest = workspace.blobs.put(to_bytes(measured))
+    number = store(workspace, underway, measured.metric, figures(measured), measurements=digest)
     unfinished.delete()
-    return evaluation
+    return get(workspace, number)
 
 
-def _own_pairs(registry: Registry, version: VectorVersion) -> list[Pair]:
-    """The pairs that the vector was made from."""
-    return [item.pair for item in registry.datasets.pairs(version.dataset, version.recipe.split)]
+def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
+    leaks = overlap([request.pairs[item.row] for item in asked.items], request.own.pairs)
+    return RecordedPropensity(
+        **request.target.recorded,
+        rows=request.settings.rows,
+        interval="percentile bootstrap over items, 95 %",
+        template_digest=request.template.digest,
+        paper=request.settings.paper,
+        more_choices=asked.more_choices,
+        beyond_letters=asked.beyond,
+        too_long=asked.too_long,
+        unscorable=asked.unscorable,
+        leaked=Leaked(len(leaks.same), len(leaks.near)),
+        beside=request.beside,
+    )
 
 
-def _conditions(request: Request, own: Sequence[Pair]) -> dict[str, ItemSet]:
+def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
     """The questions as they are asked, and as the baselines ask them."""
     from caa_registry.evaluation.propensity import prepare
 
@@ -125,10 +128,10 @@ def _conditions(request: Request, own: Sequence[Pair]) -> dict[str, ItemSet]:
     if beside.system_negative:
         asked["system-negative"] = {"system": beside.system_negative}
     if beside.few_shot:
-        asked["few-shot"] = {"examples": _examples(own, beside.few_shot)}
+        asked["few-shot"] = {"examples": _examples(request.own.pairs, beside.few_shot)}
     return {
-        name: prepare(request.pairs, request.template, request.on.model, paper=request.paper, **how)
-        for name, how in asked.items()
+        name: prepare(request.pairs, request.template, request.target.model, paper=request.settings.paper, **prompt)
+        for name, prompt in asked.items()
     }
 
 
@@ -141,41 +144,28 @@ def _examples(own: Sequence[Pair], count: int) -> list[Example]:
     return [Example(own[i].prompt, own[i].positive) for i in drawn]
 
 
-def _leaked(questions: Sequence[Pair], own: Sequence[Pair]) -> dict[str, int]:
-    found = overlap(questions, own)
-    return {"same": len(found.same), "near": len(found.near)}
-
-
-def _added(registry: Registry, request: Request, reading: Progress) -> tuple[list[str], dict[int, NDArray[np.float32]]]:
+def _added(request: PropensityRequest, reading: Progress) -> tuple[list[str], dict[int, NDArray[np.float32]]]:
     """At each layer the vector and those of the controls, ``(vectors, d_model)``, and what each of them is."""
     from caa_registry.engine.reading import Work
     from caa_registry.evaluation.controls import random_directions, shuffled_vectors
 
-    names, seeds = ["vector"], request.beside.seeds
-    parts = [{layer: request.on.vectors[layer].values[None] for layer in request.on.layers}]
-    if "random" in request.beside.controls:
+    vectors, layers, beside = request.target.vectors, request.target.layers, request.beside
+    names, seeds = ["vector"], beside.seeds
+    parts = [{layer: vectors[layer].values[None] for layer in layers}]
+    if "random" in beside.controls:
         names += ["random"] * seeds
-        parts.append(random_directions(request.on.vectors, request.on.layers, seeds))
-    if "shuffled" in request.beside.controls:
+        parts.append(random_directions(vectors, layers, seeds))
+    if "shuffled" in beside.controls:
         names += ["shuffled"] * seeds
-        recipe = request.on.version.recipe
-        made = computation(
-            registry.datasets.get(request.on.version.dataset),
-            _own_pairs(registry, request.on.version),
-            request.on.model,
-            split=recipe.split,
-            method=recipe.method,
-            read=recipe.read,
-            layers=request.on.layers,
-            template=recipe.template,
-        )
-        with made.activations(Work(), fresh=False, progress=reading) as activations:
-            parts.append(shuffled_vectors(request.on.vectors, activations, recipe.method, request.on.layers, seeds))
-    return names, {layer: np.concatenate([part[layer] for part in parts]) for layer in request.on.layers}
+        version = request.target.version
+        own = reading_of(version, request.own, request.target.model, layers)
+        with own.activations(Work(), fresh=False, progress=reading) as activations:
+            parts.append(shuffled_vectors(vectors, activations, version.recipe.method, layers, seeds))
+    return names, {layer: np.concatenate([part[layer] for part in parts]) for layer in layers}
 
 
 def _measured(
-    request: Request,
+    request: PropensityRequest,
     prompts: Mapping[str, ItemSet],
     names: Sequence[str],
     vectors: Mapping[int, NDArray[np.float32]],
@@ -191,11 +181,11 @@ def _measured(
     for place, (condition, items) in enumerate(prompts.items()):
         alone = condition != "vector"
         log_p = sweep(
-            request.on.model,
+            request.target.model,
             {layer: values[:1] if alone else values for layer, values in vectors.items()},
             items,
-            request.on.multipliers,
-            request.positions,
+            request.target.multipliers,
+            request.settings.positions,
             part_of(progress, place, len(prompts)),
             kept=[part_of_json(kept) for kept in unfinished.kept(condition)],
             keep=functools.partial(_keep, unfinished, condition),
@@ -204,8 +194,8 @@ def _measured(
         observed[condition] = Observed(rows, letters, log_p[0])
         if not alone:
             controls = {name: _control(log_p, names, name, observed[condition]) for name in dict.fromkeys(names[1:])}
-    layers, multipliers = tuple(request.on.layers), tuple(request.on.multipliers)
-    return Measurements(prompts["vector"].metric, layers, multipliers, observed, controls)
+    target = request.target
+    return Measurements(prompts["vector"].metric, target.layers, target.multipliers, observed, controls)
 
 
 def _keep(unfinished: Unfinished, condition: str, part: Part) -> None:
@@ -218,7 +208,7 @@ def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked:
     from caa_registry.evaluation.measurements import Control
     from caa_registry.evaluation.propensity import propensity_of
 
-    own = log_p[[i for i, other in enumerate(names) if other == name]]
+    own = log_p[[i for i, each in enumerate(names) if each == name]]
     propensity = propensity_of(own[..., 0], own[..., 1]).mean(axis=-1)
     counted = own[..., asked.counted, :]
     # Where the paper counts every item as 0 the model was asked nothing.
@@ -226,16 +216,16 @@ def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked:
     return Control(propensity, odds)
 
 
-def _identity(request: Request, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:
+def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:
     """All that the numbers depend on. Controls by what they are made from: their last digits may differ."""
     from caa_registry.evaluation.propensity import answers_of
 
     return {
-        **way_of_computing(request.on.model),
-        "positions": request.positions,
-        "multipliers": [repr(multiplier) for multiplier in request.on.multipliers],
-        "vector": request.on.version.digest,
-        "layers": list(request.on.layers),
+        **way_of_computing(request.target.model),
+        "positions": request.settings.positions,
+        "multipliers": [repr(multiplier) for multiplier in request.target.multipliers],
+        "vector": request.target.version.digest,
+        "layers": list(request.target.layers),
         "controls": list(request.beside.controls),
         "seeds": request.beside.seeds,
         "measurer": _MEASURER,

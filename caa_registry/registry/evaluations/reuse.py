@@ -1,42 +1,79 @@
-"""An evaluation that says already what is about to be measured."""
+"""Earlier evaluations that measured exactly what is asked for again, so that it need not be measured twice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from caa_registry.registry.records import Evaluation, VectorVersion
+from sqlalchemy import false, select
 
-if TYPE_CHECKING:
-    from caa_registry.models.model import Model
-    from caa_registry.registry.registry import Registry
+from caa_registry.catalog import models as t
+from caa_registry.registry.evaluations.propensity import PropensityRequest
+from caa_registry.registry.evaluations.side_effects import SideEffectsRequest
+from caa_registry.registry.evaluations.store import get, load
+from caa_registry.registry.records import Evaluation, RecordedPropensity, RecordedSideEffects
+from caa_registry.registry.records.settings import Rows
+from caa_registry.registry.workspace import Workspace
 
 
-def earlier(
-    registry: Registry,
-    version: VectorVersion,
-    model: Model,
-    kind: str,
-    fields: dict[str, Any],
-    parameters: dict[str, Any],
-    layers: Sequence[int],
-    multipliers: Sequence[float],
-) -> Evaluation | None:
-    """The newest evaluation of that kind of the vector on the very same model in the same dtype, at the same layers and
-    multipliers, whose ``fields`` and ``parameters`` are these."""
-    parameters = {
-        **parameters,
-        "layers": list(layers),
-        "multipliers": list(multipliers),
-        "rows": "all",
-        "dtype": model.dtype,
-    }
-    for evaluation in reversed(registry.evaluations.ls(f"vector:{version.reference}")):
-        if (
-            evaluation.kind == kind
-            and evaluation.model.fingerprint == model.info.fingerprint
-            and all(getattr(evaluation, name) == value for name, value in fields.items())
-            and all(evaluation.parameters.get(name) == value for name, value in parameters.items())
-        ):
-            return registry.evaluations.get(evaluation.id)
+@dataclass(frozen=True)
+class _Measured:
+    """What the scores of a vector, without controls and baselines, depend on beside the vector and the model's weights.
+
+    ``material``: the digest of the text, or the dataset version and the split.
+    """
+
+    kind: str
+    material: str
+    layers: tuple[int, ...]
+    multipliers: tuple[float, ...]
+    dtype: str
+    rows: Rows = "all"
+    positions: str = "all"
+    template: str = ""
+    paper: bool = False
+
+
+def earlier(workspace: Workspace, request: PropensityRequest | SideEffectsRequest) -> Evaluation | None:
+    """The newest evaluation of the request's vector on the very same model that measured what it asks for."""
+    sought = _of_request(request)
+    version, model = request.target.version, request.target.model
+    ids = (
+        select(t.Evaluation.id)
+        .join(t.Model, t.Model.id == t.Evaluation.model_id)
+        .where(
+            t.Evaluation.vector_version_id == version.id,
+            t.Evaluation.kind == sought.kind,
+            t.Evaluation.deleted_at.is_(None),
+            t.Model.fingerprint == model.info.fingerprint.digest,
+        )
+    )
+    with workspace.database.read() as session:
+        evaluations = load(session, ids, false())
+    for evaluation in reversed(evaluations):
+        if _of_evaluation(evaluation) == sought:
+            return get(workspace, evaluation.id)
+    return None
+
+
+def _of_request(request: PropensityRequest | SideEffectsRequest) -> _Measured:
+    target = request.target
+    measured = target.layers, target.multipliers, target.model.dtype
+    if isinstance(request, SideEffectsRequest):
+        return _Measured("side-effects", request.text.digest, *measured)
+    material = f"{request.questions.dataset.reference} {request.questions.split}"
+    asked = request.settings
+    return _Measured(
+        "propensity", material, *measured, asked.rows, asked.positions, request.template.digest, asked.paper
+    )
+
+
+def _of_evaluation(evaluation: Evaluation) -> _Measured | None:
+    recorded = evaluation.settings
+    measured = recorded.layers, recorded.multipliers, recorded.dtype
+    if isinstance(recorded, RecordedSideEffects):
+        return _Measured("side-effects", recorded.text_digest, *measured)
+    if isinstance(recorded, RecordedPropensity):
+        material = f"{evaluation.dataset} {evaluation.split}"
+        digest = recorded.template_digest
+        return _Measured("propensity", material, *measured, recorded.rows, evaluation.positions, digest, recorded.paper)
     return None

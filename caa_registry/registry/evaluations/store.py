@@ -1,65 +1,68 @@
-"""How an evaluation of any kind is written: the row, its figures, the run, the audit event, together or not at all."""
+"""Evaluations in and out of the catalogue. One is written with its figures, run and audit event, or not at all; many
+are read in a fixed number of statements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.registry.evaluations.target import Applied
+from caa_registry.catalog.filters import behavior
+from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.registry.evaluations.target import Target
+from caa_registry.registry.lookup import find_version, model_info
 from caa_registry.registry.models import ensure_model
+from caa_registry.registry.provenance.recalls import mark_evaluations
 from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetVersion, Evaluation, EvaluationSettings, Listing, Score, check_limit
+from caa_registry.registry.records.evaluation_settings import RecordedSideEffects, settings_from_json
 from caa_registry.registry.vectors.steering import record_mismatch
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.measurements import Measurements
     from caa_registry.evaluation.statistics import Figure
-    from caa_registry.registry.registry import Registry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Underway:
-    """An evaluation that has begun. ``parameters``: what is recorded beside the columns."""
+    """An evaluation that has begun. ``dataset``: ``None`` for what is measured on other text."""
 
-    on: Applied
+    target: Target
     kind: str
     positions: str
     template: str
+    settings: EvaluationSettings
     dataset: DatasetVersion | None
     split: str
-    parameters: Mapping[str, Any]
     activity: Activity
 
 
 def begin(
-    registry: Registry,
-    on: Applied,
+    workspace: Workspace,
+    target: Target,
     kind: str,
+    settings: EvaluationSettings,
     *,
     positions: str,
     template: str,
     dataset: DatasetVersion | None = None,
     split: str = "",
-    **parameters: Any,
 ) -> Underway:
     """Begin an evaluation: its run counts from now on."""
-    said = {
-        "rows": "all",
-        **parameters,
-        "dtype": on.model.dtype,
-        "operator": "add",
-        "layers": list(on.layers),
-        "multipliers": list(on.multipliers),
-        "verdict": on.verdict,
-    }
-    activity = Activity("evaluate", registry.actor, {"kind": kind, "split": split, "positions": positions, **said})
-    return Underway(on, kind, positions, template, dataset, split, said, activity)
+    parameters = {"kind": kind, "split": split, "positions": positions, **settings.to_json()}
+    activity = Activity("evaluate", workspace.actor, parameters)
+    return Underway(target, kind, positions, template, settings, dataset, split, activity)
 
 
 def store(
-    registry: Registry,
+    workspace: Workspace,
     underway: Underway,
     metric: str,
     figures: Iterable[Figure],
@@ -69,7 +72,7 @@ def store(
     **subject: str,
 ) -> int:
     """Write what was measured; the number of the evaluation. ``metric``: its own. ``subject``: more for the audit."""
-    on, dataset = underway.on, underway.dataset
+    target, dataset = underway.target, underway.dataset
     scores = [
         t.Score(
             position=place,
@@ -84,19 +87,19 @@ def store(
         )
         for place, figure in enumerate(figures)
     ]
-    with registry.database.write() as session:
-        model, _ = ensure_model(session, on.model.info)
-        record_mismatch(session, registry.actor, on.version, on.model, on.verdict)
+    with workspace.database.write() as session:
+        model, _ = ensure_model(session, target.model.info)
+        record_mismatch(session, workspace.actor, target.version, target.model, target.verdict)
         evaluation = t.Evaluation(
             kind=underway.kind,
-            vector_version_id=on.version.id,
+            vector_version_id=target.version.id,
             dataset_version_id=dataset.id if dataset else None,
             split=underway.split,
             model_id=model.id,
             metric=metric,
             positions=underway.positions,
             template=underway.template,
-            parameters=dict(underway.parameters),
+            parameters=underway.settings.to_json(),
             measurements=measurements,
             created_at=datetime.now(UTC),
         )
@@ -112,8 +115,112 @@ def store(
         record_run(
             session,
             underway.activity,
-            inputs=[("vector", on.version.id), *asked, ("model", model.id)],
+            inputs=[("vector", target.version.id), *asked, ("model", model.id)],
             outputs=[("evaluation", evaluation.id)],
-            subject={"evaluation": evaluation.id, "vector": on.version.reference, **named, **subject},
+            subject={"evaluation": evaluation.id, "vector": target.version.reference, **named, **subject},
         )
         return evaluation.id
+
+
+def get(workspace: Workspace, id: int) -> Evaluation:
+    """The evaluation of that number with all its scores. Raises ``NotFoundError``."""
+    # Beyond what either database holds as a number there is nothing either.
+    if 0 < id < 2**31:
+        there = select(t.Evaluation.id).where(t.Evaluation.id == id, t.Evaluation.deleted_at.is_(None))
+        with workspace.database.read() as session:
+            for evaluation in load(session, there):
+                return evaluation
+    raise NotFoundError(f"there is no evaluation {id}", "List them with: caa eval ls")
+
+
+def newest(workspace: Workspace, vector: str) -> Evaluation | None:
+    """The newest evaluation of a vector version, of whatever kind."""
+    with workspace.database.read() as session:
+        id = session.scalar(_of_vector(session, vector).with_only_columns(func.max(t.Evaluation.id)))
+    return None if id is None else get(workspace, id)
+
+
+def ls(workspace: Workspace, vector: str | None, conditions: Sequence[str], limit: int | None) -> Listing[Evaluation]:
+    """See ``Evaluations.ls``."""
+    check_limit(limit)
+    with workspace.database.read() as session:
+        ids = _of_vector(session, vector)
+        page = ids if limit is None else ids.order_by(t.Evaluation.id.desc()).limit(limit)
+        records = load(session, page, t.Score.condition.in_(conditions))
+        total = len(records)
+        if limit is not None:
+            total = session.scalar(select(func.count()).select_from(ids.subquery())) or 0
+    return Listing(tuple(records), total)
+
+
+def _of_vector(session: Session, vector: str | None) -> Select[int]:
+    ids = select(t.Evaluation.id).where(t.Evaluation.deleted_at.is_(None))
+    if vector is None:
+        return ids
+    return ids.where(t.Evaluation.vector_version_id == find_version(session, vector, "vector").id)
+
+
+def measurements(workspace: Workspace, evaluation: Evaluation) -> Measurements:
+    """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the bytes
+    are not those that were stored."""
+    from caa_registry.evaluation.measurements import from_bytes
+
+    if evaluation.measurements is None:
+        raise UsageError(f"evaluation {evaluation.id} was stored without its items", "Evaluate again.")
+    return from_bytes(workspace.blobs.get(evaluation.measurements))
+
+
+def load(session: Session, ids: Select[int], *scores: ColumnElement[bool]) -> list[Evaluation]:
+    """The evaluations whose ids ``ids`` selects, oldest first, with those of their scores that meet ``scores``."""
+    evaluations, vectors, datasets = t.Evaluation, t.VectorVersion, t.DatasetVersion
+    query = (
+        select(evaluations, t.Vector.name, vectors.number, t.Dataset.name, datasets.number, behavior())
+        .join(vectors, vectors.id == evaluations.vector_version_id)
+        .join(t.Vector, t.Vector.id == vectors.vector_id)
+        .outerjoin(datasets, datasets.id == evaluations.dataset_version_id)
+        .outerjoin(t.Dataset, t.Dataset.id == datasets.dataset_id)
+        .where(evaluations.id.in_(ids))
+        .order_by(evaluations.id)
+    )
+    rows = session.execute(query).all()
+    of_models = select(evaluations.model_id).where(evaluations.id.in_(ids))
+    models = {row.id: model_info(row) for row in session.scalars(select(t.Model).where(t.Model.id.in_(of_models)))}
+    by_evaluation = _scores(session, ids, *scores)
+    records = []
+    for row, vector, number, dataset, dataset_number, contrasted in rows:
+        settings = settings_from_json(row.kind, row.parameters, row.id)
+        reference = f"{dataset}:v{dataset_number}"
+        if isinstance(settings, RecordedSideEffects):
+            reference = f"text {settings.text}"
+        records.append(
+            Evaluation(
+                id=row.id,
+                vector=f"{vector}:v{number}",
+                dataset=reference,
+                behavior=contrasted or "",
+                split=row.split,
+                model=models[row.model_id],
+                metric=row.metric,
+                positions=row.positions,
+                template=row.template,
+                settings=settings,
+                scores=tuple(by_evaluation[row.id]),
+                created_at=row.created_at,
+                measurements=row.measurements,
+                kind=row.kind,
+            )
+        )
+    return mark_evaluations(session, records)
+
+
+def _scores(session: Session, ids: Select[int], *conditions: ColumnElement[bool]) -> dict[int, list[Score]]:
+    s = t.Score
+    query = (
+        select(s.evaluation_id, s.layer, s.multiplier, s.metric, s.value, s.ci_low, s.ci_high, s.n, s.condition)
+        .where(s.evaluation_id.in_(ids), *conditions)
+        .order_by(s.evaluation_id, s.position)
+    )
+    scores: dict[int, list[Score]] = defaultdict(list)
+    for evaluation, layer, multiplier, metric, value, low, high, n, condition in session.execute(query):
+        scores[evaluation].append(Score(layer, multiplier, metric, value, low, high, n, condition))
+    return scores

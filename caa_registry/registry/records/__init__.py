@@ -3,36 +3,65 @@
 from __future__ import annotations
 
 from caa_registry.registry.records.alias import Alias, Recommendation, check_multiplier
+from caa_registry.registry.records.answers import Answer, Judged
 from caa_registry.registry.records.dataset import DatasetVersion, LintReport, behavior_of
 from caa_registry.registry.records.evaluation import Evaluation, Score
+from caa_registry.registry.records.evaluation_settings import (
+    Beside,
+    EvaluationSettings,
+    Leaked,
+    RecordedOpenEnded,
+    RecordedPropensity,
+    RecordedSideEffects,
+    Sampling,
+)
+from caa_registry.registry.records.evidence import STATISTICS, Calibrated, Evidence, Statistic, check_statistic
 from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
 from caa_registry.registry.records.listing import Listing, check_limit
 from caa_registry.registry.records.model import ModelRecord
 from caa_registry.registry.records.recipe import Normalized, Recipe
+from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
 from caa_registry.registry.records.steering import Steer, Steering
 from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
 
 __all__ = [
+    "STATISTICS",
     "Alias",
+    "Answer",
+    "Beside",
+    "Calibrated",
+    "CalibrationSettings",
     "Comparison",
     "DatasetVersion",
     "Evaluation",
+    "EvaluationSettings",
+    "Evidence",
+    "Judged",
     "LayerRecord",
+    "Leaked",
     "Lineage",
     "LineageNode",
     "LintReport",
     "Listing",
     "ModelRecord",
     "Normalized",
+    "OpenEndedSettings",
+    "PropensitySettings",
     "Reading",
     "Recipe",
     "Recommendation",
+    "RecordedOpenEnded",
+    "RecordedPropensity",
+    "RecordedSideEffects",
     "RunRecord",
+    "Sampling",
     "Score",
+    "Statistic",
     "Steer",
     "Steering",
     "VectorVersion",
     "behavior_of",
     "check_limit",
     "check_multiplier",
+    "check_statistic",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.registry.records.evaluation_settings import EvaluationSettings, RecordedPropensity
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Evaluation:
     """Scores of one vector version on one split of one dataset version, with the exact model that was asked.
 
     ``kind``: ``propensity``; ``side-effects``, on neutral text, which ``dataset`` names; or ``open-ended``.
-    ``behavior`` is that of the dataset. ``measurements``: digest of the items that the scores are made of, where they
-    were kept. ``quarantined``: which recall reaches it, and why; empty where none does.
+    ``behavior`` is that of the dataset. ``settings``: how it was made, a ``RecordedPropensity``,
+    ``RecordedSideEffects`` or ``RecordedOpenEnded``. ``measurements``: digest of the items that the scores are made
+    of, where they were kept. ``quarantined``: which recall reaches it, and why; empty where none does.
     """
 
     id: int
@@ -46,7 +47,7 @@ class Evaluation:
     metric: str
     positions: str
     template: str
-    parameters: Mapping[str, Any]
+    settings: EvaluationSettings
     scores: Sequence[Score]
     created_at: datetime
     behavior: str = ""
@@ -56,22 +57,28 @@ class Evaluation:
 
     @property
     def leaked(self) -> int:
-        """How many of the questions the vector's own pairs hold, the same or nearly."""
-        said = self.parameters.get("leaked", {})
-        return int(said.get("same", 0) + said.get("near", 0))
+        """How many of the questions are among the vector's own pairs, the same or nearly."""
+        if not isinstance(self.settings, RecordedPropensity):
+            return 0
+        return self.settings.leaked.same + self.settings.leaked.near
+
+    @property
+    def half(self) -> str:
+        """Which half of the split was asked: ``, even rows``; empty where all of it was."""
+        return "" if self.settings.rows == "all" else f", {self.settings.rows} rows"
 
     @property
     def remarks(self) -> str:
-        """What listings say of it: ``leaked``, ``quarantined``."""
+        """What listings note beside it: ``leaked``, ``quarantined``."""
         return ", ".join(["leaked"] * bool(self.leaked) + ["quarantined"] * bool(self.quarantined))
 
     @property
     def n(self) -> int:
-        """How many items, passages or answers its own metric is of; 0 where it has no score."""
+        """How many items, passages or answers its own metric averages; 0 where it has no score."""
         scores = self.of()
         return scores[0].n if scores else 0
 
     def of(self, metric: str | None = None, condition: str = "vector") -> list[Score]:
         """The scores of one metric (default: the evaluation's own) and one condition, in order."""
-        wanted = metric or self.metric
-        return [score for score in self.scores if score.metric == wanted and score.condition == condition]
+        name = metric or self.metric
+        return [score for score in self.scores if score.metric == name and score.condition == condition]

@@ -3,62 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from caa_registry.digests import short
 from caa_registry.registry.evaluations.ratings import mean_ratings
-from caa_registry.registry.records import Evaluation, VectorVersion
+from caa_registry.registry.records import Alias, Evaluation, RecordedOpenEnded, RecordedSideEffects
+from caa_registry.registry.reports.content import AnswersContent
 from caa_registry.registry.reports.text import between, signed, table
-
-if TYPE_CHECKING:
-    from caa_registry.registry.registry import Registry
 
 
 def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Iterator[str]:
     """The newest measurement on neutral text that has the layer."""
-    found = [e for e in evaluations if e.kind == "side-effects" and layer in e.parameters["layers"]]
-    if not found:
+    having = [e for e in evaluations if e.kind == "side-effects" and layer in e.settings.layers]
+    if not having:
         return
-    evaluation = found[-1]
+    evaluation, recorded = having[-1], having[-1].settings
+    assert isinstance(recorded, RecordedSideEffects)
     perplexity = {score.multiplier: score for score in evaluation.of("perplexity") if score.layer == layer}
     yield f"## Side effects on ordinary text: evaluation {evaluation.id}"
     yield ""
     yield (
-        f"{evaluation.n} passages of {evaluation.dataset} (`{short(evaluation.parameters['text_digest'])}`), "
+        f"{evaluation.n} passages of {evaluation.dataset} (`{short(recorded.text_digest)}`), "
         f"all tokens steered at layer {layer}. KL divergence from the unsteered model in nats per token; intervals: "
-        f"{evaluation.parameters['interval']}."
+        f"{recorded.interval}."
     )
     yield ""
     rows = []
     for score in evaluation.of("kl"):
         if score.layer == layer:
-            other = perplexity[score.multiplier]
+            text = perplexity[score.multiplier]
             kl = f"{score.value:.3f}", between(score.ci_low, score.ci_high, 3)
-            rows.append((signed(score.multiplier), *kl, f"{other.value:.1f}", between(other.ci_low, other.ci_high)))
+            rows.append((signed(score.multiplier), *kl, f"{text.value:.1f}", between(text.ci_low, text.ci_high)))
     yield from table(["multiplier", "KL", "95 %", "perplexity", "95 % "], rows)
 
 
-def answers_section(registry: Registry, evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """The newest open-ended evaluation, with its ratings and the answers to one question."""
-    found = [e for e in evaluations if e.kind == "open-ended"]
-    if not found:
-        return
-    evaluation = found[-1]
-    given = registry.evaluations.answers(evaluation)
-    judged = registry.evaluations.judgements(evaluation)
-    means = [mean_ratings(given, each) for each in judged]
-    sampling = evaluation.parameters["sampling"]
+def answers_section(content: AnswersContent) -> Iterator[str]:
+    """An open-ended evaluation, with its ratings and the answers to one question."""
+    evaluation, answers, recorded = content.evaluation, content.answers, content.evaluation.settings
+    assert isinstance(recorded, RecordedOpenEnded)
+    sampling = recorded.sampling
+    means = [mean_ratings(answers, judged) for judged in content.judgements]
     yield f"## Open-ended answers: evaluation {evaluation.id}"
     yield ""
     yield (
-        f"{evaluation.parameters['questions']} questions of {evaluation.dataset} ({evaluation.split}), layer "
-        f"{', '.join(map(str, evaluation.parameters['layers']))}, at most {sampling['max_tokens']} tokens, temperature "
-        f"{sampling['temperature']:g}, seed {sampling['seed']}. Perplexity is that of the answers under the unsteered "
+        f"{recorded.questions} questions of {evaluation.dataset} ({evaluation.split}), layer "
+        f"{', '.join(map(str, recorded.layers))}, at most {sampling.max_tokens} tokens, temperature "
+        f"{sampling.temperature:g}, seed {sampling.seed}. Perplexity is that of the answers under the unsteered "
         "model; a text that goes round in circles can have a low one, so repetition stands beside it."
     )
     yield ""
     rows = []
-    for multiplier in evaluation.parameters["multipliers"]:
+    for multiplier in recorded.multipliers:
         cells = []
         for metric in ("tokens", "repeated_4", "perplexity"):
             score = next((s for s in evaluation.of(metric) if s.multiplier == multiplier), None)
@@ -71,31 +65,27 @@ def answers_section(registry: Registry, evaluations: Sequence[Evaluation]) -> It
                 else f"{interval.value:.2f} ({between(interval.low, interval.high)}; {interval.n})"
             )
         rows.append((signed(multiplier), *cells))
-    judges = [f"rating: {each.judge['kind']} {each.judge['name']}" for each in judged]
+    judges = [f"rating: {each.judge['kind']} {each.judge['name']}" for each in content.judgements]
     yield from table(["multiplier", "tokens", "repeated 4-grams", "perplexity", *judges], rows)
-    for each in judged:
-        if each.unparsable:
-            yield f"- {each.judge['name']}: {each.unparsable} of {len(each.ratings)} replies were no rating."
-    yield f"Asked: {given[0].question!r}"
+    for judged in content.judgements:
+        if judged.unparsable:
+            count = f"{judged.unparsable} of {len(judged.ratings)}"
+            yield f"- {judged.judge['name']}: {count} replies could not be read as a rating."
+    yield f"Asked: {answers[0].question!r}"
     yield ""
-    for answer in given:
-        if answer.question == given[0].question:
+    for answer in answers:
+        if answer.question == answers[0].question:
             yield f"- {signed(answer.multiplier)}: {answer.text.strip()!r}"
     yield ""
 
 
-def recommendation_section(registry: Registry, version: VectorVersion) -> Iterator[str]:
+def recommendation_section(aliases: Sequence[Alias]) -> Iterator[str]:
     """What aliases of this version recommend, and why."""
-    found = [
-        alias
-        for alias in registry.aliases.ls()
-        if alias.kind == "vector" and alias.target == version.reference and alias.recommendation
-    ]
-    if not found:
+    if not aliases:
         return
     yield "## Recommended"
     yield ""
-    for alias in found:
+    for alias in aliases:
         advice = alias.recommendation
         assert advice is not None
         layers = ", ".join(map(str, advice.layers))
@@ -105,7 +95,7 @@ def recommendation_section(registry: Registry, version: VectorVersion) -> Iterat
             score, effect = evidence["score_b"], evidence["effect_b"]
             ids = ", ".join(map(str, (evidence["propensity"], evidence["side_effects"], *evidence["answers"])))
             line += (
-                f" On {evidence['items']['b']} questions that had no say in the choice: propensity "
+                f" On {evidence['items']['b']} questions that took no part in the choice: propensity "
                 f"{score['value']:.3f} ({between(score['low'], score['high'], 3)}), changed by {effect['value']:.3f} "
                 f"({between(effect['low'], effect['high'], 3)}) in the wanted direction; KL "
                 f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"

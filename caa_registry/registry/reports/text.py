@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+_ALT = {
+    "dose-response": "Score against multiplier",
+    "layers": "Steerability by layer",
+    "heat-map": "Score at every layer and multiplier",
+    "items": "Effect on each item, sorted",
+    "cosines": "Cosines between the layers",
+}
+
 
 def signed(multiplier: float | None) -> str:
     """``+1``, ``-0.5``, ``0``."""
@@ -21,6 +29,11 @@ def between(low: float | None, high: float | None, digits: int = 2) -> str:
         return ""
     # 0.0 is added so that nothing is written -0.00.
     return f"{round(low, digits) + 0.0:.{digits}f} to {round(high, digits) + 0.0:.{digits}f}"
+
+
+def picture(name: str) -> tuple[str, str]:
+    """The picture ``name`` that lies beside the report, with an empty line after it."""
+    return f"![{_ALT[name]}]({name}.png)", ""
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from caa_registry.extensions import Extensions, load
+from caa_registry.extensions import Extensions, resolve
 from caa_registry.mx import mx
 
 Operator = Callable[[mx.array, mx.array], mx.array]
@@ -23,5 +23,5 @@ OPERATORS: Extensions[str] = Extensions("operator", {"add": "caa_registry.steeri
 
 def operator(name: str) -> Operator:
     """The operator of that name. Raises ``UsageError`` where there is none."""
-    function: Operator = load(OPERATORS.named(name))
+    function: Operator = resolve(OPERATORS.named(name))
     return function

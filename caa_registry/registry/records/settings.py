@@ -1,0 +1,131 @@
+"""How an evaluation is to be made, beyond the vector, the questions, the model, the layers and the multipliers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from caa_registry.errors import UsageError
+from caa_registry.evaluation.control_names import check_controls
+from caa_registry.models.prompts import TemplateName, check_template
+from caa_registry.references import check_alias
+from caa_registry.steering.positions import SteeredPositions, check_positions
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.calibration import Direction
+
+Rows = Literal["all", "even", "odd"]
+ROWS: tuple[Rows, ...] = get_args(Rows)
+
+
+def check_rows(rows: str) -> Rows:
+    """``rows`` if they are known, else ``UsageError``."""
+    for known in ROWS:
+        if rows == known:
+            return known
+    raise UsageError(f"there is no half {rows!r}", f"Choose one of {', '.join(ROWS)}.")
+
+
+def half(rows: Rows) -> slice:
+    """Which rows of a split ``rows`` are, counted from 0."""
+    return slice(None) if rows == "all" else slice(ROWS.index(rows) - 1, None, 2)
+
+
+@dataclass(frozen=True)
+class PropensitySettings:
+    """How questions are asked and scored, and what is measured beside the vector.
+
+    ``template`` defaults to the one that the vector was computed with. ``rows`` takes only the even or the odd rows of
+    the split (counted from 0), so that a layer can be chosen on one half and reported on the other. A question with
+    more than two letters is scored over all of them; ``paper`` scores over A and B and counts questions whose matching
+    letter is another one as 0, as the paper does.
+
+    ``controls``: ``random`` are ``seeds`` directions of the vector's length; ``shuffled`` are as many vectors of the
+    same pairs, each with its sides swapped at random. These need the vector's own model and are left out on any other.
+    Baselines, each alone (multiplier 0) and with the vector: ``system_positive`` and ``system_negative`` are system
+    prompts for and against the behavior; ``few_shot`` is how many of the vector's own pairs, drawn at random, stand
+    before the question with their positive completions.
+
+    ``allow_mismatch`` applies the vector to another model than its own. Raises ``UsageError`` for unknown positions,
+    template, rows or controls, and for fewer than two vectors of a control.
+    """
+
+    positions: SteeredPositions = "after_prompt"
+    template: TemplateName | None = None
+    rows: Rows = "all"
+    paper: bool = False
+    controls: Sequence[str] = ("random", "shuffled")
+    seeds: int = 20
+    system_positive: str = ""
+    system_negative: str = ""
+    few_shot: int = 0
+    allow_mismatch: bool = False
+
+    def __post_init__(self) -> None:
+        check_controls(self.controls)
+        if self.controls and self.seeds < 2:
+            raise UsageError(
+                f"a control needs at least 2 vectors, not {self.seeds}", "20 are enough for a null interval."
+            )
+        check_rows(self.rows)
+        _check_rendering(self.positions, self.template)
+
+
+@dataclass(frozen=True)
+class OpenEndedSettings:
+    """How answers to open-ended questions are generated.
+
+    ``template`` defaults to the one that the vector was computed with. ``temperature`` 0 is greedy; above, what is
+    drawn depends on ``seed``, prompt and multiplier alone. ``limit``: only the first questions, so many; ``only``:
+    those of the split's questions that it lists. ``allow_mismatch`` applies the vector to another model than its own.
+    Raises ``UsageError`` for unknown positions or an unknown template.
+    """
+
+    positions: SteeredPositions = "after_prompt"
+    template: TemplateName | None = None
+    system: str = ""
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    limit: int | None = None
+    only: Sequence[str] | None = None
+    allow_mismatch: bool = False
+
+    def __post_init__(self) -> None:
+        _check_rendering(self.positions, self.template)
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """What a calibration measures, and what it looks for.
+
+    ``template`` defaults to the one that the vector was computed with. ``text``: the ordinary text that the vector
+    must not harm, as ``Evaluations.side_effects`` takes it. ``target_kl``: how far it may move that text, in nats per
+    token; 0.2 by default. ``direction``: whether the behavior is to be raised (``more``) or lowered (``less``).
+    ``coherence``: how many answers are generated at a cell that would be chosen, to see whether they read well; 0
+    skips that. ``alias``: the alias that is set. Raises ``UsageError`` for what is unknown or cannot be kept to.
+    """
+
+    positions: SteeredPositions = "after_prompt"
+    template: TemplateName | None = None
+    text: str = "english"
+    target_kl: float | None = None
+    direction: Direction = "more"
+    coherence: int = 8
+    alias: str = "best"
+
+    def __post_init__(self) -> None:
+        from caa_registry.evaluation.calibration import check_direction, check_target
+
+        _check_rendering(self.positions, self.template)
+        check_direction(self.direction)
+        if self.target_kl is not None:
+            check_target(self.target_kl)
+        check_alias(self.alias)
+
+
+def _check_rendering(positions: str, template: str | None) -> None:
+    check_positions(positions)
+    if template is not None:
+        check_template(template)

@@ -1,0 +1,54 @@
+"""What pictures and reports show, looked up and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from caa_registry.registry.evaluations.target import Questions
+from caa_registry.registry.records import Alias, Answer, Evaluation, Judged, VectorVersion
+from caa_registry.registry.vectors.computation import Computation
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.measurements import Measurements
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationContent:
+    """An evaluation by propensity of ``version``, to be shown at ``layer``. ``measured``: its items, where they were
+    kept."""
+
+    version: VectorVersion
+    evaluation: Evaluation
+    layer: int
+    measured: Measurements | None
+
+
+@dataclass(frozen=True, eq=False)
+class AnswersContent:
+    """An open-ended evaluation with its answers, and every pass of a judge over them."""
+
+    evaluation: Evaluation
+    answers: Sequence[Answer]
+    judgements: Sequence[Judged]
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContent:
+    """Everything a report of one vector tells. ``evaluations``: all of the version, oldest first, with the scores of
+    the vector itself; ``aliases``: those of the version that recommend something."""
+
+    shown: EvaluationContent
+    evaluations: Sequence[Evaluation]
+    answers: AnswersContent | None
+    aliases: Sequence[Alias]
+
+
+@dataclass(frozen=True, eq=False)
+class PairsContent:
+    """The pairs that ``version`` was made from, and how their activations are read again."""
+
+    version: VectorVersion
+    own: Questions
+    computation: Computation

@@ -1,0 +1,146 @@
+"""Pictures of an evaluation by propensity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from caa_registry.digests import short
+from caa_registry.registry.records import Evaluation, RecordedPropensity, Score, VectorVersion
+from caa_registry.registry.reports.content import EvaluationContent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from caa_registry.evaluation.intervals import Interval
+    from caa_registry.evaluation.measurements import Measurements
+    from caa_registry.plots.ranges import Band
+
+_BASELINES = ("system-positive", "system-negative", "few-shot")
+_YLABEL = {"propensity": "propensity, p(matching)", "propensity_completion": "propensity of the completion"}
+
+
+def evaluation_pictures(shown: EvaluationContent) -> dict[str, Figure]:
+    """The pictures of an evaluation by name: ``dose-response`` and ``items`` at one layer, and where there are several
+    layers ``layers`` and ``heat-map``. What needs two multipliers is left out where there is one."""
+    evaluation, layer = shown.evaluation, shown.layer
+    caption = caption_of(shown.version, evaluation)
+    pictures = {"dose-response": _dose_response(evaluation, layer, caption)}
+    several, dosed = len(evaluation.settings.layers) > 1, len(evaluation.settings.multipliers) > 1
+    if several and dosed and evaluation.of("steerability"):
+        pictures["layers"] = _layers(evaluation, layer, caption)
+    if several:
+        pictures["heat-map"] = _heat_map(evaluation, caption)
+    if dosed and shown.measured is not None:
+        pictures["items"] = _items(shown.measured, evaluation, layer, caption)
+    return pictures
+
+
+def caption_of(version: VectorVersion, evaluation: Evaluation) -> str:
+    """The references that every number of an evaluation goes with."""
+    recorded, seeds = evaluation.settings, ""
+    if isinstance(recorded, RecordedPropensity) and recorded.beside.controls:
+        seeds = f" Controls: {recorded.beside.seeds} vectors each."
+    leaked = f" LEAKED: {evaluation.leaked} questions are among the vector's own pairs." if evaluation.leaked else ""
+    return (
+        f"{evaluation.vector} ({short(version.digest)}) on {evaluation.dataset} ({evaluation.split}{evaluation.half}, "
+        f"n = {evaluation.n}); model {evaluation.model.name} ({short(evaluation.model.fingerprint.digest)}); "
+        f"positions {evaluation.positions}, template {evaluation.template}; evaluation {evaluation.id}. Intervals: "
+        f"95 % bootstrap over items.{seeds}{leaked}"
+    )
+
+
+def _interval(score: Score) -> Interval:
+    from caa_registry.evaluation.intervals import Interval
+
+    low, high = (score.value if x is None else x for x in (score.ci_low, score.ci_high))
+    return Interval(score.value, low, high, score.n)
+
+
+def _bands(evaluation: Evaluation, metric: str | None, layer: int | None) -> list[Band]:
+    from caa_registry.plots.ranges import Band
+
+    bands = []
+    for name, label in (("random", "random, 95 %"), ("shuffled", "shuffled labels, 95 %")):
+        points = [_interval(s) for s in evaluation.of(metric, name) if layer is None or s.layer == layer]
+        if points:
+            bands.append(Band(label, points, hatched=name == "shuffled"))
+    return bands
+
+
+def _dose_response(evaluation: Evaluation, layer: int, caption: str) -> Figure:
+    from caa_registry.plots.dose_response import Curve, dose_response
+
+    curves = []
+    for condition in ("vector", *_BASELINES):
+        points = [_interval(score) for score in evaluation.of(condition=condition) if score.layer == layer]
+        if points:
+            curves.append(Curve("vector" if condition == "vector" else f"{condition} and vector", points))
+    multipliers = evaluation.settings.multipliers
+    unsteered = next((p.value for p, m in zip(curves[0].points, multipliers, strict=True) if m == 0), None)
+    return dose_response(
+        multipliers,
+        curves,
+        title=f"{evaluation.vector}, layer {layer}",
+        ylabel=_YLABEL.get(evaluation.metric, evaluation.metric),
+        caption=caption,
+        bands=_bands(evaluation, None, layer),
+        unsteered=unsteered,
+    )
+
+
+def _layers(evaluation: Evaluation, layer: int, caption: str) -> Figure:
+    from caa_registry.plots.layer_sweep import layer_sweep
+
+    scores = evaluation.of("steerability")
+    return layer_sweep(
+        [score.layer for score in scores],
+        [_interval(score) for score in scores],
+        title=f"{evaluation.vector}: steerability by layer",
+        ylabel="log-odds a unit of multiplier (nats)",
+        caption=caption,
+        bands=_bands(evaluation, "steerability", None),
+        chosen=layer,
+    )
+
+
+def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
+    from caa_registry.plots.heat_map import heat_map
+
+    layers, multipliers = evaluation.settings.layers, evaluation.settings.multipliers
+    cells = [_interval(score) for score in evaluation.of()]
+    nulls = [_interval(score) for score in evaluation.of(condition="random")]
+    shape = len(layers), len(multipliers)
+    outside = None
+    if nulls:
+        pairs = zip(cells, nulls, strict=True)
+        outside = np.array([cell.low > null.high or cell.high < null.low for cell, null in pairs]).reshape(shape)
+        caption += " Bold with a dot: the whole interval is outside that of random directions."
+    values = np.array([cell.value for cell in cells]).reshape(shape)
+    best = np.unravel_index(values.argmax(), shape)
+    caption += " Framed: the largest score."
+    return heat_map(
+        layers,
+        multipliers,
+        values,
+        title=f"{evaluation.vector}: every layer and multiplier",
+        label=_YLABEL.get(evaluation.metric, evaluation.metric),
+        caption=caption,
+        outside=outside,
+        best=(int(best[0]), int(best[1])),
+    )
+
+
+def _items(measured: Measurements, evaluation: Evaluation, layer: int, caption: str) -> Figure:
+    from caa_registry.evaluation.statistics import effects
+    from caa_registry.plots.item_effects import item_effects
+    from caa_registry.plots.style import signed
+
+    low, high = measured.multipliers[0], measured.multipliers[-1]
+    return item_effects(
+        effects(measured.vector)[measured.layers.index(layer)],
+        title=f"{evaluation.vector}, layer {layer}: each item from {signed(low)} to {signed(high)}",
+        xlabel=f"propensity at {signed(high)} minus at {signed(low)}",
+        caption=caption,
+    )

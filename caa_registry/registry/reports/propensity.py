@@ -1,0 +1,195 @@
+"""The part of a report that tells how well a vector works: an evaluation by propensity, beside its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from caa_registry.digests import short
+from caa_registry.registry.records import Beside, Evaluation, RecordedPropensity, Score
+from caa_registry.registry.reports.content import EvaluationContent
+from caa_registry.registry.reports.text import between, change, picture, signed, table
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.measurements import Measurements
+
+
+def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Iterator[str]:
+    """What was asked, what came of it, and every table of the layer that is shown. ``pictures``: those there are."""
+    evaluation, layer, recorded = shown.evaluation, shown.layer, shown.evaluation.settings
+    assert isinstance(recorded, RecordedPropensity)
+    yield f"## How well it works: evaluation {evaluation.id}"
+    yield ""
+    yield from _asked(evaluation, recorded)
+    yield from _finding(shown)
+    for name in ("dose-response", "layers", "heat-map", "items"):
+        if name in pictures:
+            yield from picture(name)
+    yield from _by_layer(evaluation)
+    yield from _by_multiplier(evaluation, layer)
+    if shown.measured is not None:
+        yield from _by_letter(shown.measured, layer)
+    yield from _baselines(evaluation, recorded.beside, layer)
+
+
+def _asked(evaluation: Evaluation, recorded: RecordedPropensity) -> Iterator[str]:
+    yield (
+        f"{evaluation.n} questions of {evaluation.dataset} ({evaluation.split}{evaluation.half}), scored by "
+        f"{evaluation.metric}; model {evaluation.model.name} (`{short(evaluation.model.fingerprint.digest)}`, "
+        f"{recorded.verdict}); steered positions {evaluation.positions}; template {evaluation.template}. "
+        f"Intervals: {recorded.interval}."
+    )
+    yield ""
+    letters = "items have a matching letter beyond A and B and "
+    letters += "count as 0 (the paper's rule)" if recorded.paper else "were left out"
+    notes = [
+        (evaluation.leaked, "questions are among the vector's own pairs, the same or nearly: these scores are LEAKED"),
+        (recorded.more_choices, "items are scored over more than two letters"),
+        (recorded.beyond_letters, letters),
+        (recorded.too_long, "items were left out: longer than the model's context"),
+        (recorded.unscorable, "items were left out: nothing predicts the token in which their sides differ"),
+    ]
+    lines = [f"- {count} {note}" for count, note in notes if count]
+    if lines:
+        yield from (*lines, "")
+
+
+def _finding(shown: EvaluationContent) -> Iterator[str]:
+    evaluation, layer = shown.evaluation, shown.layer
+    slope = _at(evaluation, "steerability", layer)
+    effect, wrong = _at(evaluation, "effect", layer), _at(evaluation, "wrong_way", layer)
+    if slope is None or effect is None or wrong is None:
+        return
+    multipliers = evaluation.settings.multipliers
+    yield (
+        f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
+        f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from "
+        f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
+    )
+    yield ""
+    if shown.measured is not None:
+        yield from _against_controls(shown.measured, slope, layer)
+    bias = [score for score in evaluation.of("letter_bias") if score.layer == layer]
+    if bias:
+        biases = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_range(score)})" for score in bias)
+        yield f"Preference for a letter (score where A matches minus score where B does), by multiplier: {biases}."
+        yield ""
+
+
+def _against_controls(measured: Measurements, slope: Score, layer: int) -> Iterator[str]:
+    from caa_registry.evaluation.statistics import control_figures, middle
+
+    drawn = {
+        name: control_figures(control, measured.multipliers)["steerability"][:, measured.layers.index(layer)]
+        for name, control in measured.controls.items()
+    }
+    words = {"random": "random directions of its length", "shuffled": "vectors of the same pairs with shuffled labels"}
+    null = middle(drawn["random"]) if "random" in drawn else None
+    for name, values in drawn.items():
+        further = int((np.abs(values) >= abs(slope.value)).sum())
+        sentences = [
+            f"- {len(values)} {words[name]}: slopes from {change(values.min())} to {change(values.max())}; {further} "
+            f"of them at least as far from 0 as the vector's, so p = {(1 + further) / (1 + len(values)):.3f}."
+        ]
+        if name == "random" and null is not None:
+            place = "outside" if not null.low <= slope.value <= null.high else "INSIDE"
+            interval = between(null.low, null.high)
+            sentences.append(
+                f"The middle 95 % of them, the null interval, is {interval}; the vector's slope is {place} it."
+            )
+        elif null is not None:
+            inside = int(((values >= null.low) & (values <= null.high)).sum())
+            sentences.append(f"{inside} of them lie inside the null interval of the random directions.")
+        yield " ".join(sentences)
+    if drawn:
+        yield ""
+
+
+def _by_layer(evaluation: Evaluation) -> Iterator[str]:
+    slopes = evaluation.of("steerability")
+    if len(slopes) < 2:
+        return
+    yield "### By layer"
+    yield ""
+    rows = []
+    for slope in slopes:
+        effect, wrong = (_at(evaluation, metric, slope.layer) for metric in ("effect", "wrong_way"))
+        null, shuffled = (_at(evaluation, "steerability", slope.layer, control) for control in ("random", "shuffled"))
+        rows.append(
+            (
+                slope.layer,
+                f"{change(slope.value)}",
+                _range(slope),
+                _range(null),
+                _range(shuffled),
+                f"{change(effect.value)}" if effect else "",
+                _share(wrong) if wrong else "",
+            )
+        )
+    yield from table(["layer", "steerability", "95 %", "random", "shuffled", "effect", "wrong way"], rows)
+
+
+def _by_multiplier(evaluation: Evaluation, layer: int) -> Iterator[str]:
+    yield f"### By multiplier, layer {layer}"
+    yield ""
+    rows = []
+    for score in evaluation.of():
+        if score.layer == layer:
+            at = layer, score.multiplier
+            random, shuffled, mass = (
+                next((s for s in evaluation.of(metric, condition) if (s.layer, s.multiplier) == at), None)
+                for metric, condition in ((None, "random"), (None, "shuffled"), ("mass", "vector"))
+            )
+            value = signed(score.multiplier), f"{score.value:.3f}", _range(score)
+            rows.append((*value, _range(random), _range(shuffled), f"{mass.value:.3f}" if mass else ""))
+    yield from table(["multiplier", evaluation.metric, "95 %", "random", "shuffled", "p(A) + p(B)"], rows)
+
+
+def _by_letter(measured: Measurements, layer: int) -> Iterator[str]:
+    from caa_registry.evaluation.statistics import by_letter
+
+    means = by_letter(measured.vector)
+    if len(means) < 2:
+        return
+    yield f"### By matching letter, layer {layer}"
+    yield ""
+    place = measured.layers.index(layer)
+    rows = [
+        (letter, measured.vector.letters.count(letter), *(f"{value:.3f}" for value in values[place]))
+        for letter, values in means.items()
+    ]
+    yield from table(["letter", "n", *(signed(m) for m in measured.multipliers)], rows)
+
+
+def _baselines(evaluation: Evaluation, beside: Beside, layer: int) -> Iterator[str]:
+    rows = []
+    for condition in ("vector", "system-positive", "system-negative", "few-shot"):
+        scores = [score for score in evaluation.of(condition=condition) if score.layer == layer]
+        if scores:
+            cells = (f"{score.value:.3f} ({_range(score)})" for score in scores)
+            rows.append(("no prompt" if condition == "vector" else condition, *cells))
+    if len(rows) < 2:
+        return
+    yield f"### Prompts, alone (multiplier 0) and with the vector, layer {layer}"
+    yield ""
+    yield from table(["prompt", *(signed(m) for m in evaluation.settings.multipliers)], rows)
+    for name, prompt in (("system-positive", beside.system_positive), ("system-negative", beside.system_negative)):
+        if prompt:
+            yield f"- {name}: {prompt!r}"
+    if beside.few_shot:
+        yield f"- few-shot: {beside.few_shot} pairs of {evaluation.vector}'s own, drawn at random"
+    yield ""
+
+
+def _at(evaluation: Evaluation, metric: str, layer: int, condition: str = "vector") -> Score | None:
+    return next((score for score in evaluation.of(metric, condition) if score.layer == layer), None)
+
+
+def _share(score: Score) -> str:
+    return f"{round(score.value * score.n)} of {score.n}"
+
+
+def _range(score: Score | None) -> str:
+    return "" if score is None else between(score.ci_low, score.ci_high)

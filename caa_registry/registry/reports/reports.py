@@ -1,0 +1,145 @@
+"""Reports and pictures of vectors and evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caa_registry.errors import UsageError
+from caa_registry.progress import Progress, silent
+from caa_registry.registry.datasets.datasets import Datasets
+from caa_registry.registry.evaluations import store
+from caa_registry.registry.evaluations.evaluations import Evaluations
+from caa_registry.registry.evaluations.layers import shown_layer
+from caa_registry.registry.evaluations.target import Questions, reading_of
+from caa_registry.registry.models import Models
+from caa_registry.registry.provenance.aliases import Aliases
+from caa_registry.registry.records import Alias, Evaluation, VectorVersion
+from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
+from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
+from caa_registry.registry.reports.report import write_text
+from caa_registry.registry.reports.vector_pictures import (
+    between_layers,
+    between_vectors,
+    check_together,
+    pairs_projection,
+)
+from caa_registry.registry.vectors.vectors import Vectors
+from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from caa_registry.models.model import Model
+
+
+class Reports:
+    """What a registry shows of its vectors and evaluations: Markdown and pictures."""
+
+    def __init__(
+        self, workspace: Workspace, vectors: Vectors, evaluations: Evaluations, models: Models, datasets: Datasets
+    ) -> None:
+        self._workspace = workspace
+        self._vectors = vectors
+        self._evaluations = evaluations
+        self._models = models
+        self._datasets = datasets
+
+    def write(self, vector: str | VectorVersion, folder: Path, *, layer: int | None = None) -> Path:
+        """Write ``report.md`` of a vector and its pictures into ``folder``; the path of the report.
+
+        The numbers are those of the evaluation that is its evidence (``Evaluations.evidence``), else of the newest by
+        propensity; ``layer`` defaults to the one with the largest steerability there. Other files in the folder stay.
+        Raises ``UsageError`` for a vector or a layer that was not evaluated.
+        """
+        from caa_registry.plots.style import save
+
+        version = self._vectors.get(vector)
+        content = self._content(version, layer)
+        pictures = {
+            **evaluation_pictures(content.shown),
+            "cosines": between_layers(version, self._vectors.load(version)),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            save(picture, folder / f"{name}.png")
+        return write_text(content, list(pictures), folder)
+
+    def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
+        """The pictures of an evaluation by propensity, by name: ``dose-response`` and ``items`` at one layer (default:
+        the most steerable), and where there are several layers ``layers`` and ``heat-map``. What needs two multipliers
+        is left out where there is one. Raises ``UsageError`` for another kind, or a layer that was not evaluated."""
+        evaluation = self._evaluations.get(id)
+        if evaluation.kind != "propensity":
+            raise UsageError(
+                f"evaluation {id} is of {evaluation.kind}, and only those by propensity are drawn",
+                "List them with: caa eval ls",
+            )
+        version = self._vectors.get(f"vector:{evaluation.vector}")
+        return evaluation_pictures(self._shown(version, evaluation, layer))
+
+    def vector_pictures(
+        self,
+        vectors: Sequence[str | VectorVersion],
+        *,
+        layer: int | None = None,
+        model: str | Path | Model | None = None,
+        reading: Progress = silent,
+    ) -> dict[str, Figure]:
+        """The pictures of vectors by name.
+
+        Of one: ``cosines`` between its layers, and with its ``model`` the ``projection`` of its pairs' activations, of
+        all layers or of ``layer``. Of several: ``cosines`` between them at ``layer``. Raises ``UsageError`` for several
+        without a layer, or of different widths.
+        """
+        versions = [self._vectors.get(vector) for vector in vectors]
+        if len(versions) > 1:
+            at = check_together(versions, layer)
+            return {"cosines": between_vectors(versions, [self._vectors.layer(v, at) for v in versions], at)}
+        version = versions[0]
+        pictures = {"cosines": between_layers(version, self._vectors.load(version))}
+        if model is not None:
+            loaded = self._models.load(model) if isinstance(model, str | Path) else model
+            pictures["projection"] = pairs_projection(self._pairs(version, loaded, layer), reading)
+        return pictures
+
+    def _content(self, version: VectorVersion, layer: int | None) -> ReportContent:
+        evaluations = self._evaluations.ls(f"vector:{version.reference}")
+        scored = [evaluation for evaluation in evaluations if evaluation.kind == "propensity"]
+        if not scored:
+            raise UsageError(
+                f"{version.reference} has no evaluation to report", f"Make one: caa eval propensity {version.reference}"
+            )
+        evidence = self._evaluations.evidence([version]).get(version.digest)
+        evaluation = self._evaluations.get((evidence.evaluation if evidence else scored[-1]).id)
+        answered = [evaluation for evaluation in evaluations if evaluation.kind == "open-ended"]
+        return ReportContent(
+            self._shown(version, evaluation, layer),
+            evaluations,
+            self._answers(answered[-1]) if answered else None,
+            self._recommending(version),
+        )
+
+    def _shown(self, version: VectorVersion, evaluation: Evaluation, layer: int | None) -> EvaluationContent:
+        measured = store.measurements(self._workspace, evaluation) if evaluation.measurements else None
+        return EvaluationContent(version, evaluation, shown_layer(evaluation, layer), measured)
+
+    def _answers(self, evaluation: Evaluation) -> AnswersContent:
+        answers, judgements = self._evaluations.answers(evaluation), self._evaluations.judgements(evaluation)
+        return AnswersContent(evaluation, answers, judgements)
+
+    def _recommending(self, version: VectorVersion) -> list[Alias]:
+        """The aliases of ``version`` that recommend something."""
+        return [
+            alias
+            for alias in Aliases(self._workspace).ls()
+            if alias.kind == "vector" and alias.target == version.reference and alias.recommendation
+        ]
+
+    def _pairs(self, version: VectorVersion, model: Model, layer: int | None) -> PairsContent:
+        recipe = version.recipe
+        dataset = self._datasets.get(version.dataset)
+        own = Questions(dataset, recipe.split, self._datasets.pairs(dataset, recipe.split))
+        layers = version.layer_numbers if layer is None else [layer]
+        return PairsContent(version, own, reading_of(version, own, model, layers))
