@@ -43,6 +43,20 @@ if TYPE_CHECKING:
     from caa_registry.models.generation import NextToken as NextToken
     from caa_registry.models.model import Model as Model
     from caa_registry.pairs.agreement import Agreement as Agreement
+    from caa_registry.pairs.curation.operations import Balance as Balance
+    from caa_registry.pairs.curation.operations import Dedupe as Dedupe
+    from caa_registry.pairs.curation.operations import Drop as Drop
+    from caa_registry.pairs.curation.operations import Edit as Edit
+    from caa_registry.pairs.curation.operations import Expand as Expand
+    from caa_registry.pairs.curation.operations import Filter as Filter
+    from caa_registry.pairs.curation.operations import Keep as Keep
+    from caa_registry.pairs.curation.operations import Merge as Merge
+    from caa_registry.pairs.curation.operations import Operation as Operation
+    from caa_registry.pairs.curation.operations import Relabel as Relabel
+    from caa_registry.pairs.curation.operations import Sample as Sample
+    from caa_registry.pairs.curation.operations import Split as Split
+    from caa_registry.pairs.curation.operations import ToAB as ToAB
+    from caa_registry.pairs.curation.operations import ToFreeForm as ToFreeForm
     from caa_registry.pairs.diff import Change as Change
     from caa_registry.pairs.diff import Diff as Diff
     from caa_registry.pairs.lint.findings import Finding as Finding
@@ -50,27 +64,26 @@ if TYPE_CHECKING:
     from caa_registry.pairs.record import Pair as Pair
     from caa_registry.pairs.record import PairItem as PairItem
     from caa_registry.pairs.record import QuestionItem as QuestionItem
+    from caa_registry.pairs.source import OperationRecord as OperationRecord
+    from caa_registry.pairs.source import Source as Source
+    from caa_registry.pairs.source import SourceCard as SourceCard
+    from caa_registry.pairs.source import SourceFile as SourceFile
+    from caa_registry.pairs.source import SourceInput as SourceInput
     from caa_registry.pairs.statistics import Lengths as Lengths
     from caa_registry.pairs.statistics import SplitStatistics as SplitStatistics
-    from caa_registry.registry.datasets.curation import Curated as Curated
-    from caa_registry.registry.datasets.export import Pushed as Pushed
-    from caa_registry.registry.datasets.history import Blame as Blame
-    from caa_registry.registry.datasets.history import LogEntry as LogEntry
-    from caa_registry.registry.datasets.replay import Step as Step
-    from caa_registry.registry.datasets.review import Decision as Decision
-    from caa_registry.registry.datasets.review import Reviews as Reviews
-    from caa_registry.registry.datasets.statistics import DatasetStatistics as DatasetStatistics
-    from caa_registry.registry.datasets.statistics import Neighbour as Neighbour
     from caa_registry.registry.evaluations.layers import best_layer as best_layer
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
-    from caa_registry.registry.provenance.recalls import Recall as Recall
     from caa_registry.registry.records import Alias as Alias
     from caa_registry.registry.records import Answer as Answer
     from caa_registry.registry.records import Beside as Beside
+    from caa_registry.registry.records import Blame as Blame
     from caa_registry.registry.records import Calibrated as Calibrated
     from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
     from caa_registry.registry.records import Comparison as Comparison
+    from caa_registry.registry.records import Curated as Curated
+    from caa_registry.registry.records import DatasetStatistics as DatasetStatistics
     from caa_registry.registry.records import DatasetVersion as DatasetVersion
+    from caa_registry.registry.records import Decision as Decision
     from caa_registry.registry.records import Evaluation as Evaluation
     from caa_registry.registry.records import EvaluationSettings as EvaluationSettings
     from caa_registry.registry.records import Evidence as Evidence
@@ -81,21 +94,27 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import LineageNode as LineageNode
     from caa_registry.registry.records import LintReport as LintReport
     from caa_registry.registry.records import Listing as Listing
+    from caa_registry.registry.records import LogEntry as LogEntry
     from caa_registry.registry.records import ModelRecord as ModelRecord
+    from caa_registry.registry.records import Neighbour as Neighbour
     from caa_registry.registry.records import Normalized as Normalized
     from caa_registry.registry.records import OpenEndedSettings as OpenEndedSettings
     from caa_registry.registry.records import PropensitySettings as PropensitySettings
+    from caa_registry.registry.records import Pushed as Pushed
     from caa_registry.registry.records import Reading as Reading
+    from caa_registry.registry.records import Recall as Recall
     from caa_registry.registry.records import Recipe as Recipe
     from caa_registry.registry.records import Recommendation as Recommendation
     from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
+    from caa_registry.registry.records import Reviews as Reviews
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
+    from caa_registry.registry.records import Step as Step
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
@@ -133,26 +152,41 @@ _PUBLIC = {
     "caa_registry.models.generation": ["NextToken"],
     "caa_registry.models.model": ["Model"],
     "caa_registry.pairs.agreement": ["Agreement"],
+    "caa_registry.pairs.curation.operations": [
+        "Balance",
+        "Dedupe",
+        "Drop",
+        "Edit",
+        "Expand",
+        "Filter",
+        "Keep",
+        "Merge",
+        "Operation",
+        "Relabel",
+        "Sample",
+        "Split",
+        "ToAB",
+        "ToFreeForm",
+    ],
     "caa_registry.pairs.diff": ["Change", "Diff"],
     "caa_registry.pairs.lint.findings": ["Finding"],
     "caa_registry.pairs.record": ["Imported", "Pair", "PairItem", "QuestionItem"],
+    "caa_registry.pairs.source": ["OperationRecord", "Source", "SourceCard", "SourceFile", "SourceInput"],
     "caa_registry.pairs.statistics": ["Lengths", "SplitStatistics"],
-    "caa_registry.registry.datasets.curation": ["Curated"],
-    "caa_registry.registry.datasets.export": ["Pushed"],
-    "caa_registry.registry.datasets.history": ["Blame", "LogEntry"],
-    "caa_registry.registry.datasets.replay": ["Step"],
-    "caa_registry.registry.datasets.review": ["Decision", "Reviews"],
-    "caa_registry.registry.datasets.statistics": ["DatasetStatistics", "Neighbour"],
     "caa_registry.registry.evaluations.layers": ["best_layer"],
-    "caa_registry.registry.provenance.recalls": ["Downstream", "Recall"],
+    "caa_registry.registry.provenance.recalls": ["Downstream"],
     "caa_registry.registry.records": [
         "Alias",
         "Answer",
         "Beside",
         "Calibrated",
         "CalibrationSettings",
+        "Blame",
         "Comparison",
+        "Curated",
+        "DatasetStatistics",
         "DatasetVersion",
+        "Decision",
         "Evaluation",
         "EvaluationSettings",
         "Evidence",
@@ -163,21 +197,27 @@ _PUBLIC = {
         "LineageNode",
         "LintReport",
         "Listing",
+        "LogEntry",
         "ModelRecord",
+        "Neighbour",
         "Normalized",
         "OpenEndedSettings",
         "PropensitySettings",
+        "Pushed",
         "Reading",
+        "Recall",
         "Recipe",
         "Recommendation",
         "RecordedOpenEnded",
         "RecordedPropensity",
         "RecordedSideEffects",
+        "Reviews",
         "RunRecord",
         "Sampling",
         "Score",
         "Steer",
         "Steering",
+        "Step",
         "VectorVersion",
     ],
     "caa_registry.registry.registry": ["Registry", "open"],

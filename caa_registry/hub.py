@@ -1,13 +1,54 @@
-"""What the hub's client raises, in words for people."""
+"""The Hugging Face hub: what names a place on it, and what its client raises, in words for people."""
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import unquote
 
-from caa_registry.errors import HubError
+from caa_registry.errors import HubError, UsageError
+
+RepoKind = Literal["dataset", "model"]
 
 _TOKEN = "If it is private, set HF_TOKEN to a token that may read it."
-_REACH = "Check the network and HF_ENDPOINT; a local file needs no hub."
+_REACH = "Check the network and HF_ENDPOINT; what lies on this machine needs no hub."
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_SOURCE = re.compile(rf"hf:({_PART}/{_PART})(?:@(refs/[^/@]+/[^/@]+|[^/@]+))?(?:/(.+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A parsed ``hf:`` source. ``revision`` is a branch, tag or commit, ``None`` the default branch."""
+
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"hf:{self.repo}{revision}{'/' + self.file if self.file else ''}"
+
+
+def parse_hub(source: str) -> HubSource:
+    """The parts of ``hf:ORG/NAME[@REVISION][/FILE]``.
+
+    A revision ends at the next slash, except in ``refs/KIND/NAME``; write ``%2F`` for a slash in a branch name.
+    Raises ``UsageError``.
+    """
+    match = _SOURCE.fullmatch(source)
+    file = match[3] if match else None
+    if not match or (file and not all(part.strip(".") for part in file.split("/"))):
+        raise UsageError(f"{source!r} is not a hub source", "Write hf:ORG/NAME[@REVISION][/FILE].")
+    return HubSource(match[1], unquote(match[2]) if match[2] else None, file)
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether ``revision`` is a commit: 40 hex digits."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
 def client_errors() -> tuple[type[Exception], ...]:
@@ -19,43 +60,43 @@ def client_errors() -> tuple[type[Exception], ...]:
     return (*http, errors.EntryNotFoundError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)
 
 
-def translated(error: Exception, wanted: str) -> HubError:
-    """``error`` of the client, met while asking for ``wanted``, as a ``HubError`` that says what to do."""
+def translated(error: Exception, what: str, kind: RepoKind = "dataset") -> HubError:
+    """``error`` of the client, raised while asking for ``what``, as a ``HubError`` that says what to do."""
     from huggingface_hub import errors
 
     if is_offline(error):
         return HubError(
-            f"{wanted}: the hub is switched off",
-            "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set, and the cache has nothing of it at this revision; unset "
-            "it, or import a local file.",
+            f"{what}: the hub is switched off",
+            "HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set, and the cache holds nothing of it at this revision. "
+            "Unset it, or use what lies on this machine.",
         )
     if isinstance(error, errors.GatedRepoError):
         return HubError(
-            f"{wanted}: access to the dataset has to be granted first",
+            f"{what}: access to the {kind} has to be granted first",
             "Accept its terms on the hub, then set HF_TOKEN to a token of that account.",
         )
     if isinstance(error, errors.RepositoryNotFoundError):
-        return HubError(f"{wanted}: there is no such dataset on the hub, or it is private", _token_hint())
+        return HubError(f"{what}: there is no such {kind} on the hub, or it is private", _token_hint())
     if isinstance(error, errors.RevisionNotFoundError):
-        return HubError(f"{wanted}: there is no such revision", "Name a branch, a tag or a 40-digit commit.")
+        return HubError(f"{what}: there is no such revision", "Name a branch, a tag or a 40-digit commit.")
     if isinstance(error, errors.RemoteEntryNotFoundError):
-        return HubError(f"{wanted}: there is no such file", "Look at the repository's list of files.")
+        return HubError(f"{what}: there is no such file", "Look at the repository's list of files.")
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403):
-            return HubError(f"{wanted}: the hub refused access (HTTP {status})", _token_hint())
+            return HubError(f"{what}: the hub refused access (HTTP {status})", _token_hint())
         if status == 429:
-            return HubError(f"{wanted}: the hub asks for a pause (HTTP 429)", "Try again later, or set HF_TOKEN.")
-        return HubError(f"{wanted}: the hub answered HTTP {status}", "Try again later. " + _REACH)
+            return HubError(f"{what}: the hub asks for a pause (HTTP 429)", "Try again later, or set HF_TOKEN.")
+        return HubError(f"{what}: the hub answered HTTP {status}", "Try again later. " + _REACH)
     reason = type(error.__cause__ or error).__name__
     if isinstance(error, ValueError | TypeError | KeyError | AttributeError):
-        return HubError(f"{wanted}: the hub's answer cannot be used ({reason})", _REACH)
+        return HubError(f"{what}: the hub's answer cannot be used ({reason})", _REACH)
     if isinstance(error, OSError) and error.filename and not isinstance(error, errors.LocalEntryNotFoundError):
         return HubError(
-            f"{wanted}: the download cannot be stored ({error.strerror or reason})",
+            f"{what}: the download cannot be stored ({error.strerror or reason})",
             "Check the free space and permissions of the cache folder (HF_HOME).",
         )
-    return HubError(f"{wanted}: the hub cannot be reached ({reason})", _REACH)
+    return HubError(f"{what}: the hub cannot be reached ({reason})", _REACH)
 
 
 def is_offline(error: BaseException | None) -> bool:

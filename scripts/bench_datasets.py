@@ -193,7 +193,7 @@ def near_duplicates_beside(made: Rows) -> tuple[float, float]:
     pairs = [PairItem(Pair(row["prompt"], row["positive"], row["negative"])).pair for row in chosen]
     seconds = []
     answers = []
-    for search in (as_documented, lambda p: {near.one for near in near_duplicates(p, [0] * len(p))}):
+    for search in (as_documented, lambda p: {near.later for near in near_duplicates(p, [0] * len(p))}):
         start = time.perf_counter()
         answers.append(search(pairs))
         seconds.append(time.perf_counter() - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,28 +17,33 @@ from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import curated_json
 
 if TYPE_CHECKING:
-    from caa_registry.registry.datasets.curation import Curated
+    from caa_registry.pairs.curation.operations import Operation
+    from caa_registry.registry.records import Curated, DatasetVersion
+    from caa_registry.registry.registry import Registry
+
+    # What a curating verb gives: an operation, and the sets that it is performed on.
+    Curation = tuple[Operation, Sequence[str | DatasetVersion]]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SHARE = click.FloatRange(0, 1)
-SEED = click.option("--seed", type=int, default=0, show_default=True, help="Another choice of rows.")
+SEED = click.option("--seed", type=int, default=0, show_default=True, help="Choose other rows.")
 WHY = click.option("--why", required=True, metavar="TEXT", help="The reason, kept in the recipe.")
 
 
 def curation(function: F) -> F:
-    """Add what every curating verb has; the verb gives the operation, the sets and the parameters."""
+    """Add what every curating verb has; the verb gives the operation and the sets."""
 
     @click.option("--name", metavar="N", help="Dataset of the result.  [default: the same, its next version]")
     @click.option("--message", default="", help="A note for the version.")
-    @click.option("--dry-run", is_flag=True, help="Only say what would change.")
+    @click.option("--dry-run", is_flag=True, help="Only show what would change.")
     @common
     @wraps(function)
     def command(
         settings: Settings, name: str | None, message: str, dry_run: bool, behavior: str = "", **arguments: Any
     ) -> None:
         with settings.open() as registry:
-            operation, references, parameters = function(registry=registry, name=name, **arguments)
+            operation, references = function(registry=registry, name=name, **arguments)
             with output.progress("Comparing pairs") as progress:
                 curated = registry.datasets.curate(
                     operation,
@@ -48,7 +53,6 @@ def curation(function: F) -> F:
                     message=message,
                     dry_run=dry_run,
                     progress=progress,
-                    **parameters,
                 )
         say_curated(settings, curated, dry_run=dry_run)
 
@@ -71,14 +75,17 @@ def say_curated(settings: Settings, curated: Curated, *, dry_run: bool) -> None:
             if items:
                 click.echo(f"\n{what}, for example:")
                 print_items(list(items))
-        output.message(f"{count(curated.removed, 'row')} would go, {curated.added} come. Nothing was stored.")
+        output.message(f"It would remove {_change(curated)}. Nothing was stored.")
     elif curated.version is None:
         output.message("Nothing changes, so no version was made.")
     elif curated.version.existing:
         output.message(f"{curated.version.reference} already holds exactly these pairs; nothing was added.")
     else:
-        done = f"{count(curated.removed, 'row')} gone, {curated.added} come"
-        output.message(f"Made {curated.version.reference}: {done}.")
+        output.message(f"Made {curated.version.reference}: it removes {_change(curated)}.")
+
+
+def _change(curated: Curated) -> str:
+    return f"{count(curated.removed, 'row')} and adds {count(curated.added, 'row')}"
 
 
 @click.command(epilog="Example: caa dataset split team/refusal --test 0.2")
@@ -87,13 +94,15 @@ def say_curated(settings: Settings, curated: Curated, *, dry_run: bool) -> None:
 @click.option("--dev", type=_SHARE, default=0.0, show_default=True, help="Share of the rows for the split dev.")
 @SEED
 @curation
-def split(reference: str, test: float, dev: float, seed: int, **_: Any) -> Any:
-    """Deal all rows out to the splits generate, dev and test anew.
+def split(reference: str, test: float, dev: float, seed: int, **_: Any) -> Curation:
+    """Assign every row to one of the splits generate, dev and test.
 
-    By digest, so the same everywhere; evenly over forms, matching letters and categories. Rows that are nearly the same
-    or ask the same question stay together.
+    Digests decide, so the result is the same everywhere; shares hold within each form, matching letter and category.
+    Rows that are nearly the same or ask the same question stay together.
     """
-    return "split", [reference], {"test": test, "dev": dev, "seed": seed}
+    from caa_registry.pairs.curation.operations import Split
+
+    return Split(test, dev, seed), [reference]
 
 
 @click.command(epilog="Example: caa dataset dedupe team/refusal --near 0.9")
@@ -103,21 +112,25 @@ def split(reference: str, test: float, dev: float, seed: int, **_: Any) -> Any:
 @click.option("--questions", is_flag=True, help="Also pairs that ask the same question.")
 @click.option("--against", multiple=True, metavar="REF", help="Also drop what this set holds; repeatable.")
 @curation
-def dedupe(reference: str, near: float, exact: bool, questions: bool, against: tuple[str, ...], **_: Any) -> Any:
+def dedupe(reference: str, near: float, exact: bool, questions: bool, against: tuple[str, ...], **_: Any) -> Curation:
     """Keep one of every group of pairs that are the same or nearly the same.
 
     Rows of the split test are kept before others, so that generate holds nothing of it.
     """
-    return "dedupe", [reference, *against], {"near": None if exact else near, "questions": questions}
+    from caa_registry.pairs.curation.operations import Dedupe
+
+    return Dedupe(None if exact else near, questions), [reference, *against]
 
 
 @click.command(epilog="Example: caa dataset balance team/refusal")
 @click.argument("reference")
 @SEED
 @curation
-def balance(reference: str, seed: int, **_: Any) -> Any:
+def balance(reference: str, seed: int, **_: Any) -> Curation:
     """Exchange the choices A and B within items until both letters match equally often in each split."""
-    return "balance", [reference], {"seed": seed}
+    from caa_registry.pairs.curation.operations import Balance
+
+    return Balance(seed), [reference]
 
 
 @click.command(
@@ -126,38 +139,44 @@ def balance(reference: str, seed: int, **_: Any) -> Any:
 @click.argument("reference")
 @click.argument("expression")
 @curation
-def filter_(reference: str, expression: str, **_: Any) -> Any:
+def filter_(reference: str, expression: str, **_: Any) -> Curation:
     """Keep the rows of which EXPRESSION is true.
 
     \b
     Names:      prompt positive negative system split form letter choices question matching other
     Functions:  len(TEXT) lower(TEXT) words(TEXT) matches(PATTERN, TEXT) meta('category')
     """
-    return "filter", [reference], {"expression": expression}
+    from caa_registry.pairs.curation.operations import Filter
+
+    return Filter(expression), [reference]
 
 
 @click.command(epilog="Example: caa dataset sample team/refusal -n 100")
 @click.argument("reference")
 @click.option("-n", type=click.IntRange(1), required=True, help="How many rows.")
-@click.option("--per-category", is_flag=True, help="So many of each category.")
+@click.option("--per-category", is_flag=True, help="Take that many of each category.")
 @SEED
 @curation
-def sample(reference: str, n: int, per_category: bool, seed: int, **_: Any) -> Any:
+def sample(reference: str, n: int, per_category: bool, seed: int, **_: Any) -> Curation:
     """Keep some rows, chosen by digest: a larger sample of the same seed holds a smaller one."""
-    return "sample", [reference], {"n": n, "per_category": per_category, "seed": seed}
+    from caa_registry.pairs.curation.operations import Sample
+
+    return Sample(n, seed, per_category), [reference]
 
 
 @click.command(epilog="Example: caa dataset merge team/refusal anthropic/refusal --name team/refusal-all")
 @click.argument("references", nargs=-1, required=True)
 @click.option("--behavior", default="", help="What the pairs contrast, where the sets say different things.")
 @curation
-def merge(references: tuple[str, ...], name: str | None, **_: Any) -> Any:
+def merge(references: tuple[str, ...], name: str | None, **_: Any) -> Curation:
     """Put several sets together. A row that several hold in one split is taken once."""
     if name is None:
         raise UsageError("merging needs a name for the result", "Give --name.")
     if len(references) < 2:
-        raise UsageError("merging takes two sets or more", "Name another one.")
-    return "merge", references, {}
+        raise UsageError("merging takes two sets or more", "Name another set.")
+    from caa_registry.pairs.curation.operations import Merge
+
+    return Merge(), references
 
 
 @click.command(epilog="Example: caa dataset relabel anthropic/survival --why 'matching means accepting shutdown'")
@@ -165,9 +184,11 @@ def merge(references: tuple[str, ...], name: str | None, **_: Any) -> Any:
 @click.option("--where", metavar="EXPR", help="Only rows of which this is true; see caa dataset filter.")
 @WHY
 @curation
-def relabel(reference: str, where: str | None, why: str, **_: Any) -> Any:
-    """Swap the sides: what matched does not, and the other way round."""
-    return "relabel", [reference], {"where": where, "why": why}
+def relabel(reference: str, where: str | None, why: str, **_: Any) -> Curation:
+    """Swap the sides: the positive completion becomes the negative one."""
+    from caa_registry.pairs.curation.operations import Relabel
+
+    return Relabel(why, where), [reference]
 
 
 @click.command(epilog="Example: caa dataset drop team/refusal 4,17-19 --split test --why 'no answer is harmful'")
@@ -176,13 +197,14 @@ def relabel(reference: str, where: str | None, why: str, **_: Any) -> Any:
 @click.option("--split", metavar="S", help="Split that the row numbers are of.")
 @WHY
 @curation
-def drop(registry: Any, reference: str, rows: str, split: str | None, why: str, **_: Any) -> Any:
+def drop(registry: Registry, reference: str, rows: str, split: str | None, why: str, **_: Any) -> Curation:
     """Drop ROWS: numbers of the source and ranges of them, or how digests begin, with commas between."""
     from caa_registry.pairs.curation.editing import chosen_rows
+    from caa_registry.pairs.curation.operations import Drop
 
     version = registry.datasets.get(reference)
     named = chosen_rows(registry.datasets.pairs(version), rows, split)
-    return "drop", [version], {"rows": named, "why": why}
+    return Drop(named, why), [version]
 
 
 @click.command(epilog="Example: caa dataset edit team/refusal --why 'typing errors'")
@@ -190,13 +212,14 @@ def drop(registry: Any, reference: str, rows: str, split: str | None, why: str, 
 @click.option("--file", "path", type=click.Path(path_type=Path), help="Edited lines, instead of an editor.")
 @WHY
 @curation
-def edit(registry: Any, reference: str, path: Path | None, why: str, **_: Any) -> Any:
+def edit(registry: Registry, reference: str, path: Path | None, why: str, **_: Any) -> Curation:
     """Edit the rows as JSON lines, in $EDITOR or from a file.
 
     A line with a digest is the row of that pair, whatever it says now. A line without one is new, a row without a line
     is dropped. Nothing is stored unless every line is good.
     """
     from caa_registry.pairs.curation.editing import editable, edits
+    from caa_registry.pairs.curation.operations import Edit
     from caa_registry.pairs.sources.files import decoded, read_file
 
     version = registry.datasets.get(reference)
@@ -208,7 +231,7 @@ def edit(registry: Any, reference: str, path: Path | None, why: str, **_: Any) -
         if text is None:
             raise UsageError("the editor saved nothing", "Nothing was changed.")
         changes = _kept_if_bad(items, text, edits)
-    return "edit", [version], {**changes, "why": why}
+    return Edit(why, **changes), [version]
 
 
 def _kept_if_bad(items: Any, text: str, edits: Callable[..., Any]) -> Any:
@@ -228,24 +251,28 @@ def _kept_if_bad(items: Any, text: str, edits: Callable[..., Any]) -> Any:
 @click.argument("reference")
 @SEED
 @curation
-def to_ab(reference: str, seed: int, **_: Any) -> Any:
+def to_ab(reference: str, seed: int, **_: Any) -> Curation:
     """Make A/B items of free-form pairs, the letters balanced."""
-    return "to-ab", [reference], {"seed": seed}
+    from caa_registry.pairs.curation.operations import ToAB
+
+    return ToAB(seed), [reference]
 
 
 @click.command("to-free-form", epilog="Example: caa dataset to-free-form team/refusal --name team/refusal-free")
 @click.argument("reference")
 @curation
-def to_free_form(reference: str, **_: Any) -> Any:
+def to_free_form(reference: str, **_: Any) -> Curation:
     """Make free-form pairs of A/B items: the question, and the two options as its answers."""
-    return "to-free-form", [reference], {}
+    from caa_registry.pairs.curation.operations import ToFreeForm
+
+    return ToFreeForm(), [reference]
 
 
 @click.command(epilog="Example: caa dataset expand honesty.yaml --name team/honesty")
 @click.argument("template", type=click.Path(path_type=Path))
 @click.option("--behavior", default="", help="What the pairs contrast.  [default: the last part of the name]")
 @curation
-def expand(template: Path, name: str | None, **_: Any) -> Any:
+def expand(template: Path, name: str | None, **_: Any) -> Curation:
     """Make pairs of a template, every combination of what fills its slots.
 
     \b
@@ -256,9 +283,10 @@ def expand(template: Path, name: str | None, **_: Any) -> Any:
     slots:
       statement: ["I saw the fire.", "The bridge is old."]
     """
+    from caa_registry.pairs.curation.operations import Expand
     from caa_registry.pairs.curation.templates import read_template
     from caa_registry.pairs.sources.files import decoded, read_file
 
     if name is None:
         raise UsageError("expanding needs a name for the result", "Give --name.")
-    return "expand", [], {"template": read_template(decoded(read_file(template)), str(template))}
+    return Expand(read_template(decoded(read_file(template)), str(template))), []

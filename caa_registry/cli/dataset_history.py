@@ -121,7 +121,7 @@ def log(settings: Settings, name: str) -> None:
             e.what,
             e.actor,
             f"{e.version.created_at:%Y-%m-%d %H:%M}",
-            e.version.message or e.version.source.get("operation", {}).get("parameters", {}).get("why", ""),
+            e.version.message or e.version.source.why,
         )
         for e in entries
     ]

@@ -61,7 +61,7 @@ def import_(
 
     All rows are checked before anything is written. Importing the same rows again returns the existing version.
     """
-    from caa_registry.registry.datasets.datasets import read_source
+    from caa_registry.pairs.sources import read_source
 
     check_name(name)
     wanted, split = _sources(source, splits)

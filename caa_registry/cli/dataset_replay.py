@@ -67,7 +67,7 @@ def replay(settings: Settings, what: str, from_source: bool, sources: tuple[str,
         steps = followed.steps
         if followed.same:
             with settings.open(create=True) as registry:
-                version = store(registry, followed, name)
+                version = store(registry.workspace, followed, name)
     else:
         if name is not None:
             raise UsageError("--name is only for recipe files", "A version in the registry already has a name.")

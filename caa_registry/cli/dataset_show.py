@@ -13,8 +13,7 @@ from caa_registry.wire.datasets import dataset_page_json, item_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.statistics import Lengths
-    from caa_registry.registry.datasets.statistics import DatasetStatistics
-    from caa_registry.registry.records import LintReport
+    from caa_registry.registry.records import DatasetStatistics, LintReport
 
 PREVIEW = 3
 _LISTED = 8
@@ -49,7 +48,6 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
         output.print_json(dataset_page_json(version, statistics, report, items))
         return
     source = version.source
-    about = source.get("card", {})
     output.fields(
         {
             "dataset": version.reference,
@@ -57,11 +55,11 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
             "digest": version.digest,
             "kind": version.kind,
             "behavior": version.behavior,
-            "positive": about.get("positive"),
-            "negative": about.get("negative"),
-            "source": source.get("uri"),
-            "why": source.get("operation", {}).get("parameters", {}).get("why"),
-            "revision": source.get("revision"),
+            "positive": source.card.positive if source.card else None,
+            "negative": source.card.negative if source.card else None,
+            "source": source.uri,
+            "why": source.why,
+            "revision": source.revision,
             "licence": version.licence or "unknown",
             "lint": _lint(report, version.reference) if version.kind == "pairs" else None,
             "message": version.message,

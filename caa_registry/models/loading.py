@@ -105,7 +105,7 @@ def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
-    from caa_registry.hub import client_errors
+    from caa_registry.hub import client_errors, is_commit, translated
 
     patterns = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
     try:
@@ -121,9 +121,9 @@ def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | 
             "Check the path or the network (HF_ENDPOINT, HF_HUB_OFFLINE).",
         ) from error
     except client_errors() as error:
-        raise HubError(f"{repo}: the hub did not give this model: {error}") from error
+        raise translated(error, repo, "model") from error
     # The hub client names a snapshot's folder by its commit.
-    commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
+    commit = folder.name if is_commit(folder.name) else None
     return folder, repo, commit
 
 

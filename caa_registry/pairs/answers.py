@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from caa_registry.pairs.record import Pair
@@ -39,6 +39,14 @@ def yes_or_no(completion: str) -> str | None:
 def choices(prompt: str) -> list[Choice]:
     """The choices that ``prompt`` lists, in order."""
     return [Choice(match[1], match[2].strip()) for match in _CHOICE.finditer(prompt)]
+
+
+def ab(pair: Pair, *, positive_first: bool) -> Pair:
+    """A free-form ``pair`` as an A/B item, in the layout of the CAA paper."""
+    options = (pair.positive, pair.negative) if positive_first else (pair.negative, pair.positive)
+    letters = ("(A)", "(B)") if positive_first else ("(B)", "(A)")
+    prompt = f"{pair.prompt}\n\nChoices:\n (A) {options[0]}\n (B) {options[1]}"
+    return replace(pair, prompt=prompt, positive=letters[0], negative=letters[1])
 
 
 def form_of(pair: Pair) -> Form:

@@ -135,7 +135,7 @@ def _alike(old: Sequence[PairItem], new: Sequence[PairItem]) -> list[tuple[int, 
     """Places in both lists of rows that share half of their words or more, and the share (Jaccard)."""
     if len(old) * len(new) > _COMPARED:
         near = all_near([item.pair for item in (*old, *new)], first=len(old))
-        return [(match.other, match.one - len(old), match.similarity) for match in near if match.other < len(old)]
+        return [(match.earlier, match.later - len(old), match.similarity) for match in near if match.earlier < len(old)]
     words = [[_words(item) for item in items] for items in (old, new)]
     shares = ((i, j, len(a & b) / len(a | b)) for i, a in enumerate(words[0]) for j, b in enumerate(words[1]))
     return [(i, j, share) for i, j, share in shares if share >= _EDITED]

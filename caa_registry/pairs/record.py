@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from caa_registry.digests import digest_object
-from caa_registry.errors import InputError
+from caa_registry.errors import InputError, UsageError
+from caa_registry.pairs.source import Source
 
 DatasetKind = Literal["pairs", "questions"]
 
 GENERATE = "generate"
 TEST = "test"
 
+_SPLIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -87,17 +89,19 @@ class QuestionItem:
 
 @dataclass(frozen=True)
 class Imported:
-    """What a source gave: items of one kind in file order, where they came from, and what a person should know.
-
-    ``source`` is JSON: ``uri``, ``format``, ``files`` and, where there are any, ``repo``, ``revision``, ``columns`` and
-    ``behavior``; several sources in one import are listed whole under ``sources``.
-    """
+    """What a source gave: items of one kind in file order, where they came from, and what a person should know."""
 
     kind: DatasetKind
     items: Sequence[PairItem] | Sequence[QuestionItem]
-    source: Mapping[str, Any]
+    source: Source
     licence: str = ""
     notes: Sequence[str] = ()
+
+
+def check_split_name(split: str | None) -> None:
+    """``UsageError`` unless ``split`` is ``None`` or may name a split."""
+    if split is not None and not _SPLIT.fullmatch(split):
+        raise UsageError(f"{split!r} cannot name a split", "Use letters, digits, '.', '_' and '-': generate, test.")
 
 
 def checked_text(text: str, *, source: str = "", row: int | None = None, field: str = "") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caa_registry.errors import InputError
 from caa_registry.pairs import spreadsheet
-from caa_registry.pairs.agreement import STATES
+from caa_registry.pairs.agreement import STATES, State
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources.csv_rows import csv_rows
 from caa_registry.pairs.sources.files import read_file
@@ -15,9 +15,21 @@ from caa_registry.pairs.sources.rows import listed
 
 COLUMNS = ("digest", "split", "prompt", "positive", "negative", "state", "reason")
 
+# The states, and the verbs that people write for them.
+_STATES: Mapping[str, State] = {
+    **{state: state for state in STATES},
+    "accept": "accepted",
+    "reject": "rejected",
+    "need-work": "needs-work",
+    "propose": "proposed",
+}
 
-def write_sheet(path: Path, items: Sequence[PairItem], said: Mapping[str, tuple[str, str]]) -> int:
-    """Write the pairs, each once, with what the reviewer said of them so far; how many. Raises ``UsageError``."""
+
+def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]]) -> int:
+    """Write the pairs, each once, with the reviewer's ``decisions`` so far, (state, reason) by digest; how many pairs.
+
+    Raises ``UsageError``.
+    """
     rows = {
         item.digest: (
             item.digest,
@@ -25,7 +37,7 @@ def write_sheet(path: Path, items: Sequence[PairItem], said: Mapping[str, tuple[
             item.pair.prompt,
             item.pair.positive,
             item.pair.negative,
-            *said.get(item.digest, ("", "")),
+            *decisions.get(item.digest, ("", "")),
         )
         for item in items
     }
@@ -33,15 +45,15 @@ def write_sheet(path: Path, items: Sequence[PairItem], said: Mapping[str, tuple[
     return len(rows)
 
 
-def decisions(path: Path) -> list[tuple[str, str, str]]:
-    """What a sheet that was filled in says: (pair digest, state, reason); rows without a state say nothing.
+def read_sheet(path: Path) -> list[tuple[str, State, str]]:
+    """The decisions of a sheet that was filled in: (pair digest, state, reason); rows without a state are passed over.
 
-    Raises ``InputError`` naming the row: for a column that is missing, a state that is none, a pair named twice.
+    Raises ``InputError`` naming the row: for a column that is missing, an unknown state, a pair that is named twice.
     """
     file = read_file(path)
     spreadsheet.check_commas(file)
     rows: dict[str, int] = {}
-    found = []
+    decisions = []
     for row in csv_rows(file):
         absent = [column for column in ("digest", "state") if column not in row.values]
         if absent:
@@ -51,21 +63,21 @@ def decisions(path: Path) -> list[tuple[str, str, str]]:
                 source=file.label,
             )
         digest = row.values["digest"].strip()
-        state = row.values["state"].strip().lower().replace(" ", "-")
+        word = "-".join(row.values["state"].lower().split())
         if digest in rows:
             raise InputError(
-                f"the pair stands in row {rows[digest]} already", "Keep one.", source=file.label, row=row.number
+                f"the pair is in row {rows[digest]} too", "Keep one of the rows.", source=file.label, row=row.number
             )
         rows[digest] = row.number
-        if not state:
+        if not word:
             continue
-        if state not in STATES:
+        if word not in _STATES:
             raise InputError(
-                f"{state[:40]!r} is no state",
+                f"{word[:40]!r} is not a state",
                 f"Write one of {', '.join(STATES)}, or leave it empty.",
                 source=file.label,
                 row=row.number,
                 field="state",
             )
-        found.append((digest, state, row.values.get("reason", "").strip()))
-    return found
+        decisions.append((digest, _STATES[word], row.values.get("reason", "").strip()))
+    return decisions

@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any, Literal, overload
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import behavior as contrasted
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
-from caa_registry.registry.records import DatasetVersion, LayerRecord, Recipe, VectorVersion
+from caa_registry.registry.records import DatasetVersion, LayerRecord, Recipe, VectorVersion, source_of
 from caa_registry.vectors import LayerQuality
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
@@ -188,24 +188,62 @@ def aliases_of(session: Session, kind: Kind, version_id: int) -> tuple[str, ...]
 
 def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = False) -> DatasetVersion:
     """A dataset version as a record."""
-    owner = session.get_one(t.Dataset, row.dataset_id)
-    parent = session.get(t.DatasetVersion, row.parent_id) if row.parent_id else None
-    return DatasetVersion(
-        id=row.id,
-        name=owner.name,
-        number=row.number,
-        digest=row.digest,
-        kind="pairs" if owner.kind == "pairs" else "questions",
-        n_items=row.n_items,
-        splits=_splits(session, row, owner.kind),
-        source=row.source,
-        licence=row.licence,
-        message=row.message,
-        parent=f"{owner.name}:v{parent.number}" if parent else None,
-        created_at=row.created_at,
-        aliases=aliases_of(session, "dataset", row.id),
-        existing=existing,
+    (version,) = dataset_records(session, select(t.DatasetVersion.id).where(t.DatasetVersion.id == row.id))
+    return replace(version, existing=existing)
+
+
+def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
+    """The dataset versions whose ids ``ids`` selects, by name and number, in at most four statements however many they
+    are."""
+    version, parent = t.DatasetVersion, aliased(t.DatasetVersion)
+    rows = session.execute(
+        select(version, t.Dataset.name, t.Dataset.kind, parent.number)
+        .join(t.Dataset, t.Dataset.id == version.dataset_id)
+        .join(parent, parent.id == version.parent_id, isouter=True)
+        .where(version.id.in_(ids))
+        .order_by(t.Dataset.name, version.number)
+    ).all()
+    aliases = _aliases(session, t.Alias.dataset_version_id, ids)
+    uncounted = {kind for row, _, kind, _ in rows if row.statistics is None}
+    splits = {id: counts for kind in sorted(uncounted) for id, counts in _counted(session, ids, kind).items()}
+    return [
+        DatasetVersion(
+            id=row.id,
+            name=name,
+            number=row.number,
+            digest=row.digest,
+            kind="pairs" if kind == "pairs" else "questions",
+            n_items=row.n_items,
+            splits=splits.get(row.id, {}) if row.statistics is None else _stored_splits(row.statistics),
+            source=source_of(row.source, f"{name}:v{row.number}"),
+            licence=row.licence,
+            message=row.message,
+            parent=None if parent_number is None else f"{name}:v{parent_number}",
+            created_at=row.created_at,
+            aliases=tuple(aliases[row.id]),
+        )
+        for row, name, kind, parent_number in rows
+    ]
+
+
+def _stored_splits(statistics: Mapping[str, Any]) -> dict[str, int]:
+    return {split["split"]: split["rows"] for split in statistics["splits"]}
+
+
+def _counted(session: Session, ids: Select[int], kind: str) -> dict[int, dict[str, int]]:
+    """By version the rows of its splits, of versions that are older than their figures."""
+    item = t.DatasetMember if kind == "pairs" else t.DatasetQuestion
+    older = select(t.DatasetVersion.id).where(t.DatasetVersion.id.in_(ids), t.DatasetVersion.statistics.is_(None))
+    query = (
+        select(item.version_id, item.split, func.count())
+        .where(item.version_id.in_(older))
+        .group_by(item.version_id, item.split)
+        .order_by(item.version_id, item.split)
     )
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    for id, split, rows in session.execute(query):
+        counts[id][split] = rows
+    return counts
 
 
 def of_pairs(version: DatasetVersion) -> DatasetVersion:
@@ -215,17 +253,6 @@ def of_pairs(version: DatasetVersion) -> DatasetVersion:
             f"{version.reference} holds open-ended questions, not pairs", "Choose a dataset of contrastive pairs."
         )
     return version
-
-
-def _splits(session: Session, row: t.DatasetVersion, kind: str) -> dict[str, int]:
-    if row.statistics is not None:
-        return {split["split"]: split["rows"] for split in row.statistics["splits"]}
-    # A version that is older than its figures is counted.
-    item = t.DatasetMember if kind == "pairs" else t.DatasetQuestion
-    counts = session.execute(
-        select(item.split, func.count()).where(item.version_id == row.id).group_by(item.split).order_by(item.split)
-    )
-    return {row[0]: row[1] for row in counts}
 
 
 def model_info(row: t.Model) -> ModelInfo:
@@ -264,7 +291,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
         .order_by(t.Vector.name, versions.number)
     ).all()  # fmt: skip
     layers = _layers(session, ids)
-    aliases = _aliases(session, ids)
+    aliases = _aliases(session, t.Alias.vector_version_id, ids)
     of_models = select(versions.model_id).where(versions.id.in_(ids))
     infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
     of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
@@ -315,11 +342,11 @@ def _layers(session: Session, ids: Select[int]) -> Mapping[int, list[LayerRecord
     return layers
 
 
-def _aliases(session: Session, ids: Select[int]) -> Mapping[int | None, list[str]]:
-    query = (
-        select(t.Alias.vector_version_id, t.Alias.name).where(t.Alias.vector_version_id.in_(ids)).order_by(t.Alias.name)
-    )
+def _aliases(
+    session: Session, column: InstrumentedAttribute[int | None], ids: Select[int]
+) -> Mapping[int | None, list[str]]:
+    """By version, which ``column`` of an alias names, its aliases."""
     aliases: dict[int | None, list[str]] = defaultdict(list)
-    for id, name in session.execute(query):
+    for id, name in session.execute(select(column, t.Alias.name).where(column.in_(ids)).order_by(t.Alias.name)):
         aliases[id].append(name)
     return aliases

@@ -43,8 +43,9 @@ class Registry:
         self.actor = actor
         self.models = Models(self.workspace)
         self.aliases = Aliases(self.workspace)
-        self.datasets = Datasets(self)
+        self.datasets = Datasets(self.workspace, self.models)
         self.vectors = Vectors(self.workspace, self.datasets, self.models)
+        self.datasets.vectors = self.vectors
         self.evaluations = Evaluations(self.workspace, self.datasets, self.models, self.vectors, self.aliases)
         self.reports = Reports(self.workspace, self.vectors, self.evaluations, self.models, self.datasets)
 

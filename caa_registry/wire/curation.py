@@ -10,12 +10,8 @@ from caa_registry.wire.datasets import dataset_json, item_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.diff import Change, Diff
-    from caa_registry.registry.datasets.curation import Curated
-    from caa_registry.registry.datasets.history import Blame, LogEntry
-    from caa_registry.registry.datasets.replay import Step
-    from caa_registry.registry.datasets.review import Reviews
     from caa_registry.registry.provenance.recalls import Downstream
-    from caa_registry.registry.records import DatasetVersion
+    from caa_registry.registry.records import Blame, Curated, DatasetVersion, LogEntry, Reviews, Step
 
 
 def curated_json(curated: Curated, *, dry_run: bool) -> dict[str, Any]:
@@ -54,7 +50,7 @@ def _change_json(change: Change) -> dict[str, Any]:
 
 
 def log_entry_json(entry: LogEntry) -> dict[str, Any]:
-    """A version in the history of its dataset: who made it, how, and how many rows came and went."""
+    """A version in the history of its dataset: who made it, how, and how many rows it added and removed."""
     return {
         **dataset_json(entry.version),
         "actor": entry.actor,

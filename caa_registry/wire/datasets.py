@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from caa_registry.pairs.lint.findings import Finding
     from caa_registry.pairs.sources.mappings import SavedMapping
     from caa_registry.pairs.sources.seeds import SeedSet
-    from caa_registry.registry.datasets.export import Pushed
-    from caa_registry.registry.datasets.statistics import DatasetStatistics
-    from caa_registry.registry.records import DatasetVersion, LintReport
+    from caa_registry.registry.records import DatasetStatistics, DatasetVersion, LintReport, Pushed
 
 
 def dataset_json(version: DatasetVersion) -> dict[str, Any]:
@@ -34,7 +32,7 @@ def dataset_json(version: DatasetVersion) -> dict[str, Any]:
         "aliases": list(version.aliases),
         "recalled": version.recalled,
         "created_at": version.created_at.isoformat(),
-        "source": dict(version.source),
+        "source": version.source.to_json(),
     }
 
 

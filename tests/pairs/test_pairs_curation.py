@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,35 @@ from hypothesis import strategies as st
 from pairs.test_pairs_lint import paper, similarity
 from support.planted import set_of
 
+from caa_registry.digests import canonical_json
 from caa_registry.errors import CaaError, InputError, UsageError
 from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.curation import operations
 from caa_registry.pairs.curation.editing import chosen_rows, editable, edits
-from caa_registry.pairs.curation.operations import OPERATIONS, perform
+from caa_registry.pairs.curation.operation import POSITIVE
+from caa_registry.pairs.curation.operations import (
+    OPERATIONS,
+    Balance,
+    Dedupe,
+    Drop,
+    Edit,
+    Expand,
+    Filter,
+    Keep,
+    Merge,
+    Operation,
+    Relabel,
+    Sample,
+    Split,
+    ToAB,
+    ToFreeForm,
+    operation_of,
+)
+from caa_registry.pairs.curation.result import Result
 from caa_registry.pairs.curation.templates import read_template
 from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.progress import Progress
 
 Items = Sequence[PairItem]
 
@@ -61,6 +84,11 @@ GIVEN: dict[str, dict[str, Any]] = {
     "to-ab": {"seed": 3},
     "to-free-form": {},
 }
+
+
+def perform(name: str, sets: Sequence[Items], parameters: Any) -> Result:
+    """What a recipe's operation gives."""
+    return operations.perform(operation_of(name, parameters, len(sets)), sets)
 
 
 def held(items: Items) -> Counter[tuple[str, str]]:
@@ -134,7 +162,7 @@ def test_many_variants_of_one_text(n: int, changed: int) -> None:
 
 
 def test_shares_of_more_than_everything() -> None:
-    with pytest.raises(UsageError, match="more than 1 together"):
+    with pytest.raises(UsageError, match="add up to more than 1"):
         perform("split", [ROWS], {"test": "0.8", "dev": "0.5", "seed": 0})
 
 
@@ -287,6 +315,74 @@ def test_recipes_of_others_are_checked(operation: str, parameters: Any, sets: in
 
 def test_every_operation_has_a_place_in_these_tests() -> None:
     assert {*GIVEN, "merge", "drop", "keep", "edit", "expand"} == set(OPERATIONS)
+
+
+ROW = {"pair": f"sha256:{'0' * 64}", "split": "test"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        (Split(0.25), {"test": "0.25", "dev": "0", "seed": 0}),
+        (Split(0.2, 0.0, 3), {"test": "0.2", "dev": "0.0", "seed": 3}),
+        (Dedupe(), {"near": "0.8", "questions": False}),
+        (Dedupe(None, questions=True), {"near": None, "questions": True}),
+        (Dedupe(0.9), {"near": "0.9", "questions": False}),
+        (Balance(), {"seed": 0}),
+        (Filter("choices == 2"), {"expression": "choices == 2"}),
+        (Sample(9), {"n": 9, "seed": 0, "per_category": False}),
+        (Merge(), {}),
+        (Relabel("a test"), {"where": None, "why": "a test"}),
+        (Edit("a test"), {"changes": [], "added": [], "why": "a test"}),
+        (
+            Edit("a test", added=[{"positive": "a", "negative": "b", "metadata": {"n": 0.5}}]),
+            {
+                "changes": [],
+                "added": [{"positive": "a", "negative": "b", "metadata": {"n": "0.5"}}],
+                "why": "a test",
+            },
+        ),
+        (Drop([ROW], "a test"), {"rows": [ROW], "why": "a test"}),
+        (Keep([ROW["pair"]], "a test"), {"pairs": [ROW["pair"]], "why": "a test"}),
+        (ToAB(), {"seed": 0}),
+        (ToFreeForm(), {}),
+        (Expand({"positive": "a", "negative": "b"}), {"template": {"positive": "a", "negative": "b"}}),
+    ],
+)
+def test_an_operation_is_stored_as_ever_and_read_back(operation: Operation, parameters: dict[str, Any]) -> None:
+    assert operation.parameters == parameters
+    assert operation_of(operation.name, parameters, operation.takes[0]) == operation
+    # What is stored is as text what a person gave as a number, and stays the text that it is.
+    assert canonical_json(operation_of(operation.name, parameters, operation.takes[0]).parameters) == canonical_json(
+        parameters
+    )
+
+
+def test_an_operation_that_exists_has_good_parameters() -> None:
+    for wrong in (lambda: Split(1.5), lambda: Sample(0), lambda: Keep(["x"], ""), lambda: Drop([{"pair": "x"}], "")):
+        with pytest.raises(InputError, match="does not take"):
+            wrong()
+    parameters = Drop([ROW], "a test").parameters
+    parameters["why"] = "changed"
+    assert Drop([ROW], "a test").parameters["why"] == "a test"
+
+
+def test_an_operation_from_elsewhere_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Shorten(Operation):
+        name = "shorten"
+        words: int = field(metadata=POSITIVE)
+
+        def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+            (items,) = sets
+            return Result([item for item in items if len(item.pair.prompt.split()) <= self.words])
+
+    monkeypatch.setitem(OPERATIONS, Shorten.name, Shorten)
+    assert operation_of("shorten", {"words": 2}, 1) == Shorten(2)
+    assert list(perform("shorten", [ROWS], {"words": 2}).items) == [ROWS[1]]
+    with pytest.raises(InputError) as caught:
+        operation_of("shorten", {"words": 0}, 1)
+    assert caught.value.field == "parameters.words"
 
 
 def test_rows_are_named_by_number_or_digest() -> None:

@@ -71,7 +71,7 @@ def test_a_branch_is_recorded_as_its_commit(client: HubServer) -> None:
     client.repository("team/pairs", card={"license": "cc-by-4.0"})
     commit = client.commit("team/pairs", {"README.md": b"# x", "pairs.jsonl": jsonl("one", "two")})
     imported = load("hf:team/pairs", split="test")
-    assert imported.source == {
+    assert imported.source.to_json() == {
         "uri": "hf:team/pairs",
         "format": "jsonl",
         "files": [{"name": "pairs.jsonl", "digest": digest_bytes(jsonl("one", "two")), "split": "test", "rows": 2}],
@@ -89,7 +89,7 @@ def test_a_moved_branch_gives_its_new_commit_and_the_old_commit_stays(client: Hu
     assert prompts("hf:team/pairs@main") == ["one"]
     second = client.commit("team/pairs", {"pairs.jsonl": jsonl("two")})
     moved = load("hf:team/pairs@main")
-    assert moved.source["revision"] == second != first
+    assert moved.source.revision == second != first
     assert prompts("hf:team/pairs") == ["two"]
     assert prompts("hf:team/pairs@v1") == prompts(f"hf:team/pairs@{first}/pairs.jsonl") == ["one"]
 
@@ -111,7 +111,7 @@ def test_splits_come_from_two_files_of_one_commit(client: HubServer) -> None:
     commit = client.commit("team/pairs", {"a.jsonl": jsonl("one"), "b.jsonl": jsonl("two")})
     imported = load_splits({"generate": "hf:team/pairs/a.jsonl", "test": "hf:team/pairs/b.jsonl"})
     assert [item.split for item in imported.items] == ["generate", "test"]
-    assert (imported.source["repo"], imported.source["revision"]) == ("team/pairs", commit)
+    assert (imported.source.repo, imported.source.revision) == ("team/pairs", commit)
 
 
 def test_the_shards_of_one_split_are_read_together(client: HubServer) -> None:
@@ -120,7 +120,7 @@ def test_the_shards_of_one_split_are_read_together(client: HubServer) -> None:
     client.commit("team/pairs", {"README.md": b"", **shards})
     imported = load("hf:team/pairs")
     assert [item.pair.prompt for item in imported.items if isinstance(item, PairItem)] == ["one", "two", "three"]
-    assert [(file["name"], file["digest"], file["rows"]) for file in imported.source["files"]] == [
+    assert [(file.name, file.digest, file.rows) for file in imported.source.files] == [
         (name, digest_bytes(data), rows) for (name, data), rows in zip(shards.items(), (2, 1), strict=True)
     ]
     assert [item.metadata["row"] for item in imported.items] == [1, 2, 3]
@@ -152,7 +152,7 @@ def test_a_private_dataset_needs_the_token_of_the_environment(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     imported = load("hf:team/secret")
     assert len(imported.items) == 1
-    assert TOKEN not in json.dumps(imported.source)
+    assert TOKEN not in json.dumps(imported.source.to_json())
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(HubError) as caught:
         load("hf:team/secret")
@@ -238,7 +238,7 @@ def test_offline_mode_is_named(client: HubServer, monkeypatch: pytest.MonkeyPatc
 def test_the_environment_alone_points_a_fresh_process_at_a_hub(hub: HubServer, tmp_path: Path) -> None:
     hub.repository("team/pairs", private=True)
     commit = hub.commit("team/pairs", {"pairs.jsonl": jsonl("one")})
-    code = "from caa_registry.pairs.sources import load; print(load('hf:team/pairs').source['revision'])"
+    code = "from caa_registry.pairs.sources import load; print(load('hf:team/pairs').source.revision)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=client_environment(hub.url, tmp_path / "hf", TOKEN),

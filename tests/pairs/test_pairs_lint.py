@@ -120,7 +120,7 @@ def test_near_duplicates_are_those_that_an_exact_search_finds() -> None:
     other = [Pair(pair.prompt, pair.positive, " ".join(reversed(pair.negative.split()))) for pair in clean[60:120]]
     pairs = [*clean, *near, *other]
     exact = {i for i in range(len(pairs)) if any(similarity(pairs[i], pairs[j]) >= 0.8 for j in range(i))}
-    assert {match.one for match in near_duplicates(pairs, [0] * len(pairs))} == exact
+    assert {match.later for match in near_duplicates(pairs, [0] * len(pairs))} == exact
     assert len(exact) >= 60
 
 
@@ -128,7 +128,7 @@ def test_of_each_group_the_most_similar_is_named() -> None:
     long = " ".join(f"w{i}" for i in range(40))
     pairs = [Pair(long, "a", "b"), Pair(f"{long} x", "a", "b"), Pair(f"{long} x y", "a", "b")]
     found = near_duplicates(pairs, ["one", "two", "three"], first=2)
-    assert [(m.one, m.other) for m in found] == [(2, 0), (2, 1)]
+    assert [(m.later, m.earlier) for m in found] == [(2, 0), (2, 1)]
     assert found[1].similarity > found[0].similarity >= 0.8
 
 

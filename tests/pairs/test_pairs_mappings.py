@@ -51,7 +51,7 @@ def client(hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> H
 def test_multiple_choice_becomes_a_b_items(client: HubServer) -> None:
     commit = client.commit("cais/mmlu", {"all/test-00000-of-00001.parquet": parquet(MMLU)})
     imported = load("hf:cais/mmlu")
-    assert (imported.source["revision"], imported.source["mapping"]["name"]) == (commit, "mmlu")
+    assert (imported.source.revision, imported.source.mapping["name"]) == (commit, "mmlu")
     assert imported.licence == "MIT" and imported.notes == ["read with the saved mapping mmlu"]
     letters = Counter()
     for row, item in zip(MMLU, imported.items, strict=True):

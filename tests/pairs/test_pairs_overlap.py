@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caa_registry.pairs.overlap import Overlap, overlap
+from caa_registry.pairs.near_duplicates import Overlap, overlap
 from caa_registry.pairs.record import Pair
 from caa_registry.pairs.sources import load
 

@@ -39,8 +39,8 @@ def test_the_papers_sets_have_the_papers_counts(
     # The paper's one item that answers with a free text has no letter.
     found = Counter(letter_of(item.pair.positive) for item in items if item.split == "generate")
     assert {letter: found[letter] for letter in letters} == letters
-    assert imported.source["format"] == "caa"
-    assert [file["rows"] for file in imported.source["files"]] == [generate, test]
+    assert imported.source.format == "caa"
+    assert [file.rows for file in imported.source.files] == [generate, test]
     assert not imported.licence
     asked = load(str(caa_data / "test" / behavior / "test_dataset_open_ended.json"))
     assert (asked.kind, len(asked.items)) == ("questions", questions)
@@ -78,7 +78,7 @@ def test_the_papers_sets_are_the_cleaned_anthropic_files(caa_data: Path, anthrop
 def test_persona_files_are_yes_and_no_with_their_statement(anthropic_data: Path) -> None:
     imported = load(str(anthropic_data / "persona" / "agreeableness.jsonl"))
     items = pairs_of(imported)
-    assert imported.source["format"] == "anthropic" and len(items) == 1000
+    assert imported.source.format == "anthropic" and len(items) == 1000
     assert common_form(item.pair for item in items) == "yes-no"
     assert {item.pair.positive for item in items} == {"Yes", "No"}
     assert all(item.metadata["statement"] and 0 < item.metadata["label_confidence"] <= 1 for item in items)
@@ -97,13 +97,13 @@ def test_multiple_choice_is_the_correct_letter_against_the_other(
     source = str(caa_data / "test" / file)
     imported = load(source)
     items = pairs_of(imported)
-    assert imported.source["format"] == "multiple-choice" and not imported.notes
+    assert imported.source.format == "multiple-choice" and not imported.notes
     assert Counter(letter_of(item.pair.positive) for item in items) == letters
     assert Counter(letter_of(item.pair.negative) for item in items) == {"A": letters["B"], "B": letters["A"]}
     assert len({item.metadata["category"] for item in items}) == categories
     assert items[0].metadata["category"] == first and {item.split for item in items} == {"test"}
     mapped = load(source, columns={"positive": "correct", "negative": "incorrect"}, format="json")
-    assert mapped.source["format"] == "json" and len(mapped.items) == len(items)
+    assert mapped.source.format == "json" and len(mapped.items) == len(items)
 
 
 def test_the_same_file_has_the_same_digest_however_it_is_named(caa_data: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_set_loads_with_its_card(name: str) -> None:
     imported = load(f"seed:{name}")
     assert imported.kind == "pairs"
     assert imported.licence == described.licence
-    assert imported.source["uri"] == f"seed:{name}"
+    assert imported.source.uri == f"seed:{name}"
     assert described.counts == Counter(item.split for item in imported.items)
     assert all((described.behavior, described.positive, described.negative, described.form, described.source))
     assert described.form in ("A/B", "yes-no", "free-form")

@@ -52,7 +52,7 @@ def test_caa_json_is_stripped_and_otherwise_as_it_is(write: Write) -> None:
     imported = load(source)
     assert only(imported).pair == Pair("Question: a\n\nAnswer:", "(A)", "(B)")
     assert only(imported).split == "generate" and only(imported).metadata == {"row": 1}
-    assert imported.source == {
+    assert imported.source.to_json() == {
         "uri": source,
         "format": "caa",
         "files": [
@@ -71,7 +71,7 @@ def test_anthropic_lines_are_cleaned_as_the_paper_did(write: Write) -> None:
     imported = load(write("d.jsonl", lines(row)))
     assert only(imported).pair == Pair("a  b", "(A)", "(B)")
     assert only(imported).metadata == {"row": 1, "statement": "s", "label_confidence": 0.5}
-    assert imported.source["format"] == "anthropic"
+    assert imported.source.format == "anthropic"
 
 
 def test_the_first_of_several_answers_is_taken_and_counted(write: Write) -> None:
@@ -104,7 +104,7 @@ def test_format_names_overrule_what_the_content_says(write: Write) -> None:
 def test_multiple_choice_is_stripped_and_for_testing(write: Write) -> None:
     imported = load(write("d.json", json.dumps([CHOICE])))
     assert only(imported).pair == Pair("Q?\n(A) x\n (B) y", "(B)", "(A)")
-    assert only(imported).split == "test" and imported.source["format"] == "multiple-choice" and not imported.notes
+    assert only(imported).split == "test" and imported.source.format == "multiple-choice" and not imported.notes
     assert only(imported).metadata == {
         "row": 1,
         "category": "c",
@@ -133,7 +133,7 @@ def test_correct_and_incorrect_texts_are_plain_pairs(write: Write) -> None:
     row = {"prompt": "Capital?", "correct": " Paris", "incorrect": " Rome"}
     imported = load(write("d.json", json.dumps([row])))
     assert only(imported).pair == Pair("Capital?", " Paris", " Rome")
-    assert only(imported).split == "generate" and imported.source["format"] == "json"
+    assert only(imported).split == "generate" and imported.source.format == "json"
     named = row | {"positive": "a", "negative": "b"}
     assert only(load(write("e.json", json.dumps([named])))).pair.positive == "a"
 
@@ -160,7 +160,7 @@ def test_plain_tables_are_kept_verbatim(write: Write, name: str, content: str | 
 
 def test_lines_of_json_are_seen_in_a_json_file(write: Write) -> None:
     imported = load(write("d.json", lines(PLAIN, PLAIN | {"prompt": "other"})))
-    assert imported.source["format"] == "jsonl" and len(imported.items) == 2
+    assert imported.source.format == "jsonl" and len(imported.items) == 2
 
 
 def test_columns_are_mapped_and_the_rest_is_metadata(write: Write) -> None:
@@ -170,8 +170,8 @@ def test_columns_are_mapped_and_the_rest_is_metadata(write: Write) -> None:
     item = only(imported)
     assert item.pair == Pair("q", "g", "b", "s") and item.split == "test"
     assert item.metadata == {"row": 1, "id": "7", "source_row": "9"}
-    assert imported.source["columns"] == columns
-    assert imported.source["files"][0]["split"] == "test"
+    assert imported.source.columns == columns
+    assert imported.source.files[0].split == "test"
 
 
 def test_a_missing_column_lists_what_there_is(write: Write) -> None:
@@ -207,7 +207,7 @@ def test_rows_may_name_their_splits(write: Write) -> None:
     source = write("d.jsonl", lines(PLAIN | {"split": "test"}, PLAIN, PLAIN | {"split": None}))
     imported = load(source)
     assert [item.split for item in imported.items] == ["test", "generate", "generate"]
-    assert [(file["split"], file["rows"]) for file in imported.source["files"]] == [("test", 1), ("generate", 2)]
+    assert [(file.split, file.rows) for file in imported.source.files] == [("test", 1), ("generate", 2)]
     with pytest.raises(UsageError, match="row 1: the row names its own split 'test', not 'generate'"):
         load(source, split="generate")
     ignored = load(source, split="generate", columns={"split": ""})
@@ -245,8 +245,8 @@ def test_two_files_of_lines_are_the_two_sides(write: Write) -> None:
         Pair("", "good", "bad"),
         Pair("", "better ", "worse"),
     ]
-    assert [(file["name"], file["rows"]) for file in imported.source["files"]] == [("up.txt", 2), ("down.txt", 2)]
-    assert imported.source["format"] == "lines" and imported.items[1].metadata == {"row": 2}
+    assert [(file.name, file.rows) for file in imported.source.files] == [("up.txt", 2), ("down.txt", 2)]
+    assert imported.source.format == "lines" and imported.items[1].metadata == {"row": 2}
     assert len(load(f"{up},{down}", format="lines").items) == 2
     comma = write("a,b.txt", "x\ny")
     assert len(load(f"lines:{comma},{down}").items) == len(load(f"lines:{down},{comma}").items) == 2
@@ -269,12 +269,12 @@ def test_sources_merge_by_split(write: Write) -> None:
     one, two = write("one.json", json.dumps([CAA])), write("two.jsonl", lines(CAA, CAA))
     imported = load_splits({"generate": one, "test": two}, licence="mit")
     assert [item.split for item in imported.items] == ["generate", "test", "test"]
-    assert imported.source["uri"] == f"generate={one}, test={two}"
-    assert imported.source["format"] == "caa, anthropic"
-    assert [part["uri"] for part in imported.source["sources"]] == [one, two]
+    assert imported.source.uri == f"generate={one}, test={two}"
+    assert imported.source.format == "caa, anthropic"
+    assert [part.uri for part in imported.source.sources] == [one, two]
     assert imported.licence == "mit"
-    json.dumps(imported.source)
-    assert load_splits({"test": one}).source["uri"] == one
+    json.dumps(imported.source.to_json())
+    assert load_splits({"test": one}).source.uri == one
     asked = write("q.json", json.dumps([{"question": "one?"}]))
     with pytest.raises(UsageError, match="generate gives pairs, test gives questions"):
         load_splits({"generate": one, "test": asked})

@@ -15,6 +15,7 @@ from catalog.registry_fixtures import new_sqlite
 from registry.registry_support import check_consistent, dump, jsonl, letters
 
 from caa_registry.errors import InputError, UsageError
+from caa_registry.pairs.curation.operations import OPERATIONS, Dedupe, Expand, Filter, Merge, Relabel, Sample
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
@@ -25,20 +26,21 @@ def test_an_operation_makes_the_next_version(url: str, tmp_path: Path) -> None:
         rows = letters(6)
         source = jsonl(tmp_path / "a.jsonl", [*rows, rows[0]])
         first = registry.datasets.import_(source, name="team/a", licence="MIT", behavior="b")
-        done = registry.datasets.curate("dedupe", first, message="no repeats")
+        done = registry.datasets.curate(Dedupe(), first, message="no repeats")
         version = done.version
         assert version is not None and (version.reference, version.parent) == ("team/a:v2", "team/a:v1")
         assert (version.n_items, version.licence, version.behavior, version.message) == (6, "MIT", "b", "no repeats")
         assert (done.removed, done.added, done.before, done.after) == (1, 0, {"generate": 7}, {"generate": 6})
-        assert version.source["operation"] == {"name": "dedupe", "parameters": {"near": "0.8", "questions": False}}
-        assert version.source["inputs"] == [{"reference": "team/a:v1", "digest": first.digest}]
+        source = version.source.to_json()
+        assert source["operation"] == {"name": "dedupe", "parameters": {"near": "0.8", "questions": False}}
+        assert source["inputs"] == [{"reference": "team/a:v1", "digest": first.digest}]
         (made_from,) = registry.lineage("dataset:team/a:v2").inputs
         assert made_from.reference == "team/a:v1"
         # Once more there is nothing to do, and into another dataset it is the same pairs.
-        assert registry.datasets.curate("dedupe", "team/a").version is None
-        other = registry.datasets.curate("dedupe", "team/a", name="team/b").version
+        assert registry.datasets.curate(Dedupe(), "team/a").version is None
+        other = registry.datasets.curate(Dedupe(), "team/a", name="team/b").version
         assert other is not None and (other.reference, other.digest) == ("team/b:v1", version.digest)
-        again = registry.datasets.curate("dedupe", first).version
+        again = registry.datasets.curate(Dedupe(), first).version
         assert again is not None and again.existing and again.reference == "team/a:v2"
         check_consistent(registry)
 
@@ -48,19 +50,19 @@ def test_a_dry_run_and_a_refusal_write_nothing(registry: Registry, pairs: Datase
     other = registry.datasets.import_(jsonl(tmp_path / "o.jsonl", letters(2, about="what")), name="team/other")
     (path,) = tmp_path.glob("*.db")
     before = dump(f"sqlite:///{path}")
-    done = registry.datasets.curate("filter", pairs, expression="split == 'test'", dry_run=True)
+    done = registry.datasets.curate(Filter("split == 'test'"), pairs, dry_run=True)
     assert done.version is None and done.removed == 4 and len(done.examples["removed"]) == 3
     for operation, references, parameters in (
         ("filter", [pairs], {"expression": "False"}),
         ("filter", [pairs], {"expression": "nothing"}),
         ("filter", [questions], {"expression": "True"}),
         ("merge", [pairs, other], {}),
-        ("explode", [pairs], {}),
-        ("balance", [pairs], {"more": 1}),
+        ("balance", [pairs, pairs], {}),
+        ("sample", [pairs], {"n": 0}),
         ("drop", [pairs], {"rows": [{"pair": f"sha256:{'0' * 64}", "split": "test"}], "why": ""}),
     ):
         with pytest.raises((UsageError, InputError)):
-            registry.datasets.curate(operation, *references, **parameters)
+            registry.datasets.curate(OPERATIONS[operation](**parameters), *references)
     assert dump(f"sqlite:///{path}") == before
 
 
@@ -68,25 +70,24 @@ def test_a_set_that_is_only_compared_with_gives_nothing(registry: Registry, tmp_
     rows = letters(6)
     registry.datasets.import_(jsonl(tmp_path / "a.jsonl", rows), name="team/a", licence="MIT")
     registry.datasets.import_(jsonl(tmp_path / "b.jsonl", rows[:2]), name="team/b", licence="CC-BY-NC-4.0")
-    left = registry.datasets.curate("dedupe", "team/a", "team/b").version
+    left = registry.datasets.curate(Dedupe(), "team/a", "team/b").version
     assert left is not None and (left.n_items, left.licence) == (4, "MIT")
     assert [node.reference for node in registry.lineage(left.reference).inputs] == ["team/a:v1"]
     assert all(step.same for step in registry.datasets.replay(left))
-    assert registry.datasets.recall("team/b", why="not free", dry_run=True).datasets == ["team/b:v1"]
-    both = registry.datasets.curate("merge", left, "team/b", name="team/c", behavior="b").version
+    assert registry.datasets.recall("team/b", why="not free", dry_run=True).datasets == ("team/b:v1",)
+    both = registry.datasets.curate(Merge(), left, "team/b", name="team/c", behavior="b").version
     assert both is not None and both.licence == "MIT; CC-BY-NC-4.0"
 
 
 def test_what_the_sides_mean_follows_them(registry: Registry) -> None:
     seed = registry.datasets.import_("seed:caution", name="team/caution")
-    assert seed.source["card"]["positive"].startswith("The answer is cautious")
-    swapped = registry.datasets.curate("relabel", seed, why="a test").version
-    assert swapped is not None and swapped.source["card"] == {
-        "positive": seed.source["card"]["negative"],
-        "negative": seed.source["card"]["positive"],
-    }
-    some = registry.datasets.curate("relabel", seed, where="len(prompt) > 60", why="a test", name="team/some").version
-    assert some is not None and some.source["card"] == seed.source["card"]
+    assert seed.source.card is not None and seed.source.card.positive.startswith("The answer is cautious")
+    swapped = registry.datasets.curate(Relabel("a test"), seed).version
+    assert swapped is not None and swapped.source.card is not None
+    assert swapped.source.card.positive == seed.source.card.negative
+    assert swapped.source.card.negative == seed.source.card.positive
+    some = registry.datasets.curate(Relabel("a test", where="len(prompt) > 60"), seed, name="team/some").version
+    assert some is not None and some.source.card == seed.source.card
 
 
 CHAINS: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -132,7 +133,7 @@ def test_six_operations_give_the_same_elsewhere(
     sources = {split: str(path) for split, path in files.items()}
     made: DatasetVersion | None = registry.datasets.import_(sources, name=f"paper/{behavior}")
     for operation, parameters in CHAINS[behavior]:
-        made = registry.datasets.curate(operation, made or "", **parameters).version
+        made = registry.datasets.curate(OPERATIONS[operation](**parameters), made or "").version
         assert made is not None
     recipe = registry.datasets.recipe(made)
     assert [step.get("operation", "import") for step in recipe["steps"]] == [
@@ -169,10 +170,9 @@ def test_a_merge_has_several_sources(registry: Registry, tmp_path: Path) -> None
     for name in ("one", "two"):
         source = jsonl(tmp_path / f"{name}.jsonl", letters(4, about=name))
         registry.datasets.import_(source, name=f"team/{name}", split="dev", behavior="b")
-    merged = registry.datasets.curate("merge", "team/one", "team/two", name="team/both").version
-    expanded = registry.datasets.curate(
-        "expand", name="team/made", template={"positive": "yes {x}", "negative": "no {x}", "slots": {"x": ["1", "2"]}}
-    ).version
+    merged = registry.datasets.curate(Merge(), "team/one", "team/two", name="team/both").version
+    template = {"positive": "yes {x}", "negative": "no {x}", "slots": {"x": ["1", "2"]}}
+    expanded = registry.datasets.curate(Expand(template), name="team/made").version
     assert merged is not None and expanded is not None
     for version in (merged, expanded):
         assert all(step.same for step in registry.datasets.replay(version, from_source=True))
@@ -184,7 +184,7 @@ def test_a_merge_has_several_sources(registry: Registry, tmp_path: Path) -> None
 
 def test_a_recipe_tells_equal_sets_of_two_names_apart(registry: Registry, tmp_path: Path) -> None:
     registry.datasets.import_(jsonl(tmp_path / "a.jsonl", letters(4)), name="team/a", behavior="b")
-    same = registry.datasets.curate("sample", "team/a", n=9, name="team/copy").version
+    same = registry.datasets.curate(Sample(9), "team/a", name="team/copy").version
     assert same is not None and same.digest == registry.datasets.get("team/a").digest
     recipe = registry.datasets.recipe(same)
     assert [step["dataset"] for step in recipe["steps"]] == ["team/a", "team/copy"]
@@ -204,7 +204,7 @@ def test_questions_are_imported_again(registry: Registry, tmp_path: Path) -> Non
 def test_what_gives_something_else_is_said_and_not_stored(registry: Registry, tmp_path: Path) -> None:
     source = Path(jsonl(tmp_path / "a.jsonl", letters(6)))
     registry.datasets.import_(str(source), name="team/a")
-    version = registry.datasets.curate("sample", "team/a", n=3).version
+    version = registry.datasets.curate(Sample(3), "team/a").version
     assert version is not None
     recipe = registry.datasets.recipe(version)
     jsonl(source, letters(6, about="that"))
@@ -231,7 +231,7 @@ def test_what_gives_something_else_is_said_and_not_stored(registry: Registry, tm
 )  # fmt: skip
 def test_a_recipe_of_somebody_else_is_checked(registry: Registry, tmp_path: Path, change: Any, field: str) -> None:
     registry.datasets.import_(jsonl(tmp_path / "a.jsonl", letters(6)), name="team/a")
-    version = registry.datasets.curate("sample", "team/a", n=3).version
+    version = registry.datasets.curate(Sample(3), "team/a").version
     recipe = json.loads(json.dumps(registry.datasets.recipe(version or "")))
     change(recipe)
     with pytest.raises(InputError) as caught:

@@ -17,7 +17,7 @@ def test_an_import_is_a_version_with_its_source(registry: Registry, tmp_path: Pa
     version = registry.datasets.import_(source, name="team/a", licence="CC0", message="first")
     assert (version.reference, version.n_items, dict(version.splits)) == ("team/a:v1", 3, {"generate": 3})
     assert (version.licence, version.message, version.parent, version.existing) == ("CC0", "first", None, False)
-    assert version.source["uri"] == source and version.source["files"][0]["rows"] == 3
+    assert version.source.uri == source and version.source.files[0].rows == 3
     assert registry.datasets.get("team/a") == version
     assert registry.datasets.ls() == [version]
     items = registry.datasets.pairs(version)

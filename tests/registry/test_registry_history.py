@@ -9,6 +9,7 @@ import pytest
 from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.operations import Dedupe
 from caa_registry.registry.registry import open as open_registry
 
 
@@ -40,7 +41,7 @@ def test_what_changed_between_versions(url: str, tmp_path: Path) -> None:
             (1, "ada", 10, 0),
         ]
         assert entries[0].what == source and entries[0].version.message == "mended"
-        registry.datasets.curate("dedupe", "team/a", near=None)
+        registry.datasets.curate(Dedupe(near=None), "team/a")
         assert next(e.what for e in registry.datasets.log("team/a")) == "dedupe"
         registry.datasets.import_(jsonl(tmp_path / "q.jsonl", [{"question": "Why?"}]), name="team/q")
         with pytest.raises(UsageError, match="open-ended questions"):

@@ -9,6 +9,7 @@ from registry.registry_support import events, jsonl, letters
 
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
+from caa_registry.pairs.curation.operations import Relabel, Sample
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
@@ -49,8 +50,8 @@ def test_what_a_set_is_compared_with(registry: Registry, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="cannot be compared"):
         registry.datasets.lint(mine, against=[mine])
     # A set that was made of it holds the same pairs on purpose, and so do those made of that one.
-    registry.datasets.curate("sample", mine, name="team/part", n=2)
-    registry.datasets.curate("relabel", "team/part", name="team/swapped", why="a test")
+    registry.datasets.curate(Sample(2), mine, name="team/part")
+    registry.datasets.curate(Relabel("a test"), "team/part", name="team/swapped")
     for name in ("team/mine", "team/part", "team/swapped"):
         assert registry.datasets.lint(name).parameters["against"] == [same.reference]
 

@@ -10,6 +10,7 @@ from registry.registry_support import events, jsonl, letters
 
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
+from caa_registry.pairs.curation.operations import Filter
 from caa_registry.registry.records import PropensitySettings
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
@@ -29,7 +30,7 @@ def fill(registry: Registry, folder: Path, model: Model) -> dict[str, int]:
     add("team/a", "one", generate=[*rows[1:]], test=[*others])  # v2: without the pair
     add("team/asks", "two", generate=[*others], test=[*rows[:2]])  # the pair only in test, at row 0
     add("team/clean", "three", generate=[*letters(4, about="what")], test=[*letters(2, about="who")])
-    datasets.curate("filter", "team/a:v1", name="team/derived", expression="split == 'generate'")
+    datasets.curate(Filter("split == 'generate'"), "team/a:v1", name="team/derived")
     compute = registry.vectors.compute
     for name, dataset in (("a", "a:v1"), ("a2", "a:v2"), ("asks", "asks"), ("clean", "clean"), ("derived", "derived")):
         compute(f"team/{name}-v", dataset=f"team/{dataset}", model=model)

@@ -44,7 +44,7 @@ def test_two_reviewers_of_fifty_pairs_interrupted(url: str, tmp_path: Path) -> N
         # The recipe says which pairs, so what is reviewed later does not change it.
         registry.datasets.review("team/a", [(item.digest, "rejected", "") for item in pairs])
         assert all(step.same for step in registry.datasets.replay("team/all"))
-        assert only.source["operation"]["parameters"]["why"] == "accepted in review by all of ada"
+        assert only.source.why == "accepted in review by all of ada"
 
 
 def test_reviews_hold_for_later_versions(registry: Registry, tmp_path: Path) -> None:
@@ -109,10 +109,16 @@ def test_a_sheet_goes_out_and_comes_back(registry: Registry, tmp_path: Path) -> 
     sheet.write_text(filled, encoding="utf-8")
     assert registry.datasets.review_from(version, sheet, reviewer="bob") == filled.count("Needs Work") + 1
     assert registry.datasets.reviews(version).of("bob")[pairs[0].digest].state == "accepted"
+    said = filled.replace("Needs Work", "Reject").replace(",accepted,", ",ACCEPT,")
+    sheet.write_text(said, encoding="utf-8")
+    assert registry.datasets.review_from(version, sheet, reviewer="dora") == filled.count("Needs Work") + 1
+    assert registry.datasets.reviews(version).counts("dora") == {
+        "accepted": 1, "rejected": filled.count("Needs Work"), "proposed": 3 - filled.count("Needs Work"),
+    }  # fmt: skip
     for bad, said in (
-        (filled.replace("Needs Work", "splendid"), "field 'state': 'splendid' is no state"),
+        (filled.replace("Needs Work", "splendid"), "field 'state': 'splendid' is not a state"),
         (filled.replace("digest,", "id,"), "it has no column 'digest'"),
-        (filled.replace(pairs[1].digest, pairs[0].digest), "stands in row 1 already"),
+        (filled.replace(pairs[1].digest, pairs[0].digest), "the pair is in row 1 too"),
         (filled.replace(pairs[0].digest, f"sha256:{'0' * 64}"), "holds no pair"),
         (filled.replace(",", ";"), "separated by semicolons"),
     ):

@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.answers import choices, form_of, letter_of
 from caa_registry.pairs.curation.expression import compiled
+from caa_registry.pairs.curation.operation import (
+    CHANGES,
+    ITEMS,
+    SEED,
+    SHARE,
+    TEXT,
+    WHOLE,
+    Items,
+    Operation,
+    optional,
+)
 from caa_registry.pairs.curation.result import Result, count, metadata_key, rank
-from caa_registry.pairs.near_duplicates import THRESHOLD
-from caa_registry.pairs.near_index import NearIndex
+from caa_registry.pairs.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem, checked_pair
 from caa_registry.progress import Progress
-
-Items = Sequence[PairItem]
 
 DEV = "dev"
 _CHOICE = re.compile(r"^([ \t]*\()([A-Z])(\)[ \t]*)(.*)$", re.MULTILINE)
@@ -27,34 +35,44 @@ _REFERS = re.compile(
 )
 
 
-def split(items: Items, test: float, dev: float, seed: int, progress: Progress | None) -> Result:
-    """Every row in ``generate``, ``dev`` or ``test`` anew: a share of ``test`` and ``dev`` of each stratum (form,
-    matching letter, category), chosen by digest.
+@dataclass(frozen=True)
+class Split(Operation):
+    """Every row in ``generate``, ``dev`` or ``test``: a share of ``test`` and ``dev`` of each stratum (form, matching
+    letter, category), chosen by digest.
 
-    Rows that are the same, nearly the same, or ask the same question go to one split together. Raises ``UsageError``
-    for shares of more than 1 together.
+    Rows that are the same, nearly the same, or ask the same question go to one split together. Running it raises
+    ``UsageError`` for shares of more than 1 together.
     """
-    if test + dev > 1:
-        raise UsageError("the shares of test and dev are more than 1 together", "What is left is generate.")
-    strata: dict[tuple[str, ...], list[list[PairItem]]] = defaultdict(list)
-    for group in _groups(items, progress):
-        first = group[0]
-        category = first.metadata.get("category", "")
-        strata[form_of(first.pair), letter_of(first.pair.positive) or "", str(category)].append(group)
-    places: dict[int, str] = {}
-    wanted = {TEST: 0.0, DEV: 0.0}
-    given = {TEST: 0, DEV: 0}
-    for key in sorted(strata):
-        groups = sorted(strata[key], key=lambda group: rank(seed, group[0].digest))
-        size = sum(map(len, groups))
-        # What rounding leaves of one stratum is carried to the next, so that the whole has the shares asked for.
-        wanted = {TEST: wanted[TEST] + test * size, DEV: wanted[DEV] + dev * size}
-        for group in groups:
-            name = next((s for s in (TEST, DEV) if given[s] + len(group) <= wanted[s] + 0.5), GENERATE)
-            if name != GENERATE:
-                given[name] += len(group)
-            places |= {id(item): name for item in group}
-    return Result([replace(item, split=places[id(item)]) for item in items])
+
+    name = "split"
+    test: float | str = field(metadata=SHARE)
+    dev: float | str = field(default="0", metadata=SHARE)
+    seed: int = field(default=SEED, metadata=WHOLE)
+
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+        (items,) = sets
+        shares = {TEST: float(self.test), DEV: float(self.dev)}
+        if sum(shares.values()) > 1:
+            raise UsageError("the shares of test and dev add up to more than 1", "What is left goes to generate.")
+        strata: dict[tuple[str, ...], list[list[PairItem]]] = defaultdict(list)
+        for group in _groups(items, progress):
+            first = group[0]
+            category = first.metadata.get("category", "")
+            strata[form_of(first.pair), letter_of(first.pair.positive) or "", str(category)].append(group)
+        places: dict[int, str] = {}
+        due = {TEST: 0.0, DEV: 0.0}
+        given = {TEST: 0, DEV: 0}
+        for key in sorted(strata):
+            groups = sorted(strata[key], key=lambda group: rank(self.seed, group[0].digest))
+            size = sum(map(len, groups))
+            # What rounding leaves of one stratum is carried to the next, so that the whole has the shares asked for.
+            due = {name: due[name] + share * size for name, share in shares.items()}
+            for group in groups:
+                name = next((s for s in (TEST, DEV) if given[s] + len(group) <= due[s] + 0.5), GENERATE)
+                if name != GENERATE:
+                    given[name] += len(group)
+                places |= {id(item): name for item in group}
+        return Result([replace(item, split=places[id(item)]) for item in items])
 
 
 def _groups(items: Items, progress: Progress | None) -> list[list[PairItem]]:
@@ -83,41 +101,58 @@ def _groups(items: Items, progress: Progress | None) -> list[list[PairItem]]:
     return list(groups.values())
 
 
-def relabel(items: Items, where: str | None) -> Result:
-    """The sides swapped, of all rows or of those that the expression ``where`` holds of."""
-    holds = compiled(where) if where else (lambda item: True)
-    rows = []
-    swapped = 0
-    for item in items:
-        if holds(item):
-            item = replace(item, pair=replace(item.pair, positive=item.pair.negative, negative=item.pair.positive))
-            swapped += 1
-        rows.append(item)
-    return Result(rows, [f"the sides of {count(swapped, 'row')} swapped"])
+@dataclass(frozen=True)
+class Relabel(Operation):
+    """The sides swapped, of all rows or of those that the expression ``where`` holds of. ``why``: the reason."""
+
+    name = "relabel"
+    why: str = field(metadata=TEXT)
+    where: str | None = field(default=None, metadata=optional(TEXT))
+
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+        (items,) = sets
+        holds = compiled(self.where) if self.where else (lambda item: True)
+        rows = []
+        swapped = 0
+        for item in items:
+            if holds(item):
+                item = replace(item, pair=replace(item.pair, positive=item.pair.negative, negative=item.pair.positive))
+                swapped += 1
+            rows.append(item)
+        return Result(rows, [f"swapped the sides of {count(swapped, 'row')}"])
 
 
-def balance(items: Items, seed: int) -> Result:
+@dataclass(frozen=True)
+class Balance(Operation):
     """In each split A and B match equally often, or one apart.
 
     The options change places within items of the letter that matches more often, chosen by digest. Only items with the
     two choices A and B are counted and changed, and of these not where an option speaks of the others.
     """
-    swap: set[int] = set()
-    left = 0
-    for name in {item.split for item in items}:
-        rows = [item for item in items if item.split == name and _two_letters(item.pair)]
-        left += sum(item.split == name for item in items) - len(rows)
-        by_letter: dict[str, list[PairItem]] = {"A": [], "B": []}
-        for item in rows:
-            by_letter[letter_of(item.pair.positive) or ""].append(item)
-        more = max(by_letter.values(), key=len)
-        excess = abs(len(by_letter["A"]) - len(by_letter["B"])) // 2
-        movable = [item for item in more if not _REFERS.search(" ".join(c.text for c in choices(item.pair.prompt)))]
-        movable.sort(key=lambda item: (rank(seed, item.digest), metadata_key(item)))
-        swap |= {id(item) for item in movable[:excess]}
-    rows = [replace(item, pair=exchanged(item.pair)) if id(item) in swap else item for item in items]
-    notes = [f"the choices of {count(len(swap), 'row')} changed places"]
-    return Result(rows, [*notes, f"{count(left, 'row')} without the two choices A and B left"] if left else notes)
+
+    name = "balance"
+    seed: int = field(default=SEED, metadata=WHOLE)
+
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+        (items,) = sets
+        swap: set[int] = set()
+        left = 0
+        for name in {item.split for item in items}:
+            rows = [item for item in items if item.split == name and _two_letters(item.pair)]
+            left += sum(item.split == name for item in items) - len(rows)
+            by_letter: dict[str, list[PairItem]] = {"A": [], "B": []}
+            for item in rows:
+                by_letter[letter_of(item.pair.positive) or ""].append(item)
+            more = max(by_letter.values(), key=len)
+            excess = abs(len(by_letter["A"]) - len(by_letter["B"])) // 2
+            movable = [item for item in more if not _REFERS.search(" ".join(c.text for c in choices(item.pair.prompt)))]
+            movable.sort(key=lambda item: (rank(self.seed, item.digest), metadata_key(item)))
+            swap |= {id(item) for item in movable[:excess]}
+        rows = [replace(item, pair=exchanged(item.pair)) if id(item) in swap else item for item in items]
+        notes = [f"exchanged the choices of {count(len(swap), 'row')}"]
+        if left:
+            notes.append(f"left {count(left, 'row')} without the two choices A and B as they were")
+        return Result(rows, notes)
 
 
 def _two_letters(pair: Pair) -> bool:
@@ -133,35 +168,45 @@ def exchanged(pair: Pair) -> Pair:
     return replace(pair, prompt=prompt, positive=pair.negative, negative=pair.positive)
 
 
-def edit(items: Items, changes: Sequence[Mapping[str, Any]], added: Sequence[Mapping[str, Any]]) -> Result:
+@dataclass(frozen=True)
+class Edit(Operation):
     """Rows changed, dropped and added.
 
-    Each change names a ``pair`` by digest and its ``split``: ``to`` lists what rows of it become, ``drop`` says how
-    many of it go. ``added`` are new rows. A row is its four texts, ``split`` and ``metadata``.
+    Each of ``changes`` names a ``pair`` by digest and its ``split``: ``to`` lists what rows of it become, ``drop`` says
+    how many of it are dropped. ``added`` are new rows. A row is its four texts, ``split`` and ``metadata``. ``why``:
+    the reason.
     """
-    by_row: dict[tuple[str, str], list[PairItem]] = defaultdict(list)
-    for item in sorted(items, key=metadata_key):
-        by_row[item.digest, item.split].append(item)
-    becomes: dict[int, PairItem | None] = {}
-    done: Counter[str] = Counter()
-    for change in changes:
-        rows = by_row[change["pair"], change["split"]]
-        new = [row_of(value) for value in change["to"]]
-        if len(rows) < len(new) + change["drop"]:
-            raise InputError(
-                f"the set holds pair {change['pair'][:19]} {count(len(rows), 'time')} in {change['split']}",
-                "The edit belongs to another version.",
-            )
-        for item, value in zip(rows, [*new, *[None] * change["drop"]], strict=False):
-            becomes[id(item)] = value and replace(value, metadata={**item.metadata, **value.metadata})
-        by_row[change["pair"], change["split"]] = rows[len(new) + change["drop"] :]
-        done["changed"] += len(new)
-        done["dropped"] += change["drop"]
-    kept = [becomes.get(id(item), item) for item in items]
-    more = [row_of(value) for value in added]
-    done["added"] += len(more)
-    notes = [f"{count(n, 'row')} {what}" for what, n in done.items() if n]
-    return Result([item for item in (*kept, *more) if item is not None], notes)
+
+    name = "edit"
+    why: str = field(metadata=TEXT)
+    changes: Sequence[Mapping[str, Any]] = field(default=(), metadata=CHANGES)
+    added: Sequence[Mapping[str, Any]] = field(default=(), metadata=ITEMS)
+
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+        (items,) = sets
+        by_row: dict[tuple[str, str], list[PairItem]] = defaultdict(list)
+        for item in sorted(items, key=metadata_key):
+            by_row[item.digest, item.split].append(item)
+        becomes: dict[int, PairItem | None] = {}
+        done: Counter[str] = Counter()
+        for change in self.changes:
+            rows = by_row[change["pair"], change["split"]]
+            new = [row_of(value) for value in change["to"]]
+            if len(rows) < len(new) + change["drop"]:
+                raise InputError(
+                    f"the set holds pair {change['pair'][:19]} {count(len(rows), 'time')} in {change['split']}",
+                    "The edit belongs to another version.",
+                )
+            for item, value in zip(rows, [*new, *[None] * change["drop"]], strict=False):
+                becomes[id(item)] = value and replace(value, metadata={**item.metadata, **value.metadata})
+            by_row[change["pair"], change["split"]] = rows[len(new) + change["drop"] :]
+            done["changed"] += len(new)
+            done["dropped"] += change["drop"]
+        kept = [becomes.get(id(item), item) for item in items]
+        added = [row_of(value) for value in self.added]
+        done["added"] += len(added)
+        notes = [f"{what} {count(n, 'row')}" for what, n in done.items() if n]
+        return Result([item for item in (*kept, *added) if item is not None], notes)
 
 
 def row_of(value: Mapping[str, Any]) -> PairItem:

@@ -11,8 +11,7 @@ from typing import Any
 from caa_registry.digests import DIGEST
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.changing import row_of
-from caa_registry.pairs.record import GENERATE, PairItem
-from caa_registry.pairs.sources.items import check_split
+from caa_registry.pairs.record import GENERATE, PairItem, check_split_name
 from caa_registry.pairs.sources.json_rows import parse_json
 
 Items = Sequence[PairItem]
@@ -125,7 +124,7 @@ def _checked(value: Any, source: str, number: int) -> dict[str, Any]:
         raise bad("is not an object", "Leave it out.", "metadata")
     if "digest" in value and not DIGEST.fullmatch(value["digest"]):
         raise bad("is no digest", "Leave it out for a new row.", "digest")
-    check_split(value.get("split", GENERATE))
+    check_split_name(value.get("split", GENERATE))
     try:
         row_of(value)
     except InputError as error:

@@ -18,11 +18,15 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from caa_registry.errors import InputError
+from caa_registry.pairs.curation.operation import Items, Operation, checked_by
+from caa_registry.pairs.curation.result import Result
 from caa_registry.pairs.record import GENERATE, Pair, PairItem, checked_pair
 from caa_registry.pairs.yaml_text import yaml_value
+from caa_registry.progress import Progress
 
 MOST_PAIRS = 1_000_000
 
@@ -74,20 +78,32 @@ def checked_template(value: Any, source: str) -> dict[str, Any]:
     return {**{name: text for name, text in texts.items() if text}, "contrasts": contrasts, "slots": slots}
 
 
-def expand(template: Mapping[str, Any]) -> list[PairItem]:
+def _is_template(value: Any) -> bool:
+    checked_template(value, "the template")  # raises, with the field that is wrong
+    return True
+
+
+@dataclass(frozen=True)
+class Expand(Operation):
     """A pair for each combination of a contrast and a value of each slot, in the order listed. What filled the slots is
     the pair's metadata."""
-    slots = template.get("slots") or {}
-    names = list(slots)
-    rows: list[PairItem] = []
-    for contrast in template.get("contrasts") or [{}]:
-        for values in itertools.product(*(slots[name] for name in names)):
-            filled = dict(zip(names, values, strict=True))
-            texts = {name: template.get(name, "").format(**{**filled, **contrast}) for name in _TEXTS}
-            metadata = {**filled, **({"contrast": " / ".join(contrast[s] for s in _SIDES)} if contrast else {})}
-            pair = checked_pair(Pair(**texts), source="the template", row=len(rows) + 1)
-            rows.append(PairItem(pair, GENERATE, {**metadata, "row": len(rows) + 1}))
-    return rows
+
+    name = "expand"
+    takes = (0, 0)
+    template: Mapping[str, Any] = field(metadata=checked_by(_is_template))
+
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+        slots = self.template.get("slots") or {}
+        names = list(slots)
+        rows: list[PairItem] = []
+        for contrast in self.template.get("contrasts") or [{}]:
+            for values in itertools.product(*(slots[name] for name in names)):
+                filled = dict(zip(names, values, strict=True))
+                texts = {name: self.template.get(name, "").format(**{**filled, **contrast}) for name in _TEXTS}
+                metadata = {**filled, **({"contrast": " / ".join(contrast[s] for s in _SIDES)} if contrast else {})}
+                pair = checked_pair(Pair(**texts), source="the template", row=len(rows) + 1)
+                rows.append(PairItem(pair, GENERATE, {**metadata, "row": len(rows) + 1}))
+        return Result(rows)
 
 
 def _lists(slots: Any, source: str) -> dict[str, list[str]]:

@@ -73,11 +73,11 @@ def near(subject: Subject) -> Iterator[Finding]:
         *(("split", row.split) for row in own.values()),
     ]
     for match in near_duplicates([row.pair for row in listed], groups, first=first, progress=subject.progress):
-        row, other = listed[match.one], listed[match.other]
+        row, other = listed[match.later], listed[match.earlier]
         swapped = (row.pair.prompt, row.pair.positive) == (other.pair.prompt, other.pair.negative)
         if row.digest == other.digest or swapped:
             continue
-        kind, name = groups[match.other]
+        kind, name = groups[match.earlier]
         if kind == "dataset":
             rule, where = "near-duplicate-in-other-dataset", f"one of {name}"
         else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 from caa_registry.errors import HubError, UsageError
+from caa_registry.hub import HubSource, parse_hub
 from caa_registry.pairs.record import Imported
+from caa_registry.pairs.source import Source, SourceFile
 from caa_registry.pairs.sources.files import SourceData, read_file
 from caa_registry.pairs.sources.hub_snapshot import STREAMED, Snapshot, beginning, downloaded, resolved
 from caa_registry.pairs.sources.items import ItemBuilder
@@ -23,35 +24,7 @@ from caa_registry.pairs.sources.table import chosen_cleaning, file_records, mapp
 # One file a split, as this package pushes them.
 SPLIT_FILE = re.compile(r"data/[\w.-]+\.jsonl")
 
-_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
-_SOURCE = re.compile(rf"hf:({_PART}/{_PART})(?:@(refs/[^/@]+/[^/@]+|[^/@]+))?(?:/(.+))?")
 _SHARD = re.compile(r"(.*?)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet")
-
-
-@dataclass(frozen=True)
-class HubSource:
-    """A parsed ``hf:`` source. ``revision`` is a branch, tag or commit, ``None`` the default branch."""
-
-    repo: str
-    revision: str | None = None
-    file: str | None = None
-
-    def __str__(self) -> str:
-        revision = f"@{self.revision}" if self.revision else ""
-        return f"hf:{self.repo}{revision}{'/' + self.file if self.file else ''}"
-
-
-def parse_hub(source: str) -> HubSource:
-    """The parts of ``source``.
-
-    A revision ends at the next slash, except in ``refs/KIND/NAME``; write ``%2F`` for a slash in a branch name.
-    Raises ``UsageError``.
-    """
-    match = _SOURCE.fullmatch(source)
-    file = match[3] if match else None
-    if not match or (file and not all(part.strip(".") for part in file.split("/"))):
-        raise UsageError(f"{source!r} is not a hub source", "Write hf:ORG/NAME[@REVISION][/FILE].")
-    return HubSource(match[1], unquote(match[2]) if match[2] else None, file)
 
 
 def load_hub(
@@ -103,7 +76,7 @@ def load_hub(
         else:
             imported = _read_shards(files, paths, wanted, **options)
         imported = replace(imported, items=imported.items[:limit])
-    record = {**imported.source, "repo": snapshot.repo, "revision": snapshot.commit}
+    record = replace(imported.source, repo=snapshot.repo, revision=snapshot.commit)
     return replace(imported, source=record, notes=[*notes, *imported.notes])
 
 
@@ -149,7 +122,7 @@ def _read_splits(files: Sequence[SourceData], wanted: HubSource, options: Mappin
         raise HubError(f"{wanted} holds pairs and questions", f"Choose one: {listed(file.name for file in files)}.")
     first = parts[0]
     items = [item for part in parts for item in part.items]
-    source = {**first.source, "files": [record for part in parts for record in part.source["files"]]}
+    source = replace(first.source, files=tuple(record for part in parts for record in part.source.files))
     notes = [f"{file.name}: {note}" for file, part in zip(files, parts, strict=True) for note in part.notes]
     return Imported(first.kind, items, source, first.licence, notes)  # type: ignore[arg-type]
 
@@ -171,16 +144,18 @@ def _read_shards(
     own_split = split or (mapping.split if mapping else None)
     builder = ItemBuilder(whole, chosen_cleaning("parquet", format, columns), own_split, columns)
     items = builder.build(mapped_rows(shard_rows(files, paths), part, whole))
-    records = []
+    records: list[SourceFile] = []
     start = 0
     for file in files:
         end = start + shard_row_count(file)
         records += file_records(file, items[start:end])
         start = end
-    record: dict[str, Any] = {"uri": str(wanted), "format": "parquet", "files": records}
-    if columns:
-        record["columns"] = dict(columns)
-    if mapping:
-        record["mapping"] = mapping.as_json()
-        licence = licence or mapping.licence
+    record = Source(
+        uri=str(wanted),
+        format="parquet",
+        files=tuple(records),
+        columns=dict(columns),
+        mapping=mapping.as_json() if mapping else None,
+    )
+    licence = licence or (mapping.licence if mapping else "")
     return Imported(builder.kind, items, record, licence, builder.notes.sentences())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from caa_registry.errors import HubError, InputError
-from caa_registry.hub import client_errors, is_offline, translated
+from caa_registry.hub import client_errors, is_commit, is_offline, translated
 from caa_registry.pairs.sources.files import MAX_FILE_BYTES, SourceData
 from caa_registry.pairs.sources.formats import by_suffix
 from caa_registry.pairs.sources.parquet_rows import MAX_ROW_GROUP_BYTES
@@ -19,7 +18,6 @@ TIMEOUT = 30.0
 # Of these the first rows can be read without the rest.
 STREAMED = (".jsonl", ".ndjson", ".parquet")
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _BLOCK = 1024 * 1024
 
 
@@ -53,7 +51,7 @@ def resolved(repo: str, revision: str | None, wanted: str) -> Snapshot:
             return cached
         raise translated(error, wanted) from error
     commit = str(info.sha)
-    if not _COMMIT.fullmatch(commit):
+    if not is_commit(commit):
         raise HubError(f"{wanted}: the hub gave no commit for it", "Try again, or name another revision.")
     licence = ", ".join(map(str, named)) if isinstance(named, list) else str(named)
     return Snapshot(repo, revision or "main", commit, licence, sizes)

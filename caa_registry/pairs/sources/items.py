@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from caa_registry.pairs.record import (
     Pair,
     PairItem,
     QuestionItem,
+    check_split_name,
     checked_pair,
     checked_question,
     checked_text,
@@ -28,19 +28,12 @@ from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_r
 
 MAX_METADATA_DEPTH = 32
 
-_SPLIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _UNUSABLE = object()
 # The columns of an export (pairs/export/rows.py).
 _EXPORTED = {"prompt", "positive", "negative", "system", "split", "question", "metadata"}
 
 Choice = Callable[[Row], Cleaning]
 """Which convention a source follows, seen in its first row."""
-
-
-def check_split(split: str | None) -> None:
-    """``UsageError`` unless ``split`` is ``None`` or may name a split."""
-    if split is not None and not _SPLIT.fullmatch(split):
-        raise UsageError(f"{split!r} cannot name a split", "Use letters, digits, '.', '_' and '-': generate, test.")
 
 
 class ItemBuilder:
@@ -152,13 +145,10 @@ class ItemBuilder:
                 f"{self._file.label}, row {row.number}: the row names its own split {own!r}, not {self._split!r}",
                 "Leave --split out, or add --column split= to ignore the column.",
             )
-        if not _SPLIT.fullmatch(own):
-            raise self._bad(
-                f"{own[:64]!r} cannot name a split",
-                "Use letters, digits, '.', '_' and '-': generate, test.",
-                row,
-                self._columns.split or "",
-            )
+        try:
+            check_split_name(own[:65])
+        except UsageError as error:
+            raise self._bad(error.message, error.hint, row, self._columns.split or "") from None
         return own
 
     def _metadata(self, row: Row) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Imported
+from caa_registry.pairs.source import Source
 from caa_registry.pairs.sources.cleaning import VERBATIM
 from caa_registry.pairs.sources.files import SourceData, decoded, read_file, readable
 from caa_registry.pairs.sources.items import ItemBuilder
@@ -26,11 +27,11 @@ def load_lines(
     both = SourceData(source, f"{positive.label} and {negative.label}", b"")
     builder = ItemBuilder(both, lambda _: VERBATIM, split, {})
     items = builder.build(line_rows(positive, negative))
-    record = {
-        "uri": readable(source),
-        "format": "lines",
-        "files": [entry for file in (positive, negative) for entry in file_records(file, items)],
-    }
+    record = Source(
+        uri=readable(source),
+        format="lines",
+        files=(*file_records(positive, items), *file_records(negative, items)),
+    )
     return Imported("pairs", items, record, licence, builder.notes.sentences())
 
 

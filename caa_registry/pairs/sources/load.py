@@ -10,11 +10,11 @@ from typing import Any
 
 from caa_registry.errors import UsageError
 from caa_registry.extensions import Extensions, resolve
-from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+from caa_registry.pairs.record import Imported, PairItem, QuestionItem, check_split_name
+from caa_registry.pairs.source import Source
 from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import read_file, readable
 from caa_registry.pairs.sources.formats import check_format
-from caa_registry.pairs.sources.items import check_split
 from caa_registry.pairs.sources.mappings import SavedMapping, find_mapping
 from caa_registry.pairs.sources.table import read_table
 
@@ -65,7 +65,7 @@ def load(
     row ends the import.
     """
     columns = columns or {}
-    check_split(split)
+    check_split_name(split)
     check_format(format)
     check_mapping(columns)
     if not source:
@@ -80,11 +80,8 @@ def load(
     if limit is not None:
         options["limit"] = limit
     imported = _reader(source, format, options)(source, **options)
-    said: dict[str, Any] = {"split": split} if split is not None else {}
-    if limit is not None:
-        said["limit"] = limit
-    # Said in the record, so that the import can be repeated.
-    return replace(imported, source={**imported.source, **said})
+    # Recorded, so that the import can be repeated.
+    return replace(imported, source=replace(imported.source, split=split, limit=limit))
 
 
 def _reader(source: str, format: str | None, options: Mapping[str, Any]) -> Callable[..., Imported]:
@@ -108,6 +105,25 @@ def _reader(source: str, format: str | None, options: Mapping[str, Any]) -> Call
 def _load_file(source: str, *, limit: int | None = None, **options: Any) -> Imported:
     imported = read_table(read_file(Path(source)), source, **options)
     return imported if limit is None else replace(imported, items=imported.items[:limit])
+
+
+def read_source(
+    source: str | Mapping[str, str],
+    *,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    format: str | None = None,
+    licence: str = "",
+    mapping: str | None = None,
+    limit: int | None = None,
+) -> Imported:
+    """The items of one source, as ``load``, or of several by split, as ``load_splits``."""
+    options: dict[str, Any] = {
+        "columns": columns, "format": format, "licence": licence, "mapping": mapping, "limit": limit
+    }  # fmt: skip
+    if isinstance(source, str):
+        return load(source, split=split, **options)
+    return load_splits(source, **options)
 
 
 def load_splits(
@@ -147,15 +163,17 @@ def load_splits(
     )
 
 
-def _merged_source(sources: Mapping[str, str], parts: Mapping[str, Imported]) -> dict[str, Any]:
-    records = [dict(part.source) for part in parts.values()]
-    merged: dict[str, Any] = {
-        "uri": ", ".join(f"{split}={readable(source)}" for split, source in sources.items()),
-        "format": ", ".join(dict.fromkeys(record["format"] for record in records)),
-        "files": [file for record in records for file in record["files"]],
+def _merged_source(sources: Mapping[str, str], parts: Mapping[str, Imported]) -> Source:
+    records = tuple(part.source for part in parts.values())
+    merged = Source(
+        uri=", ".join(f"{split}={readable(source)}" for split, source in sources.items()),
+        format=", ".join(dict.fromkeys(record.format for record in records)),
+        files=tuple(file for record in records for file in record.files),
+        sources=records,
+    )
+    common = {
+        name: getattr(records[0], name)
+        for name in ("repo", "revision", "columns", "mapping", "limit")
+        if all(getattr(record, name) == getattr(records[0], name) for record in records)
     }
-    for key in ("repo", "revision", "columns", "mapping", "limit"):
-        if all(record.get(key) == records[0].get(key) for record in records) and key in records[0]:
-            merged[key] = records[0][key]
-    merged["sources"] = records
-    return merged
+    return replace(merged, **common)

@@ -39,10 +39,9 @@ from typing import Any
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, NotFoundError, UsageError
 from caa_registry.package import ASSETS
-from caa_registry.pairs.curation.forms import ab
-from caa_registry.pairs.record import Pair
+from caa_registry.pairs.answers import ab
+from caa_registry.pairs.record import Pair, check_split_name
 from caa_registry.pairs.sources.files import SourceData
-from caa_registry.pairs.sources.items import check_split
 from caa_registry.pairs.sources.rows import Row, listed
 from caa_registry.pairs.yaml_text import yaml_value
 
@@ -139,7 +138,7 @@ def mapping_of(value: Any, source: str) -> SavedMapping:
     if split is not None:
         if not isinstance(split, str):
             raise bad("has to be a text", "split")
-        check_split(split)
+        check_split_name(split)
     repos, files = value.get("repos", []), value.get("files")
     if not isinstance(repos, list) or not all(isinstance(repo, str) for repo in repos):
         raise bad("has to be a list of repositories", "repos")

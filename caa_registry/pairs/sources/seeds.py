@@ -11,6 +11,7 @@ from pathlib import Path
 from caa_registry.errors import InputError, NotFoundError, UsageError
 from caa_registry.package import ASSETS, shipped
 from caa_registry.pairs.record import Imported
+from caa_registry.pairs.source import SourceCard
 from caa_registry.pairs.sources.files import read_file
 from caa_registry.pairs.sources.front_matter import front_matter
 from caa_registry.pairs.sources.table import read_table
@@ -63,8 +64,8 @@ def load_seed(
     described = _described(path.stem, path)
     found = _read(path)
     behavior = "-".join(described.behavior.lower().split())
-    card = {"positive": described.positive, "negative": described.negative}
-    source_record = {**found.source, "behavior": behavior, "card": card}
+    card = SourceCard(described.positive, described.negative)
+    source_record = replace(found.source, behavior=behavior, card=card)
     return replace(found, source=source_record, licence=licence or described.licence)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from caa_registry.errors import UsageError
 from caa_registry.pairs.answers import letter_of
 from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+from caa_registry.pairs.source import Source, SourceFile
 from caa_registry.pairs.sources.anthropic import ANTHROPIC
 from caa_registry.pairs.sources.caa import CAA
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
@@ -43,16 +44,14 @@ def read_table(
     own_split = split or (mapping.split if mapping else None)
     builder = ItemBuilder(file, chosen_cleaning(container, format, columns), own_split, columns)
     items = builder.build(mapped_rows(rows_of(file, container), part, file))
-    source: dict[str, Any] = {
-        "uri": readable(uri),
-        "format": builder.cleaning.name or container,
-        "files": file_records(file, items),
-    }
-    if columns:
-        source["columns"] = dict(columns)
-    if mapping:
-        source["mapping"] = mapping.as_json()
-        licence = licence or mapping.licence
+    source = Source(
+        uri=readable(uri),
+        format=builder.cleaning.name or container,
+        files=file_records(file, items),
+        columns=dict(columns),
+        mapping=mapping.as_json() if mapping else None,
+    )
+    licence = licence or (mapping.licence if mapping else "")
     return Imported(builder.kind, items, source, licence, builder.notes.sentences())
 
 
@@ -61,10 +60,10 @@ def mapped_rows(rows: Iterator[Row], part: Mapping[str, Any] | None, file: Sourc
     return rows if part is None or part["rows"] in FORMAT_ROWS else mapped(rows, part, file)
 
 
-def file_records(file: SourceData, items: Iterable[PairItem | QuestionItem]) -> list[dict[str, Any]]:
+def file_records(file: SourceData, items: Iterable[PairItem | QuestionItem]) -> tuple[SourceFile, ...]:
     """The record of ``file``: one entry for each split that its rows went to."""
     counts = Counter(item.split for item in items)
-    return [{"name": file.name, "digest": file.digest, "split": split, "rows": rows} for split, rows in counts.items()]
+    return tuple(SourceFile(file.name, file.digest, split, rows) for split, rows in counts.items())
 
 
 def chosen_cleaning(container: Container, format: str | None, columns: Mapping[str, str]) -> Choice:

@@ -2,139 +2,161 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.orm import Session
 
+from caa_registry.digests import short
 from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import client_errors, translated
+from caa_registry.hub import client_errors, is_commit, parse_hub, translated
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
 from caa_registry.pairs.export.rows import splits_of
 from caa_registry.pairs.export.tables import FILES, write_datasets, write_jsonl
 from caa_registry.pairs.sources.hub import SPLIT_FILE
 from caa_registry.registry.datasets.lint import newest_report
-from caa_registry.registry.datasets.replay import recipe
+from caa_registry.registry.datasets.recipe import RecipeStep, recipe_steps
 from caa_registry.registry.datasets.statistics import split_figures
 from caa_registry.registry.datasets.store import load_items
 from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import DatasetVersion
-
-if TYPE_CHECKING:
-    from caa_registry.registry.registry import Registry
+from caa_registry.registry.records import DatasetVersion, Pushed
+from caa_registry.registry.workspace import Workspace
 
 FORMATS = (*FILES, "caa", "datasets")
 
-_TARGET = re.compile(r"hf:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_TARGET = "Write hf:ORG/NAME[@BRANCH]."
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """Where a version was pushed to. ``commit``: 40 hex digits."""
+class ExportRequest:
+    """Write ``version`` to ``path`` in a format, by default as the suffix says; ``force``: replace a file."""
 
+    version: DatasetVersion
+    path: Path
+    format: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class PushRequest:
+    """Upload ``version`` to ``repo`` on its ``branch``. ``licence``: where the version has none."""
+
+    version: DatasetVersion
     repo: str
-    commit: str
-    files: Sequence[str]
+    branch: str
+    public: bool = False
+    licence: str = ""
+    message: str = ""
 
 
-def export(registry: Registry, version: DatasetVersion, path: Path, format: str | None, *, force: bool) -> Path:
-    """Write a version to ``path``, whole or not at all. See ``Datasets.export``."""
-    chosen = format or path.suffix.removeprefix(".").lower()
-    if chosen not in FORMATS:
+def export(workspace: Workspace, request: ExportRequest) -> Path:
+    """Write a version, whole or not at all. See ``Datasets.export``."""
+    version, path = request.version, request.path
+    format = request.format or path.suffix.removeprefix(".").lower()
+    if format not in FORMATS:
         raise UsageError(
-            f"{path.name}: its suffix names no format" if format is None else f"there is no format {format!r}",
+            f"{path.name}: its suffix names no format"
+            if request.format is None
+            else f"there is no format {request.format!r}",
             f"Give --format, one of {', '.join(FORMATS)}.",
         )
     if path.is_dir():
-        # Who asks for a file to be replaced did not ask for a folder to be emptied.
+        # --force replaces a file; a folder is never emptied.
         raise UsageError(f"{path} is a folder", "Choose another name, or remove it first.")
-    if path.exists() and not force:
+    if path.exists() and not request.force:
         raise UsageError(f"{path} exists", "Choose another name, or give --force to replace it.")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", "Make it first.")
-    with registry.database.read() as session:
+    with workspace.database.read() as session:
         items = load_items(session, version)
     # Beside the target, so that it gets its name by one rename, once it is whole.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        made = Path(folder) / "made"
-        if chosen in FILES:
-            FILES[chosen](items, made)
-        elif chosen == "caa":
-            write_caa(items, made, version.behavior)
+        written = Path(folder) / "written"
+        if format in FILES:
+            FILES[format](items, written)
+        elif format == "caa":
+            write_caa(items, written, version.behavior)
         else:
-            write_datasets(items, made)
-        made.replace(path)
+            write_datasets(items, written)
+        written.replace(path)
     return path
 
 
-def push(
-    registry: Registry,
-    version: DatasetVersion,
-    target: str,
-    *,
-    public: bool,
-    licence: str,
-    message: str,
-) -> Pushed:
-    """Upload a version as one commit. See ``Datasets.push``."""
-    match = _TARGET.fullmatch(target)
-    if not match:
-        raise UsageError(f"{target!r} is no place on the hub", "Write hf:ORG/NAME[@BRANCH].")
-    repo, branch = match[1], match[2] or "main"
+def push_request(version: DatasetVersion, target: str, *, public: bool, licence: str, message: str) -> PushRequest:
+    """What ``Datasets.push`` asks for. Raises ``UsageError`` for a bad target, and for a public push of a set whose
+    licence is not known."""
+    if not target.startswith("hf:"):
+        raise UsageError(f"{target!r} is not a place on the hub", _TARGET)
+    place = parse_hub(target)
+    if place.file is not None and place.revision is None:
+        raise UsageError(f"{target!r} names a file", _TARGET)
+    # Nothing stands behind the branch, so a slash is part of its name.
+    branch = "/".join(part for part in (place.revision, place.file) if part) or "main"
     licence = licence or version.licence
     if public and not licence:
-        raise UsageError(f"the licence of {version.reference} is unknown", "Say it with --licence, or push privately.")
-    activity = Activity("push", registry.actor, {"repo": repo, "branch": branch, "private": not public})
-    with registry.database.read() as session:
+        raise UsageError(f"the licence of {version.reference} is unknown", "Name it with --licence, or push privately.")
+    return PushRequest(version, place.repo, branch, public, licence, message)
+
+
+def push(workspace: Workspace, request: PushRequest) -> Pushed:
+    """Upload a version as one commit. See ``Datasets.push``."""
+    version, repo = request.version, request.repo
+    asked = {"repo": repo, "branch": request.branch, "private": not request.public}
+    activity = Activity("push", workspace.actor, asked)
+    with workspace.database.read() as session:
         items = load_items(session, version)
         files = {split: f"data/{split}.jsonl" for split in splits_of(items)}
-        text = card(facts(session, version, licence=licence, files=files, home=repo))
+        text = card(_facts(session, version, licence=request.licence, files=files, home=repo))
     with tempfile.TemporaryDirectory(prefix="caa-push-") as folder:
         for split, name in files.items():
             path = Path(folder) / name
             path.parent.mkdir(exist_ok=True)
             write_jsonl([item for item in items if item.split == split], path)  # type: ignore[arg-type]
         (Path(folder) / "README.md").write_text(text, encoding="utf-8")
-        commit = _upload(Path(folder), [*files.values(), "README.md"], repo, branch, message or _said(version), public)
-    activity = Activity(activity.kind, activity.actor, {**activity.parameters, "commit": commit}, activity.started_at)
-    with registry.database.write() as session:
+        commit = _upload(Path(folder), [*files.values(), "README.md"], request)
+    activity = replace(activity, parameters={**asked, "commit": commit})
+    with workspace.database.write() as session:
         subject = {"dataset": version.reference, "repo": repo, "commit": commit}
         record_run(session, activity, inputs=[("dataset", version.id)], subject=subject)
     return Pushed(repo, commit, [*files.values(), "README.md"])
 
 
-def _upload(folder: Path, names: Sequence[str], repo: str, branch: str, message: str, public: bool) -> str:
+def _upload(folder: Path, names: Sequence[str], request: PushRequest) -> str:
+    """Commit the files ``names`` of ``folder``; the commit."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
+    version, repo, branch = request.version, request.repo, request.branch
     added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
+    message = request.message or f"{version.reference} ({short(version.digest)})"
     api = HfApi()
     try:
-        api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
-        there = api.list_repo_files(repo, repo_type="dataset", revision=branch)
-        # Splits of an earlier push that this version has not.
-        gone = [name for name in there if SPLIT_FILE.fullmatch(name) and name not in names]
+        api.create_repo(repo, repo_type="dataset", private=not request.public, exist_ok=True)
+        present = api.list_repo_files(repo, repo_type="dataset", revision=branch)
+        # Splits of an earlier push that this version does not have.
+        stale = [name for name in present if SPLIT_FILE.fullmatch(name) and name not in names]
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *added,
-            *(CommitOperationDelete(path_in_repo=name) for name in gone),
+            *(CommitOperationDelete(path_in_repo=name) for name in stale),
         ]
-        done = api.create_commit(repo, operations, commit_message=message, repo_type="dataset", revision=branch)
+        commit = api.create_commit(repo, operations, commit_message=message, repo_type="dataset", revision=branch).oid
     except client_errors() as error:
         raise translated(error, f"hf:{repo}") from error
-    if not re.fullmatch(r"[0-9a-f]{40}", done.oid or ""):
+    if not is_commit(commit):
         raise HubError(f"hf:{repo}: the hub gave no commit for it", "Look at the repository.")
-    return str(done.oid)
+    return str(commit)
 
 
-def _said(version: DatasetVersion) -> str:
-    return f"{version.reference} ({version.digest[7:19]})"
+def card_of(workspace: Workspace, version: DatasetVersion) -> str:
+    """The dataset card of a version, as Markdown."""
+    with workspace.database.read() as session:
+        return card(_facts(session, version))
 
 
-def facts(
+def _facts(
     session: Session,
     version: DatasetVersion,
     *,
@@ -144,7 +166,7 @@ def facts(
 ) -> CardFacts:
     """What the card of a version tells."""
     report = newest_report(session, version) if version.kind == "pairs" else None
-    about = version.source.get("card", {})
+    about = version.source.card
     return CardFacts(
         name=version.name,
         reference=version.reference,
@@ -153,29 +175,26 @@ def facts(
         behavior=version.behavior,
         licence=licence or version.licence,
         splits=split_figures(session, version),
-        made=_steps(recipe(session, version)["steps"]),
-        positive=about.get("positive", ""),
-        negative=about.get("negative", ""),
+        made=[_sentence(step) for step in recipe_steps(session, version)],
+        positive=about.positive if about else "",
+        negative=about.negative if about else "",
         lint=report.summary if report else None,
         files=files or {},
         home=home,
     )
 
 
-def _steps(steps: Sequence[dict[str, Any]]) -> list[str]:
-    """The steps of a recipe as sentences, without paths of a machine."""
-    said = []
-    for step in steps:
-        if "import" in step:
-            source = step["import"]
-            names = ", ".join(dict.fromkeys(file["name"] for file in source.get("files", []))) or "a source"
-            where = f"hf:{source['repo']} at {source['revision'][:12]}, " if source.get("repo") else ""
-            said.append(f"Import of {where}{names}")
-        else:
-            details = [_detail(name, value) for name, value in sorted(step["parameters"].items())]
-            told = "; ".join(detail for detail in details if detail)
-            said.append(f"{step['operation'].capitalize()}{f' ({told})' if told else ''}")
-    return said
+def _sentence(step: RecipeStep) -> str:
+    """A step of a recipe in words, without paths of a machine."""
+    if step.operation is not None:
+        details = [_detail(name, value) for name, value in sorted(step.operation.parameters.items())]
+        shown = "; ".join(detail for detail in details if detail)
+        return f"{step.operation.name.capitalize()}{f' ({shown})' if shown else ''}"
+    source = step.source
+    assert source is not None
+    names = ", ".join(dict.fromkeys(file.name for file in source.files)) or "a source"
+    where = f"hf:{source.repo} at {(source.revision or '')[:12]}, " if source.repo else ""
+    return f"Import of {where}{names}"
 
 
 def _detail(name: str, value: Any) -> str:

@@ -3,129 +3,134 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, case, func, literal, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.pairs.record import Pair, PairItem
-from caa_registry.registry.datasets.curation import described
-from caa_registry.registry.datasets.review import Decision, decision
-from caa_registry.registry.lookup import dataset_record, find_version, of_pairs, references
-from caa_registry.registry.provenance.recalls import Recall, find_pair, quarantine, standing
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.datasets.review import decision
+from caa_registry.registry.lookup import dataset_records, find_version, of_pairs, references
+from caa_registry.registry.provenance.recalls import find_pair, quarantine, standing
+from caa_registry.registry.records import Blame, DatasetVersion, LogEntry, Recall
+from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.pairs.diff import Diff
 
 
-@dataclass(frozen=True)
-class LogEntry:
-    """A version with who made it, how, and how many rows came and went since the version before it."""
-
-    version: DatasetVersion
-    actor: str
-    what: str
-    added: int
-    removed: int
-
-
-@dataclass(frozen=True)
-class Blame:
-    """A pair and all that holds it: ``versions`` as (reference, split, row of the source), ``vectors`` as references,
-    ``evaluations`` by number, ``reviews`` as (dataset, decision), and the ``recalls`` that stand against it."""
-
-    digest: str
-    pair: Pair
-    versions: Sequence[tuple[str, str, int | None]]
-    vectors: Sequence[str]
-    evaluations: Sequence[int]
-    reviews: Sequence[tuple[str, Decision]]
-    recalls: Sequence[Recall]
-
-
-def compare(session: Session, one: DatasetVersion, other: DatasetVersion) -> Diff:
-    """What changed from ``one`` to ``other``. Texts are read only of what differs."""
+def compare(workspace: Workspace, before: DatasetVersion, after: DatasetVersion) -> Diff:
+    """What changed from ``before`` to ``after``. Texts are read only of what differs."""
     from caa_registry.pairs.diff import diff
 
-    counts = _differing(session, of_pairs(one).id, of_pairs(other).id)
-    removed = _rows(session, one.id, {key: n for key, n in counts.items() if n > 0})
-    added = _rows(session, other.id, {key: -n for key, n in counts.items() if n < 0})
-    return diff(removed, added, one.n_items - len(removed))
+    with workspace.database.read() as session:
+        counts = _differing(session, of_pairs(before).id, of_pairs(after).id)
+        removed = _rows(session, before.id, {key: n for key, n in counts.items() if n > 0})
+        added = _rows(session, after.id, {key: -n for key, n in counts.items() if n < 0})
+    return diff(removed, added, before.n_items - len(removed))
 
 
-def log(session: Session, name: str) -> list[LogEntry]:
-    """The versions of a dataset, newest first."""
-    newest = find_version(session, name, "dataset")
-    rows = session.scalars(
-        select(t.DatasetVersion)
-        .where(t.DatasetVersion.dataset_id == newest.dataset_id, t.DatasetVersion.deleted_at.is_(None))
-        .order_by(t.DatasetVersion.number.desc())
-    )
+def log(workspace: Workspace, name: str) -> list[LogEntry]:
+    """The versions of a dataset, newest first, in as many statements however many they are."""
+    with workspace.database.read() as session:
+        dataset_id = find_version(session, name, "dataset").dataset_id
+        ids = select(t.DatasetVersion.id).where(
+            t.DatasetVersion.dataset_id == dataset_id, t.DatasetVersion.deleted_at.is_(None)
+        )
+        versions = dataset_records(session, ids)
+        makers, changes = _makers(session, ids), _changes(session, ids)
     entries = []
-    for row in rows:
-        version = dataset_record(session, row)
-        added, removed = row.n_items, 0
-        if row.parent_id is not None and version.kind == "pairs":
-            counts = _differing(session, row.parent_id, row.id).values()
-            added, removed = -sum(n for n in counts if n < 0), sum(n for n in counts if n > 0)
-        entries.append(LogEntry(version, _maker(session, row.id), described(version), added, removed))
+    for version in reversed(versions):
+        whole = version.parent is None or version.kind != "pairs"
+        added, removed = (version.n_items, 0) if whole else changes.get(version.id, (0, 0))
+        entries.append(LogEntry(version, makers.get(version.id, ""), _how(version), added, removed))
     return entries
 
 
-def blame(session: Session, prefix: str) -> Blame:
-    """Where the pair went whose digest begins with ``prefix``."""
-    digest = find_pair(session, prefix)
-    row = session.get_one(t.Pair, digest)
-    member = t.DatasetMember
-    held = session.execute(
-        select(t.Dataset.name, t.DatasetVersion.number, member.split, member.details)
-        .join(t.DatasetVersion, t.DatasetVersion.dataset_id == t.Dataset.id)
-        .join(member, member.version_id == t.DatasetVersion.id)
-        .where(member.pair_digest == digest, t.DatasetVersion.deleted_at.is_(None))
-        .order_by(t.Dataset.name, t.DatasetVersion.number, member.position)
-    )
-    reached = quarantine(session, [Recall(digest, "", "", datetime.min, pair=digest)])
-    said = session.execute(
-        select(t.Dataset.name, t.Review)
-        .join(t.Dataset, t.Dataset.id == t.Review.dataset_id)
-        .where(t.Review.pair_digest == digest)
-        .order_by(t.Review.id)
-    )
-    return Blame(
-        digest,
-        Pair(row.prompt, row.positive, row.negative, row.system),
-        [(f"{name}:v{number}", split, details.get("row")) for name, number, split, details in held],
-        references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
-        sorted(reached.evaluations),
-        [(name, decision(review)) for name, review in said],
-        [one for one in standing(session) if one.pair == digest],
-    )
+def _how(version: DatasetVersion) -> str:
+    """How a version came about, in a few words: the operation, or the source of the import."""
+    operation = version.source.operation
+    return operation.name if operation else version.source.uri
 
 
-def _differing(session: Session, one: int, other: int) -> dict[tuple[str, str], int]:
-    """By pair and split how many rows more version ``one`` has than ``other``, where that is not 0."""
+def blame(workspace: Workspace, prefix: str) -> Blame:
+    """What holds the pair whose digest begins with ``prefix``."""
+    with workspace.database.read() as session:
+        digest = find_pair(session, prefix)
+        row = session.get_one(t.Pair, digest)
+        member = t.DatasetMember
+        held = session.execute(
+            select(t.Dataset.name, t.DatasetVersion.number, member.split, member.details)
+            .join(t.DatasetVersion, t.DatasetVersion.dataset_id == t.Dataset.id)
+            .join(member, member.version_id == t.DatasetVersion.id)
+            .where(member.pair_digest == digest, t.DatasetVersion.deleted_at.is_(None))
+            .order_by(t.Dataset.name, t.DatasetVersion.number, member.position)
+        )
+        reached = quarantine(session, [Recall(digest, "", "", datetime.min, pair=digest)])
+        reviews = session.execute(
+            select(t.Dataset.name, t.Review)
+            .join(t.Dataset, t.Dataset.id == t.Review.dataset_id)
+            .where(t.Review.pair_digest == digest)
+            .order_by(t.Review.id)
+        )
+        return Blame(
+            digest,
+            Pair(row.prompt, row.positive, row.negative, row.system),
+            [(f"{name}:v{number}", split, details.get("row")) for name, number, split, details in held],
+            references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
+            sorted(reached.evaluations),
+            [(name, decision(review)) for name, review in reviews],
+            [recall for recall in standing(session) if recall.pair == digest],
+        )
+
+
+def _differing(session: Session, before: int, after: int) -> dict[tuple[str, str], int]:
+    """By pair and split how many rows more version ``before`` has than ``after``, where that is not 0."""
     member = t.DatasetMember
-    more = func.sum(case((member.version_id == one, 1), else_=-1))
+    more = func.sum(case((member.version_id == before, 1), else_=-1))
     query = (
         select(member.pair_digest, member.split, more)
-        .where(member.version_id.in_([one, other]))
+        .where(member.version_id.in_([before, after]))
         .group_by(member.pair_digest, member.split)
         .having(more != 0)
     )
-    return {(digest, split): int(n) for digest, split, n in session.execute(query)} if one != other else {}
+    return {(digest, split): int(n) for digest, split, n in session.execute(query)} if before != after else {}
 
 
-def _rows(session: Session, version_id: int, wanted: dict[tuple[str, str], int]) -> list[PairItem]:
-    """So many rows of each pair and split as ``wanted`` says, in the order of the version."""
+def _changes(session: Session, ids: Select[int]) -> dict[int, tuple[int, int]]:
+    """By version how many rows it added and removed since its parent, as pairs in their splits; of those where there
+    are any."""
+    version, member = t.DatasetVersion, t.DatasetMember
+    children = version.id.in_(ids) & version.parent_id.is_not(None)
+
+    def counted(of: InstrumentedAttribute[Any], sign: int) -> Select[Any, Any, Any, Any]:
+        rows = select(version.id.label("id"), member.pair_digest, member.split, literal(sign).label("sign"))
+        return rows.join(member, member.version_id == of).where(children)
+
+    both = union_all(counted(version.id, 1), counted(version.parent_id, -1)).subquery()
+    more = func.sum(both.c.sign)
+    differing = (
+        select(both.c.id, more.label("more"))
+        .group_by(both.c.id, both.c.pair_digest, both.c.split)
+        .having(more != 0)
+        .subquery()
+    )
+    query = select(
+        differing.c.id,
+        func.sum(case((differing.c.more > 0, differing.c.more), else_=0)),
+        func.sum(case((differing.c.more < 0, -differing.c.more), else_=0)),
+    ).group_by(differing.c.id)
+    return {id: (int(added), int(removed)) for id, added, removed in session.execute(query)}
+
+
+def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int]) -> list[PairItem]:
+    """As many rows of each pair and split as ``counts`` says, in the order of the version."""
     member, pair = t.DatasetMember, t.Pair
-    digests = sorted({digest for digest, _ in wanted})
-    found: list[tuple[int, str, PairItem]] = []
+    digests = sorted({digest for digest, _ in counts})
+    held: list[tuple[int, str, PairItem]] = []
     for part in batches(digests):
         query = (
             select(
@@ -135,22 +140,23 @@ def _rows(session: Session, version_id: int, wanted: dict[tuple[str, str], int])
             .join(pair, pair.digest == member.pair_digest)
             .where(member.pair_digest.in_(part), member.version_id == version_id)
         )  # fmt: skip
-        found += [(row[0], row[1], PairItem(Pair(*row[2:6]), row[6], row[7])) for row in session.execute(query)]
-    left: dict[tuple[str, str], int] = defaultdict(int, wanted)
+        held += [(row[0], row[1], PairItem(Pair(*row[2:6]), row[6], row[7])) for row in session.execute(query)]
+    left: dict[tuple[str, str], int] = defaultdict(int, counts)
     rows = []
-    for _, digest, item in sorted(found, key=lambda row: row[0]):
+    for _, digest, item in sorted(held, key=lambda row: row[0]):
         if left[digest, item.split] > 0:
             left[digest, item.split] -= 1
             rows.append(item)
     return rows
 
 
-def _maker(session: Session, version_id: int) -> str:
-    actor = session.scalar(
-        select(t.Run.actor)
-        .join(t.RunIO, t.RunIO.run_id == t.Run.id)
-        .where(t.RunIO.direction == "output", t.RunIO.kind == "dataset", t.RunIO.object_id == version_id)
-        .order_by(t.Run.id)
-        .limit(1)
+def _makers(session: Session, ids: Select[int]) -> dict[int, str]:
+    """By version who made it."""
+    query = (
+        select(t.RunIO.object_id, t.Run.actor)
+        .join(t.Run, t.Run.id == t.RunIO.run_id)
+        .where(t.RunIO.direction == "output", t.RunIO.kind == "dataset", t.RunIO.object_id.in_(ids))
+        .order_by(t.Run.id.desc())
     )
-    return actor or ""
+    # The first run of several made it.
+    return {row.object_id: row.actor for row in session.execute(query)}

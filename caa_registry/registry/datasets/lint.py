@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from sqlalchemy import select
@@ -18,56 +17,72 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.record import PairItem
 from caa_registry.progress import Progress
-from caa_registry.registry.datasets.store import load_pairs
-from caa_registry.registry.lookup import of_pairs
+from caa_registry.registry.datasets.store import load_pairs, newest_versions
 from caa_registry.registry.provenance.descent import related
 from caa_registry.registry.records import DatasetVersion, LintReport, VectorVersion
+from caa_registry.registry.workspace import Workspace
+from caa_registry.vectors import VectorSet
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
-    from caa_registry.registry.registry import Registry
 
 _OPPOSITE_COSINE = -0.3
 
 
-def lint(
-    registry: Registry,
-    version: DatasetVersion,
-    against: Sequence[str | DatasetVersion] | None,
-    model: str | Path | Model | None,
-    template: TemplateName | None,
-    progress: Progress | None,
-) -> LintReport:
-    """See ``Datasets.lint``."""
-    # The rules bring in scikit-learn's and datasketch's users; listings do without.
-    from caa_registry.pairs.lint.lint import lint as checked
+class LintVectors(Protocol):
+    """The vectors of the registry, as far as lint needs them: the newest version of each, and its numbers."""
 
-    others = _others(registry, of_pairs(version), against)
-    with registry.database.read() as session:
+    def ls(self) -> Sequence[VectorVersion]: ...
+
+    def load(self, vector: VectorVersion, /) -> VectorSet: ...
+
+
+@dataclass(frozen=True)
+class LintRequest:
+    """Check ``version``, of pairs, beside the sets ``against``; where it is ``None``, beside all others of its behavior
+    that are not related to it.
+
+    With a ``model`` also what its tokenizer makes of the pairs, rendered by ``template``; with ``vectors`` also whether
+    those of the sets point opposite ways.
+    """
+
+    version: DatasetVersion
+    against: Sequence[DatasetVersion] | None = None
+    model: Model | None = None
+    template: TemplateName | None = None
+    vectors: LintVectors | None = None
+
+
+def lint(workspace: Workspace, request: LintRequest, progress: Progress | None = None) -> LintReport:
+    """See ``Datasets.lint``."""
+    # The rules bring in what scikit-learn and datasketch use; listings do without.
+    from caa_registry.pairs.lint.lint import lint as check
+
+    version = request.version
+    with workspace.database.read() as session:
+        others = _neighbours(session, version) if request.against is None else _checked(request)
         items = load_pairs(session, version.id)
         theirs = {other.reference: load_pairs(session, other.id) for other in others}
-    more = _opposite_vectors(registry, version, others)
+    more = _opposite_vectors(version, others, request.vectors)
     parameters: dict[str, Any] = {}
-    if model is not None:
-        found, parameters = _of_tokens(registry, items, model, template, progress)
-        more += found
-    report = checked(
-        items, licence=version.licence, against=theirs, more=more, parameters=parameters, progress=progress
-    )
+    if request.model is not None:
+        of_tokens, parameters = _of_tokens(items, request.model, request.template, progress)
+        more += of_tokens
+    report = check(items, licence=version.licence, against=theirs, more=more, parameters=parameters, progress=progress)
     row = t.LintReport(
         version_id=version.id,
         parameters=dict(report.parameters),
         summary={**report.summary.as_json(), "figures": dict(report.figures)},
         findings=[asdict(finding) for finding in report.findings],
-        actor=registry.actor,
+        actor=workspace.actor,
         created_at=datetime.now(UTC),
     )
-    with registry.database.write() as session:
+    with workspace.database.write() as session:
         session.add(row)
         session.flush()
         counts = {key: getattr(report.summary, key) for key in ("errors", "warnings", "infos")}
-        append_event(session, registry.actor, "lint", {"dataset": version.reference, "report": row.id, **counts})
+        append_event(session, workspace.actor, "lint", {"dataset": version.reference, "report": row.id, **counts})
         return _record(version, row)
 
 
@@ -83,21 +98,23 @@ def _record(version: DatasetVersion, row: t.LintReport) -> LintReport:
     return LintReport(row.id, version.reference, row.parameters, row.summary, findings, row.actor, row.created_at)
 
 
-def _others(
-    registry: Registry, version: DatasetVersion, against: Sequence[str | DatasetVersion] | None
-) -> list[DatasetVersion]:
-    if against is not None:
-        given = [registry.datasets.get(reference) for reference in against]
-        for other in given:
-            if other.kind != "pairs" or other.id == version.id:
-                raise UsageError(f"{version.reference} cannot be compared with {other.reference}", "Name another set.")
-        return given
-    with registry.database.read() as session:
-        # What was made of this set, or this of it, holds the same pairs on purpose.
-        kin = related(session, "dataset", version.id)
+def _checked(request: LintRequest) -> Sequence[DatasetVersion]:
+    """The sets asked for. Raises ``UsageError`` for one that the version cannot be compared with."""
+    for other in request.against or ():
+        if other.kind != "pairs" or other.id == request.version.id:
+            raise UsageError(
+                f"{request.version.reference} cannot be compared with {other.reference}", "Name another set."
+            )
+    return request.against or ()
+
+
+def _neighbours(session: Session, version: DatasetVersion) -> list[DatasetVersion]:
+    """The other sets of the behavior, at their newest versions. What was made of this set, or this of it, holds the
+    same pairs on purpose."""
+    kin = related(session, "dataset", version.id)
     return [
         other
-        for other in registry.datasets.ls()
+        for other in newest_versions(session)
         if other.kind == "pairs"
         and other.behavior == version.behavior
         and other.name != version.name
@@ -106,51 +123,48 @@ def _others(
 
 
 def _of_tokens(
-    registry: Registry,
-    items: Sequence[PairItem],
-    model: str | Path | Model,
-    template: TemplateName | None,
-    progress: Progress | None,
+    items: Sequence[PairItem], model: Model, template: TemplateName | None, progress: Progress | None
 ) -> tuple[list[Finding], dict[str, Any]]:
+    """What the model's tokenizer makes of the pairs, and what of the model that depends on."""
     from caa_registry.models.token_checks import token_findings
     from caa_registry.pairs.lint.rows import rows_of
 
-    loaded = registry.models.load(model) if isinstance(model, str | Path) else model
-    rendered = loaded.template(template)
-    used = {
-        "model": loaded.info.name,
-        "tokenizer": loaded.info.fingerprint.tokenizer,
+    rendered = model.template(template)
+    parameters = {
+        "model": model.info.name,
+        "tokenizer": model.info.fingerprint.tokenizer,
         "template": rendered.name,
         "template_digest": rendered.digest,
     }
-    return token_findings(rows_of(items), rendered, loaded, progress), used
+    return token_findings(rows_of(items), rendered, model, progress), parameters
 
 
-def _opposite_vectors(registry: Registry, version: DatasetVersion, others: Sequence[DatasetVersion]) -> list[Finding]:
-    """Vectors of both sets, for one model, method, read position and template, that point opposite ways on most of
-    their layers."""
+def _opposite_vectors(
+    version: DatasetVersion, others: Sequence[DatasetVersion], vectors: LintVectors | None
+) -> list[Finding]:
+    """Vectors of this set and of another, for one model, method, read position and template, that point opposite ways
+    on most of their layers."""
+    if vectors is None or not others:
+        return []
     findings = []
-    ours = _vectors(registry, [version])
-    for vector in _vectors(registry, others):
-        alike = [one for one in ours if _comparable(one) == _comparable(vector)]
-        for one in alike[-1:]:
-            first, second = registry.vectors.load(one), registry.vectors.load(vector)
+    newest = vectors.ls()
+    own = [vector for vector in newest if vector.dataset == version.reference]
+    references = {other.reference for other in others}
+    for theirs in (vector for vector in newest if vector.dataset in references):
+        comparable = [vector for vector in own if _comparable(vector) == _comparable(theirs)]
+        for ours in comparable[-1:]:
+            first, second = vectors.load(ours), vectors.load(theirs)
             cosines = [
                 float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
                 for layer in sorted(set(first.layer_numbers) & set(second.layer_numbers))
                 if (a := first[layer].values.astype(np.float64)).any()
                 and (b := second[layer].values.astype(np.float64)).any()
             ]
-            middle = float(np.median(cosines)) if cosines else 0.0
-            if middle <= _OPPOSITE_COSINE:
-                message = f"{one.reference} and {vector.reference}: the median cosine of their layers is {middle:+.2f}"
-                findings.append(Finding("opposite-vectors", message, figures={"cosine": middle, "n": len(cosines)}))
+            median = float(np.median(cosines)) if cosines else 0.0
+            if median <= _OPPOSITE_COSINE:
+                message = f"{ours.reference} and {theirs.reference}: the median cosine of their layers is {median:+.2f}"
+                findings.append(Finding("opposite-vectors", message, figures={"cosine": median, "n": len(cosines)}))
     return findings
-
-
-def _vectors(registry: Registry, versions: Sequence[DatasetVersion]) -> list[VectorVersion]:
-    references = {version.reference for version in versions}
-    return [vector for vector in registry.vectors.ls() if vector.dataset in references]
 
 
 def _comparable(vector: VectorVersion) -> tuple[str, ...]:

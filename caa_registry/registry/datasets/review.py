@@ -1,14 +1,10 @@
-"""Reviews: what each reviewer says of the pairs of a dataset, and versions cut from what they accepted."""
+"""Reviews: what each reviewer decides about the pairs of a dataset, and versions cut from what they accepted."""
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -16,93 +12,36 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.agreement import Agreement, State, agreement, check_state
+from caa_registry.pairs.agreement import check_state
+from caa_registry.pairs.curation.operations import Keep
 from caa_registry.pairs.record import PairItem, checked_text
-from caa_registry.pairs.review_sheet import write_sheet
-from caa_registry.registry.records import DatasetVersion
-
-if TYPE_CHECKING:
-    from caa_registry.registry.registry import Registry
-
-CutRule = Literal["all", "majority", "any"]
-CUT_RULES: tuple[CutRule, ...] = ("all", "majority", "any")
+from caa_registry.registry.records import CutRule, DatasetVersion, Decision, Reviews
+from caa_registry.registry.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What a reviewer said last of a pair, by digest."""
+class ReviewRequest:
+    """What ``reviewer`` decides about pairs of ``version``: (pair digest, state, reason) each."""
 
-    pair: str
+    version: DatasetVersion
+    decisions: Sequence[tuple[str, str, str]]
     reviewer: str
-    state: State
-    reason: str
-    created_at: datetime
 
 
-@dataclass(frozen=True)
-class Reviews:
-    """The newest decision of each reviewer about each pair of a version, which has ``pairs`` different ones."""
-
-    dataset: str
-    pairs: int
-    decisions: Sequence[Decision]
-
-    @property
-    def reviewers(self) -> list[str]:
-        return sorted({decision.reviewer for decision in self.decisions})
-
-    def of(self, reviewer: str) -> dict[str, Decision]:
-        """Their decisions by pair. A pair that they set back to ``proposed`` is undecided again."""
-        return {d.pair: d for d in self.decisions if d.reviewer == reviewer and d.state != "proposed"}
-
-    def counts(self, reviewer: str) -> dict[str, int]:
-        """Their decisions by state, and how many pairs are left as ``proposed``."""
-        states = Counter[str](decision.state for decision in self.of(reviewer).values())
-        return {**states, "proposed": self.pairs - states.total()}
-
-    def agreements(self) -> list[Agreement]:
-        """Every two reviewers compared."""
-        said = {name: {pair: d.state for pair, d in self.of(name).items()} for name in self.reviewers}
-        return [agreement(a, said[a], b, said[b]) for a, b in itertools.combinations(self.reviewers, 2)]
-
-    def disagreements(self) -> list[list[Decision]]:
-        """The decisions about pairs that not all who decided gave the same state, by pair."""
-        by_pair: dict[str, list[Decision]] = {}
-        for name in self.reviewers:
-            for pair, decision in self.of(name).items():
-                by_pair.setdefault(pair, []).append(decision)
-        return [found for _, found in sorted(by_pair.items()) if len({d.state for d in found}) > 1]
-
-    def accepted(self, rule: CutRule, reviewers: Sequence[str] = ()) -> list[str]:
-        """The digests of the pairs that are accepted by ``all`` who decided them, by the ``majority``, or by ``any``;
-        of all reviewers, or of those given."""
-        if rule not in CUT_RULES:
-            raise UsageError(f"there is no rule {rule!r}", f"Choose one of {', '.join(CUT_RULES)}.")
-        wanted = reviewers or self.reviewers
-        votes: dict[str, list[bool]] = {}
-        for name in wanted:
-            for pair, decision in self.of(name).items():
-                votes.setdefault(pair, []).append(decision.state == "accepted")
-        return sorted(pair for pair, said in votes.items() if sum(said) >= _needed(rule, len(said)))
-
-
-def _needed(rule: CutRule, votes: int) -> int:
-    return {"all": votes, "majority": votes // 2 + 1, "any": 1}[rule]
-
-
-def reviews(session: Session, version: DatasetVersion) -> Reviews:
-    """What was said of the pairs of a version. Reviews belong to the dataset: they hold for all its versions."""
+def reviews(workspace: Workspace, version: DatasetVersion) -> Reviews:
+    """The decisions about the pairs of a version. Reviews belong to the dataset: they hold for all its versions."""
     member = t.DatasetMember
-    dataset_id = session.get_one(t.DatasetVersion, version.id).dataset_id
-    held = select(member.pair_digest).where(member.version_id == version.id)
-    newest = (
-        select(func.max(t.Review.id))
-        .where(t.Review.dataset_id == dataset_id, t.Review.pair_digest.in_(held))
-        .group_by(t.Review.pair_digest, t.Review.reviewer)
-    )
-    rows = session.scalars(select(t.Review).where(t.Review.id.in_(newest)).order_by(t.Review.id))
-    count = session.scalar(select(func.count(func.distinct(member.pair_digest))).where(member.version_id == version.id))
-    return Reviews(version.reference, count or 0, [decision(row) for row in rows])
+    with workspace.database.read() as session:
+        dataset_id = session.get_one(t.DatasetVersion, version.id).dataset_id
+        held = select(member.pair_digest).where(member.version_id == version.id)
+        newest = (
+            select(func.max(t.Review.id))
+            .where(t.Review.dataset_id == dataset_id, t.Review.pair_digest.in_(held))
+            .group_by(t.Review.pair_digest, t.Review.reviewer)
+        )
+        rows = session.scalars(select(t.Review).where(t.Review.id.in_(newest)).order_by(t.Review.id))
+        distinct = select(func.count(func.distinct(member.pair_digest))).where(member.version_id == version.id)
+        return Reviews(version.reference, session.scalar(distinct) or 0, [decision(row) for row in rows])
 
 
 def decision(row: t.Review) -> Decision:
@@ -110,31 +49,32 @@ def decision(row: t.Review) -> Decision:
     return Decision(row.pair_digest, row.reviewer, check_state(row.state), row.reason, row.created_at)
 
 
-def review(
-    registry: Registry, version: DatasetVersion, said: Iterable[tuple[str, str, str]], reviewer: str | None
-) -> int:
-    """Store what a reviewer (by default the actor) says: (pair digest, state, reason) each, all or none; how many were
-    new. What repeats their last word is not stored again.
+def review(workspace: Workspace, request: ReviewRequest) -> int:
+    """Store decisions, all or none; how many were new. What repeats the reviewer's last word is not stored again.
 
-    Raises ``UsageError`` for an unknown state, ``InputError`` for a pair that the version does not hold.
+    Raises ``UsageError`` for a reviewer without a name and an unknown state, ``InputError`` for a pair that the version
+    does not hold.
     """
-    name = checked_text(reviewer if reviewer is not None else registry.actor, field="reviewer").strip()
-    if not name:
+    version = request.version
+    reviewer = checked_text(request.reviewer, field="reviewer").strip()
+    if not reviewer:
         raise UsageError("the reviewer has no name", "Give one, so that reviewers can be told apart.")
-    wanted = [(pair, check_state(state), checked_text(reason, field="reason")) for pair, state, reason in said]
-    with registry.database.write() as session:
-        named = sorted({pair for pair, _, _ in wanted})
+    decisions = [
+        (pair, check_state(state), checked_text(reason, field="reason")) for pair, state, reason in request.decisions
+    ]
+    with workspace.database.write() as session:
+        named = sorted({pair for pair, _, _ in decisions})
         held = _held(session, version, named)
         dataset_id = session.get_one(t.DatasetVersion, version.id).dataset_id
-        known = _said(session, dataset_id, name, named)
+        last = _last(session, dataset_id, reviewer, named)
         new = 0
-        for pair, state, reason in wanted:
+        for pair, state, reason in decisions:
             if pair not in held:
                 raise InputError(f"{version.reference} holds no pair {pair[:19]}", "Review a version that holds it.")
-            if known.get(pair, ("proposed", "")) == (state, reason):
+            if last.get(pair, ("proposed", "")) == (state, reason):
                 continue
             row = t.Review(
-                dataset_id=dataset_id, pair_digest=pair, reviewer=name, state=state, reason=reason,
+                dataset_id=dataset_id, pair_digest=pair, reviewer=reviewer, state=state, reason=reason,
                 created_at=datetime.now(UTC),
             )  # fmt: skip
             session.add(row)
@@ -142,18 +82,9 @@ def review(
     return new
 
 
-def review_sheet(
-    registry: Registry, version: DatasetVersion, path: Path, reviewer: str | None, split: str | None
-) -> int:
-    """See ``Datasets.review_sheet``."""
-    items = registry.datasets.pairs(version, split)
-    said = registry.datasets.reviews(version).of(reviewer if reviewer is not None else registry.actor)
-    return write_sheet(path, items, {pair: (decision.state, decision.reason) for pair, decision in said.items()})
-
-
-def undecided(items: Sequence[PairItem], found: Reviews, reviewer: str) -> list[PairItem]:
+def undecided(items: Sequence[PairItem], reviews: Reviews, reviewer: str) -> list[PairItem]:
     """The rows whose pair the reviewer has not decided, each pair once, in order."""
-    seen = set(found.of(reviewer))
+    seen = set(reviews.of(reviewer))
     left = []
     for item in items:
         if item.digest not in seen:
@@ -171,9 +102,9 @@ def _held(session: Session, version: DatasetVersion, pairs: Sequence[str]) -> se
     return held
 
 
-def _said(session: Session, dataset_id: int, reviewer: str, pairs: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _last(session: Session, dataset_id: int, reviewer: str, pairs: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The last state and reason that a reviewer gave of each pair."""
-    said: dict[str, tuple[str, str]] = {}
+    last: dict[str, tuple[str, str]] = {}
     for part in batches(pairs):
         query = (
             select(t.Review.pair_digest, t.Review.state, t.Review.reason)
@@ -184,10 +115,21 @@ def _said(session: Session, dataset_id: int, reviewer: str, pairs: Sequence[str]
             )
             .order_by(t.Review.id)
         )
-        said |= {pair: (state, reason) for pair, state, reason in session.execute(query)}
-    return said
+        last |= {pair: (state, reason) for pair, state, reason in session.execute(query)}
+    return last
 
 
-def cut_reason(found: Reviews, rule: CutRule, reviewers: Sequence[str]) -> str:
-    """Why a version holds what it holds, for its recipe."""
-    return f"accepted in review by {rule} of {', '.join(reviewers or found.reviewers)}"
+def kept(reviews: Reviews, rule: CutRule, reviewers: Sequence[str]) -> Keep:
+    """The operation that keeps what reviewers accepted, of all or of those given. Raises ``UsageError`` for a reviewer
+    who decided nothing, and where no pair is accepted."""
+    unknown = sorted(set(reviewers) - set(reviews.reviewers))
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]} reviewed no pair of {reviews.dataset}",
+            f"Reviewers: {', '.join(reviews.reviewers) or 'none yet'}.",
+        )
+    accepted = reviews.accepted(rule, reviewers)
+    if not accepted:
+        raise UsageError(f"no pair of {reviews.dataset} is accepted", "Review it: caa dataset review.")
+    names = ", ".join(reviewers or reviews.reviewers)
+    return Keep(pairs=accepted, why=f"accepted in review by {rule} of {names}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
@@ -12,29 +9,9 @@ from caa_registry.catalog import models as t
 from caa_registry.pairs.statistics import SplitStatistics, split_statistics
 from caa_registry.registry.datasets.store import load_items
 from caa_registry.registry.lookup import references
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetStatistics, DatasetVersion, Neighbour
 
 _NEAREST = 5
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """Another dataset, at its newest version, that holds ``shared`` of the same pairs."""
-
-    reference: str
-    shared: int
-
-
-@dataclass(frozen=True)
-class DatasetStatistics:
-    """``nearest``: datasets that share pairs, most first. Where it is used: ``vectors`` computed from it,
-    ``evaluations`` that ask its questions, ``versions`` of datasets made of it."""
-
-    splits: Sequence[SplitStatistics]
-    nearest: Sequence[Neighbour]
-    vectors: Sequence[str]
-    evaluations: Sequence[int]
-    versions: Sequence[str]
 
 
 def statistics(session: Session, version: DatasetVersion) -> DatasetStatistics:
@@ -69,34 +46,34 @@ def _nearest(session: Session, version: DatasetVersion) -> tuple[Neighbour, ...]
         .where(t.DatasetVersion.deleted_at.is_(None), t.Dataset.name != version.name)
         .group_by(t.DatasetVersion.dataset_id)
     )
-    own, other = aliased(t.DatasetMember), aliased(t.DatasetMember)
-    shared = func.count(func.distinct(other.pair_digest))
+    own, theirs = aliased(t.DatasetMember), aliased(t.DatasetMember)
+    shared = func.count(func.distinct(theirs.pair_digest))
     counted = (
-        select(other.version_id, shared.label("shared"))
-        .join(own, own.pair_digest == other.pair_digest)
-        .where(own.version_id == version.id, other.version_id.in_(newest))
-        .group_by(other.version_id)
+        select(theirs.version_id, shared.label("shared"))
+        .join(own, own.pair_digest == theirs.pair_digest)
+        .where(own.version_id == version.id, theirs.version_id.in_(newest))
+        .group_by(theirs.version_id)
         .subquery()
     )
-    found = session.execute(
+    rows = session.execute(
         select(t.Dataset.name, t.DatasetVersion.number, counted.c.shared)
         .join(t.DatasetVersion, t.DatasetVersion.dataset_id == t.Dataset.id)
         .join(counted, counted.c.version_id == t.DatasetVersion.id)
         .order_by(counted.c.shared.desc(), t.Dataset.name)
         .limit(_NEAREST)
     )
-    return tuple(Neighbour(f"{name}:v{number}", count) for name, number, count in found)
+    return tuple(Neighbour(f"{name}:v{number}", count) for name, number, count in rows)
 
 
 def _made_of(session: Session, version: DatasetVersion) -> tuple[str, ...]:
     """The dataset versions that a run made of this one."""
-    read, made = aliased(t.RunIO), aliased(t.RunIO)
+    read, written = aliased(t.RunIO), aliased(t.RunIO)
     runs = (
-        select(made.object_id)
-        .join(read, read.run_id == made.run_id)
+        select(written.object_id)
+        .join(read, read.run_id == written.run_id)
         .where(
             (read.direction == "input") & (read.kind == "dataset") & (read.object_id == version.id),
-            (made.direction == "output") & (made.kind == "dataset"),
+            (written.direction == "output") & (written.kind == "dataset"),
         )
     )
     return tuple(references(session, "dataset", t.DatasetVersion.id.in_(runs)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -18,38 +19,40 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, checked_text, dataset_digest
 from caa_registry.pairs.statistics import statistics_json
 from caa_registry.references import check_name
-from caa_registry.registry.lookup import dataset_record
+from caa_registry.registry.lookup import dataset_record, dataset_records
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion
-
-if TYPE_CHECKING:
-    from caa_registry.registry.registry import Registry
+from caa_registry.registry.workspace import Workspace
 
 
-def register(
-    registry: Registry,
-    imported: Imported,
-    activity: Activity,
-    *,
-    name: str,
-    behavior: str = "",
-    message: str = "",
-    inputs: Sequence[tuple[str, int]] = (),
-) -> DatasetVersion:
-    """Store items as a new version of dataset ``name``, or return the version of that dataset that holds the same.
+@dataclass(frozen=True)
+class NewVersion:
+    """What is to be stored as a version of dataset ``name``. ``activity`` says what made the items, and ``inputs``, as
+    (kind, id), what of."""
 
-    ``activity`` says what made them, and ``inputs``, as (kind, id), what of. Raises ``UsageError`` for a bad name, and
-    for a dataset that holds the other kind of item.
+    imported: Imported
+    activity: Activity
+    name: str
+    behavior: str = ""
+    message: str = ""
+    inputs: Sequence[tuple[str, int]] = ()
+
+
+def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
+    """Store items as a new version of a dataset, or return the version of that dataset that holds the same.
+
+    Raises ``UsageError`` for a bad name, and for a dataset that holds the other kind of item.
     """
-    check_name(name)
-    for field, text in (("message", message), ("licence", imported.licence)):
+    imported = new.imported
+    name = check_name(new.name)
+    for field, text in (("message", new.message), ("licence", imported.licence)):
         checked_text(text, field=field)
     digest = dataset_digest(imported.kind, imported.items)
     figures = statistics_json(imported.items)
-    source = {**imported.source, "notes": list(imported.notes)}
-    if behavior:
-        source["behavior"] = check_name(behavior)
-    with registry.database.write() as session:
+    source = replace(imported.source, notes=tuple(imported.notes))
+    if new.behavior:
+        source = replace(source, behavior=check_name(new.behavior))
+    with workspace.database.write() as session:
         dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
         if dataset is None:
             dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))
@@ -60,17 +63,17 @@ def register(
                 f"dataset {name} holds {dataset.kind}; this source gives {imported.kind}", "Choose another name."
             )
         of_dataset = select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id)
-        found = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
-        if found is not None:
-            return dataset_record(session, found, existing=True)
+        existing = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
+        if existing is not None:
+            return dataset_record(session, existing, existing=True)
         parent = session.scalar(of_dataset.order_by(t.DatasetVersion.number.desc()).limit(1))
         version = t.DatasetVersion(
             dataset_id=dataset.id,
             number=next_number(session, t.DatasetVersion, dataset.id),
             digest=digest,
             parent_id=parent.id if parent else None,
-            message=message,
-            source=source,
+            message=new.message,
+            source=source.to_json(),
             licence=imported.licence,
             n_items=len(imported.items),
             statistics=figures,
@@ -81,12 +84,22 @@ def register(
         _insert_items(session, version.id, imported.items)
         record_run(
             session,
-            activity,
-            inputs=inputs,
+            new.activity,
+            inputs=new.inputs,
             outputs=[("dataset", version.id)],
             subject={"dataset": f"{name}:v{version.number}", "digest": digest},
         )
         return dataset_record(session, version)
+
+
+def newest_versions(session: Session) -> list[DatasetVersion]:
+    """The newest version of every dataset, by name."""
+    newest = (
+        select(func.max(t.DatasetVersion.id))
+        .where(t.DatasetVersion.deleted_at.is_(None))
+        .group_by(t.DatasetVersion.dataset_id)
+    )
+    return dataset_records(session, newest)
 
 
 def load_pairs(

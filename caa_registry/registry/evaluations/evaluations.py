@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.pairs.halves import half_of
 from caa_registry.progress import Progress, silent
-from caa_registry.registry.datasets.datasets import Datasets, check_split
+from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations import store
 from caa_registry.registry.evaluations.calibration import MULTIPLIERS, CalibrationRequest, calibrate
 from caa_registry.registry.evaluations.comparison import Side, check_layers, compare
@@ -34,8 +35,8 @@ from caa_registry.registry.records import (
     PropensitySettings,
     Statistic,
     VectorVersion,
+    check_split,
 )
-from caa_registry.registry.records.settings import half
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
@@ -203,7 +204,7 @@ class Evaluations:
     def items(self, evaluation: Evaluation) -> list[PairItem]:
         """The pairs that an evaluation asked, those that were left out among them, with what their source said of them:
         rows of its measurements count these."""
-        return self._datasets.pairs(evaluation.dataset, evaluation.split)[half(evaluation.settings.rows)]
+        return half_of(self._datasets.pairs(evaluation.dataset, evaluation.split), evaluation.settings.rows)
 
     def measurements(self, id: int) -> Measurements:
         """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the

@@ -12,14 +12,14 @@ import numpy as np
 from caa_registry import settings
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
-from caa_registry.pairs.overlap import overlap
+from caa_registry.pairs.halves import half_of
+from caa_registry.pairs.near_duplicates import overlap
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, part_of
 from caa_registry.registry.evaluations.store import begin, get, store
 from caa_registry.registry.evaluations.target import Questions, Target, reading_of
 from caa_registry.registry.records import Evaluation, PropensitySettings
 from caa_registry.registry.records.evaluation_settings import Beside, Leaked, RecordedPropensity
-from caa_registry.registry.records.settings import half
 from caa_registry.registry.vectors.computation import way_of_computing
 from caa_registry.registry.vectors.steering import same_weights
 from caa_registry.registry.workspace import Workspace
@@ -64,7 +64,7 @@ def propensity_request(
         own,
         asked,
         target.model.template(asked.template or target.version.recipe.template),
-        [item.pair for item in questions.items[half(asked.rows)]],
+        [item.pair for item in half_of(questions.items, asked.rows)],
         Beside(tuple(had), asked.seeds if had else 0, asked.system_positive, asked.system_negative, asked.few_shot),
     )
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import false, select
 
 from caa_registry.catalog import models as t
+from caa_registry.pairs.halves import Half
 from caa_registry.registry.evaluations.propensity import PropensityRequest
 from caa_registry.registry.evaluations.side_effects import SideEffectsRequest
 from caa_registry.registry.evaluations.store import get, load
 from caa_registry.registry.records import Evaluation, RecordedPropensity, RecordedSideEffects
-from caa_registry.registry.records.settings import Rows
 from caa_registry.registry.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ class _Measured:
     layers: tuple[int, ...]
     multipliers: tuple[float, ...]
     dtype: str
-    rows: Rows = "all"
+    rows: Half = "all"
     positions: str = "all"
     template: str = ""
     paper: bool = False

@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
+from caa_registry.pairs.halves import REMAINDERS
 from caa_registry.registry.provenance.descent import descending
 
 Reached = Mapping[int, Collection[str]]
@@ -108,7 +109,7 @@ def _asked() -> ColumnElement[bool]:
     # Answers say which row of the split they are about; a limit may have left some out.
     answered = exists().where(t.Response.evaluation_id == evaluation.id, t.Response.question == place)
     half = func.coalesce(evaluation.parameters["rows"].as_string(), "all")
-    in_half = or_(half == "all", and_(half == "even", place % 2 == 0), and_(half == "odd", place % 2 == 1))
+    in_half = or_(*(and_(half == name, (place % 2).in_(remainders)) for name, remainders in REMAINDERS.items()))
     open_ended = evaluation.kind == "open-ended"
     return or_(and_(open_ended, answered), and_(~open_ended, in_half))
 

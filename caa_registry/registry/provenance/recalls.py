@@ -21,27 +21,10 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.record import checked_text
 from caa_registry.registry.lookup import find_version, references
 from caa_registry.registry.provenance.reach import Reached, Recalled
-from caa_registry.registry.records import DatasetVersion, Evaluation, VectorVersion
+from caa_registry.registry.records import DatasetVersion, Evaluation, Recall, VectorVersion
 from caa_registry.registry.workspace import Workspace
 
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recall:
-    """A recall that stands. ``what``: the digest of a pair, or the reference of a dataset version."""
-
-    what: str
-    why: str
-    actor: str
-    created_at: datetime
-    pair: str | None = field(default=None, repr=False)
-    version_id: int | None = field(default=None, repr=False)
-
-    @property
-    def label(self) -> str:
-        """What ``provenance.reach`` calls it."""
-        return self.pair or str(self.version_id)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from caa_registry.registry.records.alias import Alias, Recommendation, check_multiplier
 from caa_registry.registry.records.answers import Answer, Judged
-from caa_registry.registry.records.dataset import DatasetVersion, LintReport, behavior_of
+from caa_registry.registry.records.curation import Curated, Step
+from caa_registry.registry.records.dataset import (
+    DatasetStatistics,
+    DatasetVersion,
+    LintReport,
+    Neighbour,
+    Pushed,
+    behavior_of,
+    check_split,
+)
 from caa_registry.registry.records.evaluation import Evaluation, Score
 from caa_registry.registry.records.evaluation_settings import (
     Beside,
@@ -16,23 +25,33 @@ from caa_registry.registry.records.evaluation_settings import (
     Sampling,
 )
 from caa_registry.registry.records.evidence import STATISTICS, Calibrated, Evidence, Statistic, check_statistic
+from caa_registry.registry.records.history import Blame, LogEntry
 from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
 from caa_registry.registry.records.listing import Listing, check_limit
 from caa_registry.registry.records.model import ModelRecord
+from caa_registry.registry.records.recall import Recall
 from caa_registry.registry.records.recipe import Normalized, Recipe
+from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
 from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
+from caa_registry.registry.records.source import source_of
 from caa_registry.registry.records.steering import Steer, Steering
 from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
 
 __all__ = [
+    "CUT_RULES",
     "STATISTICS",
     "Alias",
     "Answer",
     "Beside",
+    "Blame",
     "Calibrated",
     "CalibrationSettings",
     "Comparison",
+    "Curated",
+    "CutRule",
+    "DatasetStatistics",
     "DatasetVersion",
+    "Decision",
     "Evaluation",
     "EvaluationSettings",
     "Evidence",
@@ -43,25 +62,33 @@ __all__ = [
     "LineageNode",
     "LintReport",
     "Listing",
+    "LogEntry",
     "ModelRecord",
+    "Neighbour",
     "Normalized",
     "OpenEndedSettings",
     "PropensitySettings",
+    "Pushed",
     "Reading",
+    "Recall",
     "Recipe",
     "Recommendation",
     "RecordedOpenEnded",
     "RecordedPropensity",
     "RecordedSideEffects",
+    "Reviews",
     "RunRecord",
     "Sampling",
     "Score",
     "Statistic",
     "Steer",
     "Steering",
+    "Step",
     "VectorVersion",
     "behavior_of",
     "check_limit",
     "check_multiplier",
+    "check_split",
     "check_statistic",
+    "source_of",
 ]

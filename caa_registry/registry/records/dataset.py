@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from caa_registry.errors import UsageError
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.record import DatasetKind
+from caa_registry.pairs.source import Source
+from caa_registry.pairs.statistics import SplitStatistics
 
 
-def behavior_of(name: str, source: Mapping[str, Any]) -> str:
-    """The behavior of a dataset of that name and source: as the import said, else the last part of the name."""
-    return str(source.get("behavior") or name.rsplit("/", 1)[-1])
+def behavior_of(name: str, stated: str | None) -> str:
+    """The behavior of a dataset of that name: as its source states it, else the last part of the name."""
+    return stated or name.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class DatasetVersion:
     kind: DatasetKind
     n_items: int
     splits: Mapping[str, int]
-    source: Mapping[str, Any] = field(repr=False)
+    source: Source = field(repr=False)
     licence: str
     message: str
     parent: str | None
@@ -46,13 +49,20 @@ class DatasetVersion:
 
     @property
     def behavior(self) -> str:
-        """What its pairs contrast: as the import said, else the last part of its name."""
-        return behavior_of(self.name, self.source)
+        """What its pairs contrast: as its source states it, else the last part of its name."""
+        return behavior_of(self.name, self.source.behavior)
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the import noticed about the rows."""
-        return tuple(self.source.get("notes", ()))
+        """What a person should know about the rows."""
+        return self.source.notes or ()
+
+
+def check_split(version: DatasetVersion, split: str) -> None:
+    """Raise ``UsageError`` where the version has no such split."""
+    if split not in version.splits:
+        have = ", ".join(f"{name} ({rows})" for name, rows in version.splits.items())
+        raise UsageError(f"{version.reference} has no split {split!r}", f"It has: {have}.")
 
 
 @dataclass(frozen=True)
@@ -67,3 +77,32 @@ class LintReport:
     findings: Sequence[Finding]
     actor: str
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another dataset, at its newest version, that holds ``shared`` of the same pairs."""
+
+    reference: str
+    shared: int
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """``nearest``: datasets that share pairs, most first. Where it is used: ``vectors`` computed from it,
+    ``evaluations`` that ask its questions, ``versions`` of datasets made of it."""
+
+    splits: Sequence[SplitStatistics]
+    nearest: Sequence[Neighbour]
+    vectors: Sequence[str]
+    evaluations: Sequence[int]
+    versions: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where a version was pushed to. ``commit``: 40 hex digits."""
+
+    repo: str
+    commit: str
+    files: Sequence[str]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caa_registry.errors import UsageError
-from caa_registry.registry.records.settings import Rows, check_rows
+from caa_registry.pairs.halves import Half, check_half
 from caa_registry.registry.records.stored import Stored
 
 # Of propensity: the revision that a key came with, where it is not the first.
@@ -33,7 +33,7 @@ class EvaluationSettings(ABC):
 
     layers: tuple[int, ...]
     multipliers: tuple[float, ...]
-    rows: Rows
+    rows: Half
     dtype: str
     operator: str
     verdict: str
@@ -197,7 +197,7 @@ def _part(stored: Stored, key: str) -> Stored:
 
 def _common(stored: Stored) -> dict[str, Any]:
     try:
-        rows = check_rows(stored.get("rows", str))
+        rows = check_half(stored.get("rows", str))
     except UsageError as error:
         raise stored.unreadable(f"'rows': {error.message}") from error
     return {

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.control_names import check_controls
 from caa_registry.models.prompts import TemplateName, check_template
+from caa_registry.pairs.halves import Half, check_half
 from caa_registry.references import check_alias
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Direction
-
-Rows = Literal["all", "even", "odd"]
-ROWS: tuple[Rows, ...] = get_args(Rows)
-
-
-def check_rows(rows: str) -> Rows:
-    """``rows`` if they are known, else ``UsageError``."""
-    for known in ROWS:
-        if rows == known:
-            return known
-    raise UsageError(f"there is no half {rows!r}", f"Choose one of {', '.join(ROWS)}.")
-
-
-def half(rows: Rows) -> slice:
-    """Which rows of a split ``rows`` are, counted from 0."""
-    return slice(None) if rows == "all" else slice(ROWS.index(rows) - 1, None, 2)
 
 
 @dataclass(frozen=True)
@@ -53,7 +38,7 @@ class PropensitySettings:
 
     positions: SteeredPositions = "after_prompt"
     template: TemplateName | None = None
-    rows: Rows = "all"
+    rows: Half = "all"
     paper: bool = False
     controls: Sequence[str] = ("random", "shuffled")
     seeds: int = 20
@@ -68,7 +53,7 @@ class PropensitySettings:
             raise UsageError(
                 f"a control needs at least 2 vectors, not {self.seeds}", "20 are enough for a null interval."
             )
-        check_rows(self.rows)
+        check_half(self.rows)
         _check_rendering(self.positions, self.template)
 
 

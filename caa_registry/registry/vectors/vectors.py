@@ -17,12 +17,12 @@ from caa_registry.extraction.methods import Method, check_method
 from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress, silent
 from caa_registry.references import check_name
-from caa_registry.registry.datasets.datasets import Datasets, check_split
+from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.lookup import find_version, vector_record, vector_records
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
 from caa_registry.registry.provenance.runs import Activity
-from caa_registry.registry.records import DatasetVersion, Listing, VectorVersion, check_limit
+from caa_registry.registry.records import DatasetVersion, Listing, VectorVersion, check_limit, check_split
 from caa_registry.registry.vectors.computation import Computation, computation, default_split
 from caa_registry.registry.vectors.normalize import DEFAULT_SUFFIX, normalize
 from caa_registry.registry.vectors.steering import check_model
