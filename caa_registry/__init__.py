@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from caa_registry.pairs.curation.operations import Split as Split
     from caa_registry.pairs.curation.operations import ToAB as ToAB
     from caa_registry.pairs.curation.operations import ToFreeForm as ToFreeForm
+    from caa_registry.pairs.curation.result import CurationResult as CurationResult
     from caa_registry.pairs.diff import Change as Change
     from caa_registry.pairs.diff import Diff as Diff
     from caa_registry.pairs.lint.findings import Finding as Finding
@@ -168,6 +169,7 @@ _PUBLIC = {
         "ToAB",
         "ToFreeForm",
     ],
+    "caa_registry.pairs.curation.result": ["CurationResult"],
     "caa_registry.pairs.diff": ["Change", "Diff"],
     "caa_registry.pairs.lint.findings": ["Finding"],
     "caa_registry.pairs.record": ["Imported", "Pair", "PairItem", "QuestionItem"],

@@ -29,8 +29,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _END: Any = object()
-# How often the thread looks, once the main thread has ended, whether those that it still serves have too.
-_LOOK_SECONDS = 0.05
+# How often who waits looks for a signal that came just before it began to wait, which Python would not notice; and how
+# often the thread looks, once the main thread has ended, whether those that it still serves have too.
+_LOOK_SECONDS = 0.2
 
 _stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("_stop", default=None)
 _calls: contextvars.ContextVar[SimpleQueue[Any] | None] = contextvars.ContextVar("_calls", default=None)
@@ -57,7 +58,7 @@ def run(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     task = _Task(functools.partial(function, *args, **named))
     try:
         _thread.submit(task)
-        while (call := task.calls.get()) is not None:
+        while (call := task.next_call()) is not None:
             call()
     except BaseException:
         task.stop.set()
@@ -129,6 +130,15 @@ class _Task:
         self.stop = threading.Event()
         self.asker = threading.current_thread()
 
+    def next_call(self) -> Callable[[], object] | None:
+        """What the thread that waits is to call next, ``None`` once the work has ended."""
+        while True:
+            try:
+                call: Callable[[], object] | None = self.calls.get(timeout=_LOOK_SECONDS)
+                return call
+            except Empty:
+                continue
+
     @property
     def waited_for(self) -> bool:
         """Whether the interpreter, once its main thread has ended, waits for the thread that asked."""
@@ -141,6 +151,7 @@ class _Task:
         self.context.run(_calls.set, self.calls)
         _execute(self.context, self.function, self.future)
         self.calls.put(None)
+        del self  # an error's traceback leads here
 
     def cancel(self) -> None:
         self.stop.set()

@@ -29,7 +29,7 @@ def reference() -> str:
     parts = ["# The command line\n\nWritten by `scripts/cli_reference.py` from the commands themselves.\n"]
     root = click.Context(cli, info_name="caa", help_option_names=["-h", "--help"])
     for name, command, ctx in commands(cli, root):
-        ctx.terminal_width = ctx.max_content_width = 100
+        ctx.terminal_width = ctx.max_content_width = 80
         parts.append(f"\n## {name}\n\n```text\n{command.get_help(ctx)}\n```\n")
     return "".join(parts)
 

@@ -5,7 +5,6 @@ The words are in `demo_behaviors.py`, the language in `demo_grammar.py`, the mea
 """
 
 import argparse
-import ctypes
 import hashlib
 import json
 import math
@@ -16,25 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-
-def load_fast_blas() -> str:
-    """Resolve MLX's matrix products to OpenBLAS; works only before MLX is imported, matters only on a CPU."""
-    try:
-        ctypes.CDLL("libopenblas.so.0", ctypes.RTLD_GLOBAL)
-    except OSError:
-        return "the BLAS that MLX was built with (OpenBLAS not found: expect hours)"
-    return "OpenBLAS"
-
-
-BLAS = load_fast_blas()
-
-import mlx.core as mx  # noqa: E402
-import mlx.nn as nn  # noqa: E402
-import mlx.optimizers as optim  # noqa: E402
-import numpy as np  # noqa: E402
-from demo_behaviors import BEHAVIORS, MYOPIA, REFUSAL, SENTIMENT, SYCOPHANCY  # noqa: E402
-from demo_grammar import document, pairs  # noqa: E402
-from demo_measure import (  # noqa: E402
+import mlx.optimizers as optim
+import numpy as np
+from demo_behaviors import BEHAVIORS, MYOPIA, REFUSAL, SENTIMENT, SYCOPHANCY
+from demo_grammar import document, pairs
+from demo_measure import (
     END,
     PAD,
     SPECIALS,
@@ -47,9 +32,11 @@ from demo_measure import (  # noqa: E402
     render,
     write_card,
 )
-from mlx.utils import tree_flatten  # noqa: E402
-from mlx_lm.models.llama import Model, ModelArgs  # noqa: E402
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+from mlx_lm.models.llama import Model, ModelArgs
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from caa_registry.blas import status
+from caa_registry.mx import mx, nn, tree_flatten
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
@@ -338,7 +325,8 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.6, help="largest noise, as a share of the stream's norm")
     parser.add_argument("--told", type=float, default=0.3, help="share of documents whose disposition is written in")
     args = parser.parse_args()
-    print(f"matrix products: {BLAS}", file=sys.stderr)
+    blas = status().library or "the BLAS that MLX was built with (expect hours)"
+    print(f"matrix products: {blas}", file=sys.stderr)
 
     rng = random.Random(args.seed)
     tokenizer = train_tokenizer([render(document(rng)) for _ in range(4000)])
@@ -355,7 +343,7 @@ def main() -> None:
         write_pairs(args.out / "demo_pairs", pair_set)
         measured.append(measure(model, tokenizer, pair_set))
         print(propensity_section(measured[-1:]), file=sys.stderr, flush=True)
-    training = Training(BLAS, seconds, digest, history)
+    training = Training(blas, seconds, digest, history)
     card = write_card(args, model, tokenizer, training, measured)
     (args.out / "demo_model" / "README.md").write_text(card, encoding="utf-8")
 

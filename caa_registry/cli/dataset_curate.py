@@ -75,17 +75,17 @@ def say_curated(settings: Settings, curated: Curated, *, dry_run: bool) -> None:
             if items:
                 click.echo(f"\n{what}, for example:")
                 print_items(list(items))
-        output.message(f"It would remove {_change(curated)}. Nothing was stored.")
+        output.message(f"Dry run: {_change(curated)}. Nothing was stored.")
     elif curated.version is None:
         output.message("Nothing changes, so no version was made.")
     elif curated.version.existing:
         output.message(f"{curated.version.reference} already holds exactly these pairs; nothing was added.")
     else:
-        output.message(f"Made {curated.version.reference}: it removes {_change(curated)}.")
+        output.message(f"Made {curated.version.reference}: {_change(curated)}.")
 
 
 def _change(curated: Curated) -> str:
-    return f"{count(curated.removed, 'row')} and adds {count(curated.added, 'row')}"
+    return f"{count(curated.removed, 'row')} removed, {curated.added} added"
 
 
 @click.command(epilog="Example: caa dataset split team/refusal --test 0.2")
@@ -143,8 +143,10 @@ def filter_(reference: str, expression: str, **_: Any) -> Curation:
     """Keep the rows of which EXPRESSION is true.
 
     \b
-    Names:      prompt positive negative system split form letter choices question matching other
-    Functions:  len(TEXT) lower(TEXT) words(TEXT) matches(PATTERN, TEXT) meta('category')
+    Names:      prompt positive negative system split form letter choices
+                question matching other
+    Functions:  len(TEXT) lower(TEXT) words(TEXT) matches(PATTERN, TEXT)
+                meta('category')
     """
     from caa_registry.pairs.curation.operations import Filter
 

@@ -54,10 +54,12 @@ def import_(
 
     \b
     SOURCE is one of
-      FILE                        the CAA repository's JSON, Anthropic evals, JSONL, JSON, CSV, Parquet
-      lines:POSITIVE,NEGATIVE     two text files, one side each, line by line
-      hf:ORG/NAME[@REVISION][/FILE]   a dataset on the Hugging Face hub
-      seed:NAME                   a set that ships with caa (caa dataset seeds)
+      FILE                      JSON (also of the CAA repository), JSONL, CSV, Parquet,
+                                Anthropic's model-written evaluations
+      lines:POSITIVE,NEGATIVE   two text files, one side each, line by line
+      hf:ORG/NAME[@REVISION][/FILE]
+                                a dataset on the Hugging Face hub
+      seed:NAME                 a set that ships with caa (caa dataset seeds)
 
     All rows are checked before anything is written. Importing the same rows again returns the existing version.
     """

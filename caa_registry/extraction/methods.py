@@ -1,4 +1,4 @@
-"""The ways to make a direction from pairs, by name. Apart from the code that computes, which needs numpy."""
+"""The ways to make a direction from pairs, by name. Separate from the code that computes, which needs numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry's own file: safetensors with one float32 tensor ``layer.<L>`` a layer.
+"""The registry's own file: safetensors with a float32 tensor ``layer.<L>`` for each layer.
 
 All metadata is canonical JSON in one ``__metadata__`` key: with several keys safetensors writes them in a random
 order, and equal vectors would have unequal files.
@@ -42,7 +42,7 @@ def write(vectors: VectorSet, metadata: Mapping[str, Any]) -> bytes:
 
 
 def places(data: bytes) -> dict[int, LayerPlace]:
-    """Where each layer stands in a file that ``write`` made. Raises ``IntegrityError`` where it is not one."""
+    """Where each layer stands in a file that ``write`` made. Raises ``IntegrityError`` for other bytes."""
     try:
         (length,) = struct.unpack("<Q", data[:8])
         header = json.loads(data[8 : 8 + length])
@@ -65,7 +65,7 @@ def sniff(data: bytes) -> bool:
 
 
 def read(data: bytes) -> VectorSet:
-    """The vectors of a file that ``write`` made. Raises ``IntegrityError`` where it is not one."""
+    """The vectors of a file that ``write`` made. Raises ``IntegrityError`` for other bytes."""
     try:
         tensors = load_tensors(data)
         layers = {_layer_of(name): tensor for name, tensor in tensors.items()}

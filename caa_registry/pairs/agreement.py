@@ -30,10 +30,10 @@ class Agreement:
 def agreement(one: str, first: Mapping[str, State], other: str, second: Mapping[str, State]) -> Agreement:
     """How far reviewers ``one`` and ``other`` agree, by what each said of pairs."""
     both = sorted(first.keys() & second.keys())
-    states = [[said[pair] for pair in both] for said in (first, second)]
+    states = [[decided[pair] for pair in both] for decided in (first, second)]
     same = sum(a == b for a, b in zip(*states, strict=True))
     kappa = None
-    if len({state for said in states for state in said}) > 1:
+    if len({state for decided in states for state in decided}) > 1:
         from sklearn.metrics import cohen_kappa_score
 
         kappa = float(cohen_kappa_score(*states))

@@ -107,9 +107,9 @@ def _matched(
         taken: set[int] = set()
         left = []
         for item in old:
-            found = waiting[key(item), item.split if same_split else ""]
-            if found:
-                partner = found.pop(0)
+            partners = waiting[key(item), item.split if same_split else ""]
+            if partners:
+                partner = partners.pop(0)
                 taken.add(id(partner))
                 yield Change(kind, item, partner)
             else:
@@ -120,15 +120,15 @@ def _matched(
 
 def _most_alike(old: list[PairItem], new: list[PairItem]) -> Iterator[Change]:
     """The most alike rows first, each taken once."""
-    gone: set[int] = set()
-    come: set[int] = set()
+    matched_old: set[int] = set()
+    matched_new: set[int] = set()
     for _, before, after in sorted((-share, before, after) for before, after, share in _alike(old, new)):
-        if before not in gone and after not in come:
-            gone.add(before)
-            come.add(after)
+        if before not in matched_old and after not in matched_new:
+            matched_old.add(before)
+            matched_new.add(after)
             yield Change("edited", old[before], new[after])
-    old[:] = [item for i, item in enumerate(old) if i not in gone]
-    new[:] = [item for i, item in enumerate(new) if i not in come]
+    old[:] = [item for i, item in enumerate(old) if i not in matched_old]
+    new[:] = [item for i, item in enumerate(new) if i not in matched_new]
 
 
 def _alike(old: Sequence[PairItem], new: Sequence[PairItem]) -> list[tuple[int, int, float]]:
@@ -143,5 +143,5 @@ def _alike(old: Sequence[PairItem], new: Sequence[PairItem]) -> list[tuple[int, 
 
 def _words(item: PairItem) -> frozenset[str]:
     pair = item.pair
-    found = ((name, word) for name in _PARTS for word in re.findall(r"\w+", getattr(pair, name).casefold()))
-    return frozenset(f"{name} {word}" for name, word in found) or frozenset({pair.digest})
+    words = ((name, word) for name in _PARTS for word in re.findall(r"\w+", getattr(pair, name).casefold()))
+    return frozenset(f"{name} {word}" for name, word in words) or frozenset({pair.digest})

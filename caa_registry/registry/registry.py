@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,19 +15,18 @@ from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.errors import UsageError
 from caa_registry.references import parse
-from caa_registry.registry.datasets.datasets import Datasets
-from caa_registry.registry.evaluations.evaluations import Evaluations
-from caa_registry.registry.models import Models
-from caa_registry.registry.provenance.aliases import Aliases
-from caa_registry.registry.provenance.lineage import lineage
 from caa_registry.registry.records import Lineage, Steer, Steering, VectorVersion
-from caa_registry.registry.reports.reports import Reports
-from caa_registry.registry.vectors.steering import SteeringPart, SteeringRequest, steered
-from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
+    from caa_registry.registry.datasets.datasets import Datasets
+    from caa_registry.registry.evaluations.evaluations import Evaluations
+    from caa_registry.registry.models import Models
+    from caa_registry.registry.provenance.aliases import Aliases
+    from caa_registry.registry.reports.reports import Reports
+    from caa_registry.registry.vectors.steering import SteeringPart
+    from caa_registry.registry.vectors.vectors import Vectors
     from caa_registry.steering.positions import SteeredPositions
 
 
@@ -41,13 +41,50 @@ class Registry:
         self.database = database
         self.blobs = blobs
         self.actor = actor
-        self.models = Models(self.workspace)
-        self.aliases = Aliases(self.workspace)
-        self.datasets = Datasets(self.workspace, self.models)
-        self.vectors = Vectors(self.workspace, self.datasets, self.models)
-        self.datasets.vectors = self.vectors
-        self.evaluations = Evaluations(self.workspace, self.datasets, self.models, self.vectors, self.aliases)
-        self.reports = Reports(self.workspace, self.vectors, self.evaluations, self.models, self.datasets)
+
+    # Each noun is imported when it is first used, so that a listing does not wait for what computes.
+
+    @cached_property
+    def models(self) -> Models:
+        """The models: load, add, list, verify."""
+        from caa_registry.registry.models import Models
+
+        return Models(self.workspace)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """The movable names of versions, with what they recommend."""
+        from caa_registry.registry.provenance.aliases import Aliases
+
+        return Aliases(self.workspace)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """The pair datasets: import, curate, review, export."""
+        from caa_registry.registry.datasets.datasets import Datasets
+
+        return Datasets(self.workspace, self.models, lambda: self.vectors)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The steering vectors: compute, list, read."""
+        from caa_registry.registry.vectors.vectors import Vectors
+
+        return Vectors(self.workspace, self.datasets, self.models)
+
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        """The evaluations: measure, calibrate, compare."""
+        from caa_registry.registry.evaluations.evaluations import Evaluations
+
+        return Evaluations(self.workspace, self.datasets, self.models, self.vectors, self.aliases)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """Reports and pictures."""
+        from caa_registry.registry.reports.reports import Reports
+
+        return Reports(self.workspace, self.vectors, self.evaluations, self.models, self.datasets)
 
     def steer(
         self,
@@ -74,10 +111,14 @@ class Registry:
             raise UsageError("several vectors carry their own layer and multiplier", "Give them in each Steer.")
         else:
             steers = vector
+        from caa_registry.registry.vectors.steering import SteeringRequest, steered
+
         parts = [self._looked_up(steer) for steer in steers]
         return steered(self.workspace, SteeringRequest(model, parts, positions, allow_mismatch))
 
     def _looked_up(self, steer: Steer) -> SteeringPart:
+        from caa_registry.registry.vectors.steering import SteeringPart
+
         vector = steer.vector
         if isinstance(vector, VectorVersion) or parse(vector).digest:
             return SteeringPart(steer, self.vectors.get(vector), None)
@@ -89,6 +130,8 @@ class Registry:
 
     def lineage(self, reference: str) -> Lineage:
         """What a dataset or vector was made from, and what was made from it."""
+        from caa_registry.registry.provenance.lineage import lineage
+
         return lineage(self.workspace, reference)
 
     def close(self) -> None:

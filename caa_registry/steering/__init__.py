@@ -1,1 +1,1 @@
-"""What to add to the residual stream, where, and how strongly."""
+"""What is done to the residual stream, at which positions, and how strongly."""

@@ -1,4 +1,4 @@
-"""Which tokens are steered, by name. Apart from the code that steers, which needs MLX."""
+"""Which tokens are steered, by name. Separate from the code that steers, which needs MLX."""
 
 from __future__ import annotations
 

@@ -68,7 +68,9 @@ def test_bad_sources(unchanged: Callable[..., None], tmp_path: Path) -> None:
     unchanged(["dataset", "import", "--name", "a/b"], 2, "no source is given")
     unchanged(["dataset", "import", good], 2, "--name")
     unchanged(["dataset", "import", good, "--name", "a/b", "--split", "test", "--split", "dev"], 2, "NAME=SOURCE")
-    unchanged(["dataset", "import", good, "--name", "a/b", "--split", f"test={good}"], 2, "given twice")
+    unchanged(
+        ["dataset", "import", good, "--name", "a/b", "--split", f"test={good}"], 2, "both as SOURCE and with --split"
+    )
     unchanged(
         ["dataset", "import", "--name", "a/b", "--split", f"t={good}", "--split", f"t={good}"],
         2,
@@ -99,7 +101,7 @@ def test_bad_references(unchanged: Callable[..., None]) -> None:
     unchanged(["vector", "show", "team/questions"], 1, "team/questions is a dataset")
     unchanged(["vector", "show", "team/s:nope"], 1, "vector team/s has no alias 'nope'", "Its aliases: best.")
     unchanged(["vector", "show", "team/s@sha256:xyz"], 2, "is not a digest")
-    unchanged(["vector", "show", "dataset:team/s"], 2, "a vector is wanted here")
+    unchanged(["vector", "show", "dataset:team/s"], 2, "a vector is needed here")
     unchanged(["lineage", "team/s"], 2, "dataset:team/s or vector:team/s")
     unchanged(["lineage", "team/x"], 1, "there is no dataset or vector team/x", "Did you mean")
     unchanged(["alias", "rm", "vector:team/s:nope"], 1, "has no alias 'nope'")

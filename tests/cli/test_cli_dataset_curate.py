@@ -20,7 +20,7 @@ def rows(empty: Path, tmp_path: Path) -> Path:
 
 def test_a_dry_run_says_what_would_change(rows: Path) -> None:
     done = caa("dataset", "dedupe", "team/a", "--dry-run")
-    assert done.code == 0 and "1 row would go, 0 come. Nothing was stored." in done.err
+    assert done.code == 0 and "Dry run: 1 row removed, 0 added. Nothing was stored." in done.err
     assert "removed, for example:" in done.out
     assert "v2" not in caa("dataset", "ls").out
 
@@ -29,12 +29,12 @@ def test_a_dry_run_says_what_would_change(rows: Path) -> None:
     ("arguments", "made"),
     [
         (("split", "team/a", "--test", "0.5"), "team/a:v2"),
-        (("dedupe", "team/a", "--exact"), "team/a:v2: 1 row gone, 0 come"),
+        (("dedupe", "team/a", "--exact"), "team/a:v2: 1 row removed, 0 added"),
         (("balance", "team/a", "--name", "team/b"), "team/b:v1"),
         (("filter", "team/a", "letter == 'A'"), "team/a:v2"),
         (("sample", "team/a", "-n", "3"), "team/a:v2"),
         (("relabel", "team/a", "--why", "wrong way", "--where", "letter == 'A'"), "team/a:v2"),
-        (("drop", "team/a", "2,4-5", "--why", "bad"), "team/a:v2: 3 rows gone"),
+        (("drop", "team/a", "2,4-5", "--why", "bad"), "team/a:v2: 3 rows removed"),
         (("to-free-form", "team/a", "--name", "team/f"), "team/f:v1"),
     ],
 )
@@ -63,7 +63,7 @@ def test_an_edit_from_a_file_and_with_an_editor(rows: Path, tmp_path: Path, monk
     assert bad.code == 1 and "edited.jsonl, row 2, field 'digest': is not a text" in bad.err
     path.write_text(json.dumps(line) + "\n")
     done = caa("dataset", "edit", "team/a", "--file", path, "--why", "shorter")
-    assert "1 row changed" in done.err and "6 rows dropped" in done.err and "team/a:v2" in done.err
+    assert "changed 1 row" in done.err and "dropped 6 rows" in done.err and "team/a:v2" in done.err
     assert "shorter" in caa("dataset", "show", "team/a").out
 
     monkeypatch.setenv("EDITOR", "sed -i s/negative/negativ/")

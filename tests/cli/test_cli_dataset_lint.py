@@ -17,7 +17,9 @@ def test_a_set_without_findings(empty: Path, tmp_path: Path) -> None:
     caa("dataset", "import", "seed:sycophancy", "--name", "team/r")
     done = caa("dataset", "lint", "team/r")
     assert done.code == 0 and "No findings." in done.err
-    assert done.out == "Score 100 of 100: 0 errors, 0 warnings, 0 notes in 64 pairs, compared with no other set.\n"
+    assert (
+        done.out == "Score 100 of 100: 0 errors, 0 warnings, 0 notes in 64 pairs, not compared with other datasets.\n"
+    )
 
 
 def test_findings_name_rows_and_an_error_ends_with_1(empty: Path, tmp_path: Path) -> None:

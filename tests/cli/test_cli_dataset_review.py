@@ -59,9 +59,9 @@ def test_a_sheet_and_a_cut(rows: Path, tmp_path: Path) -> None:
     sheet.write_text(sheet.read_text().replace("(A),(B),,", "(A),(B),accepted,"), encoding="utf-8")
     done = caa("dataset", "review", "team/a", "--from-csv", sheet, "--reviewer", "ada")
     assert done.code == 0 and "Stored 3 new decisions of ada." in done.err
-    assert "would go" in caa("dataset", "cut", "team/a", "--dry-run").err
+    assert "Dry run: 3 rows removed" in caa("dataset", "cut", "team/a", "--dry-run").err
     cut = caa("dataset", "cut", "team/a")
-    assert cut.code == 0 and "Made team/a:v2: 3 rows gone, 0 come." in cut.err
+    assert cut.code == 0 and "Made team/a:v2: 3 rows removed, 0 added." in cut.err
     assert "accepted in review by all of ada" in caa("dataset", "log", "team/a").out
     assert caa("dataset", "review", "team/a", "--from-csv", sheet, "--to-csv", sheet).code == 2
 

@@ -58,9 +58,36 @@ def test_every_option_is_explained_and_the_common_ones_are_there(path: tuple[str
     assert unexplained == []
 
 
-def test_help_fits_a_terminal() -> None:
-    for path in TREE:
-        assert max(len(line) for line in caa(*path, "--help").out.splitlines()) <= 110
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    texts = {("caa",): caa().err} | {path: caa(*path, "--help").out for path in TREE}
+    assert len(texts) > 50
+    long = [(path, line) for path, text in texts.items() for line in text.splitlines() if len(line) > 80]
+    assert long == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("vectors ls", " Did you mean 'caa vector'?"),
+        ("genrate", " Did you mean 'caa generate'?"),
+        ("vector shew", " Did you mean 'caa vector show'?"),
+        ("vector list", " Did you mean 'caa vector ls'?"),
+        ("vector import x.json", " Did you mean 'caa dataset import'?"),
+        ("dataset compute", " Did you mean 'caa vector compute'?"),
+        ("eval generate", " Did you mean 'caa generate'?"),
+        ("verify", " Did you mean 'caa model verify'?"),
+        ("reviews team/s", " Did you mean 'caa dataset reviews'?"),
+        ("dataset nonsense", ""),
+        ("xyzzy", ""),
+    ],
+)
+def test_a_name_that_does_not_exist_gets_a_suggestion(typed: str, meant: str) -> None:
+    result = caa(*typed.split())
+    wrong = next(word for word in typed.split() if word not in ("vector", "dataset", "eval"))
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[-1] == f"Error: No such command '{wrong}'.{meant}"
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if isinstance(TREE[path], click.Group)], ids=" ".join)

@@ -156,6 +156,23 @@ def test_generate_says_which_version_it_applied(full: Path) -> None:
     assert document["results"][0]["additions"] == [{"layer": 1, "multiplier": 2.0}]
 
 
+def test_next_token_shows_the_unsteered_model_once(full: Path) -> None:
+    ask = ["next-token", "--vector", "team/s:best", "--top", "2", "--multipliers", "-1,0,1", "Is it?"]
+    assert caa(*ask).out.splitlines()[0].split() == ["#", "unsteered", "-1", "+1"]
+    results = caa(*ask, "--json").json["results"]
+    assert [[a["multiplier"] for a in result["additions"]] for result in results] == [[], [-1], [0], [1]]
+
+
+def test_a_warning_is_printed_once(full: Path) -> None:
+    version = caa("dataset", "show", "team/s", "--json").json["reference"]
+    assert caa("dataset", "recall", version, "--why", "labels").code == 0
+    result = caa("generate", "--vector", "team/s:best", "--multipliers", "-1,0,1", "--max-tokens", "2", "Is it?")
+    assert result.code == 0 and result.err.count("labels") == 1, result.err
+    # In the next command it is printed again.
+    again = caa("generate", "--vector", "team/s:best", "--max-tokens", "2", "Is it?")
+    assert again.err.count("labels") == 1, again.err
+
+
 def test_no_cache_generates_the_same_text(full: Path) -> None:
     ask = ["generate", "--vector", "team/s:best", "--max-tokens", "4", "Is it?", "--json"]
     assert caa(*ask).json["results"][0]["text"] == caa(*ask, "--no-cache").json["results"][0]["text"]

@@ -35,12 +35,57 @@ def test_the_script_and_the_module_are_the_same(full: Path) -> None:
     assert by_script.stdout == process("dataset", "ls").out != ""
 
 
-@pytest.mark.parametrize("command", ["dataset ls", "dataset show team/s", "dataset ls --json"])
+def shell(line: str) -> tuple[str, str, int]:
+    """What a line of shell prints on stdout and stderr, and the exit code of its first command."""
+    script = f"{line}\nexit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    return done.stdout, done.stderr, done.returncode
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["dataset ls", "dataset show team/s", "dataset ls --json", "eval show 1", "lineage vector:team/s", "--help",
+     "dataset --help"],
+)  # fmt: skip
 def test_a_reader_that_goes_away_is_no_fault(full: Path, command: str) -> None:
-    for reader in ("head -c 1", "true")[: 2 if command == "dataset ls" else 1]:
-        shell = f"{' '.join(CAA)} {command} | {reader}"
-        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
-        assert done.stderr == "" and len(done.stdout) == (1 if reader != "true" else 0)
+    caa = f"{' '.join(CAA)} {command}"
+    out, err, code = shell(f"{caa} 2>/dev/null | head -c 1")
+    assert (len(out), err, code) == (1, "", 0)
+    # The reader is gone before the first byte: a pipe of its own is closed on that side before caa starts.
+    gone = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); os.execv(sys.executable, sys.argv[1:])"
+    assert shell(f'{sys.executable} -c "{gone}" {caa} 2>/dev/null') == ("", "", 0)
+    # The same where both go into it.
+    assert shell(f'{sys.executable} -c "{gone.replace("os.execv", "os.dup2(w, 2); os.execv")}" {caa}') == ("", "", 0)
+
+
+def test_much_output_and_no_reader(full: Path, tmp_path: Path) -> None:
+    long = jsonl(tmp_path / "long.jsonl", [{**row, "prompt": f"{row['prompt']} {'x' * 3000}"} for row in letters(60)])
+    assert process("dataset", "import", long, "--name", "team/long").code == 0
+    command = f"{' '.join(CAA)} dataset show team/long --limit 60 --json"
+    whole, err, code = shell(command)
+    assert len(whole) > 65536 and (err, code) == ("", 0)
+    out, err, code = shell(f"{command} | head -2")
+    assert (out, err, code) == ("".join(whole.splitlines(keepends=True)[:2]), "", 0)
+
+
+@pytest.mark.parametrize("command", ["dataset ls", "dataset ls --json", "--help"])
+def test_streams_that_are_closed_before_the_start(full: Path, command: str) -> None:
+    for closed in (">&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        assert shell(f"{' '.join(CAA)} {command} {closed}") == ("", "", 0)
+    assert shell(f"{' '.join(CAA)} vector show team/nothing >&- 2>&-")[2] == 1
+
+
+def test_a_server_that_hangs_up_is_an_error(full: Path) -> None:
+    """Not every broken pipe is a reader that went away."""
+    program = """
+from caa_registry.cli.main import main
+from caa_registry.registry.vectors.vectors import Vectors
+def hang_up(self, **options): raise BrokenPipeError(32, "Broken pipe")
+Vectors.ls = hang_up
+main()
+"""
+    done = process("vector", "ls", program=program)
+    assert done.code == 1 and "Internal error" in done.err and "closed by the other side" in done.err
 
 
 def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
@@ -103,4 +148,4 @@ def test_the_settings_file_names_registry_and_actor(tmp_path: Path) -> None:
     source = jsonl(tmp_path / "p.jsonl", letters(1))
     assert process("dataset", "import", source, "--name", "a/b", environment=environment).code == 0
     done = process("lineage", "a/b", "--json", environment=environment)
-    assert done.json["run"]["actor"] == "grace" and (tmp_path / "own.db").is_file()
+    assert done.json["runs"][0]["actor"] == "grace" and (tmp_path / "own.db").is_file()

@@ -141,6 +141,7 @@ def poison(module: Any) -> None:
         return mx.full(value.shape, float("nan"), dtype=value.dtype)
 
     module.update(tree_map(filled, module.parameters()))
+    mx.eval(module.parameters())  # what is not evaluated belongs to this thread
 
 
 def with_network(model: Model, network: Any) -> Model:

@@ -40,18 +40,19 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "guide.db"))
     monkeypatch.chdir(tmp_path)
-    lines = [
-        line.removeprefix("$ ")
+    commands = [
+        command
         for block in blocks(DOCS / name, "console")
-        for line in block.splitlines()
-        if line.startswith("$ ")
+        for command in re.findall(r"^\$ (.*\n(?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     ]
-    assert len(lines) > 15
-    for line in lines:
+    assert len(commands) > 15
+    for command in commands:
+        line, shown = command.split("\n", 1)
         program, *arguments = shlex.split(line)
         assert program == "caa"
         result = caa(*arguments)
         assert result.code == 0, f"{line}\n{result.err}"
+        assert shown in result.out, line  # where the guide shows what a command prints
 
 
 def test_the_command_reference_is_fresh() -> None:

@@ -107,7 +107,7 @@ FORBIDDEN = {
 }
 
 # What a listing needs none of.
-SLOW = {*HEAVY, "numpy", "alembic", "psycopg", "huggingface_hub", "yaml", "scipy", "sklearn", "rich", "asyncio"}
+SLOW = {*HEAVY, "numpy", "alembic", "psycopg", "huggingface_hub", "yaml", "scipy", "sklearn", "rich"}
 COMMANDS = {
     "--help": {*HEAVY, "sqlalchemy"},
     "dataset ls": SLOW,

@@ -40,7 +40,7 @@ from caa_registry.pairs.curation.operations import (
     ToFreeForm,
     operation_of,
 )
-from caa_registry.pairs.curation.result import Result
+from caa_registry.pairs.curation.result import CurationResult
 from caa_registry.pairs.curation.templates import read_template
 from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair, PairItem
@@ -86,7 +86,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 }
 
 
-def perform(name: str, sets: Sequence[Items], parameters: Any) -> Result:
+def perform(name: str, sets: Sequence[Items], parameters: Any) -> CurationResult:
     """What a recipe's operation gives."""
     return operations.perform(operation_of(name, parameters, len(sets)), sets)
 
@@ -367,22 +367,24 @@ def test_an_operation_that_exists_has_good_parameters() -> None:
     assert Drop([ROW], "a test").parameters["why"] == "a test"
 
 
-def test_an_operation_from_elsewhere_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operation_from_elsewhere_is_one_class_and_one_registration() -> None:
     @dataclass(frozen=True)
     class Shorten(Operation):
         name = "shorten"
         words: int = field(metadata=POSITIVE)
 
-        def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+        def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
             (items,) = sets
-            return Result([item for item in items if len(item.pair.prompt.split()) <= self.words])
+            return CurationResult([item for item in items if len(item.pair.prompt.split()) <= self.words])
 
-    monkeypatch.setitem(OPERATIONS, Shorten.name, Shorten)
-    assert operation_of("shorten", {"words": 2}, 1) == Shorten(2)
-    assert list(perform("shorten", [ROWS], {"words": 2}).items) == [ROWS[1]]
-    with pytest.raises(InputError) as caught:
-        operation_of("shorten", {"words": 0}, 1)
-    assert caught.value.field == "parameters.words"
+    with OPERATIONS.register(Shorten.name, Shorten):
+        assert operation_of("shorten", {"words": 2}, 1) == Shorten(2)
+        assert list(perform("shorten", [ROWS], {"words": 2}).items) == [ROWS[1]]
+        with pytest.raises(InputError) as caught:
+            operation_of("shorten", {"words": 0}, 1)
+        assert caught.value.field == "parameters.words"
+    with pytest.raises(InputError, match="no operation 'shorten'"):
+        operation_of("shorten", {"words": 2}, 1)
 
 
 def test_rows_are_named_by_number_or_digest() -> None:
@@ -437,7 +439,7 @@ def test_any_edit_gives_the_rows_of_the_edited_text(before: list[PairItem], afte
         ('{"positive": "a", "negative": "a"}', "row 1: both sides say 'a'"),
         ('{"positive": 1, "negative": "a"}', "row 1, field 'positive': is not a text"),
         ('{"positive": "a", "negative": "b", "x": 1}', "row 1, field 'x': there is no such field"),
-        ('{"positive": "a", "negative": "b", "digest": "1"}', "row 1, field 'digest': is no digest"),
+        ('{"positive": "a", "negative": "b", "digest": "1"}', "row 1, field 'digest': is not a digest"),
         ("[1]", "row 1: a line is not an object"),
         ("{", "row 1: not JSON"),
     ],
@@ -472,8 +474,8 @@ def test_a_template_is_expanded() -> None:
         ("positive: a", "field 'negative'"),
         ("positive: '{x}'\nnegative: b", "the slot {x} is not filled"),
         ("positive: '{positive}'\nnegative: b", "List contrasts."),
-        ("positive: '{x.y}'\nnegative: b\nslots: {x: [a]}", "is no slot"),
-        ("positive: '{x[0]}'\nnegative: b\nslots: {x: [a]}", "is no slot"),
+        ("positive: '{x.y}'\nnegative: b\nslots: {x: [a]}", "is not a slot"),
+        ("positive: '{x[0]}'\nnegative: b\nslots: {x: [a]}", "is not a slot"),
         ("positive: '{'\nnegative: b", "has no partner"),
         ("positive: a\nnegative: b\nslots: {x: 3}", "slots.x"),
         ("positive: a\nnegative: b\nslots: {x: [yes, no]}", "YAML reads no, yes"),

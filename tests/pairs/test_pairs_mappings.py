@@ -201,7 +201,7 @@ def test_a_mapping_of_ones_own(write: Write) -> None:
     mapping = write("mine.yaml", "files: [{match: '*.csv', rows: columns, positive: good, negative: bad}]")
     source = write("x.csv", "good,bad\nyes,no\n")
     assert pairs(source, mapping=mapping)[0].pair.positive == "yes"
-    with pytest.raises(UsageError, match="says nothing of x"):
+    with pytest.raises(UsageError, match="does not cover x"):
         load(write("x.jsonl", "{}"), mapping=mapping)
     with pytest.raises(UsageError, match="Leave --column"):
         load(source, mapping=mapping, columns={"positive": "good"})

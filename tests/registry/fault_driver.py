@@ -21,6 +21,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from caa_registry import blas
+
+bind_blas, blas.bind = blas.bind, lambda: None  # it multiplies to see that it does it right, so each fork does it
+
+# ruff: noqa: E402
 import mlx_lm.models.llama  # noqa: F401 - imported here, so that the forks have it
 import rich.progress  # noqa: F401
 from sqlalchemy import event
@@ -100,6 +105,7 @@ class _Context:
 
 
 def run(arguments: list[str]) -> tuple[int, str, str]:
+    bind_blas()
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["caa", *arguments]
     with redirect_stdout(out), redirect_stderr(err):

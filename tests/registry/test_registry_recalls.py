@@ -68,10 +68,10 @@ def test_what_descends_from_one_pair(url: str, tmp_path: Path, model: Model) -> 
         reached = registry.datasets.recall(digest[7:19], why="wrong", dry_run=True)
         assert registry.datasets.get("team/a:v1").recalled == ""
         assert registry.datasets.recall(digest, why="the label is wrong") == reached
-        assert reached.datasets == ["team/a:v1", "team/asks:v1", "team/derived:v1"]
+        assert reached.datasets == ("team/a:v1", "team/asks:v1", "team/derived:v1")
         # Both vectors of a normalization are made of both.
         vectors = ["team/a-v", "team/a-v-normalized", "team/clean-v-normalized", "team/derived-v"]
-        assert reached.vectors == [f"{name}:v1" for name in vectors]
+        assert list(reached.vectors) == [f"{name}:v1" for name in vectors]
         asked = {"a on clean", "a2 on a's generate", "clean on asks", "clean on asks, even", "normalized on clean"}
         assert {name for name, number in numbers.items() if number in reached.evaluations} == asked
 
@@ -104,9 +104,9 @@ def test_what_descends_from_a_dataset(registry: Registry, tmp_path: Path, model:
     numbers = fill(registry, tmp_path, model)
     reached = registry.datasets.recall("team/a:v1", why="no licence")
     # The version itself, what operations made of it, whatever the split; not its neighbour v2.
-    assert reached.datasets == ["team/a:v1", "team/derived:v1"]
+    assert reached.datasets == ("team/a:v1", "team/derived:v1")
     names = ["a-test-v", "a-v", "a-v-normalized", "clean-v-normalized", "derived-v"]
-    assert reached.vectors == [f"team/{name}:v1" for name in names]
+    assert list(reached.vectors) == [f"team/{name}:v1" for name in names]
     asked = {"a on clean", "a2 on a", "a2 on a's generate", "normalized on clean", "a's test on clean"}
     assert {name for name, number in numbers.items() if number in reached.evaluations} == asked
     registry.datasets.recall("team/a:v1", why="it has one", lift=True)

@@ -1,1 +1,1 @@
-"""From the activations of contrastive pairs at one layer to a direction: one file per method."""
+"""From the activations of contrastive pairs at one layer to a direction, one file per method."""

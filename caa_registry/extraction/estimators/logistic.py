@@ -1,4 +1,4 @@
-"""Conditional logistic regression: what tells the sides of a pair apart, with the pair's own level left out::
+"""Conditional logistic regression: what tells the sides of a pair apart, whatever the level of the pair::
 
     v ~ argmin over x of  sum over pairs of w_i * log(1 + exp(-d_i . x / c)) + |x|^2 / 2
 
@@ -7,7 +7,7 @@ with d_i = positive_i - negative_i.
 For matched pairs the conditional likelihood of logistic regression depends on the differences only, and has no
 intercept (Breslow & Day 1980, chapter 7). It equals scikit-learn's ``LogisticRegression(fit_intercept=False, C=1)`` on
 the rows d_i / c labelled 1 and their negatives labelled 0 with half the weight each. c is the mean length of the
-differences, so that neither the unit of the activations nor the width of the model changes how strongly x is held back.
+differences, so that the strength of the penalty depends neither on the unit of the activations nor on their width.
 
 Solved by Newton's method with conjugate gradients. A step of size log(1 + D) / D, where D is the largest change of a
 margin that the full step makes, always lowers the loss, because the third derivative of the logistic loss is bounded
@@ -31,8 +31,8 @@ def logistic_direction(positive: Rows, negative: Rows, weights: Rows, signs: Row
     lengths = np.sqrt(row_dots(differences, differences))
     unit = weights @ lengths / weights.sum(axis=1, keepdims=True)
     axes = principal_axes(differences)
-    found = _minimize(axes.values, axes.squares / len(differences), weights, ratio(signs, unit))
-    return scaled_to(found @ axes.basis, mean_differences(differences, weights, signs))
+    minima = _minimize(axes.values, axes.squares / len(differences), weights, ratio(signs, unit))
+    return scaled_to(minima @ axes.basis, mean_differences(differences, weights, signs))
 
 
 def _minimize(values: Rows, variances: Rows, weights: Rows, scale: Rows) -> Rows:

@@ -4,7 +4,7 @@
 
 The second moment is NOT centred: it is the PCA of the set that holds both d_i and -d_i, whose mean is zero, as in
 Representation Engineering (Zou et al. 2023), where the difference of a pair is taken in either order. Centring the
-differences first would remove their mean, the very thing that is looked for, and leave what varies between pairs.
+differences first would remove their mean, which is what is sought, and leave what varies between pairs.
 
 The component has no sign of its own; it is turned to point along the mean difference. Swapping the sides of a pair
 leaves the second moment as it is, so a permutation of labels can change only that sign and the length.

@@ -1,4 +1,4 @@
-"""What every estimator does with rows: lengths, weighted mean differences, coordinates in the span of few rows."""
+"""What all estimators need of rows: lengths, weighted mean differences, coordinates in the span of few rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.float64]
 
-# Squared lengths that are this small a part of the largest are rounding, per row.
+# Squared lengths below this part of the largest, per row, are rounding.
 _ROUNDING = np.finfo(np.float64).eps
 
 
@@ -32,7 +32,7 @@ def unit_rows(rows: Rows) -> Rows:
 
 
 def mean_differences(differences: Rows, weights: Rows, signs: Rows) -> Rows:
-    """Weighted means ``(k, d)`` of the pair differences ``(n, d)``, pair i of fit j turned round by ``signs[j, i]``."""
+    """Weighted means ``(k, d)`` of the pair differences ``(n, d)``, pair i of fit j with the sign ``signs[j, i]``."""
     means: Rows = (weights * signs) @ differences / weights.sum(axis=1, keepdims=True)
     return means
 

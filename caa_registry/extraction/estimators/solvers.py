@@ -1,4 +1,4 @@
-"""Two iterative solvers that work on many small problems at once, one problem a row."""
+"""Two iterative solvers that work on many small problems at once, one problem per row."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from caa_registry.extraction.estimators.rows import Rows, ratio, row_dots, unit_
 
 _MOST_STEPS = 500
 _EIGEN_TOLERANCE = 1e-10
-# How far the first guess lies from the axis it starts at, which may be a wrong eigenvector and would then hold it.
+# Distance of the first guess from the first axis. Were that axis a wrong eigenvector and the guess exactly on it, the
+# search would never leave it.
 _NUDGE = 1e-3
 
 
 def conjugate_gradients(apply: Callable[[Rows], Rows], right: Rows, diagonal: Rows, tolerance: Rows) -> Rows:
     """Solve ``A_j x_j = right_j`` for positive definite ``A_j``, all at once (Hestenes & Stiefel 1952).
 
-    ``apply`` maps ``(k, r)`` to ``(k, r)`` row by row. ``diagonal`` preconditions: something near the diagonal of
+    ``apply`` maps ``(k, r)`` to ``(k, r)`` row by row. ``diagonal``, the preconditioner, is close to the diagonal of
     each ``A_j``. A row is done when its residual is at most its ``tolerance`` ``(k, 1)`` times the length of its right
-    side; it then stays as it is while others go on.
+    side; it then stays as it is while others continue.
     """
     solution = np.zeros_like(right)
     residual = right.copy()
@@ -49,26 +50,26 @@ def top_eigenvectors(values: Rows, weights: Rows) -> Rows:
     """
     start = _NUDGE * unit_rows(np.random.default_rng(0).standard_normal((1, values.shape[1])))
     start[:, :1] += 1
-    found = np.repeat(unit_rows(start), len(weights), axis=0)
+    vectors = np.repeat(unit_rows(start), len(weights), axis=0)
 
     def apply(guess: Rows) -> Rows:
         return ((guess @ values.T) * weights[rows]) @ values
 
     rows = np.arange(len(weights))
-    guess = found
+    guess = vectors
     image = apply(guess)
     step, step_image = np.zeros_like(guess), np.zeros_like(guess)
     for _ in range(_MOST_STEPS):
         quotient = row_dots(guess, image)
         residual = image - quotient * guess
         going = (row_dots(residual, residual) > (_EIGEN_TOLERANCE * quotient) ** 2)[:, 0]
-        found[rows] = guess
+        vectors[rows] = guess
         if not going.any():
             break
         if not going.all():
             rows, guess, image, residual = rows[going], guess[going], image[going], residual[going]
             step, step_image = step[going], step_image[going]
-        # Orthogonal to the guess already, but for rounding, which counts once the residual is small.
+        # Orthogonal to the guess already, except for rounding, which matters once the residual is small.
         residual -= row_dots(residual, step) * step
         residual = unit_rows(residual - row_dots(residual, guess) * guess)
         basis = np.stack([guess, residual, step], axis=1)
@@ -83,4 +84,4 @@ def top_eigenvectors(values: Rows, weights: Rows) -> Rows:
         step, step_image = step - overlap * guess, step_image - overlap * image
         length = np.sqrt(row_dots(step, step))
         step, step_image = ratio(step, length), ratio(step_image, length)
-    return found
+    return vectors

@@ -22,7 +22,7 @@ from caa_registry.pairs.curation.operation import (
     Operation,
     optional,
 )
-from caa_registry.pairs.curation.result import Result, count, metadata_key, rank
+from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
 from caa_registry.pairs.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem, checked_pair
@@ -49,7 +49,7 @@ class Split(Operation):
     dev: float | str = field(default="0", metadata=SHARE)
     seed: int = field(default=SEED, metadata=WHOLE)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         shares = {TEST: float(self.test), DEV: float(self.dev)}
         if sum(shares.values()) > 1:
@@ -72,7 +72,7 @@ class Split(Operation):
                 if name != GENERATE:
                     given[name] += len(group)
                 places |= {id(item): name for item in group}
-        return Result([replace(item, split=places[id(item)]) for item in items])
+        return CurationResult([replace(item, split=places[id(item)]) for item in items])
 
 
 def _groups(items: Items, progress: Progress | None) -> list[list[PairItem]]:
@@ -109,7 +109,7 @@ class Relabel(Operation):
     why: str = field(metadata=TEXT)
     where: str | None = field(default=None, metadata=optional(TEXT))
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         holds = compiled(self.where) if self.where else (lambda item: True)
         rows = []
@@ -119,7 +119,7 @@ class Relabel(Operation):
                 item = replace(item, pair=replace(item.pair, positive=item.pair.negative, negative=item.pair.positive))
                 swapped += 1
             rows.append(item)
-        return Result(rows, [f"swapped the sides of {count(swapped, 'row')}"])
+        return CurationResult(rows, [f"swapped the sides of {count(swapped, 'row')}"])
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Balance(Operation):
     name = "balance"
     seed: int = field(default=SEED, metadata=WHOLE)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         swap: set[int] = set()
         left = 0
@@ -152,7 +152,7 @@ class Balance(Operation):
         notes = [f"exchanged the choices of {count(len(swap), 'row')}"]
         if left:
             notes.append(f"left {count(left, 'row')} without the two choices A and B as they were")
-        return Result(rows, notes)
+        return CurationResult(rows, notes)
 
 
 def _two_letters(pair: Pair) -> bool:
@@ -182,7 +182,7 @@ class Edit(Operation):
     changes: Sequence[Mapping[str, Any]] = field(default=(), metadata=CHANGES)
     added: Sequence[Mapping[str, Any]] = field(default=(), metadata=ITEMS)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         by_row: dict[tuple[str, str], list[PairItem]] = defaultdict(list)
         for item in sorted(items, key=metadata_key):
@@ -206,7 +206,7 @@ class Edit(Operation):
         added = [row_of(value) for value in self.added]
         done["added"] += len(added)
         notes = [f"{what} {count(n, 'row')}" for what, n in done.items() if n]
-        return Result([item for item in (*kept, *added) if item is not None], notes)
+        return CurationResult([item for item in (*kept, *added) if item is not None], notes)
 
 
 def row_of(value: Mapping[str, Any]) -> PairItem:

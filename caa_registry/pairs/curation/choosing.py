@@ -22,7 +22,7 @@ from caa_registry.pairs.curation.operation import (
     Operation,
     optional,
 )
-from caa_registry.pairs.curation.result import Result, count, metadata_key, rank
+from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
 from caa_registry.pairs.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, PairItem
@@ -36,10 +36,10 @@ class Filter(Operation):
     name = "filter"
     expression: str = field(metadata=TEXT)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         holds = compiled(self.expression)
-        return Result([item for item in items if holds(item)])
+        return CurationResult([item for item in items if holds(item)])
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Sample(Operation):
     seed: int = field(default=SEED, metadata=WHOLE)
     per_category: bool = field(default=False, metadata=FLAG)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         groups: dict[str, list[PairItem]] = defaultdict(list)
         for item in items:
@@ -65,7 +65,7 @@ class Sample(Operation):
             if len(rows) < self.n:
                 verb = "is" if len(rows) == 1 else "are"
                 notes.append(f"there {verb} only {count(len(rows), 'row')}{f' of {category}' if category else ''}")
-        return Result([item for item in items if id(item) in chosen], notes)
+        return CurationResult([item for item in items if id(item) in chosen], notes)
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class Drop(Operation):
     rows: Sequence[Mapping[str, str]] = field(metadata=ROWS)
     why: str = field(metadata=TEXT)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         dropped = {(row["pair"], row["split"]) for row in self.rows}
         _check_there(items, dropped)
-        return Result([item for item in items if (item.digest, item.split) not in dropped])
+        return CurationResult([item for item in items if (item.digest, item.split) not in dropped])
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ class Keep(Operation):
     pairs: Sequence[str] = field(metadata=DIGESTS)
     why: str = field(metadata=TEXT)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         kept = set(self.pairs)
-        return Result([item for item in items if item.digest in kept])
+        return CurationResult([item for item in items if item.digest in kept])
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Merge(Operation):
     takes = (2, MOST_SETS)
     joins = True
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         kept: list[PairItem] = []
         have: Counter[tuple[str, str]] = Counter()
         for items in sets:
@@ -118,7 +118,9 @@ class Merge(Operation):
                     kept.append(item)
             have |= seen
         repeated = sum(map(len, sets)) - len(kept)
-        return Result(kept, [f"left out {count(repeated, 'row')} that another set holds too"] if repeated else [])
+        return CurationResult(
+            kept, [f"left out {count(repeated, 'row')} that another set holds too"] if repeated else []
+        )
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Dedupe(Operation):
     near: float | str | None = field(default=str(THRESHOLD), metadata=optional(SHARE))
     questions: bool = field(default=False, metadata=FLAG)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         items, *against = sets
         others = [item for other in against for item in other]
         order = sorted(
@@ -166,7 +168,7 @@ class Dedupe(Operation):
                     index.add(place)
         stay = {id(listed[place]) for place in kept if place >= len(others)}
         notes = [f"dropped {count(n, 'row')} {reason}" for reason, n in reasons.items()]
-        return Result([item for item in items if id(item) in stay], notes)
+        return CurationResult([item for item in items if id(item) in stay], notes)
 
 
 def _check_there(items: Items, rows: set[tuple[str, str]]) -> None:

@@ -27,7 +27,7 @@ def chosen_rows(items: Items, text: str, split: str | None) -> list[dict[str, st
     Each as ``pair`` and ``split``, sorted. Raises ``UsageError`` for what names none, or, where rows of several splits
     have a number, without a ``split``.
     """
-    found: set[tuple[str, str]] = set()
+    rows_named: set[tuple[str, str]] = set()
     rows = [item for item in items if split in (None, item.split)]
     for part in (part.strip() for part in text.split(",")):
         numbers, prefix = _RANGE.fullmatch(part), _PREFIX.fullmatch(part)
@@ -45,8 +45,8 @@ def chosen_rows(items: Items, text: str, split: str | None) -> list[dict[str, st
             raise UsageError(f"{part!r} names no rows", "Write 1,5-9 or how a digest begins: 3f2a90bc41de.")
         if not named:
             raise UsageError(f"there is no row {part}", "Look at the rows: caa dataset show, caa dataset export.")
-        found |= {(item.digest, item.split) for item in named}
-    return [{"pair": digest, "split": name} for digest, name in sorted(found)]
+        rows_named |= {(item.digest, item.split) for item in named}
+    return [{"pair": digest, "split": name} for digest, name in sorted(rows_named)]
 
 
 def editable(items: Items) -> str:
@@ -123,7 +123,7 @@ def _checked(value: Any, source: str, number: int) -> dict[str, Any]:
     if not isinstance(value.get("metadata", {}), dict):
         raise bad("is not an object", "Leave it out.", "metadata")
     if "digest" in value and not DIGEST.fullmatch(value["digest"]):
-        raise bad("is no digest", "Leave it out for a new row.", "digest")
+        raise bad("is not a digest", "Leave it out for a new row.", "digest")
     check_split_name(value.get("split", GENERATE))
     try:
         row_of(value)

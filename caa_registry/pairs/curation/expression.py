@@ -25,9 +25,9 @@ NAMES: Mapping[str, str] = {
     "form": "A/B, yes-no or free-form",
     "letter": "the letter that matches, or empty",
     "choices": "how many choices the prompt lists",
-    "question": "the prompt without its choices, in small letters",
-    "matching": "what the positive side says, its letter looked up",
-    "other": "what the negative side says",
+    "question": "the prompt without its choices, in lower case",
+    "matching": "the text of the positive side, its letter replaced by its option",
+    "other": "the text of the negative side",
 }
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "len": len,
@@ -39,8 +39,8 @@ _WHAT_THERE_IS = f"Names: {', '.join(NAMES)}. Functions: {', '.join(FUNCTIONS)},
 
 
 def compiled(expression: str) -> Callable[[PairItem], bool]:
-    """A test of rows. Raises ``UsageError`` for what is no expression, and the test ``InputError`` for a row that it
-    fails at."""
+    """A test of rows. Raises ``UsageError`` for what is not an expression, and the test ``InputError`` for a row that
+    it fails at."""
     from simpleeval import EvalWithCompoundTypes, InvalidExpression
 
     if len(expression) > MOST_CHARACTERS:
@@ -50,7 +50,7 @@ def compiled(expression: str) -> Callable[[PairItem], bool]:
     try:
         parsed = evaluator.parse(expression)
     except (SyntaxError, ValueError, InvalidExpression, RecursionError, MemoryError) as error:
-        raise UsageError(f"{expression!r} is no expression: {_reason(error)}", _WHAT_THERE_IS) from None
+        raise UsageError(f"{expression!r} is not an expression: {_reason(error)}", _WHAT_THERE_IS) from None
 
     def holds(item: PairItem) -> bool:
         evaluator.names = {**_CONSTANTS, **_values(item)}
@@ -96,5 +96,5 @@ def _values(item: PairItem) -> dict[str, Any]:
 
 
 def _reason(error: BaseException) -> str:
-    said = str(error).split(" for expression")[0]
-    return said.removesuffix(" (<unknown>, line 1)") or type(error).__name__
+    reason = str(error).split(" for expression")[0]
+    return reason.removesuffix(" (<unknown>, line 1)") or type(error).__name__

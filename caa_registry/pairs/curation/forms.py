@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from caa_registry.pairs.answers import ab, choices, form_of
 from caa_registry.pairs.curation.operation import SEED, WHOLE, Items, Operation
-from caa_registry.pairs.curation.result import Result, count, metadata_key, rank
+from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
 from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress
@@ -29,7 +29,7 @@ class ToAB(Operation):
     name = "to-ab"
     seed: int = field(default=SEED, metadata=WHOLE)
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         usable = [item for item in items if _fits(item.pair)]
         ordered = sorted(usable, key=lambda item: (item.split, rank(self.seed, item.digest), metadata_key(item)))
@@ -39,7 +39,7 @@ class ToAB(Operation):
             first[id(item)] = place.setdefault(item.split, 0) % 2 == 0
             place[item.split] += 1
         rows = [replace(item, pair=ab(item.pair, positive_first=first[id(item)])) for item in usable]
-        return Result(rows, _left_out(len(items) - len(rows), "A/B form"))
+        return CurationResult(rows, _left_out(len(items) - len(rows), "A/B form"))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ToFreeForm(Operation):
 
     name = "to-free-form"
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         (items,) = sets
         rows = []
         for item in items:
@@ -60,7 +60,7 @@ class ToFreeForm(Operation):
                 pair = Pair(_CHOICES.sub("", item.pair.prompt), positive, negative, item.pair.system)
                 if positive.strip() != negative.strip():
                     rows.append(replace(item, pair=pair))
-        return Result(rows, _left_out(len(items) - len(rows), "free form"))
+        return CurationResult(rows, _left_out(len(items) - len(rows), "free form"))
 
 
 def _fits(pair: Pair) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from caa_registry.digests import DIGEST, floats_as_text
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.curation.result import Result
+from caa_registry.pairs.curation.result import CurationResult
 from caa_registry.pairs.record import GENERATE, PairItem, check_split_name
 from caa_registry.progress import Progress
 
@@ -52,7 +52,7 @@ class Operation(ABC):
         check_values(type(self), self.parameters)
 
     @abstractmethod
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         """The rows that the operation makes of ``sets``. As a multiset of pairs with their splits it depends neither on
         the order of rows nor on the process or the machine."""
 

@@ -7,11 +7,12 @@ from dataclasses import fields, replace
 from typing import Any
 
 from caa_registry.errors import InputError
+from caa_registry.extensions import Extensions
 from caa_registry.pairs.curation.changing import Balance, Edit, Relabel, Split
 from caa_registry.pairs.curation.choosing import Dedupe, Drop, Filter, Keep, Merge, Sample
 from caa_registry.pairs.curation.forms import ToAB, ToFreeForm
 from caa_registry.pairs.curation.operation import Items, Operation, check_values
-from caa_registry.pairs.curation.result import Result, count
+from caa_registry.pairs.curation.result import CurationResult, count
 from caa_registry.pairs.curation.templates import Expand
 from caa_registry.progress import Progress
 
@@ -35,13 +36,16 @@ __all__ = [
     "perform",
 ]
 
-OPERATIONS: dict[str, type[Operation]] = {
-    operation.name: operation
-    for operation in (
-        Split, Dedupe, Balance, Filter, Sample, Merge, Relabel, Edit, Drop, Keep, ToAB, ToFreeForm, Expand
-    )
-}  # fmt: skip
-"""Every operation by the name that recipes give it. An extension adds its own."""
+OPERATIONS: Extensions[type[Operation]] = Extensions(
+    "operation",
+    {
+        operation.name: operation
+        for operation in (
+            Split, Dedupe, Balance, Filter, Sample, Merge, Relabel, Edit, Drop, Keep, ToAB, ToFreeForm, Expand
+        )
+    },
+)  # fmt: skip
+"""Every operation by the name that recipes give it."""
 
 
 def operation_of(name: Any, parameters: Any, n_inputs: int, *, source: str = "") -> Operation:
@@ -75,7 +79,7 @@ def check_sets(operation: type[Operation], n: int, source: str = "") -> None:
         raise InputError(f"{operation.name} does not take {count(n, 'set')}", source=source, field="inputs")
 
 
-def perform(operation: Operation, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+def perform(operation: Operation, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
     """Run an operation on ``sets``. Raises ``InputError``, and ``UsageError`` for parameters that contradict one
     another."""
     check_sets(type(operation), len(sets))

@@ -11,7 +11,7 @@ from caa_registry.pairs.record import PairItem
 
 
 @dataclass(frozen=True)
-class Result:
+class CurationResult:
     """The rows that an operation leaves, and what a person should know about it."""
 
     items: Sequence[PairItem]

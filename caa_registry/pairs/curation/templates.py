@@ -10,7 +10,7 @@ A template is YAML::
       statement: ["I saw the fire", "The bridge is old"]
 
 ``prompt`` and ``system`` may be there too. ``{positive}`` and ``{negative}`` are filled from ``contrasts``, all other
-slots from ``slots``. A brace that is no slot is written twice.
+slots from ``slots``. Write other braces twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from caa_registry.errors import InputError
 from caa_registry.pairs.curation.operation import Items, Operation, checked_by
-from caa_registry.pairs.curation.result import Result
+from caa_registry.pairs.curation.result import CurationResult
 from caa_registry.pairs.record import GENERATE, Pair, PairItem, checked_pair
 from caa_registry.pairs.yaml_text import yaml_value
 from caa_registry.progress import Progress
@@ -55,8 +55,8 @@ def checked_template(value: Any, source: str) -> dict[str, Any]:
     slots = _lists(value.get("slots") or {}, source)
     contrasts = value.get("contrasts") or []
     if not isinstance(contrasts, list) or not all(
-        isinstance(one, dict) and set(one) == set(_SIDES) and all(isinstance(v, str) for v in one.values())
-        for one in contrasts
+        isinstance(pair, dict) and set(pair) == set(_SIDES) and all(isinstance(v, str) for v in pair.values())
+        for pair in contrasts
     ):
         raise InputError(
             "has to be a list of positive and negative texts",
@@ -92,7 +92,7 @@ class Expand(Operation):
     takes = (0, 0)
     template: Mapping[str, Any] = field(metadata=checked_by(_is_template))
 
-    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> Result:
+    def run(self, sets: Sequence[Items], progress: Progress | None = None) -> CurationResult:
         slots = self.template.get("slots") or {}
         names = list(slots)
         rows: list[PairItem] = []
@@ -103,7 +103,7 @@ class Expand(Operation):
                 metadata = {**filled, **({"contrast": " / ".join(contrast[s] for s in _SIDES)} if contrast else {})}
                 pair = checked_pair(Pair(**texts), source="the template", row=len(rows) + 1)
                 rows.append(PairItem(pair, GENERATE, {**metadata, "row": len(rows) + 1}))
-        return Result(rows)
+        return CurationResult(rows)
 
 
 def _lists(slots: Any, source: str) -> dict[str, list[str]]:
@@ -128,7 +128,7 @@ def _slots(text: str, source: str, field: str) -> Sequence[str]:
     except ValueError as error:
         raise InputError(f"a brace has no partner ({error})", "Write {{ for {.", source=source, field=field) from None
     for _, name, form, conversion in parts:
-        # Only plain names: nothing of what fills a slot can be reached into.
+        # Only plain names: an attribute or an item of what fills a slot cannot be reached.
         if name is not None and (not name.isidentifier() or form or conversion):
-            raise InputError(f"{{{name}}} is no slot", "Write {{ for {.", source=source, field=field)
+            raise InputError(f"{{{name}}} is not a slot", "Write {{ for {.", source=source, field=field)
     return [name for _, name, _, _ in parts if name is not None]

@@ -62,42 +62,42 @@ def check_mapping(columns: Mapping[str, str]) -> None:
         )
 
 
-def find_columns(found: Sequence[str], given: Mapping[str, str], *, source: str, row: int) -> Columns:
-    """The columns of a source whose first row has the names ``found``.
+def find_columns(names: Sequence[str], given: Mapping[str, str], *, source: str, row: int) -> Columns:
+    """The columns of a source whose first row has the names ``names``.
 
     ``given`` names columns itself (an empty name: the source has none); what it leaves out is recognised by the
     names ``prompt positive negative system split``, those of CAA's files, or ``correct incorrect``. Rows with nothing
-    but a ``question`` are questions. Raises ``InputError`` that lists the columns found where a part is missing.
+    but a ``question`` are questions. Raises ``InputError`` that lists the columns where a part is missing.
     """
-    parts = {part: _find(part, found, given, source, row) for part in _NAMES}
+    parts = {part: _find(part, names, given, source, row) for part in _NAMES}
     if given.get("question"):
-        question = _given("question", found, given["question"], source, row)
+        question = _given("question", names, given["question"], source, row)
         return Columns(question=question, split=parts["split"])
     beside = {CAA_QUESTION, "split", parts["split"], "metadata", *RESERVED}
-    if set(given) <= {"split"} and CAA_QUESTION in found and not set(found) - beside:
+    if set(given) <= {"split"} and CAA_QUESTION in names and not set(names) - beside:
         return Columns(question=CAA_QUESTION, split=parts["split"])
     positive, negative = parts["positive"], parts["negative"]
     for part, name in (("positive", positive), ("negative", negative)):
         if not name:
-            raise _missing(part, found, source, row)
+            raise _missing(part, names, source, row)
     assert positive and negative
     used = {name for name in parts.values() if name}
-    if parts["prompt"] is None and "prompt" not in given and set(found) - used - set(RESERVED):
-        raise _missing("prompt", found, source, row)
+    if parts["prompt"] is None and "prompt" not in given and set(names) - used - set(RESERVED):
+        raise _missing("prompt", names, source, row)
     return Columns(parts["prompt"], positive, negative, parts["system"], parts["split"])
 
 
-def _find(part: str, found: Sequence[str], given: Mapping[str, str], source: str, row: int) -> str | None:
+def _find(part: str, names: Sequence[str], given: Mapping[str, str], source: str, row: int) -> str | None:
     if part in given:
-        return _given(part, found, given[part], source, row) if given[part] else None
+        return _given(part, names, given[part], source, row) if given[part] else None
     taken = set(given.values())
-    return next((name for name in _NAMES[part] if name in found and name not in taken), None)
+    return next((name for name in _NAMES[part] if name in names and name not in taken), None)
 
 
-def _given(part: str, found: Sequence[str], name: str, source: str, row: int) -> str:
-    if name not in found:
+def _given(part: str, names: Sequence[str], name: str, source: str, row: int) -> str:
+    if name not in names:
         raise InputError(
-            f"there is no column {name!r} for {part}; columns: {listed(found)}",
+            f"there is no column {name!r} for {part}; columns: {listed(names)}",
             f"Name one of them: --column {part}=NAME.",
             source=source,
             row=row,
@@ -105,10 +105,10 @@ def _given(part: str, found: Sequence[str], name: str, source: str, row: int) ->
     return name
 
 
-def _missing(part: str, found: Sequence[str], source: str, row: int) -> InputError:
+def _missing(part: str, names: Sequence[str], source: str, row: int) -> InputError:
     none = " (--column prompt= where the texts have no prompt)" if part == "prompt" else ""
     return InputError(
-        f"no column for the {part} was recognised; columns: {listed(found)}",
+        f"no column for the {part} was recognised; columns: {listed(names)}",
         f"Say which it is: --column {part}=NAME{none}.",
         source=source,
         row=row,

@@ -45,15 +45,15 @@ def load_hub(
     downloaded before is read. Raises ``HubError`` where the hub refuses or cannot be reached, or the file has to be
     chosen.
     """
-    wanted = parse_hub(source)
+    place = parse_hub(source)
     if format == "lines":
         raise UsageError("lines are read from local files only", "Download both files first.")
     notes = []
     if mapping is None and not columns and format is None:
-        mapping = for_repo(wanted.repo)
+        mapping = for_repo(place.repo)
         notes = [f"read with the saved mapping {mapping.name}"] if mapping else []
-    snapshot = resolved(wanted.repo, wanted.revision, str(wanted))
-    names = _chosen(wanted, snapshot)
+    snapshot = resolved(place.repo, place.revision, str(place))
+    names = _chosen(place, snapshot)
     options: dict[str, Any] = {
         "split": split,
         "columns": columns,
@@ -62,7 +62,7 @@ def load_hub(
         "mapping": mapping,
     }
     if limit is not None and len(names) == 1 and PurePosixPath(names[0]).suffix.lower() in STREAMED:
-        imported = read_table(beginning(snapshot, names[0], limit), str(wanted), **options)
+        imported = read_table(beginning(snapshot, names[0], limit), str(place), **options)
     else:
         paths = [downloaded(snapshot, name) for name in names]
         files = [
@@ -70,38 +70,36 @@ def load_hub(
             for path, name in zip(paths, names, strict=True)
         ]
         if len(files) == 1:
-            imported = read_table(files[0], str(wanted), **options)
+            imported = read_table(files[0], str(place), **options)
         elif all(map(SPLIT_FILE.fullmatch, names)):
-            imported = _read_splits(files, wanted, options)
+            imported = _read_splits(files, place, options)
         else:
-            imported = _read_shards(files, paths, wanted, **options)
+            imported = _read_shards(files, paths, place, **options)
         imported = replace(imported, items=imported.items[:limit])
     record = replace(imported.source, repo=snapshot.repo, revision=snapshot.commit)
     return replace(imported, source=record, notes=[*notes, *imported.notes])
 
 
-def _chosen(wanted: HubSource, snapshot: Snapshot) -> list[str]:
+def _chosen(place: HubSource, snapshot: Snapshot) -> list[str]:
     known = snapshot.data_files
-    if wanted.file:
-        if wanted.file not in snapshot.sizes:
-            raise HubError(
-                f"{wanted}: there is no file {wanted.file!r} at {snapshot.commit[:12]}", _choice(wanted, known)
-            )
-        return [wanted.file]
+    if place.file:
+        if place.file not in snapshot.sizes:
+            raise HubError(f"{place}: there is no file {place.file!r} at {snapshot.commit[:12]}", _choice(place, known))
+        return [place.file]
     if not known:
         raise HubError(
-            f"{wanted} holds no JSONL, JSON, CSV or Parquet file",
+            f"{place} holds no JSONL, JSON, CSV or Parquet file",
             f"Its files: {listed(sorted(snapshot.sizes))}." if snapshot.sizes else "It is empty.",
         )
     if len(known) == 1 or _is_one_split(known) or all(map(SPLIT_FILE.fullmatch, known)):
         return known
-    raise HubError(f"{wanted} holds {len(known)} data files", _choice(wanted, known))
+    raise HubError(f"{place} holds {len(known)} data files", _choice(place, known))
 
 
-def _choice(wanted: HubSource, known: Sequence[str]) -> str:
+def _choice(place: HubSource, known: Sequence[str]) -> str:
     if not known:
         return "The repository holds no data files."
-    example = HubSource(wanted.repo, wanted.revision, known[0])
+    example = HubSource(place.repo, place.revision, known[0])
     return f"Choose one, such as {example}. Data files: {listed(known)}."
 
 
@@ -111,15 +109,15 @@ def _is_one_split(names: Sequence[str]) -> bool:
     return len(matches) == len(names) == int(matches[0][3]) and len(same) == 1 if matches else False
 
 
-def _read_splits(files: Sequence[SourceData], wanted: HubSource, options: Mapping[str, Any]) -> Imported:
+def _read_splits(files: Sequence[SourceData], place: HubSource, options: Mapping[str, Any]) -> Imported:
     """Files named after their splits, one after the other; rows that name a split themselves keep it."""
     parts = []
     for file in files:
         named = "split" in next(jsonl_rows(file)).values
         split = options["split"] or (None if named else PurePosixPath(file.name).stem)
-        parts.append(read_table(file, str(wanted), **{**options, "split": split}))
+        parts.append(read_table(file, str(place), **{**options, "split": split}))
     if len({part.kind for part in parts}) > 1:
-        raise HubError(f"{wanted} holds pairs and questions", f"Choose one: {listed(file.name for file in files)}.")
+        raise HubError(f"{place} holds pairs and questions", f"Choose one: {listed(file.name for file in files)}.")
     first = parts[0]
     items = [item for part in parts for item in part.items]
     source = replace(first.source, files=tuple(record for part in parts for record in part.source.files))
@@ -130,7 +128,7 @@ def _read_splits(files: Sequence[SourceData], wanted: HubSource, options: Mappin
 def _read_shards(
     files: Sequence[SourceData],
     paths: Sequence[Path],
-    wanted: HubSource,
+    place: HubSource,
     split: str | None,
     columns: Mapping[str, str],
     format: str | None,
@@ -138,8 +136,8 @@ def _read_shards(
     mapping: SavedMapping | None,
 ) -> Imported:
     if format not in (None, "parquet"):
-        raise UsageError(f"{wanted} is Parquet, not {format}", "Leave --format out.")
-    whole = SourceData(wanted.repo, str(wanted), b"")
+        raise UsageError(f"{place} is Parquet, not {format}", "Leave --format out.")
+    whole = SourceData(place.repo, str(place), b"")
     part = mapping.part(files[0].name) if mapping else None
     own_split = split or (mapping.split if mapping else None)
     builder = ItemBuilder(whole, chosen_cleaning("parquet", format, columns), own_split, columns)
@@ -151,7 +149,7 @@ def _read_shards(
         records += file_records(file, items[start:end])
         start = end
     record = Source(
-        uri=str(wanted),
+        uri=str(place),
         format="parquet",
         files=tuple(records),
         columns=dict(columns),

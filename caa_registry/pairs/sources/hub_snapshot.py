@@ -36,9 +36,9 @@ class Snapshot:
         return sorted(name for name in self.sizes if by_suffix(name))
 
 
-def resolved(repo: str, revision: str | None, wanted: str) -> Snapshot:
+def resolved(repo: str, revision: str | None, source: str) -> Snapshot:
     """The repository at the commit that ``revision`` names now; with the hub switched off, that it named when it was
-    downloaded. ``wanted`` names the source in errors. Raises ``HubError``."""
+    downloaded. ``source`` names the source in errors. Raises ``HubError``."""
     from huggingface_hub import HfApi
 
     try:
@@ -49,10 +49,10 @@ def resolved(repo: str, revision: str | None, wanted: str) -> Snapshot:
         cached = _cached(repo, revision) if is_offline(error) else None
         if cached is not None:
             return cached
-        raise translated(error, wanted) from error
+        raise translated(error, source) from error
     commit = str(info.sha)
     if not is_commit(commit):
-        raise HubError(f"{wanted}: the hub gave no commit for it", "Try again, or name another revision.")
+        raise HubError(f"{source}: the hub gave no commit for it", "Try again, or name another revision.")
     licence = ", ".join(map(str, named)) if isinstance(named, list) else str(named)
     return Snapshot(repo, revision or "main", commit, licence, sizes)
 
@@ -63,19 +63,19 @@ def _cached(repo: str, revision: str | None) -> Snapshot | None:
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        found = scan_cache_dir(constants.HF_HUB_CACHE)
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
         return None
     name = revision or "main"
-    for cached in found.repos:
+    for cached in cache.repos:
         if cached.repo_type == "dataset" and cached.repo_id == repo:
-            for one in cached.revisions:
-                if name == one.commit_hash or name in one.refs:
+            for snapshot in cached.revisions:
+                if name == snapshot.commit_hash or name in snapshot.refs:
                     sizes: dict[str, int | None] = {
-                        file.file_path.relative_to(one.snapshot_path).as_posix(): file.size_on_disk
-                        for file in one.files
+                        file.file_path.relative_to(snapshot.snapshot_path).as_posix(): file.size_on_disk
+                        for file in snapshot.files
                     }
-                    return Snapshot(repo, name, one.commit_hash, "", sizes)
+                    return Snapshot(repo, name, snapshot.commit_hash, "", sizes)
     return None
 
 
@@ -118,13 +118,13 @@ def beginning(snapshot: Snapshot, name: str, rows: int) -> SourceData:
 
 def _first_lines(file: Any, rows: int, label: str) -> bytes:
     data = b""
-    found = 0
+    lines = 0
     for line in file:
-        found += bool(line.strip())
+        lines += bool(line.strip())
         data += line
         if len(data) > MAX_FILE_BYTES:
             raise InputError("its first rows are too large", "Ask for fewer.", source=label)
-        if found == rows:
+        if lines == rows:
             break
     return data
 
@@ -144,8 +144,8 @@ def _first_rows(file: Any, rows: int, label: str) -> bytes:
                 raise InputError("a row group larger than 2 GiB", "Write smaller row groups.", source=label)
             groups.append(table.read_row_group(len(groups)))
         out = io.BytesIO()
-        found = pa.concat_tables(groups) if groups else table.schema_arrow.empty_table()
-        pq.write_table(found.slice(0, rows), out)
+        read = pa.concat_tables(groups) if groups else table.schema_arrow.empty_table()
+        pq.write_table(read.slice(0, rows), out)
     except pa.ArrowException as error:
         raise InputError(f"not a Parquet table that can be read: {error}", "Write it again.", source=label) from error
     return out.getvalue()

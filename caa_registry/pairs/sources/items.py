@@ -20,7 +20,7 @@ from caa_registry.pairs.record import (
     checked_question,
     checked_text,
 )
-from caa_registry.pairs.sources import notes as said
+from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
 from caa_registry.pairs.sources.columns import RESERVED, Columns, find_columns
 from caa_registry.pairs.sources.files import SourceData
@@ -46,7 +46,7 @@ class ItemBuilder:
         self._given = given
         self._columns = Columns()
         self.cleaning = VERBATIM
-        self.notes = said.Notes()
+        self.notes = sentences.Notes()
         self.kind: DatasetKind = "pairs"
 
     def build(self, rows: Iterable[Row]) -> list[PairItem] | list[QuestionItem]:
@@ -89,10 +89,10 @@ class ItemBuilder:
         count = len(choices(pair.prompt))
         if count > 2:
             metadata["choices"] = count
-            self.notes.add(said.MORE_CHOICES, row.number)
+            self.notes.add(sentences.MORE_CHOICES, row.number)
         letter = letter_of(pair.positive)
         if letter and letter not in "AB":
-            self.notes.add(said.OTHER_LETTER, row.number)
+            self.notes.add(sentences.OTHER_LETTER, row.number)
         for sentence in self.cleaning.remarks(pair, row.values):
             self.notes.add(sentence, row.number)
         return PairItem(pair, self._split_of(row) or self.cleaning.split, metadata)
@@ -127,7 +127,7 @@ class ItemBuilder:
             if not value:
                 raise self._bad("the list of answers is empty", "Every pair needs both sides.", row, column)
             if len(value) > 1:
-                self.notes.add(said.SEVERAL_ANSWERS, row.number)
+                self.notes.add(sentences.SEVERAL_ANSWERS, row.number)
             row = Row(row.number, {**row.values, column: value[0]})
         return self.cleaning.answer(self._text(row, column))
 
@@ -159,7 +159,7 @@ class ItemBuilder:
             checked_text(name, source=self._file.label, row=row.number)
             usable = self._json(value, row, name, 0)
             if usable is _UNUSABLE:
-                self.notes.add(said.left_out(name), row.number)
+                self.notes.add(sentences.left_out(name), row.number)
             else:
                 kept[f"source_{name}" if name in RESERVED else name] = usable
         kept["row"] = row.number

@@ -65,12 +65,12 @@ def json_rows(file: SourceData) -> Iterator[Row]:
 
 def jsonl_rows(file: SourceData) -> Iterator[Row]:
     """One object a line; row n is line n. Empty lines are passed over. Only one line at a time is held as text."""
-    found = False
+    any_row = False
     for number, line in enumerate(_lines(file), 1):
         if line.strip():
-            found = True
+            any_row = True
             yield _object(parse_json(line, source=file.label, row=number), file, number)
-    if not found:
+    if not any_row:
         raise no_rows(file)
 
 

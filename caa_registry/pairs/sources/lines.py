@@ -63,17 +63,17 @@ def line_rows(positive: SourceData, negative: SourceData) -> Iterator[Row]:
 
     Raises ``InputError`` for a blank line before the end and for files of unequal length.
     """
-    ours, theirs = _lines(positive), _lines(negative)
-    if len(ours) != len(theirs):
+    positives, negatives = _lines(positive), _lines(negative)
+    if len(positives) != len(negatives):
         raise InputError(
-            f"{positive.label} has {len(ours)} lines and {negative.label} has {len(theirs)}",
+            f"{positive.label} has {len(positives)} lines and {negative.label} has {len(negatives)}",
             "Line i of one file is set against line i of the other.",
         )
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=True), 1):
-        for file, line in ((positive, one), (negative, other)):
+    for number, (with_behavior, without) in enumerate(zip(positives, negatives, strict=True), 1):
+        for file, line in ((positive, with_behavior), (negative, without)):
             if not line.strip():
                 raise InputError("the line is blank", "Every line is one side.", source=file.label, row=number)
-        yield Row(number, {"positive": one, "negative": other})
+        yield Row(number, {"positive": with_behavior, "negative": without})
 
 
 def _lines(file: SourceData) -> list[str]:

@@ -75,7 +75,7 @@ def load(
     options: dict[str, Any] = {"split": split, "columns": columns, "format": format, "licence": licence}
     if mapping is not None:
         if columns or format:
-            raise UsageError("a mapping says itself how rows are read", "Leave --column and --format out.")
+            raise UsageError("a mapping defines how rows are read", "Leave --column and --format out.")
         options["mapping"] = find_mapping(mapping) if isinstance(mapping, str) else mapping
     if limit is not None:
         options["limit"] = limit
@@ -149,8 +149,8 @@ def load_splits(
         return next(iter(parts.values()))
     kinds = {split: part.kind for split, part in parts.items()}
     if len(set(kinds.values())) > 1:
-        said = ", ".join(f"{split} gives {kind}" for split, kind in kinds.items())
-        raise UsageError(f"the sources are of different kinds: {said}", "Import them as two datasets.")
+        described = ", ".join(f"{split} gives {kind}" for split, kind in kinds.items())
+        raise UsageError(f"the sources are of different kinds: {described}", "Import them as two datasets.")
     pairs = [item for part in parts.values() for item in part.items if isinstance(item, PairItem)]
     questions = [item for part in parts.values() for item in part.items if isinstance(item, QuestionItem)]
     licences = list(dict.fromkeys(part.licence for part in parts.values() if part.licence))

@@ -3,10 +3,10 @@
 ::
 
     name: mmlu
-    repos: [cais/mmlu]          # taken without being asked for, where one of these is imported
+    repos: [cais/mmlu]          # used automatically for imports from these
     documentation: the dataset card
-    licence: MIT                # where the source states none
-    split: test                 # of rows that name none
+    licence: MIT                # if the source states none
+    split: test                 # for rows that name none
     files:                      # the first that matches the file's name in its repository
       - match: "*"
         rows: choices
@@ -87,7 +87,7 @@ class SavedMapping:
                     raise UsageError(f"{file} cannot be read as pairs: {part['refuse']}", "Choose another file.")
                 return part
         patterns = listed(str(part["match"]) for part in self.files)
-        raise UsageError(f"the mapping {self.name} says nothing of {file}", f"It is for {patterns}.")
+        raise UsageError(f"the mapping {self.name} does not cover {file}", f"It covers {patterns}.")
 
 
 def shipped() -> list[SavedMapping]:
@@ -123,10 +123,10 @@ def mapping_of(value: Any, source: str) -> SavedMapping:
     """The mapping that JSON says, whoever wrote it. Raises ``InputError`` naming the field."""
 
     def bad(message: str, field: str) -> InputError:
-        return InputError(message, "docs/datasets-hub.md says how a mapping is written.", source=source, field=field)
+        return InputError(message, "docs/datasets-hub.md describes mappings.", source=source, field=field)
 
     if not isinstance(value, dict):
-        raise bad("a mapping has fields", "")
+        raise bad("a mapping is an object with fields", "")
     value = {key: given for key, given in value.items() if key != "digest"}
     for key in value:
         if key not in _TOP:
@@ -156,7 +156,7 @@ def _check_part(part: Any, field: str, bad: Any) -> None:
         raise bad("has to say which files it matches", f"{field}.match")
     if "refuse" in part:
         if set(part) != {"match", "refuse"} or not isinstance(part["refuse"], str):
-            raise bad("gives the reason, and nothing else", f"{field}.refuse")
+            raise bad("has to be the reason; the part has no other field than match", f"{field}.refuse")
         return
     kind = str(part.get("rows"))
     if kind not in _FIELDS:
@@ -168,11 +168,11 @@ def _check_part(part: Any, field: str, bad: Any) -> None:
     for key, given in part.items():
         if key not in ("match", "rows", *needed, *possible):
             raise bad(f"rows of {kind} have no such field", f"{field}.{key}")
-        wanted: type = int if kind == "filled" and key in ("positive", "negative") else str
-        if type(given) is not wanted:
-            raise bad(f"has to be {'a number' if wanted is int else 'a text'}", f"{field}.{key}")
+        expected: type = int if kind == "filled" and key in ("positive", "negative") else str
+        if type(given) is not expected:
+            raise bad(f"has to be {'a number' if expected is int else 'a text'}", f"{field}.{key}")
     if kind == "choices" and ("answer" in part) == ("labels" in part):
-        raise bad("either answer or labels says which choice is right", f"{field}.answer")
+        raise bad("either answer or labels has to name the right choice", f"{field}.answer")
 
 
 def mapped(rows: Iterator[Row], part: Mapping[str, Any], file: SourceData) -> Iterator[Row]:
@@ -202,8 +202,8 @@ class _Reader:
     def value(self, path: str) -> Any:
         column, *inside = path.split(".") if path not in self.row.values else [path]
         if column not in self.row.values:
-            found = listed(self.row.values)
-            raise self.bad(f"the field is missing; columns: {found}", "The mapping is for other rows.", column)
+            columns = listed(self.row.values)
+            raise self.bad(f"the field is missing; columns: {columns}", "The mapping is for other rows.", column)
         self.used.add(column)
         value = self.row.values[column]
         for key in inside:
@@ -220,7 +220,7 @@ class _Reader:
 
     def texts(self, path: str) -> list[str]:
         value = self.value(path)
-        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
             raise self.bad("not a list of texts", "The mapping is for other rows.", path)
         return value
 
@@ -253,7 +253,7 @@ def _right(reader: _Reader, part: Mapping[str, Any], n: int) -> int:
     if isinstance(value, str) and len(value) == 1 and "A" <= value <= "Z":
         value = ord(value) - ord("A")
     if type(value) is not int or not 0 <= value < n:
-        raise reader.bad(f"{value!r:.20} is none of the {n} choices", "An index from 0 or a letter is meant.", field)
+        raise reader.bad(f"{value!r:.20} is none of the {n} choices", "Give an index from 0 or a letter.", field)
     return value
 
 

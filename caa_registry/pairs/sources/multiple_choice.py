@@ -14,18 +14,18 @@ from caa_registry.pairs.sources.notes import NO_CATEGORY, OTHER_TEXT, Sentence
 
 
 def _remarks(pair: Pair, values: Mapping[str, Any]) -> Sequence[Sentence]:
-    said = []
+    remarks = []
     category = values.get("category")
     if not (isinstance(category, str) and category.strip()):
-        said.append(NO_CATEGORY)
+        remarks.append(NO_CATEGORY)
     texts = {choice.letter: choice.text for choice in choices(pair.prompt)}
     for answer, column in ((pair.positive, CORRECT), (pair.negative, INCORRECT)):
         full = values.get(f"{column}_full_text")
         listed = texts.get(letter_of(answer) or "")
         # A choice is read as far as its line ends.
         if isinstance(full, str) and full.strip() and full.strip().split("\n")[0].rstrip() != listed:
-            said.append(OTHER_TEXT)
-    return said
+            remarks.append(OTHER_TEXT)
+    return remarks
 
 
 MULTIPLE_CHOICE = Cleaning("multiple-choice", prompt=str.strip, answer=str.strip, split=TEST, remarks=_remarks)

@@ -62,11 +62,11 @@ def load_seed(
         )
     path = _path(source.removeprefix("seed:"))
     described = _described(path.stem, path)
-    found = _read(path)
+    imported = _read(path)
     behavior = "-".join(described.behavior.lower().split())
     card = SourceCard(described.positive, described.negative)
-    source_record = replace(found.source, behavior=behavior, card=card)
-    return replace(found, source=source_record, licence=licence or described.licence)
+    source_record = replace(imported.source, behavior=behavior, card=card)
+    return replace(imported, source=source_record, licence=licence or described.licence)
 
 
 def _path(name: str) -> Path:
@@ -98,5 +98,5 @@ def _described(name: str, path: Path) -> SeedSet:
     if values["name"] != name:
         raise InputError(f"it names the set {values['name']!r}", f"Write name: {name}.", source=label)
     counts = Counter(item.split for item in _read(path).items)
-    said = {field: str(values[field]).strip() for field in CARD_FIELDS}
-    return SeedSet(**said, counts=dict(counts), card=card)
+    texts = {field: str(values[field]).strip() for field in CARD_FIELDS}
+    return SeedSet(**texts, counts=dict(counts), card=card)

@@ -5,7 +5,7 @@ A listing needs little of this, so what one method needs is imported by that met
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 
 class Datasets:
-    """The datasets of a registry. ``vectors``: what lint compares sets by; the registry sets it, since vectors stand
-    above datasets."""
+    """The datasets of a registry. ``vectors`` gives what lint compares sets by: vectors stand above datasets, so they
+    are handed in."""
 
-    def __init__(self, workspace: Workspace, models: Models) -> None:
+    def __init__(self, workspace: Workspace, models: Models, vectors: Callable[[], LintVectors]) -> None:
         self._workspace = workspace
         self._models = models
-        self.vectors: LintVectors | None = None
+        self._vectors = vectors
 
     def import_(
         self,
@@ -343,7 +343,7 @@ class Datasets:
         version = of_pairs(self.get(reference))
         others = None if against is None else [self.get(other) for other in against]
         loaded = self._models.load(model) if isinstance(model, str | Path) else model
-        return lint(self._workspace, LintRequest(version, others, loaded, template, self.vectors), progress)
+        return lint(self._workspace, LintRequest(version, self._vectors(), others, loaded, template), progress)
 
     def lint_report(self, reference: str | DatasetVersion) -> LintReport | None:
         """The newest report that is stored with a version."""

@@ -43,15 +43,15 @@ class LintRequest:
     """Check ``version``, of pairs, beside the sets ``against``; where it is ``None``, beside all others of its behavior
     that are not related to it.
 
-    With a ``model`` also what its tokenizer makes of the pairs, rendered by ``template``; with ``vectors`` also whether
-    those of the sets point opposite ways.
+    ``vectors``: the registry's; those of two sets may point opposite ways. With a ``model`` also what its
+    tokenizer makes of the pairs, rendered by ``template``.
     """
 
     version: DatasetVersion
+    vectors: LintVectors
     against: Sequence[DatasetVersion] | None = None
     model: Model | None = None
     template: TemplateName | None = None
-    vectors: LintVectors | None = None
 
 
 def lint(workspace: Workspace, request: LintRequest, progress: Progress | None = None) -> LintReport:
@@ -139,12 +139,10 @@ def _of_tokens(
     return token_findings(rows_of(items), rendered, model, progress), parameters
 
 
-def _opposite_vectors(
-    version: DatasetVersion, others: Sequence[DatasetVersion], vectors: LintVectors | None
-) -> list[Finding]:
+def _opposite_vectors(version: DatasetVersion, others: Sequence[DatasetVersion], vectors: LintVectors) -> list[Finding]:
     """Vectors of this set and of another, for one model, method, read position and template, that point opposite ways
     on most of their layers."""
-    if vectors is None or not others:
+    if not others:
         return []
     findings = []
     newest = vectors.ls()

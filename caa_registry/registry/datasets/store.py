@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, insert, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -174,5 +172,8 @@ def _insert_pairs(session: Session, pairs: Sequence[Pair]) -> None:
         }
         for pair in pairs
     }
-    dialect_insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
-    session.execute(dialect_insert(t.Pair).on_conflict_do_nothing(), list(rows.values()))
+    if session.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql as dialect
+    else:
+        from sqlalchemy.dialects import sqlite as dialect  # type: ignore[no-redef]
+    session.execute(dialect.insert(t.Pair).on_conflict_do_nothing(), list(rows.values()))

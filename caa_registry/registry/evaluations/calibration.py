@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity import measure, propensity_request
@@ -144,6 +142,8 @@ def _coherent(
     workspace: Workspace, request: CalibrationRequest, choice: Choice, questions: Sequence[str], progress: Progress
 ) -> tuple[Evaluation, bool]:
     """Answers at the chosen cell and without steering, and whether they read as well."""
+    import numpy as np
+
     target = replace(request.target, layers=(choice.layer,), multipliers=tuple(sorted((0.0, choice.multiplier))))
     asked = OpenEndedSettings(
         request.settings.positions, request.settings.template, max_tokens=_ANSWER_TOKENS, only=questions

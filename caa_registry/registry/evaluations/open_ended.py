@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -178,6 +177,8 @@ def _figures(
     request: OpenEndedRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
 ) -> Iterator[Figure]:
     """By multiplier: means over answers, of perplexity the exponential of the mean cross-entropy."""
+    import numpy as np
+
     from caa_registry.evaluation.intervals import Interval, bootstrap_mean
     from caa_registry.evaluation.measurements import VECTOR
     from caa_registry.evaluation.open_ended.perplexity import perplexity

@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from caa_registry import settings
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.pairs.halves import half_of
-from caa_registry.pairs.near_duplicates import overlap
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, part_of
 from caa_registry.registry.evaluations.store import begin, get, store
@@ -25,6 +22,7 @@ from caa_registry.registry.vectors.steering import same_weights
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from caa_registry.engine.sweeps import Part
@@ -101,6 +99,8 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
 
 
 def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
+    from caa_registry.pairs.near_duplicates import overlap
+
     leaks = overlap([request.pairs[item.row] for item in asked.items], request.own.pairs)
     return RecordedPropensity(
         **request.target.recorded,
@@ -136,6 +136,8 @@ def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
 
 
 def _examples(own: Sequence[Pair], count: int) -> list[Example]:
+    import numpy as np
+
     from caa_registry.models.prompts import Example
 
     if not 0 < count <= len(own):
@@ -146,6 +148,8 @@ def _examples(own: Sequence[Pair], count: int) -> list[Example]:
 
 def _added(request: PropensityRequest, reading: Progress) -> tuple[list[str], dict[int, NDArray[np.float32]]]:
     """At each layer the vector and those of the controls, ``(vectors, d_model)``, and what each of them is."""
+    import numpy as np
+
     from caa_registry.engine.reading import Work
     from caa_registry.evaluation.controls import random_directions, shuffled_vectors
 
@@ -205,6 +209,8 @@ def _keep(unfinished: Unfinished, condition: str, part: Part) -> None:
 
 
 def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked: Observed) -> Control:
+    import numpy as np
+
     from caa_registry.evaluation.measurements import Control
     from caa_registry.evaluation.propensity import propensity_of
 

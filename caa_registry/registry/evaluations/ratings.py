@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -101,6 +100,8 @@ def judgements(session: Session, evaluation: int) -> list[Judged]:
 def mean_ratings(answers: Sequence[Answer], judged: Judged) -> dict[float, Interval | None]:
     """By multiplier the mean rating, 0 to 10, with its bootstrap interval over answers; ``None`` where none was
     rated."""
+    import numpy as np
+
     from caa_registry.evaluation.intervals import bootstrap_mean
 
     means: dict[float, Interval | None] = {}

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from caa_registry import settings
 from caa_registry.progress import Progress, part_of
 from caa_registry.registry.evaluations.store import begin, get, store
@@ -79,6 +77,8 @@ def _measured(
     request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished, progress: Progress
 ) -> list[SideEffects]:
     """Layer by layer, so that an interruption loses one at most."""
+    import numpy as np
+
     from caa_registry.evaluation.side_effects.measure import SideEffects, side_effects
 
     done = {kept["layer"]: kept for kept in unfinished.kept("layers")}

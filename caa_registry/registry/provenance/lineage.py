@@ -3,8 +3,8 @@ of statements that depends neither on how many there are nor on how far apart.""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -56,7 +56,7 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
     for thing in things:
         maker = makers.get(thing)
         inputs = up.beyond.get(maker, ()) if maker is not None and thing in up.runs else ()
-        outputs = [made for run in down.runs.get(thing, ()) for made in down.beyond[run]]
+        outputs = [made for run in down.runs.get(thing, ()) for made in down.beyond.get(run, ())]
         name = names[thing]
         nodes[name.key] = LineageNode(
             key=name.key,
@@ -73,6 +73,32 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
 
 def _walked(session: Session, root: Thing, *, near: Direction, far: Direction) -> _Way:
     """Walk from ``root`` through every run that has a thing on its ``near`` side to what is on its ``far`` side."""
+    # Dictionaries without values: sets that keep their order.
+    runs: dict[Thing, dict[int, None]] = defaultdict(dict)
+    beyond: dict[int, dict[Thing, None]] = defaultdict(dict)
+    # Sorted here: asked for an order, SQLite would read all of ``run_io`` in that order.
+    for thing, run, other in sorted(_links(session, root, near, far), key=lambda link: (link[1], link[2] or ("", 0))):
+        # Of several runs that have a thing as output the first one made it.
+        if near == "input" or thing not in runs:
+            runs[thing][run] = None
+        if other is not None:
+            beyond[run][other] = None
+    things = {root: None}
+    queue = deque([root])
+    while queue:
+        for run in runs.get(queue.popleft(), ()):
+            new = [other for other in beyond.get(run, ()) if other not in things]
+            things |= dict.fromkeys(new)
+            queue.extend(new)
+    return _Way(
+        list(things),
+        {thing: list(numbers) for thing, numbers in runs.items()},
+        {run: list(others) for run, others in beyond.items()},
+    )
+
+
+def _links(session: Session, root: Thing, near: Direction, far: Direction) -> Iterator[tuple[Thing, int, Thing | None]]:
+    """All that is reached from ``root``, each with a run and what is on the other side of that; ``None``: nothing."""
     here, there = aliased(t.RunIO), aliased(t.RunIO)
     kind, id = root
     reached = (
@@ -90,32 +116,14 @@ def _walked(session: Session, root: Thing, *, near: Direction, far: Direction) -
         )
         .join(on_far, (on_far.run_id == on_near.run_id) & (on_far.direction == far))
     )
-    links = session.execute(
+    links = (
         select(here.kind, here.object_id, here.run_id, there.kind, there.object_id)
         .select_from(reached)
         .join(here, (here.kind == reached.c.kind) & (here.object_id == reached.c.object_id) & (here.direction == near))
         .outerjoin(there, (there.run_id == here.run_id) & (there.direction == far))
-        .order_by(here.run_id, there.kind, there.object_id)
-    ).all()
-    runs: dict[Thing, list[int]] = defaultdict(list)
-    beyond: dict[int, list[Thing]] = defaultdict(list)
-    for near_kind, near_id, run, far_kind, far_id in links:
-        runs[near_kind, near_id].append(run)
-        if far_kind is not None:
-            beyond[run].append((far_kind, far_id))
-    runs = {thing: list(dict.fromkeys(numbers)) for thing, numbers in runs.items()}
-    if near == "output":
-        # A thing is what the first run made that did.
-        runs = {thing: numbers[:1] for thing, numbers in runs.items()}
-    beyond = {run: list(dict.fromkeys(things)) for run, things in beyond.items()}
-    met = [root]
-    known = {root}
-    for thing in met:
-        for run in runs.get(thing, ()):
-            new = [next for next in beyond.get(run, ()) if next not in known]
-            known.update(new)
-            met += new
-    return _Way(met, runs, defaultdict(list, beyond))
+    )
+    for near_kind, near_id, run, far_kind, far_id in session.execute(links):
+        yield (near_kind, near_id), run, None if far_kind is None else (far_kind, far_id)
 
 
 def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
@@ -125,11 +133,10 @@ def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
 
 
 def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:
-    rows = session.scalars(select(t.Run).where(among(session, t.Run.id, list(ids))))
-    return {
-        row.id: RunRecord(row.id, row.kind, row.actor, row.parameters, row.environment, row.started_at, row.finished_at)
-        for row in rows
-    }
+    run = t.Run
+    columns = (run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)
+    rows = session.execute(select(*columns).where(among(session, run.id, list(ids))))
+    return {row.id: RunRecord(*row) for row in rows}
 
 
 def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:

@@ -1,10 +1,10 @@
 """What is recorded of how an evaluation was made: the JSON of ``evaluation.parameters``, typed.
 
-Three revisions of propensity are stored. The second added ``unscorable``: the first scored every whole text. The third
+Three shapes of propensity are stored. The second added ``unscorable``: the first scored every whole text. The third
 added ``operator``, ``more_choices``, ``leaked`` and ``beside``: before it vectors were only added, no question was
 scored over more than two letters, overlap with the vector's own pairs was not looked for, and nothing was measured
 beside the vector; questions with a matching letter beyond A and B were left out, unless ``paper`` counted them as 0.
-The other kinds have one revision each.
+The other kinds have one shape each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.halves import Half, check_half
 from caa_registry.registry.records.stored import Stored
 
-# Of propensity: the revision that a key came with, where it is not the first.
+# Of propensity: the shape that a key came with, where it is not the first.
 _SINCE = {"unscorable": 2, "operator": 3, "more_choices": 3, "leaked": 3, "beside": 3}
 
 
@@ -93,8 +93,8 @@ class RecordedPropensity(EvaluationSettings):
     """How an evaluation by propensity was made, and which questions were treated apart.
 
     ``more_choices``: scored over more than two letters; ``beyond_letters``: counted as 0 as the paper does, or left out
-    where ``paper`` is not set. Also left out: ``too_long`` for the model's context, and ``unscorable``. ``revision``:
-    the one that is stored.
+    where ``paper`` is not set. Also left out: ``too_long`` for the model's context, and ``unscorable``. ``shape``:
+    which of the three is stored.
     """
 
     template_digest: str
@@ -105,10 +105,10 @@ class RecordedPropensity(EvaluationSettings):
     unscorable: int
     leaked: Leaked
     beside: Beside
-    revision: int = 3
+    shape: int = 3
 
     def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in super().to_json().items() if _SINCE.get(key, 1) <= self.revision}
+        return {key: value for key, value in super().to_json().items() if _SINCE.get(key, 1) <= self.shape}
 
     def _own_json(self) -> dict[str, Any]:
         return {
@@ -212,9 +212,9 @@ def _common(stored: Stored) -> dict[str, Any]:
 
 
 def _propensity(stored: Stored) -> RecordedPropensity:
-    revision = next((revision for key, revision in (("beside", 3), ("unscorable", 2)) if key in stored.values), 1)
+    shape = next((shape for key, shape in (("beside", 3), ("unscorable", 2)) if key in stored.values), 1)
     leaked, beside = Leaked(0, 0), Beside()
-    if revision == 3:
+    if shape == 3:
         leaked_json = _part(stored, "leaked")
         leaked = Leaked(leaked_json.get("same", int), leaked_json.get("near", int))
         beside_json = _part(stored, "beside")
@@ -229,13 +229,13 @@ def _propensity(stored: Stored) -> RecordedPropensity:
         **_common(stored),
         template_digest=stored.get("template_digest", str),
         paper=stored.get("paper", bool),
-        more_choices=stored.get("more_choices", int, 0 if revision < 3 else None),
+        more_choices=stored.get("more_choices", int, 0 if shape < 3 else None),
         beyond_letters=stored.get("beyond_letters", int),
         too_long=stored.get("too_long", int),
-        unscorable=stored.get("unscorable", int, 0 if revision < 2 else None),
+        unscorable=stored.get("unscorable", int, 0 if shape < 2 else None),
         leaked=leaked,
         beside=beside,
-        revision=revision,
+        shape=shape,
     )
 
 
@@ -252,6 +252,7 @@ def _side_effects(stored: Stored) -> RecordedSideEffects:
 
 def _open_ended(stored: Stored) -> RecordedOpenEnded:
     sampling = _part(stored, "sampling")
+    sampling.get("temperature", float)
     return RecordedOpenEnded(
         **_common(stored),
         template_digest=stored.get("template_digest", str),
@@ -259,7 +260,7 @@ def _open_ended(stored: Stored) -> RecordedOpenEnded:
         system=stored.get("system", str),
         sampling=Sampling(
             sampling.get("max_tokens", int),
-            sampling.get("temperature", float) and sampling.values["temperature"],
+            sampling.values["temperature"],  # as it is written, with or without a point
             sampling.get("seed", int),
         ),
     )

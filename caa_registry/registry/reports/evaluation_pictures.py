@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from caa_registry.digests import short
 from caa_registry.registry.records import Evaluation, RecordedPropensity, Score, VectorVersion
 from caa_registry.registry.reports.content import EvaluationContent
@@ -106,6 +104,8 @@ def _layers(evaluation: Evaluation, layer: int, caption: str) -> Figure:
 
 
 def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
+    import numpy as np
+
     from caa_registry.plots.heat_map import heat_map
 
     layers, multipliers = evaluation.settings.layers, evaluation.settings.multipliers

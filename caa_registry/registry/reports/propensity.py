@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from caa_registry.digests import short
 from caa_registry.registry.records import Beside, Evaluation, RecordedPropensity, Score
 from caa_registry.registry.reports.content import EvaluationContent
@@ -79,6 +77,8 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
 
 
 def _against_controls(measured: Measurements, slope: Score, layer: int) -> Iterator[str]:
+    import numpy as np
+
     from caa_registry.evaluation.statistics import control_figures, middle
 
     drawn = {

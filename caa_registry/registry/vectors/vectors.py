@@ -11,7 +11,6 @@ from sqlalchemy import func, select
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import of_behavior, of_model
-from caa_registry.engine.processes import wait_for_all
 from caa_registry.errors import RegistryError
 from caa_registry.extraction.methods import Method, check_method
 from caa_registry.models.read_position import ReadPosition, check_read
@@ -76,6 +75,8 @@ class Vectors:
         In processes that ``mlx.launch`` or MPI started, each reads a part of the pairs and the first stores the
         version. All of them must reach the registry.
         """
+        from caa_registry.engine.processes import wait_for_all
+
         check_name(name)
         request = self._request(dataset, model, split, method, read, layers, template)
         origin = Origin.of(request)
