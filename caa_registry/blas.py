@@ -91,12 +91,11 @@ def set_threads(n: int) -> None:
 
 @contextmanager
 def shared(products: int) -> Iterator[None]:
-    """While the context lasts, so many products are computed at a time and divide the threads among them. Contexts on
-    several threads may overlap: what was is restored when the last one ends."""
+    """Divide the threads among so many products at a time while the context lasts. Contexts may overlap: all threads
+    are back when the last one ends."""
     global _unshared
     with _lock:
-        if not _shares:
-            _unshared = _threads()
+        _unshared = _unshared if _shares else _threads()
         _shares.append(products)
         _set_threads(max(1, _unshared // max(_shares)))
     try:
@@ -108,19 +107,15 @@ def shared(products: int) -> Iterator[None]:
 
 
 def _threads() -> int:
-    for name in ("openblas_get_num_threads", "MKL_Get_Max_Threads"):
-        function = _function(_library, name)
-        if function is not None:
-            return int(function())
-    return 1
+    names = ("openblas_get_num_threads", "MKL_Get_Max_Threads")
+    known = [int(function()) for function in (_function(_library, name) for name in names) if function is not None]
+    return known[0] if known else 1
 
 
 def _set_threads(n: int) -> None:
-    for name in ("openblas_set_num_threads", "MKL_Set_Num_Threads"):
-        function = _function(_library, name)
-        if function is not None:
-            function(ctypes.c_int(n))
-            return
+    names = ("openblas_set_num_threads", "MKL_Set_Num_Threads")
+    for function in filter(None, (_function(_library, name) for name in names)):
+        function(ctypes.c_int(n))
 
 
 def best_kernel(flags: set[str]) -> str | None:
@@ -185,8 +180,8 @@ def _chosen(wish: str) -> tuple[ctypes.CDLL, str]:
 
 def _of_scipy() -> str:
     """The file of the OpenBLAS in scipy's wheel. Raises ``OSError`` where there is none."""
-    found = importlib.util.find_spec("scipy")
-    folder = Path(found.origin).parents[1] / "scipy.libs" if found and found.origin else Path()
+    spec = importlib.util.find_spec("scipy")
+    folder = Path(spec.origin).parents[1] / "scipy.libs" if spec and spec.origin else Path()
     for path in sorted(folder.glob("libscipy_openblas*.so")):
         if "64_" not in path.name:  # that build takes 64-bit integers
             return str(path)
@@ -249,12 +244,12 @@ def _slot() -> int:
 
 def dynamic_section(address: int) -> dict[int, int]:
     """The dynamic section of a loaded ELF file: tag to value. glibc has made addresses of the offsets in it."""
-    found: dict[int, int] = {}
+    section: dict[int, int] = {}
     while True:
         tag, value = struct.unpack("<qQ", ctypes.string_at(address, 16))
         if tag == 0:
-            return found
-        found[tag] = value
+            return section
+        section[tag] = value
         address += 16
 
 
@@ -309,10 +304,10 @@ def _multiplies_right() -> bool:
     for rows, inner, columns in ((1, 37, 5), (19, 70, 45), (64, 130, 33)):
         left = (mx.arange(rows * inner) % 7 - 3).reshape(rows, inner).astype(mx.float32)
         right = (mx.arange(inner * columns) % 5 - 2).reshape(inner, columns).astype(mx.float32)
-        wanted = (left[:, :, None] * right[None]).sum(axis=1)
+        expected = (left[:, :, None] * right[None]).sum(axis=1)
         flipped = mx.contiguous(right.T, stream=mx.cpu).T
         for product in (mx.matmul(left, right, stream=mx.cpu), mx.matmul(left, flipped, stream=mx.cpu)):
-            if not mx.array_equal(product, wanted, stream=mx.cpu).item():
+            if not mx.array_equal(product, expected, stream=mx.cpu).item():
                 return False
     return True
 
@@ -350,6 +345,6 @@ def _function(library: ctypes.CDLL | None, name: str) -> ctypes._NamedFuncPointe
     """A function of a library, by its name or by scipy's name for it."""
     for prefix in _PREFIXES:
         if library is not None and hasattr(library, prefix + name):
-            found: ctypes._NamedFuncPointer = getattr(library, prefix + name)
-            return found
+            function: ctypes._NamedFuncPointer = getattr(library, prefix + name)
+            return function
     return None

@@ -96,7 +96,8 @@ def translated(error: Exception, what: str, kind: RepoKind = "dataset") -> HubEr
             f"{what}: the download cannot be stored ({error.strerror or reason})",
             "Check the free space and permissions of the cache folder (HF_HOME).",
         )
-    return HubError(f"{what}: the hub cannot be reached ({reason})", _REACH)
+    text = str(error.__cause__ or error).partition("\n")[0]
+    return HubError(f"{what}: the hub cannot be reached ({reason}{f': {text}' if text else ''})", _REACH)
 
 
 def is_offline(error: BaseException | None) -> bool:

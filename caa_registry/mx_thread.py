@@ -262,8 +262,8 @@ class _MxThread:
 
 def _give_up_streams() -> None:
     """A thread's last act: what MLX keeps for it is freed while it may still hold Python's lock."""
-    if "mlx.core" in sys.modules:
-        import mlx.core as mx
+    if "caa_registry.mx" in sys.modules:
+        from caa_registry.mx import mx
 
         mx.synchronize()
         mx.clear_streams()

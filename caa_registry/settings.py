@@ -13,7 +13,6 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import tomllib
 from pathlib import Path
 
 from caa_registry.errors import UsageError
@@ -27,15 +26,25 @@ def home() -> Path:
 def _from_file(key: str) -> str | None:
     path = home() / "config.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path}: not a readable settings file ({error})") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise _unreadable(path, error) from error
+    import tomllib  # most have no such file, and every command asks for it
+
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _unreadable(path, error) from error
     value = values.get(key)
     if value is not None and not isinstance(value, str):
         raise UsageError(f"{path}: {key} must be a string")
     return value
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path}: not a readable settings file ({error})")
 
 
 def registry_url(flag: str | None = None) -> str:

@@ -11,10 +11,13 @@ A random llama of 97 million parameters, which this script makes, generates gree
 - one layer: with a vector added at one layer from the end of the prompt on;
 - all layers: with a vector added at every layer.
 
-Every token is timed by itself, and the ways take turns, each first in its turn. The median token of each way is
-compared, the first one left out, which runs the prompt. Before a figure is printed the texts are compared: plain and
-unsteered must be equal, and so must both with vectors of zeros; steered texts must be those of a pass over the whole
-text for every token (``cache=False``). Where one is not, no figure is printed and the exit code is 1.
+In each turn a way generates one token, which runs the prompt, and then all of them: the difference, over the tokens
+behind the first, is its time a token. The ways take turns, each first in its turn, and run equally often; medians over
+turns are compared. End tokens are ignored, so that all generate equally many.
+
+Before a figure is printed the texts are compared: plain and unsteered must be equal, and so must both with vectors of
+zeros; steered texts must be those of a pass over the whole text for every token (``cache=False``). Where one is not, no
+figure is printed and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -53,15 +56,14 @@ COMPARED = 12
 
 @dataclass
 class Tokens:
-    """What a way generated, and what its tokens took in seconds, by turn."""
+    """What a way generated, and the seconds a token behind the first, by turn."""
 
-    seconds: list[list[float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
     @property
     def per_token(self) -> float:
-        """Seconds of the median token behind the first, over all turns."""
-        return statistics.median(value for turn in self.seconds for value in turn[1:])
+        return statistics.median(self.seconds)
 
 
 def plain(model: Model, prompt: str, max_tokens: int) -> Iterator[str]:
@@ -70,8 +72,7 @@ def plain(model: Model, prompt: str, max_tokens: int) -> Iterator[str]:
     for response in stream_generate(
         model.network, model.wrapped_tokenizer, ids, max_tokens=max_tokens, sampler=sampler
     ):
-        if response.text:  # ``stream_text`` leaves out tokens that complete no letter, too
-            yield response.text
+        yield response.text
 
 
 def ours(model: Model, prompt: str, max_tokens: int, additions: Sequence[Addition] = ()) -> Iterator[str]:
@@ -79,20 +80,18 @@ def ours(model: Model, prompt: str, max_tokens: int, additions: Sequence[Additio
         yield from model.stream_text(prompt, max_tokens=max_tokens)
 
 
-def timed(pieces: Callable[[], Iterator[str]], tokens: Tokens) -> None:
-    """Generate once; a token is what comes between two pieces."""
-    seconds, texts = [], []
-    before = time.perf_counter()
-    for piece in pieces():
-        now = time.perf_counter()
-        seconds.append(now - before)
-        texts.append(piece)
-        before = now
-    tokens.seconds.append(seconds)
-    tokens.texts.append("".join(texts))
+def timed(way: Callable[[int], Iterator[str]], max_tokens: int, tokens: Tokens) -> None:
+    """One turn of a way."""
+    seconds = []
+    for count in (1, max_tokens):
+        start = time.perf_counter()
+        text = "".join(way(count))
+        seconds.append(time.perf_counter() - start)
+    tokens.seconds.append((seconds[1] - seconds[0]) / (max_tokens - 1))
+    tokens.texts.append(text)
 
 
-def additions(model: Model, layers: Sequence[int], length: float) -> list[Addition]:
+def random_additions(model: Model, layers: Sequence[int], length: float) -> list[Addition]:
     """A random direction at each of ``layers``, ``length`` long."""
     draw = np.random.default_rng(0).standard_normal
     directions = {layer: draw(model.d_model) for layer in range(model.n_layers)}
@@ -147,23 +146,24 @@ def main() -> int:
         model = load(folder, dtype="float32")
         prompt = pairs[0].prompt
         vectors = {
-            ONE: additions(model, [model.n_layers // 2], 40.0),
-            ALL: additions(model, range(model.n_layers), 20.0),
+            ONE: random_additions(model, [model.n_layers // 2], 40.0),
+            ALL: random_additions(model, range(model.n_layers), 20.0),
         }
-        ways: dict[str, Callable[[], Iterator[str]]] = {
-            PLAIN: functools.partial(plain, model, prompt, options.tokens),
-            UNSTEERED: functools.partial(ours, model, prompt, options.tokens),
-            **{way: functools.partial(ours, model, prompt, options.tokens, added) for way, added in vectors.items()},
+        model.wrapped_tokenizer._eos_token_ids = set()
+        ways: dict[str, Callable[[int], Iterator[str]]] = {
+            PLAIN: functools.partial(plain, model, prompt),
+            UNSTEERED: functools.partial(ours, model, prompt),
+            **{way: functools.partial(ours, model, prompt, additions=added) for way, added in vectors.items()},
         }
         for way in ways.values():
-            timed(way, Tokens())  # warmed up
+            timed(way, COMPARED, Tokens())  # warmed up
         found = {way: Tokens() for way in ways}
         names = list(ways)
         for turn in range(options.repeats):
             console.print(f"turn {turn + 1} of {options.repeats}")
             for place in range(len(names)):
                 name = names[(place + turn) % len(names)]
-                timed(ways[name], found[name])
+                timed(ways[name], options.tokens, found[name])
         wrong = difference(model, prompt, options.tokens, found, vectors)
     if wrong:
         print(wrong, file=sys.stderr)
@@ -175,8 +175,12 @@ def main() -> int:
         more = tokens.per_token / base - 1
         key = way.replace(" ", "_")
         figures |= {f"{key}_ms_per_token": 1e3 * tokens.per_token, f"{key}_overhead": more}
-        count = sum(len(turn) for turn in tokens.seconds)
-        table.add_row(way, str(count), f"{1e3 * tokens.per_token:.2f}", "" if way == PLAIN else f"{100 * more:+.1f} %")
+        table.add_row(
+            way,
+            str((options.tokens - 1) * len(tokens.seconds)),
+            f"{1e3 * tokens.per_token:.2f}",
+            "" if way == PLAIN else f"{100 * more:+.1f} %",
+        )
     console.print(table)
     if options.json:
         print(json.dumps(figures))

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.digests import digest_bytes
+from caa_registry.pairs.source import Source
 from caa_registry.registry.registry import Registry
 
 BEHAVIORS = 20
@@ -155,7 +156,7 @@ def _named(rows: _Rows, names: dict[int, str], stated: dict[int, str]) -> None:
             {
                 "dataset_id": id,
                 "digest": digest(f"dataset {id}"),
-                "source": {"notes": [], **({"behavior": stated[id]} if id in stated else {})},
+                "source": Source(f"bench/{id}.jsonl", "jsonl", behavior=stated.get(id), notes=()).to_json(),
                 "statistics": figures,
                 **same,
             }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import LargeBinary, func, insert, select
 
 from caa_registry.blobs.store import check_range, checked_digest
+from caa_registry.catalog import models as t
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.models import Blob
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, NotFoundError
 
@@ -29,13 +29,13 @@ class DatabaseBlobStore:
             return digest
         with self._database.write() as session:
             # Looked up again, because another process may have stored it since.
-            if session.scalar(select(Blob.digest).where(Blob.digest == digest)) is None:
-                session.execute(insert(Blob).values(digest=digest, size=len(data), data=data))
+            if session.scalar(select(t.Blob.digest).where(t.Blob.digest == digest)) is None:
+                session.execute(insert(t.Blob).values(digest=digest, size=len(data), data=data))
         return digest
 
     def get(self, digest: str) -> bytes:
         with self._database.read() as session:
-            data = session.scalar(select(Blob.data).where(Blob.digest == checked_digest(digest)))
+            data = session.scalar(select(t.Blob.data).where(t.Blob.digest == checked_digest(digest)))
         if data is None:
             raise self._missing(digest)
         if digest_bytes(data) != digest:
@@ -46,9 +46,11 @@ class DatabaseBlobStore:
 
     def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
         check_range(offset, nbytes)
-        piece = func.substr(Blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=LargeBinary)
+        piece = func.substr(t.Blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=LargeBinary)
         with self._database.read() as session:
-            row = session.execute(select(Blob.digest, piece).where(Blob.digest == checked_digest(digest))).one_or_none()
+            row = session.execute(
+                select(t.Blob.digest, piece).where(t.Blob.digest == checked_digest(digest))
+            ).one_or_none()
         if row is None:
             raise self._missing(digest)
         data = bytes(row[1] or b"")  # SQLite gives NULL for a piece of an empty blob
@@ -60,7 +62,7 @@ class DatabaseBlobStore:
 
     def __contains__(self, digest: str) -> bool:
         with self._database.read() as session:
-            found = session.scalar(select(Blob.digest).where(Blob.digest == checked_digest(digest)))
+            found = session.scalar(select(t.Blob.digest).where(t.Blob.digest == checked_digest(digest)))
         return found is not None
 
     def _missing(self, digest: str) -> NotFoundError:

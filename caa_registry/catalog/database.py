@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine, take_lock
 from caa_registry.catalog.files import prepare_file
 from caa_registry.catalog.location import Location, locate
-from caa_registry.catalog.models import Base
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
 from caa_registry.catalog.upgrade import upgrade_file, upgrade_server
 from caa_registry.errors import RegistryError
@@ -159,6 +158,8 @@ def _ready_file(engine: Engine, path: Path, folder: Path) -> None:
 
 def _ready_server(engine: Engine, location: Location, folder: Path, *, create: bool) -> None:
     shown = location.shown
+    from caa_registry.catalog.models import Base
+
     with readers(engine).connect() as connection:
         revision = current_revision(connection)
         if revision is not None:

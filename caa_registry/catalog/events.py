@@ -9,20 +9,22 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from caa_registry.catalog.models import Event
+from caa_registry.catalog import models as t
 from caa_registry.digests import digest_object
 from caa_registry.errors import IntegrityError
 
 
-def append_event(session: Session, actor: str, action: str, subject: Mapping[str, Any]) -> Event:
+def append_event(session: Session, actor: str, action: str, subject: Mapping[str, Any]) -> t.Event:
     """Add an event to the chain, in the write transaction of what it tells about.
 
     The last event is read inside that transaction, so the chain cannot fork. ``subject`` holds no floats
     (write them as ``repr``), because digests do not cover them.
     """
     session.flush()
-    previous = session.scalar(select(Event.digest).order_by(Event.id.desc()).limit(1)) or ""
-    event = Event(at=datetime.now(UTC), actor=actor, action=action, subject=dict(subject), previous=previous, digest="")
+    previous = session.scalar(select(t.Event.digest).order_by(t.Event.id.desc()).limit(1)) or ""
+    event = t.Event(
+        at=datetime.now(UTC), actor=actor, action=action, subject=dict(subject), previous=previous, digest=""
+    )
     event.digest = _digest(event)
     session.add(event)
     session.flush()
@@ -37,7 +39,7 @@ def verify_chain(session: Session) -> int:
     """
     previous = ""
     count = 0
-    for event in session.scalars(select(Event).order_by(Event.id).execution_options(yield_per=1000)):
+    for event in session.scalars(select(t.Event).order_by(t.Event.id).execution_options(yield_per=1000)):
         if event.previous != previous:
             raise IntegrityError(
                 f"event {event.id} does not follow the one before it",
@@ -50,7 +52,7 @@ def verify_chain(session: Session) -> int:
     return count
 
 
-def _digest(event: Event) -> str:
+def _digest(event: t.Event) -> str:
     return digest_object(
         "event",
         {

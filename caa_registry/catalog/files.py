@@ -1,4 +1,4 @@
-"""The SQLite file of a registry: is it one, and how does a new one come to be."""
+"""The SQLite file of a registry: how it is recognized, and how a new one is made."""
 
 from __future__ import annotations
 

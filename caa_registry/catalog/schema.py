@@ -52,10 +52,10 @@ def needs_upgrade(connection: Connection, shown: str, folder: Path) -> bool:
     if current is None or current in known:
         return current != known[-1]
     writer = connection.scalar(text("SELECT value FROM meta WHERE key = 'written_by'"))
-    wanted = f"{writer} or newer" if writer else "a newer caa-registry"
+    needed = f"{writer} or newer" if writer else "a newer caa-registry"
     raise RegistryError(
         f"{shown} was written by a newer caa-registry (schema {current}, this one knows up to {known[-1]})",
-        f"It needs {wanted}. Run: pip install --upgrade caa-registry",
+        f"It needs {needed}. Run: pip install --upgrade caa-registry",
     )
 
 

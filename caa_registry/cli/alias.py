@@ -38,7 +38,7 @@ def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: 
             tuple(layer), 1.0 if multiplier is None else multiplier, positions or "after_prompt"
         )
     elif multiplier is not None or positions is not None:
-        raise UsageError("a recommended multiplier or position needs a layer", "Give --layer too.")
+        raise UsageError("a recommended multiplier or recommended positions need a layer", "Give --layer too.")
     with settings.open() as registry:
         record = registry.aliases.set(reference, name, recommendation)
     if settings.as_json:

@@ -107,15 +107,17 @@ def split(reference: str, test: float, dev: float, seed: int, **_: Any) -> Curat
 
 @click.command(epilog="Example: caa dataset dedupe team/refusal --near 0.9")
 @click.argument("reference")
-@click.option("--near", type=_SHARE, default=0.8, show_default=True, help="Similarity from which pairs count as one.")
-@click.option("--exact", is_flag=True, help="Only pairs that are the same.")
+@click.option(
+    "--near", type=_SHARE, default=0.8, show_default=True, help="Similarity from which two pairs count as the same."
+)
+@click.option("--exact", is_flag=True, help="Only identical pairs.")
 @click.option("--questions", is_flag=True, help="Also pairs that ask the same question.")
-@click.option("--against", multiple=True, metavar="REF", help="Also drop what this set holds; repeatable.")
+@click.option("--against", multiple=True, metavar="REF", help="Also drop pairs that this dataset holds; repeatable.")
 @curation
 def dedupe(reference: str, near: float, exact: bool, questions: bool, against: tuple[str, ...], **_: Any) -> Curation:
     """Keep one of every group of pairs that are the same or nearly the same.
 
-    Rows of the split test are kept before others, so that generate holds nothing of it.
+    Rows of the test split are preferred, so that generate holds none of them.
     """
     from caa_registry.pairs.curation.operations import Dedupe
 
@@ -127,20 +129,18 @@ def dedupe(reference: str, near: float, exact: bool, questions: bool, against: t
 @SEED
 @curation
 def balance(reference: str, seed: int, **_: Any) -> Curation:
-    """Exchange the choices A and B within items until both letters match equally often in each split."""
+    """Swap the choices A and B within items until both letters match equally often in each split."""
     from caa_registry.pairs.curation.operations import Balance
 
     return Balance(seed), [reference]
 
 
-@click.command(
-    "filter", epilog="Example: caa dataset filter anthropic/survival 'choices == 2 and words(question) < 60'"
-)
+@click.command("filter", epilog="Example: caa dataset filter team/refusal 'letter and words(question) < 60'")
 @click.argument("reference")
 @click.argument("expression")
 @curation
 def filter_(reference: str, expression: str, **_: Any) -> Curation:
-    """Keep the rows of which EXPRESSION is true.
+    """Keep the rows for which EXPRESSION is true.
 
     \b
     Names:      prompt positive negative system split form letter choices
@@ -155,7 +155,7 @@ def filter_(reference: str, expression: str, **_: Any) -> Curation:
 
 @click.command(epilog="Example: caa dataset sample team/refusal -n 100")
 @click.argument("reference")
-@click.option("-n", type=click.IntRange(1), required=True, help="How many rows.")
+@click.option("-n", type=click.IntRange(1), required=True, help="Number of rows.")
 @click.option("--per-category", is_flag=True, help="Take that many of each category.")
 @SEED
 @curation
@@ -166,12 +166,12 @@ def sample(reference: str, n: int, per_category: bool, seed: int, **_: Any) -> C
     return Sample(n, seed, per_category), [reference]
 
 
-@click.command(epilog="Example: caa dataset merge team/refusal anthropic/refusal --name team/refusal-all")
+@click.command(epilog="Example: caa dataset merge team/refusal anthropic/refusal --name team/all")
 @click.argument("references", nargs=-1, required=True)
-@click.option("--behavior", default="", help="What the pairs contrast, where the sets say different things.")
+@click.option("--behavior", default="", help="What the pairs contrast, if the datasets differ in it.")
 @curation
 def merge(references: tuple[str, ...], name: str | None, **_: Any) -> Curation:
-    """Put several sets together. A row that several hold in one split is taken once."""
+    """Merge several datasets. A row that several hold in the same split is kept once."""
     if name is None:
         raise UsageError("merging needs a name for the result", "Give --name.")
     if len(references) < 2:
@@ -181,9 +181,9 @@ def merge(references: tuple[str, ...], name: str | None, **_: Any) -> Curation:
     return Merge(), references
 
 
-@click.command(epilog="Example: caa dataset relabel anthropic/survival --why 'matching means accepting shutdown'")
+@click.command(epilog="Example: caa dataset relabel team/refusal --why 'the sides are swapped'")
 @click.argument("reference")
-@click.option("--where", metavar="EXPR", help="Only rows of which this is true; see caa dataset filter.")
+@click.option("--where", metavar="EXPR", help="Only rows for which this is true; see caa dataset filter.")
 @WHY
 @curation
 def relabel(reference: str, where: str | None, why: str, **_: Any) -> Curation:
@@ -193,14 +193,17 @@ def relabel(reference: str, where: str | None, why: str, **_: Any) -> Curation:
     return Relabel(why, where), [reference]
 
 
-@click.command(epilog="Example: caa dataset drop team/refusal 4,17-19 --split test --why 'no answer is harmful'")
+@click.command(epilog="Example: caa dataset drop team/refusal 4,17-19 --split test --why 'harmless'")
 @click.argument("reference")
 @click.argument("rows")
-@click.option("--split", metavar="S", help="Split that the row numbers are of.")
+@click.option("--split", metavar="S", help="Split that the row numbers refer to.")
 @WHY
 @curation
 def drop(registry: Registry, reference: str, rows: str, split: str | None, why: str, **_: Any) -> Curation:
-    """Drop ROWS: numbers of the source and ranges of them, or how digests begin, with commas between."""
+    """Drop rows of a dataset.
+
+    ROWS are row numbers of the source, ranges of them, or beginnings of digests, separated by commas.
+    """
     from caa_registry.pairs.curation.editing import chosen_rows
     from caa_registry.pairs.curation.operations import Drop
 
@@ -211,14 +214,14 @@ def drop(registry: Registry, reference: str, rows: str, split: str | None, why: 
 
 @click.command(epilog="Example: caa dataset edit team/refusal --why 'typing errors'")
 @click.argument("reference")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="Edited lines, instead of an editor.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="Read the edited lines from this file.")
 @WHY
 @curation
 def edit(registry: Registry, reference: str, path: Path | None, why: str, **_: Any) -> Curation:
     """Edit the rows as JSON lines, in $EDITOR or from a file.
 
-    A line with a digest is the row of that pair, whatever it says now. A line without one is new, a row without a line
-    is dropped. Nothing is stored unless every line is good.
+    A line with a digest replaces the row of that pair, a line without one adds a row, and a row without a line is
+    dropped. Nothing is stored unless every line is valid.
     """
     from caa_registry.pairs.curation.editing import editable, edits
     from caa_registry.pairs.curation.operations import Edit
@@ -254,7 +257,7 @@ def _kept_if_bad(items: Any, text: str, edits: Callable[..., Any]) -> Any:
 @SEED
 @curation
 def to_ab(reference: str, seed: int, **_: Any) -> Curation:
-    """Make A/B items of free-form pairs, the letters balanced."""
+    """Turn free-form pairs into A/B items with balanced letters."""
     from caa_registry.pairs.curation.operations import ToAB
 
     return ToAB(seed), [reference]
@@ -264,7 +267,7 @@ def to_ab(reference: str, seed: int, **_: Any) -> Curation:
 @click.argument("reference")
 @curation
 def to_free_form(reference: str, **_: Any) -> Curation:
-    """Make free-form pairs of A/B items: the question, and the two options as its answers."""
+    """Turn A/B items into free-form pairs: the question, and the two options as its answers."""
     from caa_registry.pairs.curation.operations import ToFreeForm
 
     return ToFreeForm(), [reference]
@@ -275,7 +278,7 @@ def to_free_form(reference: str, **_: Any) -> Curation:
 @click.option("--behavior", default="", help="What the pairs contrast.  [default: the last part of the name]")
 @curation
 def expand(template: Path, name: str | None, **_: Any) -> Curation:
-    """Make pairs of a template, every combination of what fills its slots.
+    """Make pairs from a template: one for every combination of the values of its slots.
 
     \b
     positive: "Pretend you are {positive} person. {statement}"

@@ -54,8 +54,8 @@ def import_(
 
     \b
     SOURCE is one of
-      FILE                      JSON (also of the CAA repository), JSONL, CSV, Parquet,
-                                Anthropic's model-written evaluations
+      FILE                      JSON, JSONL, CSV, Parquet; also as in the CAA
+                                repository and Anthropic's evaluations
       lines:POSITIVE,NEGATIVE   two text files, one side each, line by line
       hf:ORG/NAME[@REVISION][/FILE]
                                 a dataset on the Hugging Face hub

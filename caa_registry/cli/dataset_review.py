@@ -176,7 +176,7 @@ def _text(item: PairItem) -> str:
     return text if len(text) <= 60 else f"{text[:60]} ..."
 
 
-@click.command(epilog="Example: caa dataset cut team/refusal --rule majority --name team/refusal-reviewed")
+@click.command(epilog="Example: caa dataset cut team/refusal --rule majority --name team/reviewed")
 @click.argument("reference")
 @click.option(
     "--rule",

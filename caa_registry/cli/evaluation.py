@@ -9,6 +9,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_table
 from caa_registry.cli.groups import LazyGroup
+from caa_registry.cli.listing import page_options, rows_to_show
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
     STEERED_LAYERS,
@@ -49,7 +50,7 @@ def evaluation() -> None:
 
 
 @evaluation.command(
-    epilog="Example: caa eval propensity team/sycophancy --layers 2,3 --multipliers -1,0,1",
+    epilog="Example: caa eval propensity team/refusal --layers 2,3 --multipliers -1,0,1",
 )
 @click.argument("vector")
 @click.option("--dataset", metavar="REF", help="Questions to score on.  [default: the vector's own dataset]")
@@ -60,7 +61,7 @@ def evaluation() -> None:
 @STEERED_POSITIONS_OPTION
 @STEERED_TEMPLATE
 @click.option(
-    "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Half to use."
+    "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Questions to use."
 )
 @click.option(
     "--paper", is_flag=True, help="Score over A and B, and 0 where another letter matches, as the paper does."
@@ -72,11 +73,18 @@ def evaluation() -> None:
     show_default=True,
     help="Meaningless vectors to compare with: random, shuffled, or none.",
 )
-@click.option("--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Vectors of each control.")
+@click.option(
+    "--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Number of vectors of each control."
+)
 @click.option("--system-positive", metavar="TEXT", default="", help="Baseline: a system prompt for the behavior.")
 @click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
 @click.option("--prompts", metavar="NAME|FILE", help="Baselines: both system prompts of a rubric (caa eval rubrics).")
-@click.option("--few-shot", type=click.IntRange(0), default=0, help="Baseline: how many of the vector's pairs precede.")
+@click.option(
+    "--few-shot",
+    type=click.IntRange(0),
+    default=0,
+    help="Baseline: this many of the vector's pairs before each question.",
+)
 @ALLOW_MISMATCH
 @common
 def propensity(
@@ -99,12 +107,12 @@ def propensity(
     few_shot: int,
     allow_mismatch: bool,
 ) -> None:
-    """Measure how strongly the steered model tends to the matching answer, per layer and multiplier.
+    """Measure how strongly the steered model prefers the matching answer, per layer and multiplier.
 
     The propensity of a question is p(matching) / (p(matching) + p(not matching)): of the answer's token for letters
     and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % bootstrap interval, beside the
-    range of random directions of the same length and of vectors made with shuffled labels. An interrupted evaluation
-    goes on where it was when the same command is given again.
+    range of random directions of the same length and of vectors made with shuffled labels. To resume an interrupted
+    evaluation, run the same command again.
     """
     if prompts is not None:
         from caa_registry.cli.open_ended import rubric_of
@@ -142,17 +150,21 @@ def propensity(
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
 @click.option("--vector", metavar="REF", help="Only evaluations of this vector version.")
+@page_options
 @common
-def ls(settings: Settings, vector: str | None) -> None:
-    """List evaluations."""
+def ls(settings: Settings, vector: str | None, limit: int | None, all_rows: bool) -> None:
+    """List evaluations, the newest last."""
+    count = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
-        listed = registry.evaluations.ls(vector)
+        listed = registry.evaluations.ls(vector, limit=count)
     if settings.as_json:
         output.print_json([evaluation_json(evaluation) for evaluation in listed])
         return
     columns = ["id", "vector", "dataset", "split", "metric", "layers", "multipliers", "n", "note"]
     rows = [_row(evaluation) for evaluation in listed]
     output.table(columns, rows, empty="No evaluations yet. Make one: caa eval propensity VECTOR")
+    if len(listed) < listed.total:
+        output.message(f"Newest {len(listed):,} of {listed.total:,}; --all shows all.")
 
 
 def _row(evaluation: Evaluation) -> tuple[object, ...]:
@@ -186,7 +198,7 @@ def show(settings: Settings, id: int) -> None:
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")
 @click.option("--behavior", metavar="B", help="Only this behavior.")
-@click.option("--model", metavar="M", help="Only this model: its name, or how its fingerprint begins.")
+@click.option("--model", metavar="M", help="Only this model: its name, or the beginning of its fingerprint.")
 @click.option("--metric", type=click.Choice(STATISTICS), default="steerability", show_default=True)
 @common
 def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any) -> None:

@@ -12,9 +12,7 @@ from caa_registry.cli.steered import check_prompt, say_applied, session, steerin
 from caa_registry.wire.vectors import plan_json, results_json
 
 
-@click.command(
-    epilog="Example: caa generate --vector team/sycophancy:best --multipliers -1,0,1 'I wrote a poem. Is it good?'"
-)
+@click.command(epilog="Example: caa generate --vector team/refusal:best --multipliers -1,0,1 'Why?'")
 @click.argument("prompt")
 @steering_options
 @click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -42,12 +41,14 @@ class LazyGroup(click.Group):
 def suggestion(group: click.Group, ctx: click.Context, name: str) -> str:
     """What a user who typed ``name`` after ``group`` may have meant: a command of that name elsewhere, else a close
     name here. Empty where there is neither."""
+    from difflib import get_close_matches
+
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     paths = [path for path in _paths(root.command, root) if path[-1] == name]
     if not paths:
         here = ctx.command_path.split()[1:]
-        paths = [(*here, close) for close in difflib.get_close_matches(name, group.list_commands(ctx), 1, _ALIKE)]
+        paths = [(*here, close) for close in get_close_matches(name, group.list_commands(ctx), 1, _ALIKE)]
     commands = [f"'{' '.join((root.command_path, *path))}'" for path in paths]
     return f" Did you mean {' or '.join(commands)}?" if commands else ""
 

@@ -23,13 +23,14 @@ Direction = Literal["inputs", "outputs"]
 
 @click.command(epilog="Example: caa lineage team/sycophancy:best")
 @click.argument("reference")
-@click.option("--depth", type=click.IntRange(1, 100), default=DEPTH, show_default=True, help="Steps each way.")
+@click.option(
+    "--depth", type=click.IntRange(1, 100), default=DEPTH, show_default=True, help="Steps to show in each direction."
+)
 @common
 def lineage(settings: Settings, reference: str, depth: int) -> None:
     """Show what a dataset or vector version was made from, by which runs, and what was made from it.
 
-    What is mentioned again is not unfolded again. With --json the lineage is complete, with every node and every run
-    once.
+    A second mention refers to the first. With --json the lineage is complete, with every node and every run once.
     """
     with settings.open() as registry:
         found = registry.lineage(reference)

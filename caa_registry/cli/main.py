@@ -129,7 +129,7 @@ def main() -> None:
             click.echo(error.hint, err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. Nothing half-made is in the registry.", err=True)
+        click.echo("Interrupted. The registry holds nothing incomplete.", err=True)
         sys.exit(130)
     except ReaderGoneError:
         # No error (caa ... | head). Python must not complain while it closes the streams.

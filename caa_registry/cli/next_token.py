@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from caa_registry.models.generation import NextToken
 
 
-@click.command(
-    "next-token", epilog="Example: caa next-token --vector team/sentiment --layer 2 --multipliers -1,1 'The movie was'"
-)
+@click.command("next-token", epilog="Example: caa next-token --vector team/mood:best --multipliers -1,1 'It was'")
 @click.argument("prompt")
 @steering_options
 @click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), help="Number of candidates to show.")

@@ -35,7 +35,7 @@ JUDGE_URL = click.option("--judge-url", metavar="URL", help="An OpenAI-compatibl
 JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-url, or a local one without it.")
 
 
-@click.command("open-ended", epilog="Example: caa eval open-ended team/refusal --dataset team/questions --layer 13")
+@click.command("open-ended", epilog="Example: caa eval open-ended team/refusal --dataset team/asked --layer 13")
 @click.argument("vector")
 @click.option("--dataset", required=True, metavar="REF", help="Open-ended questions, or pairs whose prompts are asked.")
 @click.option("--split", default="test", show_default=True, help="Split to ask.")
@@ -45,9 +45,15 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @STEERED_POSITIONS_OPTION
 @STEERED_TEMPLATE
 @click.option("--system", default="", help="System prompt.")
-@click.option("--max-tokens", type=click.IntRange(1), default=128, show_default=True, help="Most tokens of an answer.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Maximum number of tokens of an answer.",
+)
 @click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For temperatures above 0.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed, for temperatures above 0.")
 @click.option("--limit", type=click.IntRange(1), help="Questions to ask.  [default: all]")
 @RUBRIC
 @JUDGE_URL
@@ -67,7 +73,7 @@ def open_ended(
     judge_model: str | None,
     **asked: Any,
 ) -> None:
-    """Generate answers at each multiplier, store them, and have a judge rate them where one is named.
+    """Generate answers at each multiplier, store them, and have a judge rate them if one is given.
 
     Besides ratings it shows how coherent the answers are: how long, how repetitive, and how surprising to the unsteered
     model.
@@ -117,7 +123,7 @@ def answers(settings: Settings, id: int, limit: int) -> None:
         output.message(f"{len(questions) - limit} more questions; --limit 0 shows all.")
 
 
-@click.command("rate", epilog="Example: caa eval rate 5 --judge-url http://localhost:8080/v1 --judge-model some-model")
+@click.command("rate", epilog="Example: caa eval rate 5 --judge-url http://gpu:8080/v1 --judge-model judge")
 @click.argument("id", type=int)
 @RUBRIC
 @JUDGE_URL
@@ -203,7 +209,7 @@ def rubric_of(name: str | None, behavior: str) -> Rubric:
         try:
             return find_rubric(behavior)
         except NotFoundError as error:
-            raise UsageError(f"no rubric ships for {behavior!r}", "Name one: --rubric NAME or FILE.") from error
+            raise UsageError(f"there is no rubric for {behavior!r}", "Name one: --rubric NAME or FILE.") from error
     return read_rubric(Path(name)) if name.endswith(".md") or Path(name).is_file() else find_rubric(name)
 
 

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = click.option(
-    "--format", "format_", type=click.Choice(["png", "svg"]), default="png", show_default=True, help="Of the pictures."
+    "--format",
+    "format_",
+    type=click.Choice(["png", "svg"]),
+    default="png",
+    show_default=True,
+    help="Format of the pictures.",
 )
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("plot", epilog="Example: caa eval plot 3 --layer 2 --out pictures")
 @click.argument("id", type=int)
-@click.option("--layer", type=click.IntRange(0), help="Layer to look at.  [default: the most steerable]")
-@click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Where the pictures go.")
+@click.option("--layer", type=click.IntRange(0), help="Layer to draw.  [default: the most steerable]")
+@click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Folder for the pictures.")
 @FORMAT
 @common
 def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, format_: str) -> None:
@@ -41,7 +46,7 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
 @click.command("report", epilog="Example: caa eval report team/sycophancy --out report")
 @click.argument("vector")
 @click.option("--layer", type=click.IntRange(0), help="Layer to report.  [default: the most steerable]")
-@click.option("--out", type=FOLDER, required=True, metavar="FOLDER", help="Where report.md and its pictures go.")
+@click.option("--out", type=FOLDER, required=True, metavar="FOLDER", help="Folder for report.md and its pictures.")
 @common
 def report(settings: Settings, vector: str, layer: int | None, out: Path) -> None:
     """Write a Markdown report of a vector with pictures, every number with its reference."""
@@ -55,10 +60,10 @@ def report(settings: Settings, vector: str, layer: int | None, out: Path) -> Non
 
 @click.command("plot", epilog="Example: caa vector plot team/sycophancy --out pictures")
 @click.argument("references", nargs=-1, required=True)
-@click.option("--layer", type=click.IntRange(0), help="Layer to look at; needed for several vectors.")
-@click.option("--pairs", is_flag=True, help="Also the pairs' activations in two dimensions; needs the model.")
+@click.option("--layer", type=click.IntRange(0), help="Layer to draw; required for several vectors.")
+@click.option("--pairs", is_flag=True, help="Also draw the pairs' activations in two dimensions; this loads the model.")
 @click.option("--model", metavar="M", help="Model for --pairs.  [default: the one the vector was computed on]")
-@click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Where the pictures go.")
+@click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Folder for the pictures.")
 @FORMAT
 @common
 def plot_vector(
@@ -70,7 +75,7 @@ def plot_vector(
     out: Path,
     format_: str,
 ) -> None:
-    """Draw cosines between the layers of a vector, or between several vectors at one layer; and the pairs."""
+    """Draw the cosines between the layers of a vector, or between several vectors at one layer."""
     with settings.open() as registry, output.progress("activations") as reading:
         versions = [registry.vectors.get(reference) for reference in references]
         loaded = None
@@ -84,11 +89,11 @@ def plot_vector(
 @click.command("tokens", epilog='Example: caa vector tokens team/sycophancy --layer 2 "I agree with you."')
 @click.argument("vector")
 @click.argument("prompt")
-@click.option("--completion", default="", help="An answer after the prompt.")
+@click.option("--completion", default="", help="An answer that follows the prompt.")
 @click.option("--layer", type=click.IntRange(0), required=True, help="Layer to read.")
 @click.option("--model", metavar="M", help="Model to read.  [default: the one the vector was computed on]")
-@click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: as the vector was computed]")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page instead.")
+@click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: as for the vector]")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page instead.")
 @common
 def tokens(
     settings: Settings,
@@ -102,7 +107,7 @@ def tokens(
 ) -> None:
     """Show how far each token of a text points along a vector.
 
-    After each token stands the cosine of its activation with the vector, in hundredths. --json also has dot products.
+    Each token is followed by the cosine of its activation with the vector, in hundredths. --json adds dot products.
     """
     from caa_registry.evaluation.token_projection import as_html, as_text
 

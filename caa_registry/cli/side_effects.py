@@ -30,9 +30,7 @@ TEXT = click.option(
 _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
 
 
-@click.command(
-    "side-effects", epilog="Example: caa eval side-effects team/sycophancy --layers 2 --multipliers -2,-1,1,2"
-)
+@click.command("side-effects", epilog="Example: caa eval side-effects team/refusal --layers 2 --multipliers -2,-1,1")
 @click.argument("vector")
 @TEXT
 @STEERED_MODEL
@@ -79,10 +77,12 @@ def side_effects(
 @STEERED_POSITIONS_OPTION
 @STEERED_TEMPLATE
 @TEXT
-@click.option("--target-kl", type=float, default=0.2, show_default=True, help="Most KL on that text, nats per token.")
+@click.option(
+    "--target-kl", type=float, default=0.2, show_default=True, help="Largest KL on that text, nats per token."
+)
 @click.option("--less", is_flag=True, help="Choose what lowers the behavior most, not what raises it.")
-@click.option("--coherence", type=click.IntRange(0), default=8, show_default=True, help="Answers to look at; 0: none.")
-@click.option("--alias", default="best", show_default=True, help="Alias to set on what is found.")
+@click.option("--coherence", type=click.IntRange(0), default=8, show_default=True, help="Answers to check; 0: none.")
+@click.option("--alias", default="best", show_default=True, help="Alias to set on the cell that is chosen.")
 @common
 def calibrate(
     settings: Settings,
@@ -104,7 +104,8 @@ def calibrate(
 
     Among the multipliers at which ordinary text hardly changes it takes the largest mean effect, chosen on one half of
     the questions and reported on the other. Some answers are generated at that cell: where they repeat themselves or
-    surprise the unsteered model, the next best cell is tried. Exit code 1 where nothing qualifies.
+    surprise the unsteered model, the next best cell is tried. The exit code is 1 if
+    nothing qualifies.
     """
     asked = CalibrationSettings(
         positions=positions,
@@ -156,17 +157,17 @@ def _say_calibrated(calibrated: Calibrated) -> None:
     output.paragraph(
         f"{calibrated.alias.reference}: layer {choice.layer}, multiplier {choice.multiplier:g}. On the other "
         f"half ({calibration.n_b} questions) the propensity is {score.value:.3f} [{score.low:.3f}, "
-        f"{score.high:.3f}], changed by {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] in the chosen "
+        f"{score.high:.3f}], changed by {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] in the intended "
         f"direction; KL {choice.kl.value:.3f}. Evidence: evaluations {', '.join(str(e.id) for e in evaluations)}."
     )
 
 
 @click.command("categories", epilog="Example: caa eval categories 4 --layer 13")
 @click.argument("id", type=int)
-@click.option("--layer", type=click.IntRange(0), help="Layer to look at.  [default: the most steerable]")
+@click.option("--layer", type=click.IntRange(0), help="Layer to show.  [default: the most steerable]")
 @common
 def categories(settings: Settings, id: int, layer: int | None) -> None:
-    """Show an evaluation's scores by category of its questions, as of MMLU or TruthfulQA.
+    """Show an evaluation's scores by category of its questions, such as those of MMLU or TruthfulQA.
 
     The last two rows are the mean over all questions, and the mean of the categories' means.
     """
@@ -187,8 +188,14 @@ def categories(settings: Settings, id: int, layer: int | None) -> None:
 
 @click.command("cross", epilog="Example: caa eval cross demo/sycophancy demo/sentiment --layer 2")
 @click.argument("vectors", nargs=-1, required=True)
-@click.option("--layer", type=click.IntRange(0), required=True, help="Layer that all are added at.")
-@click.option("--multiplier", type=float, default=1.0, show_default=True, help="Effects are from minus to plus this.")
+@click.option("--layer", type=click.IntRange(0), required=True, help="Layer that all vectors are added at.")
+@click.option(
+    "--multiplier",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Effects are measured from minus this to plus this.",
+)
 @click.option("--split", default="test", show_default=True, help="Split of each vector's dataset to ask.")
 @click.option("--model", metavar="M", help="Model to steer.  [default: the one the first was computed on]")
 @common

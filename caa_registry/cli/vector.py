@@ -33,10 +33,10 @@ def vector() -> None:
     """Steering vectors, one per layer: compute, list, show, plot."""
 
 
-@vector.command(epilog="Example: caa vector ls --behavior sycophancy --model demo --sort steerability")
+@vector.command(epilog="Example: caa vector ls --behavior refusal --model demo --sort steerability")
 @click.option("--behavior", metavar="B", help="Only vectors of this behavior.")
-@click.option("--model", metavar="M", help="Only vectors of this model: its name, or how its fingerprint begins.")
-@click.option("--versions", is_flag=True, help="Every version of each vector, not the newest alone.")
+@click.option("--model", metavar="M", help="Only vectors of this model: its name, or the beginning of its fingerprint.")
+@click.option("--versions", is_flag=True, help="Every version of each vector, not only the newest.")
 @click.option("--sort", type=click.Choice(["name", *STATISTICS]), default="name", show_default=True)
 @page_options
 @common
@@ -49,10 +49,10 @@ def ls(
     limit: int | None,
     all_rows: bool,
 ) -> None:
-    """List vectors, the newest version of each: with --model the newest on that model.
+    """List vectors, the newest version of each; with --model the newest on that model.
 
-    Sorted by a statistic, each has that of its best layer in the evaluation that says most about it (on its own
-    behavior, with controls, of most layers, the newest), those without one last.
+    --sort with a statistic shows it at each vector's best layer, from one evaluation: on its own behavior, with
+    controls rather than without, of the most layers, the newest of equals. Vectors without one come last.
     """
     most = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:

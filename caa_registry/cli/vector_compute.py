@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: caa vector compute team/sycophancy --dataset team/sycophancy --model demo",
+    epilog="Example: caa vector compute team/refusal --dataset team/refusal --model demo",
 )
 @click.argument("name")
 @click.option("--dataset", required=True, metavar="REF", help="Dataset to compute from.")
@@ -83,7 +83,7 @@ def compute(
     if settings.as_json:
         output.print_json(computed_json(version))
     elif comparison:
-        output.message(
+        output.paragraph(
             f"Computed {version.reference} again: {'the same' if comparison.holds else 'DIFFERENT'} "
             f"(largest difference {comparison.max_difference:.1e} of the largest norm, smallest cosine "
             f"{comparison.min_cosine:.7f})."
@@ -117,14 +117,14 @@ def _bars(keeps: bool) -> Iterator[tuple[Progress, Progress]]:
 
 def _say_computed(version: VectorVersion) -> None:
     recipe = version.recipe
-    output.message(
+    output.paragraph(
         f"Computed {version.reference} from {count(recipe.pairs, 'pair')} of {version.dataset} ({recipe.split}) on "
         f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
         f"template {recipe.template}."
     )
     skipped = recipe.skipped_too_long
     if skipped:
-        output.message(
+        output.paragraph(
             f"Note: {count(skipped, 'pair')} left out, longer than the {version.model.context_length} tokens that "
             f"{version.model.name} reads. Nothing was truncated."
         )

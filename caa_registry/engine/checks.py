@@ -38,13 +38,13 @@ def entered(model: Model, layer: int, hidden: mx.array) -> Iterator[None]:
         raise DifferentError(f"{model.info.architecture} cannot be entered behind layer {layer}: {error}") from error
 
 
-def tolerance(dtype: str, wanted: NDArray[np.floating]) -> float:
-    """The largest difference of log-probabilities from ``wanted``, all finite, that is rounding in ``dtype``."""
-    return _TOLERANCE.get(dtype, 1e-4) * max(1.0, float(np.abs(wanted).max()))
+def tolerance(dtype: str, log_p: NDArray[np.floating]) -> float:
+    """The largest difference of log-probabilities from ``log_p``, all finite, that is rounding in ``dtype``."""
+    return _TOLERANCE.get(dtype, 1e-4) * max(1.0, float(np.abs(log_p).max()))
 
 
-def check_alike(model: Model, found: NDArray[np.float64], wanted: NDArray[np.float64], when: str) -> None:
+def check_alike(model: Model, log_p: NDArray[np.float64], expected: NDArray[np.float64], when: str) -> None:
     """Raise ``DifferentError`` where log-probabilities differ by more than rounding. Values that are not finite are the
     model's, and are reported where they become a score."""
-    if np.isfinite(wanted).all() and not np.abs(found - wanted).max() <= tolerance(model.dtype, wanted):
+    if np.isfinite(expected).all() and not np.abs(log_p - expected).max() <= tolerance(model.dtype, expected):
         raise DifferentError(f"{model.info.architecture} computes differently when {when}")

@@ -114,7 +114,7 @@ def _decoded(
     """The rows of a batch whose ``cache`` holds all of each prompt but its last token."""
     model = how.model
     ends = model.wrapped_tokenizer.eos_token_ids
-    found: list[list[int]] = [[] for _ in prompts]
+    answers: list[list[int]] = [[] for _ in prompts]
     kept: list[list[NDArray[np.float32]]] = [[] for _ in prompts]
     draws = [_draws(how.seed, prompt, m) for prompt, m in zip(prompts, multipliers, strict=True)]
     alive = list(range(len(prompts)))
@@ -142,12 +142,12 @@ def _decoded(
             if int(tokens[i]) in ends:
                 stopped.add(i)
             else:
-                found[i].append(int(tokens[i]))
+                answers[i].append(int(tokens[i]))
         # Rows that ended run on with the others, unread.
         alive = [i for i in alive if i not in stopped]
         if not alive:
             break
-    return [Row(tuple(ids), "stop" if i in stopped else "length", np.array(kept[i])) for i, ids in enumerate(found)]
+    return [Row(tuple(ids), "stop" if i in stopped else "length", np.array(kept[i])) for i, ids in enumerate(answers)]
 
 
 def drawn(log_p: NDArray[np.float32], temperature: float, uniform: float) -> int:

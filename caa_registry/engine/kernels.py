@@ -65,9 +65,9 @@ def attention(
 
 @contextmanager
 def fast_exponentials() -> Iterator[None]:
-    """Have networks compute these that way in float32 while the context lasts, where MLX's own are slow.
+    """Make networks use these functions for float32 while the context lasts, where MLX's own are slow.
 
-    Functions that MLX compiled are computed as they are written meanwhile, since they hold on to MLX's own. Contexts on
+    MLX compiles nothing meanwhile, since what it has compiled holds on to its own functions. Contexts on
     several threads may overlap: MLX's functions are back when the last one ends. On a GPU nothing changes.
     """
     if not on_cpu():

@@ -59,15 +59,15 @@ def log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.flo
 
 
 def _log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.float64]:
-    found: list[NDArray[np.float64]] = [np.empty(0)] * len(answers)
+    log_p: list[NDArray[np.float64]] = [np.empty(0)] * len(answers)
     for batch in batches([len(answer.ids) for answer in answers], tokens=at_a_time(model)):
         mx_thread.check()
         chosen = [answers[i] for i in batch]
         first = min(answer.first for answer in chosen)
         logits = _logits_from(model, [answer.ids for answer in chosen], [answer.prompt_end for answer in chosen], first)
         for i, answer, row in zip(batch, chosen, logits, strict=True):
-            found[i] = answer.read(row[answer.first - first :])
-    return np.array(found)
+            log_p[i] = answer.read(row[answer.first - first :])
+    return np.array(log_p)
 
 
 def at_a_time(model: Model) -> int:
@@ -93,13 +93,13 @@ def normalizers(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """``log(sum(exp(logits)))`` over the last axis, float64, as are exponentials and sum. No number where logits
     are none."""
     flat = logits.reshape(-1, logits.shape[-1])
-    found = np.empty(len(flat))
+    log_z = np.empty(len(flat))
     for piece in _pieces(len(flat), flat.shape[-1]):
         values = flat[piece].astype(np.float64)
         top = values.max(axis=-1, keepdims=True)
         with np.errstate(invalid="ignore"):
-            found[piece] = top[:, 0] + np.log(np.exp(values - top).sum(axis=-1))
-    return found.reshape(logits.shape[:-1])
+            log_z[piece] = top[:, 0] + np.log(np.exp(values - top).sum(axis=-1))
+    return log_z.reshape(logits.shape[:-1])
 
 
 def log_probabilities_of(
@@ -125,7 +125,7 @@ def divergences(
     ``normalizers``. Equal logits give exactly 0. A token that is impossible without steering adds nothing.
     """
     # sum p (log p - log q), where each logarithm is a logit less a normalizer and the sum of p is 1.
-    found = steered_log_z - log_z
+    kl = steered_log_z - log_z
     for piece in _pieces(*unsteered.shape):
         values = unsteered[piece].astype(np.float64)
         p = np.exp(values - log_z[piece, None])
@@ -134,9 +134,9 @@ def divergences(
             with np.errstate(invalid="ignore"):
                 gaps = values - logits[piece]
             gaps[impossible] = 0.0
-            found[row, piece] += np.einsum("tv,tv->t", p, gaps)
+            kl[row, piece] += np.einsum("tv,tv->t", p, gaps)
     # What is below 0 is rounding.
-    return np.maximum(found, 0.0)
+    return np.maximum(kl, 0.0)
 
 
 def _pieces(tokens: int, vocabulary: int) -> list[slice]:

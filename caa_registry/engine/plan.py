@@ -123,13 +123,13 @@ def groups(
                 best, begin = cost, first
         costs.append(best)
         begins.append(begin)
-    found: list[Group] = []
+    planned: list[Group] = []
     end = len(order)
     while end > 0:
         begin = begins[end]
-        found.append(Group(head, shared[order[begin]], tuple(order[begin:end])))
+        planned.append(Group(head, shared[order[begin]], tuple(order[begin:end])))
         end = begin
-    return found[::-1]
+    return planned[::-1]
 
 
 def evened(planned: Sequence[Group], at_a_time: int) -> list[Group]:

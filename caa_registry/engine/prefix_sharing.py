@@ -70,9 +70,9 @@ def read_pairs(
 def _counted(rows: Iterator[Rows], total: int, progress: Progress) -> Iterator[Rows]:
     done = 0
     progress(0, total)
-    for found in rows:
-        yield found
-        done += len(found.index)
+    for read in rows:
+        yield read
+        done += len(read.index)
         progress(done, total)
 
 
@@ -123,10 +123,10 @@ class _Reader:
             most = min(tokens_at_a_time(), memory // at_a_time * self.longest[probe] // per_pair)
             # Few pairs are spread over all that are computed at a time.
             most = min(most, sum(self.longest) // at_a_time)
-            with closing(side_by_side(self._tasks(left - {probe}, most, at_a_time), at_a_time)) as others:
-                for found in self._equal(itertools.chain([first], others)):
-                    left -= set(found.group.pairs)
-                    yield Rows(_sides_of(found.group.pairs), found.values)
+            with closing(side_by_side(self._tasks(left - {probe}, most, at_a_time), at_a_time)) as results:
+                for result in self._equal(itertools.chain([first], results)):
+                    left -= set(result.group.pairs)
+                    yield Rows(_sides_of(result.group.pairs), result.values)
             if left:
                 yield from self._plainly(sorted(left), most)
 
@@ -134,17 +134,17 @@ class _Reader:
         """The ``results`` whose way was found equal to the plain forward pass, until one is not."""
         equal: set[tuple[Any, ...]] = set()
         waiting: list[_Read] = []
-        for found in results:
-            if found.equal is False:
+        for result in results:
+            if result.equal is False:
                 self.work.not_shared = (
                     f"{self.model.info.architecture} computes differently when a prompt is run once for both sides of "
                     "a pair"
                 )
                 _log.warning("%s, so every text is run whole; this takes about twice as long.", self.work.not_shared)
                 return
-            if found.equal:
-                equal.add(found.way)
-            waiting.append(found)
+            if result.equal:
+                equal.add(result.way)
+            waiting.append(result)
             yield from [each for each in waiting if each.way in equal]
             waiting = [each for each in waiting if each.way not in equal]
 
@@ -209,14 +209,14 @@ class _Reader:
     def _run_checked(self, group: Group, head: list[Any] | None) -> _Read:
         """As ``_run``, and whether the group's last pair, whose completions stand farthest behind the branching point,
         is read as the plain forward pass reads it."""
-        found = self._run(group, head)
+        result = self._run(group, head)
         if group.length == 0:
-            return replace(found, equal=True)
+            return replace(result, equal=True)
         last = [self.sides[i] for i in _sides_of(group.pairs[-1:])]
-        plain = np.empty_like(found.values[-2:])
+        plain = np.empty_like(result.values[-2:])
         for rows in read_activations(self.model, last, self.layers, self.read, self.work):
             plain[list(rows.index)] = rows.values
-        return replace(found, equal=_close(found.values[-2:], plain, self.model.dtype))
+        return replace(result, equal=_close(result.values[-2:], plain, self.model.dtype))
 
     def _plainly(self, pairs: Sequence[int], tokens_per_batch: int) -> Iterator[Rows]:
         """Whole texts, one pair after the other in order of length, each pair's sides together."""
@@ -225,8 +225,8 @@ class _Reader:
         for first in range(0, len(order), rows):
             index = _sides_of(order[first : first + rows])
             sides = [self.sides[i] for i in index]
-            for found in read_activations(self.model, sides, self.layers, self.read, self.work, 2**62):
-                yield Rows([index[i] for i in found.index], found.values)
+            for rows_read in read_activations(self.model, sides, self.layers, self.read, self.work, 2**62):
+                yield Rows([index[i] for i in rows_read.index], rows_read.values)
 
 
 def _sides_of(pairs: Sequence[int]) -> list[int]:

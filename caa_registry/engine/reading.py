@@ -96,12 +96,12 @@ def gathered(
 ) -> mx.array:
     """``tokens``, the right-padded ids of ``sequences``, run and read: float32 ``(rows, layers, d_model)``, not yet
     evaluated."""
-    wanted = set(layers)
+    chosen = set(layers)
     captured: dict[int, mx.array] = {}
     gather = _gatherer(sequences, read)
 
     def capture(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
-        if layer in wanted:
+        if layer in chosen:
             captured[layer] = gather(hidden)
         return hidden
 

@@ -71,14 +71,14 @@ class Runs(ABC, Generic[P, V]):
         vectors: Mapping[int, NDArray[np.float32]],
         multipliers: Sequence[float],
         positions: SteeredPositions,
-        found: Callable[[P], None],
+        give: Callable[[P], None],
         done: set[tuple[int | None, int]],
     ) -> None:
         self.model = model
         self.answers, self.ends = answers, ends
         self.vectors, self.multipliers = vectors, multipliers
         self.positions = positions
-        self.found = found
+        self.give = give
         self.done = done
         self.checked = bool(done)
         self.waiting: list[P] = []
@@ -148,29 +148,29 @@ class Runs(ABC, Generic[P, V]):
         with building:
             self.checked = True
             for part in [*parts, *self.waiting]:
-                self.found(part)
+                self.give(part)
 
     def _run(self, group: Group) -> None:
         base = self._base(group)
         question = group.pairs[0]
         if (None, question) not in self.done:
-            self._give(self.part(base, None, None))
+            self._give_out(self.part(base, None, None))
         for layer in self.layers:
             if self.stopped.is_set():
                 return
             if (layer, question) not in self.done:
                 values = self._steered(base, layer, self._deltas(layer, self.multipliers))
-                self._give(self.part(base, layer, values))
+                self._give_out(self.part(base, layer, values))
 
     def _deltas(self, layer: int, multipliers: Sequence[float]) -> NDArray[np.float32]:
         """What is added at ``layer``, ``(vectors * multipliers, d_model)``."""
         each = itertools.product(self.vectors[layer], multipliers)
         return np.stack([sums(self.model, [Addition(layer, vector, m)])[layer] for vector, m in each])
 
-    def _give(self, part: P) -> None:
+    def _give_out(self, part: P) -> None:
         with building:
             if self.checked:
-                self.found(part)
+                self.give(part)
             else:
                 self.waiting.append(part)
 

@@ -25,32 +25,32 @@ Step = tuple[mx.array, ...]
 
 def step(*arrays: mx.array) -> None:
     """Have ``arrays`` evaluated together before what is made of them, where this thread records steps."""
-    found: list[Step] | None = getattr(_thread, "found", None)
-    if found is not None:
-        found.append(arrays)
+    recorded: list[Step] | None = getattr(_thread, "recorded", None)
+    if recorded is not None:
+        recorded.append(arrays)
 
 
 @contextmanager
 def steps(stream: ResidualStream, highest: int, taken: list[Step]) -> Iterator[None]:
     """Add to ``taken`` the steps of a network called inside, in order, as far as the input of block ``highest``: what
     of that block is needed, only the caller knows. None on a GPU, which is best left to run ahead."""
-    found: list[Step] = []
+    recorded: list[Step] = []
 
     def boundary(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
         if layer < highest:
-            taken.extend([*found, (hidden,)])
-            found.clear()
+            taken.extend([*recorded, (hidden,)])
+            recorded.clear()
         return hidden
 
     if not on_cpu():
         yield
         return
-    _thread.found = found
+    _thread.recorded = recorded
     try:
         with stream.tapped(boundary):
             yield
     finally:
-        _thread.found = None
+        _thread.recorded = None
 
 
 def evaluate(taken: list[Step], result: mx.array | list[mx.array]) -> None:

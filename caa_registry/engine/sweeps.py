@@ -56,13 +56,13 @@ class Sweep:
     positions: SteeredPositions
 
 
-def run_steered(sweep: Sweep, found: Callable[[Part], None], kept: Sequence[Part] = ()) -> None:
-    """Hand every part to ``found``, from one thread at a time: each question unsteered, and at each layer.
+def run_steered(sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part] = ()) -> None:
+    """Hand every part to ``give``, from one thread at a time: each question unsteered, and at each layer.
 
     ``kept``: what an earlier call handed out, checked there, which is not run again. Raises ``DifferentError`` before
-    ``found`` was called where the check fails.
+    ``give`` is called where the check fails.
     """
-    _Runs(sweep, found, kept).all()
+    _Runs(sweep, give, kept).all()
 
 
 def run_whole(sweep: Sweep, kept: Sequence[Part] = ()) -> Iterator[Part]:
@@ -89,7 +89,7 @@ class _Runs(Runs[Part, Values]):
 
     whole_differs = "a prompt is run once"
 
-    def __init__(self, sweep: Sweep, found: Callable[[Part], None], kept: Sequence[Part]) -> None:
+    def __init__(self, sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part]) -> None:
         done = set().union(*(part.places for part in kept))
         super().__init__(
             sweep.model,
@@ -98,7 +98,7 @@ class _Runs(Runs[Part, Values]):
             sweep.vectors,
             sweep.multipliers,
             sweep.positions,
-            found,
+            give,
             done,
         )
 

@@ -46,12 +46,12 @@ class Work:
     multipliers: Sequence[float]
 
 
-def run_entered(work: Work, found: Callable[[Part], None]) -> None:
-    """Hand every part to ``found``, from one thread at a time: each text unsteered, and at each layer.
+def run_entered(work: Work, give: Callable[[Part], None]) -> None:
+    """Hand every part to ``give``, from one thread at a time: each text unsteered, and at each layer.
 
-    Raises ``DifferentError`` before ``found`` was called where the check fails.
+    Raises ``DifferentError`` before ``give`` is called where the check fails.
     """
-    _Runs(work, found).all()
+    _Runs(work, give).all()
 
 
 def run_whole(work: Work) -> Iterator[Part]:
@@ -102,10 +102,10 @@ class _Runs(Runs[Part, _Unsteered]):
 
     whole_differs = "a steered text is entered"
 
-    def __init__(self, work: Work, found: Callable[[Part], None]) -> None:
+    def __init__(self, work: Work, give: Callable[[Part], None]) -> None:
         answers = [_answer(ids) for ids in work.texts]
         vectors = {layer: vector[None] for layer, vector in work.vectors.items()}
-        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", found, set())
+        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, set())
 
     def planned(self) -> list[Group]:
         # What takes longest comes first.

@@ -2,7 +2,7 @@
 
 The choice is made on one half of the questions and reported on the other, since the best of many cells looks better
 than it is on the questions that it was chosen on. How much text suffers is the KL divergence from the unsteered model
-per token of neutral text (``side_effects``), which knows nothing of the questions.
+per token of neutral text (``side_effects``), which has nothing to do with the questions.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def halves(digests: Sequence[str], letters: Sequence[str | None]) -> Halves:
 @dataclass(frozen=True, eq=False)
 class MeasuredCell:
     """What was measured at one layer and multiplier: ``items``, per-item propensity, float64 ``(items,)``; ``kl``, nats
-    per token of neutral text; ``coherent``: whether what is written there reads well, ``None`` where nobody looked."""
+    per token of neutral text; ``coherent``: whether what is written there reads well, ``None`` where that was not
+    checked."""
 
     layer: int
     multiplier: float
@@ -80,8 +81,9 @@ class MeasuredCell:
 class KlRange:
     """The multipliers around 0 in which the KL of a layer stays at or below the target.
 
-    ``low`` and ``high`` are the outermost that were measured, 0 where the first on that side is beyond. ``low_limit``
-    and ``high_limit`` are where the target is reached, interpolated; ``None`` where it was not, as far as was measured.
+    ``low`` and ``high`` are the outermost that were measured, 0 where the first on that side exceeds the target.
+    ``low_limit`` and ``high_limit`` are where the target is reached, interpolated; ``None`` where it was not reached at
+    any multiplier measured.
     """
 
     layer: int
@@ -94,8 +96,8 @@ class KlRange:
 @dataclass(frozen=True)
 class Choice:
     """The cell that was chosen. ``score_*``: mean propensity on a half. ``effect_*``: its mean change from the
-    unsteered model, counted in the wanted direction; on half A it is the best of many, on half B it is fair. ``tied``:
-    other cells, (layer, multiplier), of the same effect on half A."""
+    unsteered model, counted in the intended direction; on half A it is the best of many, on half B it is fair.
+    ``tied``: other cells, (layer, multiplier), of the same effect on half A."""
 
     layer: int
     multiplier: float
@@ -158,7 +160,7 @@ def calibrate(
                 tied=tied,
             )
     else:
-        reason = f"there are {len(a) + len(b)} items, of which no two halves can be made"
+        reason = f"there are too few items for two halves: {len(a) + len(b)}"
     return Calibration(_rule(direction, target_kl), direction, target_kl, len(a), len(b), ranges, choice, reason)
 
 
@@ -193,7 +195,7 @@ def _chosen(
     cells: Sequence[MeasuredCell], effects: Sequence[float], ranges: Sequence[KlRange], target: float
 ) -> tuple[MeasuredCell | None, tuple[tuple[int, float], ...], str]:
     """The best cell, those tied with it, and why there is none. ``effects``: of each cell on half A."""
-    bounds = {found.layer: found for found in ranges}
+    bounds = {each.layer: each for each in ranges}
     steered = [(cell, effect) for cell, effect in zip(cells, effects, strict=True) if cell.multiplier != 0]
     within = [
         (cell, effect)
@@ -217,7 +219,7 @@ def _chosen(
     if not coherent:
         return None, (), f"of {len(within)} cells within the range of KL none writes coherent text"
     if not moving:
-        return None, (), f"of {len(coherent)} cells that qualify none moves half A in the wanted direction"
+        return None, (), f"of {len(coherent)} cells that qualify none moves half A in the intended direction"
     largest = max(effect for _, effect in moving)
     equal = [cell for cell, effect in moving if largest - effect <= _EQUAL]
     best, *tied = sorted(equal, key=lambda cell: (cell.kl.value, abs(cell.multiplier), cell.layer, cell.multiplier))

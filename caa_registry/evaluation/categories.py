@@ -1,4 +1,4 @@
-"""Scores by category, as for MMLU and TruthfulQA: each category's mean, the mean of all items and that of categories.
+"""Scores by category, as for MMLU and TruthfulQA: each category's mean, the mean over items and the mean of categories.
 
 The paper (Rimsky et al. 2024) gives the mean of category means, in which a small category counts as much as a large
 one. Per-item differences of two scores can be grouped alike: their intervals are those of paired items.

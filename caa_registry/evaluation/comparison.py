@@ -56,11 +56,11 @@ def compare(
     pairs = layers or [(layer, layer) for layer in one.layers if layer in other.layers]
     if not pairs:
         raise UsageError("the two have no layer in common", "Name a layer of each.")
-    made: list[Compared] = []
+    comparisons: list[Compared] = []
     for layer, other_layer in pairs:
         sides = [
-            _at(found, layer, [pair[side] for pair in counted], multipliers)
-            for side, (found, layer) in enumerate(((one, layer), (other, other_layer)))
+            _at(measured, layer, [pair[side] for pair in counted], multipliers)
+            for side, (measured, layer) in enumerate(((one, layer), (other, other_layer)))
         ]
         for metric, values in (
             ("steerability", [steerability(side, multipliers)[0] for side in sides]),
@@ -68,11 +68,11 @@ def compare(
         ):
             test = paired_test(values[0], values[1])
             mean, other_mean = (float(value.mean()) for value in values)
-            made.append(
+            comparisons.append(
                 Compared(metric, layer, other_layer, mean, other_mean, test.difference, test.p_value, test.p_value)
             )
-    corrected = holm([compared.p_value for compared in made])
-    return [replace(compared, p_holm=p) for compared, p in zip(made, corrected, strict=True)]
+    corrected = holm([compared.p_value for compared in comparisons])
+    return [replace(compared, p_holm=p) for compared, p in zip(comparisons, corrected, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -86,10 +86,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _at(found: Measurements, layer: int, items: Sequence[int], multipliers: Sequence[float]) -> Observed:
-    if layer not in found.layers:
-        raise UsageError(f"layer {layer} was not evaluated", f"Layers: {ranges(list(found.layers))}.")
-    steps = [found.multipliers.index(multiplier) for multiplier in multipliers]
-    log_p: NDArray[np.float64] = found.vector.log_p[[found.layers.index(layer)]][:, steps][:, :, list(items)]
-    rows = [found.vector.rows[i] for i in items]
-    return Observed(tuple(rows), tuple(found.vector.letters[i] for i in items), log_p)
+def _at(measured: Measurements, layer: int, items: Sequence[int], multipliers: Sequence[float]) -> Observed:
+    if layer not in measured.layers:
+        raise UsageError(f"layer {layer} was not evaluated", f"Layers: {ranges(list(measured.layers))}.")
+    steps = [measured.multipliers.index(multiplier) for multiplier in multipliers]
+    log_p: NDArray[np.float64] = measured.vector.log_p[[measured.layers.index(layer)]][:, steps][:, :, list(items)]
+    rows = [measured.vector.rows[i] for i in items]
+    return Observed(tuple(rows), tuple(measured.vector.letters[i] for i in items), log_p)

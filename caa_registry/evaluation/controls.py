@@ -1,4 +1,4 @@
-"""Vectors that should do nothing: what a score is worth shows beside theirs."""
+"""Vectors that should do nothing, to compare a vector's scores with."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from caa_registry.vectors import VectorSet
 def random_directions(vectors: VectorSet, layers: Sequence[int], seeds: int) -> dict[int, NDArray[np.float32]]:
     """At each layer ``seeds`` directions of the vector's length, uniform on the sphere, float32 ``(seeds, d_model)``.
 
-    They say what a push of that strength does whatever its direction.
+    They show what a push of that strength does whatever its direction.
     """
-    found = {}
+    directions = {}
     for layer in layers:
         drawn = np.stack(
             [np.random.default_rng((seed, layer)).standard_normal(vectors.d_model) for seed in range(seeds)]
         )
         lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
-        found[layer] = (drawn * (vectors[layer].norm / lengths)).astype(np.float32)
-    return found
+        directions[layer] = (drawn * (vectors[layer].norm / lengths)).astype(np.float32)
+    return directions
 
 
 def shuffled_vectors(
     vectors: VectorSet, activations: Activations, method: Method, layers: Sequence[int], seeds: int
 ) -> dict[int, NDArray[np.float32]]:
-    """At each layer what ``method`` makes of the same pairs with the sides of each swapped or not by lot: float32
+    """At each layer what ``method`` makes of the same pairs with the sides of each swapped at random: float32
     ``(seeds, d_model)``.
 
-    They say what the recipe gives where the labels mean nothing, at the length that it gives: where the vector was
-    scaled after it was made, they are scaled alike. A swap is of a pair at all layers.
+    They show what the recipe gives where the labels mean nothing, at the vector's own scale: where the vector was
+    scaled after it was computed, they are scaled alike. A pair is swapped at all layers or at none.
     """
-    found = {}
+    shuffled = {}
     for layer in layers:
         positive, negative = (side.astype(np.float64) for side in activations.layer(layer))
         n = len(positive)
         signs = np.stack([np.ones(n), *(np.random.default_rng(seed).choice([-1.0, 1.0], n) for seed in range(seeds))])
-        made = estimator(method)(positive, negative, np.ones_like(signs), signs)
-        length = float(np.linalg.norm(made[0]))
+        directions = estimator(method)(positive, negative, np.ones_like(signs), signs)
+        length = float(np.linalg.norm(directions[0]))
         scale = vectors[layer].norm / length if length > 0 else 0.0
-        found[layer] = (made[1:] * scale).astype(np.float32)
-    return found
+        shuffled[layer] = (directions[1:] * scale).astype(np.float32)
+    return shuffled

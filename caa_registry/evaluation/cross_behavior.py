@@ -1,4 +1,4 @@
-"""Cross-behavior matrix: what the vector of one behavior does to the scores of the others."""
+"""The cross-behavior matrix: what the vector of one behavior does to the scores of the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Dominance:
 
     ``own``: mean effect on its own behavior. ``other``: that with the largest mean effect in size on another,
     ``strongest``. ``share``: of the sizes of all effects in the vector's row, what falls on its own behavior in the
-    wanted direction: 1 where nothing else moves, 1 / behaviors where all move alike, 0 where its own goes the wrong
+    intended direction: 1 where nothing else moves, 1 / behaviors where all move alike, 0 where its own goes the wrong
     way or nothing moves at all.
     """
 

@@ -69,7 +69,7 @@ def bootstrap_ratio(numerators: NDArray[np.float64], denominators: NDArray[np.fl
 
 def bootstrap_mean_of_means(groups: Sequence[NDArray[np.float64]]) -> Interval:
     """The mean of the groups' means and its interval: items are resampled within their group, since which groups there
-    are is no matter of chance. ``n`` counts items."""
+    are is not a matter of chance. ``n`` counts items."""
     draws = np.mean([_resampled(group[:, None], seed=SEED + i)[:, 0] for i, group in enumerate(groups)], axis=0)
     low, high = np.percentile(draws, [2.5, 97.5])
     value = float(np.mean([group.mean() for group in groups]))

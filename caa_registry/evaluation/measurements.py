@@ -1,6 +1,6 @@
 """What an evaluation measured: of every item its answers' log-probabilities, at every layer and multiplier.
 
-Stored as one safetensors file; all that is said of it is derived from these numbers.
+Stored as one safetensors file; every figure of an evaluation is derived from these numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Observed:
 
     @property
     def mass(self) -> NDArray[np.float64]:
-        """p(matching) + p(other), ``(layers, multipliers, items)``: how far the model answers by one of them at all."""
+        """p(matching) + p(other), ``(layers, multipliers, items)``: how likely one of the two is at all."""
         return np.asarray(np.exp(self.log_p).sum(axis=-1))
 
     @property
@@ -87,23 +87,26 @@ class Measurements:
         return self.observed[VECTOR]
 
 
-def to_bytes(found: Measurements) -> bytes:
+def to_bytes(measurements: Measurements) -> bytes:
     """The file's bytes: the same for the same measurements in every process."""
-    tensors = {f"observed.{name}": np.ascontiguousarray(one.log_p, "<f8") for name, one in found.observed.items()}
-    for name, control in found.controls.items():
+    tensors = {
+        f"observed.{name}": np.ascontiguousarray(observed.log_p, "<f8")
+        for name, observed in measurements.observed.items()
+    }
+    for name, control in measurements.controls.items():
         tensors[f"control.{name}.propensity"] = np.ascontiguousarray(control.propensity, "<f8")
         tensors[f"control.{name}.log_odds"] = np.ascontiguousarray(control.log_odds, "<f8")
-    said = {
-        "metric": found.metric,
-        "layers": list(found.layers),
-        "multipliers": [repr(multiplier) for multiplier in found.multipliers],
+    metadata = {
+        "metric": measurements.metric,
+        "layers": list(measurements.layers),
+        "multipliers": [repr(multiplier) for multiplier in measurements.multipliers],
         "observed": [
-            {"condition": name, "rows": list(one.rows), "letters": list(one.letters)}
-            for name, one in found.observed.items()
+            {"condition": name, "rows": list(observed.rows), "letters": list(observed.letters)}
+            for name, observed in measurements.observed.items()
         ],
-        "controls": list(found.controls),
+        "controls": list(measurements.controls),
     }
-    return bytes(save_tensors(tensors, {_METADATA_KEY: canonical_json(said)}))
+    return bytes(save_tensors(tensors, {_METADATA_KEY: canonical_json(metadata)}))
 
 
 def from_bytes(data: bytes) -> Measurements:
@@ -111,20 +114,20 @@ def from_bytes(data: bytes) -> Measurements:
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        said: dict[str, Any] = json.loads(header["__metadata__"][_METADATA_KEY])
+        metadata: dict[str, Any] = json.loads(header["__metadata__"][_METADATA_KEY])
         return Measurements(
-            said["metric"],
-            tuple(said["layers"]),
-            tuple(float(multiplier) for multiplier in said["multipliers"]),
+            metadata["metric"],
+            tuple(metadata["layers"]),
+            tuple(float(multiplier) for multiplier in metadata["multipliers"]),
             {
-                one["condition"]: Observed(
-                    tuple(one["rows"]), tuple(one["letters"]), tensors[f"observed.{one['condition']}"]
+                observed["condition"]: Observed(
+                    tuple(observed["rows"]), tuple(observed["letters"]), tensors[f"observed.{observed['condition']}"]
                 )
-                for one in said["observed"]
+                for observed in metadata["observed"]
             },
             {
                 name: Control(tensors[f"control.{name}.propensity"], tensors[f"control.{name}.log_odds"])
-                for name in said["controls"]
+                for name in metadata["controls"]
             },
         )
     except (SafetensorError, ValueError, KeyError, TypeError) as error:

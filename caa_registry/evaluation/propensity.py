@@ -143,12 +143,12 @@ def answers_of(items: ItemSet) -> list[Answer]:
 
     Raises ``InputError`` where one token should decide and cannot.
     """
-    found: list[Answer] = []
+    answers: list[Answer] = []
     for item in items.items:
         if item.beyond:
             continue
         if items.metric == "propensity_completion":
-            found += [_whole(item.matching), *(_whole(other) for other in item.others)]
+            answers += [_whole(item.matching), *(_whole(other) for other in item.others)]
             continue
         # The first token in which the answers differ, read after all that they share.
         at, ids = item.shared, item.matching.ids[: item.shared]
@@ -160,8 +160,8 @@ def answers_of(items: ItemSet) -> list[Answer]:
                 "Choose another template.",
             )
         distinct = tuple(dict.fromkeys(targets))
-        found.append(Answer(ids, item.matching.prompt_end, len(ids) - 1, distinct, either=True))
-    return found
+        answers.append(Answer(ids, item.matching.prompt_end, len(ids) - 1, distinct, either=True))
+    return answers
 
 
 def _whole(side: CompletedTokens) -> Answer:

@@ -62,11 +62,11 @@ def wrong_way(observed: Observed) -> NDArray[np.float64]:
 def control_figures(control: Control, multipliers: Sequence[float]) -> dict[str, NDArray[np.float64]]:
     """Of each vector of a control: ``propensity`` ``(vectors, layers, multipliers)``; with at least two multipliers
     ``steerability`` and ``effect`` ``(vectors, layers)``."""
-    found = {"propensity": control.propensity}
+    figures = {"propensity": control.propensity}
     if len(multipliers) > 1:
-        found["steerability"] = slopes(control.log_odds[..., None], multipliers)[..., 0]
-        found["effect"] = np.asarray(control.propensity[..., -1] - control.propensity[..., 0])
-    return found
+        figures["steerability"] = slopes(control.log_odds[..., None], multipliers)[..., 0]
+        figures["effect"] = np.asarray(control.propensity[..., -1] - control.propensity[..., 0])
+    return figures
 
 
 def middle(values: NDArray[np.float64]) -> Interval:
@@ -92,29 +92,29 @@ def by_letter(observed: Observed) -> dict[str, NDArray[np.float64]]:
     return {str(letter): propensity[..., letters == letter].mean(axis=-1) for letter in np.unique(letters) if letter}
 
 
-def figures(found: Measurements) -> list[Figure]:
+def figures(measurements: Measurements) -> list[Figure]:
     """Everything that is stored of an evaluation beside its items, the vector's own figures first."""
     figures: list[Figure] = []
-    for condition, observed in found.observed.items():
-        figures += _by_cell(found, condition, found.metric, _means(observed.propensity))
-        if condition == VECTOR and found.metric == "propensity":
+    for condition, observed in measurements.observed.items():
+        figures += _by_cell(measurements, condition, measurements.metric, _means(observed.propensity))
+        if condition == VECTOR and measurements.metric == "propensity":
             if observed.counted.any():
-                figures += _by_cell(found, condition, "mass", _means(observed.mass[..., observed.counted]))
+                figures += _by_cell(measurements, condition, "mass", _means(observed.mass[..., observed.counted]))
             bias = letter_bias(observed)
-            figures += _by_cell(found, condition, "letter_bias", bias) if bias else []
-        if len(found.multipliers) > 1:
+            figures += _by_cell(measurements, condition, "letter_bias", bias) if bias else []
+        if len(measurements.multipliers) > 1:
             per_layer = {"effect": effects(observed), "wrong_way": wrong_way(observed)}
             if observed.counted.any():
-                per_layer = {"steerability": steerability(observed, found.multipliers), **per_layer}
+                per_layer = {"steerability": steerability(observed, measurements.multipliers), **per_layer}
             for metric, values in per_layer.items():
-                figures += _by_layer(found, condition, metric, bootstrap_means(values.T))
-    for condition, control in found.controls.items():
-        for metric, values in control_figures(control, found.multipliers).items():
+                figures += _by_layer(measurements, condition, metric, bootstrap_means(values.T))
+    for condition, control in measurements.controls.items():
+        for metric, values in control_figures(control, measurements.multipliers).items():
             ranges = [middle(column) for column in values.reshape(len(values), -1).T]
             if metric == "propensity":
-                figures += _by_cell(found, condition, found.metric, ranges)
+                figures += _by_cell(measurements, condition, measurements.metric, ranges)
             else:
-                figures += _by_layer(found, condition, metric, ranges)
+                figures += _by_layer(measurements, condition, metric, ranges)
     return figures
 
 
@@ -122,13 +122,13 @@ def _means(values: NDArray[np.float64]) -> list[Interval]:
     return bootstrap_means(values.reshape(-1, values.shape[-1]).T)
 
 
-def _by_cell(found: Measurements, condition: str, metric: str, intervals: Sequence[Interval]) -> list[Figure]:
-    cells = [(layer, multiplier) for layer in found.layers for multiplier in found.multipliers]
+def _by_cell(measurements: Measurements, condition: str, metric: str, intervals: Sequence[Interval]) -> list[Figure]:
+    cells = [(layer, multiplier) for layer in measurements.layers for multiplier in measurements.multipliers]
     return [Figure(condition, *cell, metric, interval) for cell, interval in zip(cells, intervals, strict=True)]
 
 
-def _by_layer(found: Measurements, condition: str, metric: str, intervals: Sequence[Interval]) -> list[Figure]:
+def _by_layer(measurements: Measurements, condition: str, metric: str, intervals: Sequence[Interval]) -> list[Figure]:
     return [
         Figure(condition, layer, None, metric, interval)
-        for layer, interval in zip(found.layers, intervals, strict=True)
+        for layer, interval in zip(measurements.layers, intervals, strict=True)
     ]

@@ -60,16 +60,16 @@ def token_projections(
 
 def _activations(model: Model, ids: Sequence[int], layer: int) -> NDArray[np.float32]:
     """The residual stream after block ``layer`` at every token, ``(tokens, d_model)``."""
-    found: list[mx.array] = []
+    streams: list[mx.array] = []
 
     def keep(at: int, hidden: mx.array, where: Positions) -> mx.array:
         if at == layer:
-            found.append(hidden[0])
+            streams.append(hidden[0])
         return hidden
 
     with model.stream.tapped(keep), model.rows([ids], [len(ids) - 1]) as (tokens, cache):
         model.network(tokens, cache=cache)
-    return np.array(found[0].astype(mx.float32))
+    return np.array(streams[0].astype(mx.float32))
 
 
 def _pieces(model: Model, ids: Sequence[int]) -> list[str]:
@@ -86,7 +86,7 @@ def _pieces(model: Model, ids: Sequence[int]) -> list[str]:
 
 def _visible(text: str) -> str:
     """``text`` with control characters written out: a text must not steer the reader's terminal."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return _CONTROL.sub(lambda control: repr(control[0])[1:-1], text)
 
 
 def as_text(tokens: Sequence[TokenProjection]) -> Text:
@@ -94,14 +94,14 @@ def as_text(tokens: Sequence[TokenProjection]) -> Text:
     from rich.text import Text
 
     largest = max((abs(token.cosine) for token in tokens), default=0.0) or 1.0
-    found = Text()
+    written = Text()
     for token in tokens:
         strength = token.cosine / largest
         bold = "bold " if abs(strength) >= 0.5 else ""
         colour = "blue" if strength > 0 else "red"
-        found.append(_visible(token.text), style=f"{bold}{colour}" if abs(strength) >= 0.1 else "")
-        found.append(f"[{100 * token.cosine:+.0f}]", style="dim")
-    return found
+        written.append(_visible(token.text), style=f"{bold}{colour}" if abs(strength) >= 0.1 else "")
+        written.append(f"[{100 * token.cosine:+.0f}]", style="dim")
+    return written
 
 
 def as_html(tokens: Sequence[TokenProjection], *, title: str, caption: str) -> str:

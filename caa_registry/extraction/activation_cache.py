@@ -76,13 +76,13 @@ class Section:
 
     def find(self, keys: Iterable[str], layers: Sequence[int]) -> dict[str, tuple[Segment, int]]:
         """Where those of ``keys`` are whose rows are here for all of ``layers``: the segment and the row in it."""
-        wanted = set(keys)
-        found: dict[str, tuple[Segment, int]] = {}
+        missing = set(keys)
+        places: dict[str, tuple[Segment, int]] = {}
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            segment = _opened(path, wanted, layers)
+            segment = _opened(path, missing, layers)
             if segment is not None:
-                found |= {key: (segment, row) for row, key in enumerate(segment.keys) if key in wanted}
-        return found
+                places |= {key: (segment, row) for row, key in enumerate(segment.keys) if key in missing}
+        return places
 
     def add(
         self, keys: Sequence[str], layers: Sequence[int], values: NDArray[np.float32]
@@ -130,40 +130,41 @@ class ActivationCache:
                 total -= size
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        found = []
+        files = []
         for path in self.folder.glob("*/*"):
             try:
                 stat = path.stat()
             except OSError:
                 continue  # another process trims too
             if path.suffix in (_SUFFIX, _PART):
-                found.append((stat.st_mtime, stat.st_size, path))
-        return found
+                files.append((stat.st_mtime, stat.st_size, path))
+        return files
 
 
 def _as_bytes(segment: Segment, values: NDArray[np.float32]) -> bytes:
     tensors = {
         f"layer.{layer}": np.ascontiguousarray(values[:, i], dtype="<f4") for i, layer in enumerate(segment.layers)
     }
-    said = {
+    header = {
         "keys": list(segment.keys),
         "layers": list(segment.layers),
         "digests": {name: digest_bytes(tensor.tobytes()) for name, tensor in tensors.items()},
     }
-    return bytes(save(tensors, {_METADATA_KEY: canonical_json(said)}))
+    return bytes(save(tensors, {_METADATA_KEY: canonical_json(header)}))
 
 
-def _opened(path: Path, wanted: set[str], layers: Sequence[int]) -> Segment | None:
-    """The segment if it has some of the rows wanted for all layers; a damaged one is deleted."""
+def _opened(path: Path, keys: set[str], layers: Sequence[int]) -> Segment | None:
+    """The segment if it has rows of some of ``keys`` for all ``layers``; a damaged one is deleted."""
     try:
         with safe_open(path, framework="numpy") as file:
-            said = json.loads((file.metadata() or {})[_METADATA_KEY])
-            segment = Segment(tuple(said["keys"]), tuple(said["layers"]), path)
-            if not (wanted & set(segment.keys) and set(layers) <= set(segment.layers)):
+            header = json.loads((file.metadata() or {})[_METADATA_KEY])
+            segment = Segment(tuple(header["keys"]), tuple(header["layers"]), path)
+            if not (keys & set(segment.keys) and set(layers) <= set(segment.layers)):
                 return None
             for layer in layers:
                 rows = file.get_tensor(f"layer.{layer}")
-                if len(rows) != len(segment.keys) or digest_bytes(rows.tobytes()) != said["digests"][f"layer.{layer}"]:
+                digest = header["digests"][f"layer.{layer}"]
+                if len(rows) != len(segment.keys) or digest_bytes(rows.tobytes()) != digest:
                     raise ValueError(f"layer {layer} does not match its digest")
         os.utime(path)
     except FileNotFoundError:

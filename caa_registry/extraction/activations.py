@@ -38,10 +38,10 @@ class Activations:
             segment, row = self.places[key]
             by_segment.setdefault(segment, []).append((i, row))
         parts = [(segment.layer(layer), np.array(rows).T) for segment, rows in by_segment.items()]
-        found = np.empty((len(self.keys), parts[0][0].shape[1]), dtype=np.float32)
+        sides = np.empty((len(self.keys), parts[0][0].shape[1]), dtype=np.float32)
         for values, (to, row) in parts:
-            found[to] = values[row]
-        return found[0::2], found[1::2]
+            sides[to] = values[row]
+        return sides[0::2], sides[1::2]
 
 
 def collect(
@@ -91,14 +91,14 @@ def _collected(
     if processes.count() > 1:
         missing = _missing_at_first(missing, len(pairs))
         mine = missing[processes.rank() :: processes.count()]
-    wanted = [i for i in mine if keys[2 * i] not in places or keys[2 * i + 1] not in places]
+    unread = [i for i in mine if keys[2 * i] not in places or keys[2 * i + 1] not in places]
     total = len(pairs) * 2 // processes.count()
-    held = total - 2 * len(wanted)
+    held = total - 2 * len(unread)
     progress(held, total)
     for rows in read_pairs(
-        model, [pairs[i] for i in wanted], layers, read, lambda done, _: progress(held + done, total), work, memory
+        model, [pairs[i] for i in unread], layers, read, lambda done, _: progress(held + done, total), work, memory
     ):
-        places |= section.add([keys[2 * wanted[i // 2] + i % 2] for i in rows.index], layers, rows.values)
+        places |= section.add([keys[2 * unread[i // 2] + i % 2] for i in rows.index], layers, rows.values)
     if processes.count() > 1:
         _pass_to_first(missing, keys, layers, places, section, model.d_model)
     return Activations(keys, places)
@@ -116,7 +116,7 @@ def _pass_to_first(
 ) -> None:
     """Give the first process the rows of the others, a few at a time. It adds them to its section."""
     count, rank = processes.count(), processes.rank()
-    parts = [missing[other::count] for other in range(count)]
+    parts = [missing[process::count] for process in range(count)]
     for first in range(0, max(map(len, parts)), _TOGETHER):
         sent = np.zeros((2 * _TOGETHER, len(layers), d_model), dtype=np.float32)
         own = _keys_of(parts[rank][first : first + _TOGETHER], keys)
@@ -124,9 +124,9 @@ def _pass_to_first(
             for i, layer in enumerate(layers):
                 values = Activations(own, places).layer(layer)
                 sent[0 : len(own) : 2, i], sent[1 : len(own) : 2, i] = values
-        for other, rows in enumerate(processes.gathered_rows(sent)):
-            theirs = _keys_of(parts[other][first : first + _TOGETHER], keys)
-            if rank == 0 and other != 0 and theirs:
+        for process, rows in enumerate(processes.gathered_rows(sent)):
+            theirs = _keys_of(parts[process][first : first + _TOGETHER], keys)
+            if rank == 0 and process != 0 and theirs:
                 places |= section.add(theirs, layers, rows[: len(theirs)])
 
 

@@ -190,13 +190,13 @@ class Model:
             "Steer less strongly, or load the model in float32 or bfloat16.",
         )
 
-    def room(self, n_prompt: int, wanted: int) -> int:
-        """How many of ``wanted`` tokens the context has room for behind ``n_prompt``. ``ModelError`` where for none."""
+    def room(self, n_prompt: int, max_tokens: int) -> int:
+        """How many of ``max_tokens`` the context has room for after ``n_prompt``. ``ModelError`` where for none."""
         limit = self.info.context_length
         if limit is None:
-            return wanted
+            return max_tokens
         if n_prompt >= limit:
             raise ModelError(
                 f"the prompt has {n_prompt} tokens; {self.info.name} reads at most {limit}", "Shorten the prompt."
             )
-        return min(wanted, limit - n_prompt)
+        return min(max_tokens, limit - n_prompt)

@@ -174,8 +174,8 @@ class Template:
             # A template that takes no answers still renders prompts.
             return ""
         if full.startswith(head):
-            between, found, _ = full[len(head) :].partition(_PROBE)
-            if found and not between.strip():
+            between, probe, _ = full[len(head) :].partition(_PROBE)
+            if probe and not between.strip():
                 return between
         return ""
 

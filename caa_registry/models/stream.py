@@ -49,7 +49,7 @@ Tap = Callable[[int, mx.array, Positions], mx.array]
 
 
 @dataclass(frozen=True, eq=False)
-class _Said:
+class _Here:
     """What one context has said of a network. ``entry``: the layer behind which it begins, and the stream there."""
 
     taps: tuple[_Placed, ...] = ()
@@ -70,8 +70,8 @@ class _Placed:
     in_place: bool = True
 
 
-_NOTHING = _Said()
-_said: contextvars.ContextVar[Mapping[ResidualStream, _Said]] = contextvars.ContextVar("_said", default={})  # noqa: B039
+_NOTHING = _Here()
+_here: contextvars.ContextVar[Mapping[ResidualStream, _Here]] = contextvars.ContextVar("_here", default={})  # noqa: B039
 
 
 @functools.cache
@@ -186,16 +186,16 @@ class ResidualStream:
         finally:
             self._say(prompt_end=before)
 
-    def _now(self) -> _Said:
-        return _said.get().get(self, _NOTHING)
+    def _now(self) -> _Here:
+        return _here.get().get(self, _NOTHING)
 
     def _taps(self) -> tuple[_Placed, ...]:
         return tuple(placed for placed in self._now().taps if placed.in_place)
 
     def _say(self, **changed: Any) -> None:
-        others = {stream: said for stream, said in _said.get().items() if stream is not self}
-        said = replace(self._now(), **changed)
-        _said.set(others if said.nothing else {**others, self: said})
+        others = {stream: here for stream, here in _here.get().items() if stream is not self}
+        here = replace(self._now(), **changed)
+        _here.set(others if here.nothing else {**others, self: here})
 
     def _swap_in(self) -> None:
         if any(hasattr(type(module), "_caa_base") for module in [self.network, *self.blocks]):
@@ -228,16 +228,16 @@ class ResidualStream:
             self._say(positions=before)
 
     def _run_block(self, layer: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        said, taps = self._now(), self._taps()
+        here, taps = self._now(), self._taps()
         if not taps:
             return call(*args, **kwargs)  # tapped in another context
-        if said.entry is not None and layer <= said.entry[0]:
-            if layer < said.entry[0]:
+        if here.entry is not None and layer <= here.entry[0]:
+            if layer < here.entry[0]:
                 return args[0] if args else next(iter(kwargs.values()))
-            out = said.entry[1]
+            out = here.entry[1]
         else:
             out = call(*args, **kwargs)
-        if said.positions is None:
+        if here.positions is None:
             raise ModelError(
                 "a block was called outside its network, so the positions of its tokens are not known",
                 "Call the whole network, or use model.generate.",
@@ -246,7 +246,7 @@ class ResidualStream:
         self._lone &= not several
         hidden = out[0] if several else out
         for placed in taps:
-            hidden = placed.tap(layer, hidden, said.positions)
+            hidden = placed.tap(layer, hidden, here.positions)
         return type(out)([hidden, *out[1:]]) if several else hidden
 
     def _self_test(self) -> int:

@@ -20,7 +20,7 @@ def token_findings(
     rows: Sequence[Row], template: Template, model: Model, progress: Progress | None = None
 ) -> list[Finding]:
     """What is wrong with ``rows`` once ``template`` has rendered them and the model's tokenizer encoded them."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     lengths = []
     for i, row in enumerate(rows):
         pair = row.pair
@@ -28,21 +28,21 @@ def token_findings(
             sides = [template.complete(pair.prompt, text, pair.system) for text in (pair.positive, pair.negative)]
             head = template.prompt(pair.prompt, pair.system).ids if pair.prompt.strip() else ()
         except (InputError, UsageError) as error:
-            found.append(row.finding("answer-not-a-token", error.message))
+            findings.append(row.finding("answer-not-a-token", error.message))
             continue
         if not model.fits(max(len(side.ids) for side in sides)):
             longest = max(len(side.ids) for side in sides)
-            found.append(row.finding("longer-than-context", f"{longest} tokens of {model.info.context_length}"))
+            findings.append(row.finding("longer-than-context", f"{longest} tokens of {model.info.context_length}"))
         if head and any(side.ids[: len(head)] != head for side in sides):
-            found.append(row.finding("answer-not-a-token", "the answer shares a token with the end of the prompt"))
+            findings.append(row.finding("answer-not-a-token", "the answer shares a token with the end of the prompt"))
         if (row.letters or not row.speaks) and _token(sides[0]) == _token(sides[1]):
             text = model.tokenizer.decode([_token(sides[0])])
-            found.append(row.finding("same-token-read", f"both sides have {text!r} there"))
+            findings.append(row.finding("same-token-read", f"both sides have {text!r} there"))
         if row.speaks and row.letters is None:
             lengths.append((len(sides[0].ids) - sides[0].start, len(sides[1].ids) - sides[1].start))
         if progress is not None and i % 100 == 0:
             progress(i, len(rows))
-    return found + confound("token-length-confound", "tokens", lengths)
+    return findings + confound("token-length-confound", "tokens", lengths)
 
 
 def _token(side: CompletedTokens) -> int:

@@ -59,9 +59,9 @@ def _dequantize(network: Any, name: str) -> None:
 
 @functools.cache  # said once in a process
 def _warn_of_slow_blas() -> None:
-    found = blas.status()
-    if found.library is None and found.advice:
-        _log.warning("MLX's own BLAS is in use (about 4 GFLOP/s). %s See: caa doctor", found.advice)
+    used = blas.status()
+    if used.library is None and used.advice:
+        _log.warning("MLX's own BLAS is in use (about 4 GFLOP/s). %s See: caa doctor", used.advice)
 
 
 def _stored_dtype(network: Any) -> str:

@@ -30,8 +30,8 @@ def cosine_matrix(labels: Sequence[str], values: NDArray[np.float64], *, title: 
         names = [shortened(label, 24) for label in labels]
         longest = max(len(name) for name in names)
         side = max(2.6, min(6.5, 0.36 * k)) + 0.062 * longest
-        made = figure(side + 1.2, side + 0.7, caption)
-        axes = made.add_subplot()
+        picture = figure(side + 1.2, side + 0.7, caption)
+        axes = picture.add_subplot()
         image = axes.imshow(values, cmap=_COLOURS, vmin=-1, vmax=1)
         step = max(1, -(-k // 32))
         axes.set_yticks(range(0, k, step), names[::step])
@@ -49,7 +49,7 @@ def cosine_matrix(labels: Sequence[str], values: NDArray[np.float64], *, title: 
                 ink = ink_on(_COLOURS, (float(values[i, j]) + 1) / 2)
                 axes.text(j, i, text, ha="center", va="center", fontsize=7, color=ink)
         axes.set_title(titled(title, side), loc="left")
-        bar = made.colorbar(image, ax=axes, shrink=0.8, aspect=25)
+        bar = picture.colorbar(image, ax=axes, shrink=0.8, aspect=25)
         bar.set_label("cosine")
         bar.outline.set_visible(False)
-        return made
+        return picture

@@ -35,12 +35,12 @@ def dose_response(
     unsteered: float | None = None,
 ) -> Figure:
     """Probabilities: each curve with its 95 % intervals, over bands of what should do nothing. ``unsteered``: a level
-    line. Raises ``UsageError`` for more than eight curves, which nobody tells apart."""
+    line. Raises ``UsageError`` for more than eight curves, which could not be told apart."""
     if len(curves) > MOST:
         raise UsageError(f"{len(curves)} curves cannot be told apart", f"Draw at most {MOST} in one picture.")
     with style():
-        made = figure(5.2, 3.7, caption)
-        axes = made.add_subplot()
+        picture = figure(5.2, 3.7, caption)
+        axes = picture.add_subplot()
         # A single multiplier's band has a width too.
         single = len(multipliers) == 1
         edges = [multipliers[0] - 0.2, multipliers[0] + 0.2] if single else multipliers
@@ -59,5 +59,5 @@ def dose_response(
         axes.set_ylabel(shown(ylabel))
         axes.set_title(titled(title, 2.6), loc="left")
         axes.set_ylim(-0.02, 1.02)
-        made.legend(loc="outside right upper", frameon=False, handlelength=3.2)
-        return made
+        picture.legend(loc="outside right upper", frameon=False, handlelength=3.2)
+        return picture

@@ -35,8 +35,8 @@ def heat_map(
         # High enough for the label of the colour bar, too.
         height = min(9.0, max(0.9 + 0.2 * rows, 0.9 + 0.075 * len(label)))
         wide = max(3.6, min(7.0, 1.7 + 0.45 * columns))
-        made = figure(wide, height, caption)
-        axes = made.add_subplot()
+        picture = figure(wide, height, caption)
+        axes = picture.add_subplot()
         image = axes.imshow(values, aspect="auto", origin="lower", cmap=_COLOURS, vmin=0, vmax=1)
         step = max(1, -(-rows // 32))
         axes.set_yticks(range(0, rows, step), [str(layer) for layer in layers[::step]])
@@ -65,7 +65,7 @@ def heat_map(
             for colour, width in (("white", 4.0), ("black", 2.0)):
                 place = best[1] - 0.5, best[0] - 0.5
                 axes.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
-        bar = made.colorbar(image, ax=axes, shrink=0.8, aspect=25)
+        bar = picture.colorbar(image, ax=axes, shrink=0.8, aspect=25)
         bar.set_label(shown(label))
         bar.outline.set_visible(False)
-        return made
+        return picture

@@ -14,15 +14,15 @@ def item_effects(effects: NDArray[np.float64], *, title: str, xlabel: str, capti
     in the title."""
     with style():
         n = len(effects)
-        made = figure(5.2, min(7.0, max(2.2, 0.9 + 0.055 * n)), caption)
-        axes = made.add_subplot()
+        picture = figure(5.2, min(7.0, max(2.2, 0.9 + 0.055 * n)), caption)
+        axes = picture.add_subplot()
         ordered = np.sort(effects)
         wrong = ordered < 0
         places = np.arange(n)
         height = 0.85 if n <= 100 else 1.0
         right = ordered > 0
         if right.any():
-            axes.barh(places[right], ordered[right], height=height, color="#0072B2", label="as wanted")
+            axes.barh(places[right], ordered[right], height=height, color="#0072B2", label="the right way")
         if wrong.any():
             axes.barh(
                 places[wrong], ordered[wrong], height=height, color="white", edgecolor="#D55E00", hatch="/////",
@@ -36,5 +36,5 @@ def item_effects(effects: NDArray[np.float64], *, title: str, xlabel: str, capti
         axes.set_ylabel(f"{n} items, sorted" if n > 1 else "1 item")
         axes.set_xlabel(shown(xlabel))
         axes.set_title(titled(f"{title}; {int(wrong.sum())} of {n} the wrong way", 3.4), loc="left")
-        made.legend(loc="outside right upper", frameon=False)
-        return made
+        picture.legend(loc="outside right upper", frameon=False)
+        return picture

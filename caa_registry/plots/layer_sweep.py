@@ -28,8 +28,8 @@ def layer_sweep(
 ) -> Figure:
     """One interval a layer, over bands of what should do nothing; the ``chosen`` layer is marked."""
     with style():
-        made = figure(5.2, 3.2, caption)
-        axes = made.add_subplot()
+        picture = figure(5.2, 3.2, caption)
+        axes = picture.add_subplot()
         for band in bands:
             # Steps: a range is of a layer, a single layer's has a width too, and nothing is said between layers that
             # were left out.
@@ -56,5 +56,5 @@ def layer_sweep(
         axes.set_xlabel("layer")
         axes.set_ylabel(shown(ylabel))
         axes.set_title(titled(title, 2.6), loc="left")
-        made.legend(loc="outside right upper", frameon=False)
-        return made
+        picture.legend(loc="outside right upper", frameon=False)
+        return picture

@@ -58,17 +58,17 @@ def projection(
         most, side = (_COLUMNS, 1.85) if len(layers) <= _FEW else (2 * _COLUMNS, 1.2)
         columns = min(most, len(layers))
         rows = -(-len(layers) // columns)
-        made = figure(max(3.4, side * columns), 0.8 + side * rows, caption)
-        for place, (layer, found) in enumerate(layers.items()):
-            axes = made.add_subplot(rows, columns, place + 1)
+        picture = figure(max(3.4, side * columns), 0.8 + side * rows, caption)
+        for place, (layer, projected) in enumerate(layers.items()):
+            axes = picture.add_subplot(rows, columns, place + 1)
             filled = np.array(
-                [[letter == "A" for letter in both] for both in letters] or [[True, True]] * len(found.positive)
+                [[letter == "A" for letter in both] for both in letters] or [[True, True]] * len(projected.positive)
             )
-            _side(axes, found.negative, "s", _NEGATIVE, filled[:, 1])
-            _side(axes, found.positive, "o", _POSITIVE, filled[:, 0])
+            _side(axes, projected.negative, "s", _NEGATIVE, filled[:, 1])
+            _side(axes, projected.positive, "o", _POSITIVE, filled[:, 0])
             axes.set_title(f"layer {layer}", fontsize=8)
-            axes.set_xlabel(f"PC 1 ({100 * found.explained[0]:.0f} %)", fontsize=7)
-            axes.set_ylabel(f"PC 2 ({100 * found.explained[1]:.0f} %)", fontsize=7)
+            axes.set_xlabel(f"PC 1 ({100 * projected.explained[0]:.0f} %)", fontsize=7)
+            axes.set_ylabel(f"PC 2 ({100 * projected.explained[1]:.0f} %)", fontsize=7)
             axes.set_xticks([])
             axes.set_yticks([])
         look: dict[str, Any] = {"linestyle": "none", "markersize": 4}
@@ -79,9 +79,9 @@ def projection(
         if letters:
             handles.append(Line2D([], [], marker="o", color="#555555", label="answers A", **look))
             handles.append(Line2D([], [], marker="o", color="#555555", fillstyle="none", label="another", **look))
-        made.suptitle(titled(title, 2.4 if columns < 3 else 3.6), x=0.01, ha="left", fontsize=9.5)
-        made.legend(handles=handles, loc="outside upper right", frameon=False, ncols=4)
-        return made
+        picture.suptitle(titled(title, 2.4 if columns < 3 else 3.6), x=0.01, ha="left", fontsize=9.5)
+        picture.legend(handles=handles, loc="outside upper right", frameon=False, ncols=4)
+        return picture
 
 
 def _side(axes: Axes, rows: Rows, marker: str, colour: str, filled: NDArray[np.bool_]) -> None:

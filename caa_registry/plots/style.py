@@ -66,15 +66,15 @@ def style() -> Iterator[None]:
 
 
 def figure(width: float, height: float, caption: str) -> Figure:
-    """A figure that is drawn on so many inches, with ``caption`` below that."""
+    """A figure of ``width`` by ``height`` inches, with ``caption`` below."""
     lines = textwrap.wrap(shown(caption), max(20, int((width - 0.2) / _INCHES_A_LETTER)))
     foot = 0.08 + 0.135 * len(lines)
-    made = Figure(figsize=(width, height + foot))
+    picture = Figure(figsize=(width, height + foot))
     part = foot / (height + foot)
-    made.set_layout_engine("constrained", rect=(0, part, 1, 1 - part))
+    picture.set_layout_engine("constrained", rect=(0, part, 1, 1 - part))
     place = 0.1 / width, 0.04 / (height + foot)
-    made.text(*place, "\n".join(lines), fontsize=_CAPTION_SIZE, color="#444444", va="bottom")
-    return made
+    picture.text(*place, "\n".join(lines), fontsize=_CAPTION_SIZE, color="#444444", va="bottom")
+    return picture
 
 
 def ink_on(colours: str, part: float) -> str:
@@ -89,7 +89,7 @@ def shown(text: str) -> str:
 
 
 def titled(text: str, width: float) -> str:
-    """A title in lines that fit so many inches."""
+    """A title in lines that fit ``width`` inches."""
     return "\n".join(textwrap.wrap(shown(text), max(16, int(width / _INCHES_A_TITLE_LETTER))))
 
 
@@ -123,7 +123,7 @@ def signed(multiplier: float) -> str:
     return f"{multiplier:+.3g}".replace("-", "\u2212") if multiplier else "0"
 
 
-def save(made: Figure, path: Path) -> Path:
+def save(picture: Figure, path: Path) -> Path:
     """Write a picture as PNG (200 dpi) or SVG (text stays text), by the suffix; ``path``.
 
     The file appears whole or not at all. The same picture has the same bytes. Raises ``UsageError`` for other suffixes.
@@ -135,7 +135,7 @@ def save(made: Figure, path: Path) -> Path:
     data = io.BytesIO()
     with style():
         metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
-        made.savefig(data, format=suffix[1:], dpi=DPI, metadata=metadata)
+        picture.savefig(data, format=suffix[1:], dpi=DPI, metadata=metadata)
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(data.getvalue())
     part.replace(path)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
@@ -16,8 +15,11 @@ from caa_registry.catalog.filters import behavior as contrasted
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
-from caa_registry.registry.records import DatasetVersion, LayerRecord, Recipe, VectorVersion, source_of
+from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion
 from caa_registry.vectors import LayerQuality
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import DatasetVersion
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
 
@@ -129,6 +131,8 @@ def _instead(session: Session, name: str, kind: Kind) -> str:
 
 
 def _close(session: Session, name: str, kind: Kind) -> list[str]:
+    import difflib
+
     names = list(session.scalars(select(_tables(kind)[0].name)))
     return difflib.get_close_matches(name, names, n=3, cutoff=0.5)
 
@@ -195,6 +199,8 @@ def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = 
 def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
     """The dataset versions whose ids ``ids`` selects, by name and number, in at most four statements however many they
     are."""
+    from caa_registry.registry.records import DatasetVersion, source_of  # listings of vectors do without
+
     version, parent = t.DatasetVersion, aliased(t.DatasetVersion)
     rows = session.execute(
         select(version, t.Dataset.name, t.Dataset.kind, parent.number)
@@ -244,15 +250,6 @@ def _counted(session: Session, ids: Select[int], kind: str) -> dict[int, dict[st
     for id, split, rows in session.execute(query):
         counts[id][split] = rows
     return counts
-
-
-def of_pairs(version: DatasetVersion) -> DatasetVersion:
-    """``version`` if it holds pairs. Raises ``UsageError``."""
-    if version.kind != "pairs":
-        raise UsageError(
-            f"{version.reference} holds open-ended questions, not pairs", "Choose a dataset of contrastive pairs."
-        )
-    return version
 
 
 def model_info(row: t.Model) -> ModelInfo:

@@ -15,9 +15,7 @@ from caa_registry.catalog.events import append_event
 from caa_registry.catalog.filters import storable
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.fingerprint import Fingerprint, ModelInfo
-from caa_registry.models.loading import DEMO_MODEL, is_repository
 from caa_registry.registry.lookup import model_info
-from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Listing, ModelRecord, check_limit
 from caa_registry.registry.workspace import Workspace
 
@@ -39,7 +37,7 @@ class Models:
 
         A name that ``ls`` shows is found where it was when it was added. See ``models.loading.load``.
         """
-        from caa_registry.models.loading import load
+        from caa_registry.models.loading import DEMO_MODEL, is_repository, load
 
         text = str(model)
         # Folders, repositories and demo mean what they say; the catalogue is asked for other names only.
@@ -62,6 +60,8 @@ class Models:
 
     def add(self, model: str | Path | Model, *, revision: str | None = None) -> ModelRecord:
         """Record a model's identity. Adding it again returns the same record, with the folder where it is now."""
+        from caa_registry.registry.provenance.runs import Activity, record_run
+
         loaded = self.load(model, revision=revision) if isinstance(model, str | Path) else model
         activity = Activity("add-model", self._workspace.actor, {"model": loaded.info.name})
         with self._workspace.database.write() as session:

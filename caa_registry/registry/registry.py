@@ -70,7 +70,7 @@ class Registry:
         """The steering vectors: compute, list, read."""
         from caa_registry.registry.vectors.vectors import Vectors
 
-        return Vectors(self.workspace, self.datasets, self.models)
+        return Vectors(self.workspace, lambda: self.datasets, self.models)
 
     @cached_property
     def evaluations(self) -> Evaluations:
@@ -101,6 +101,8 @@ class Registry:
         One vector with its ``layer`` (or several layers, each with its own vector) and ``multiplier``; or a list of
         ``Steer`` for several vectors. Without a layer the recommendation of the alias is used. ``positions`` defaults
         to the recommendation's, else ``after_prompt``.
+
+        It holds for requests of this thread: another thread may steer the same model otherwise at the same time.
 
         Raises ``ModelMismatchError`` where a vector was computed on other weights, ``UsageError`` where no layer is
         known.

@@ -80,6 +80,26 @@ def test_a_rubric_s_system_prompts_are_baselines(full: Path, tmp_path: Path) -> 
     assert "there is no rubric" in caa(*ask, "nothing").err
 
 
+def test_a_listing_of_evaluations_is_a_page_of_the_newest(full: Path) -> None:
+    for _ in range(2):
+        assert caa("eval", "propensity", "team/s", "--layers", "1", "--controls", "none").code == 0
+    numbers = [e["evaluation"] for e in caa("eval", "ls", "--json").json]
+    assert numbers == [1, 2, 3]
+    page = caa("eval", "ls", "--limit", "2")
+    assert [line.split()[0] for line in page.out.splitlines()] == ["id", "2", "3"]
+    assert "Newest 2 of 3; --all shows all." in page.err
+    assert [e["evaluation"] for e in caa("eval", "ls", "--limit", "1", "--json").json] == [3]
+    assert "Newest" not in caa("eval", "ls").err + caa("eval", "ls", "--all").err
+    assert caa("eval", "ls", "--all", "--limit", "1").code == 2
+
+
+def test_messages_of_evaluations_fit_80_columns(full: Path) -> None:
+    shown = caa("eval", "propensity", "team/s", "--split", "generate", "--layers", "1", "--controls", "none")
+    assert shown.code == 0 and "leaked" in shown.err
+    for result in (shown, caa("eval", "show", "2"), caa("eval", "compare", "1", "2")):
+        assert all(len(line) <= 80 for line in result.err.splitlines()), result.err
+
+
 def test_calibration_says_what_it_found_or_why_not(full: Path, tmp_path: Path) -> None:
     text = tmp_path / "short.txt"
     text.write_text("It is a day.\n\nAnd so it is.", encoding="utf-8")

@@ -38,7 +38,9 @@ def test_the_script_and_the_module_are_the_same(full: Path) -> None:
 def shell(line: str) -> tuple[str, str, int]:
     """What a line of shell prints on stdout and stderr, and the exit code of its first command."""
     script = f"{line}\nexit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    # Without a buffer Python takes a write that the closed pipe cut short for a whole one.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=False)
     return done.stdout, done.stderr, done.returncode
 
 

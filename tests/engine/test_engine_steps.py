@@ -29,4 +29,4 @@ def test_steps_end_where_the_highest_block_begins(tiny: TinyModels, highest: int
     np.testing.assert_allclose(np.array(logits), wanted, rtol=1e-4, atol=1e-5)
     # Nothing is recorded any more.
     model.network(tokens)
-    assert taken == [] and in_steps._thread.found is None
+    assert taken == [] and in_steps._thread.recorded is None

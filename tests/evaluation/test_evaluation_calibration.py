@@ -157,7 +157,7 @@ def test_it_is_the_largest_effect_on_half_a_within_the_range(seed: int, way: Any
     }
     best = max(effects, key=lambda place: effects[place][:3].mean())
     if effects[best][:3].mean() <= 0:
-        assert found.choice is None and "none moves half A in the wanted direction" in found.reason
+        assert found.choice is None and "none moves half A in the intended direction" in found.reason
         return
     assert found.choice and (found.choice.layer, found.choice.multiplier) == best
     assert found.choice.effect_a == bootstrap_mean(effects[best][:3])
@@ -213,7 +213,7 @@ def test_that_no_cell_qualifies_is_an_outcome_with_a_reason(measured: Any, said:
 def test_one_item_has_no_halves_and_a_target_is_above_0() -> None:
     cell = MeasuredCell(0, 1.0, np.array([0.9]), interval(0.1))
     found = calibrate([cell], np.array([0.5]), halves(["sha256:0"], [None]))
-    assert (found.choice, found.n_a, found.n_b) == (None, 1, 0) and "there are 1 items" in found.reason
+    assert (found.choice, found.n_a, found.n_b) == (None, 1, 0) and "too few items for two halves: 1" in found.reason
     for target in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(UsageError, match="cannot be kept to"):
             calibrate([cell], np.array([0.5]), Halves((0,), ()), target_kl=target)

@@ -119,7 +119,7 @@ def test_the_names_of_weight_files_matter(folder: Path) -> None:
     (folder / "x").rename(two)
     swapped = fingerprint_folder(folder, config, "").weights
     assert len({before, named, both, swapped}) == 4
-    # A file that mlx-lm does not read has no say.
+    # A file that mlx-lm does not read does not count.
     (folder / "consolidated.safetensors").write_bytes(b"unread")
     assert fingerprint_folder(folder, config, "").weights == swapped
 

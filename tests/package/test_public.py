@@ -22,6 +22,7 @@ INSIDE = {
     "Control",
     "Database",
     "Example",
+    "Figure",  # of matplotlib
     "Observed",
     "Part",
     "PromptTokens",

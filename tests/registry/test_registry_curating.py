@@ -34,7 +34,8 @@ def test_an_operation_makes_the_next_version(url: str, tmp_path: Path) -> None:
         source = version.source.to_json()
         assert source["operation"] == {"name": "dedupe", "parameters": {"near": "0.8", "questions": False}}
         assert source["inputs"] == [{"reference": "team/a:v1", "digest": first.digest}]
-        (made_from,) = registry.lineage("dataset:team/a:v2").inputs
+        lineage = registry.lineage("dataset:team/a:v2")
+        (made_from,) = lineage.inputs(lineage.root)
         assert made_from.reference == "team/a:v1"
         # Once more there is nothing to do, and into another dataset it is the same pairs.
         assert registry.datasets.curate(Dedupe(), "team/a").version is None
@@ -72,9 +73,10 @@ def test_a_set_that_is_only_compared_with_gives_nothing(registry: Registry, tmp_
     registry.datasets.import_(jsonl(tmp_path / "b.jsonl", rows[:2]), name="team/b", licence="CC-BY-NC-4.0")
     left = registry.datasets.curate(Dedupe(), "team/a", "team/b").version
     assert left is not None and (left.n_items, left.licence) == (4, "MIT")
-    assert [node.reference for node in registry.lineage(left.reference).inputs] == ["team/a:v1"]
+    lineage = registry.lineage(left.reference)
+    assert [node.reference for node in lineage.inputs(lineage.root)] == ["team/a:v1"]
     assert all(step.same for step in registry.datasets.replay(left))
-    assert registry.datasets.recall("team/b", why="not free", dry_run=True).datasets == ("team/b:v1",)
+    assert registry.datasets.recall("team/b", why="not free", dry_run=True).datasets == ["team/b:v1"]
     both = registry.datasets.curate(Merge(), left, "team/b", name="team/c", behavior="b").version
     assert both is not None and both.licence == "MIT; CC-BY-NC-4.0"
 

@@ -12,7 +12,9 @@ from registry.registry_support import check_consistent, dump, events, jsonl, let
 
 from caa_registry.errors import InputError, ModelError, NotFoundError, UsageError
 from caa_registry.models.model import Model
+from caa_registry.pairs.halves import REMAINDERS
 from caa_registry.registry.records import (
+    CalibrationSettings,
     DatasetVersion,
     Evaluation,
     Leaked,
@@ -20,7 +22,6 @@ from caa_registry.registry.records import (
     RecordedPropensity,
     VectorVersion,
 )
-from caa_registry.registry.records.settings import ROWS
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -88,11 +89,39 @@ def test_even_and_odd_rows_are_the_two_halves(registry: Registry, version: Vecto
     ask: dict[str, Any] = {"model": model, "layers": [1], "multipliers": [1.0]}
     values = {
         rows: registry.evaluations.propensity(version, settings=PropensitySettings(rows=rows), **ask).scores[0]
-        for rows in ROWS
+        for rows in REMAINDERS
     }
     assert [values[rows].n for rows in ("all", "even", "odd")] == [4, 2, 2]
     assert np.isclose((values["even"].value + values["odd"].value) / 2, values["all"].value)
     assert registry.evaluations.ls()[1].settings.rows == "even"
+
+
+def test_no_pairs_are_loaded_twice(
+    registry: Registry, version: VectorVersion, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of questions, leaks, few-shot examples and shuffled labels each takes what was loaded."""
+    import caa_registry.registry.datasets.datasets as module
+
+    loaded: list[tuple[int, str | None]] = []
+    real = module.load_pairs
+
+    def counting(session: Any, version_id: int, split: str | None = None, **options: Any) -> Any:
+        loaded.append((version_id, split))
+        return real(session, version_id, split, **options)
+
+    monkeypatch.setattr(module, "load_pairs", counting)
+    settings = PropensitySettings(seeds=2, few_shot=1)
+    registry.evaluations.propensity(version, model=model, layers=[1], settings=settings)
+    assert sorted(loaded) == [(1, "generate"), (1, "test")]
+    loaded.clear()
+    registry.evaluations.propensity(version, split="generate", model=model, layers=[1], settings=settings)
+    assert loaded == [(1, "generate")]
+    loaded.clear()
+    text = tmp_path / "short.txt"
+    text.write_text("It is a day.\n\nAnd so it is.", encoding="utf-8")
+    asked = CalibrationSettings(text=str(text), target_kl=1000, coherence=1)
+    registry.evaluations.calibrate(version, model=model, layers=[1], multipliers=[1], settings=asked)
+    assert sorted(loaded) == [(1, "generate"), (1, "test")]
 
 
 def test_letters_beyond_b_are_scored_over_all_letters_or_counted_as_in_the_paper(

@@ -11,7 +11,7 @@ from registry.registry_support import events, jsonl, letters
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
 from caa_registry.pairs.curation.operations import Filter
-from caa_registry.registry.records import PropensitySettings
+from caa_registry.registry.records import OpenEndedSettings, PropensitySettings
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
@@ -28,7 +28,7 @@ def fill(registry: Registry, folder: Path, model: Model) -> dict[str, int]:
     others = letters(4, about="that")
     add("team/a", "one", generate=[*rows], test=[*others])
     add("team/a", "one", generate=[*rows[1:]], test=[*others])  # v2: without the pair
-    add("team/asks", "two", generate=[*others], test=[*rows[:2]])  # the pair only in test, at row 0
+    add("team/asks", "two", generate=[*others[:3]], test=[*rows[:2]])  # the pair only in test, at row 0
     add("team/clean", "three", generate=[*letters(4, about="what")], test=[*letters(2, about="who")])
     datasets.curate(Filter("split == 'generate'"), "team/a:v1", name="team/derived")
     compute = registry.vectors.compute
@@ -68,10 +68,10 @@ def test_what_descends_from_one_pair(url: str, tmp_path: Path, model: Model) -> 
         reached = registry.datasets.recall(digest[7:19], why="wrong", dry_run=True)
         assert registry.datasets.get("team/a:v1").recalled == ""
         assert registry.datasets.recall(digest, why="the label is wrong") == reached
-        assert reached.datasets == ("team/a:v1", "team/asks:v1", "team/derived:v1")
+        assert reached.datasets == ["team/a:v1", "team/asks:v1", "team/derived:v1"]
         # Both vectors of a normalization are made of both.
         vectors = ["team/a-v", "team/a-v-normalized", "team/clean-v-normalized", "team/derived-v"]
-        assert list(reached.vectors) == [f"{name}:v1" for name in vectors]
+        assert reached.vectors == [f"{name}:v1" for name in vectors]
         asked = {"a on clean", "a2 on a's generate", "clean on asks", "clean on asks, even", "normalized on clean"}
         assert {name for name, number in numbers.items() if number in reached.evaluations} == asked
 
@@ -100,13 +100,32 @@ def test_what_descends_from_one_pair(url: str, tmp_path: Path, model: Model) -> 
         assert "wrong after all" in registry.vectors.get("team/a-v").quarantined
 
 
+def test_answers_descend_from_the_pairs_whose_prompts_were_asked(
+    registry: Registry, tmp_path: Path, model: Model
+) -> None:
+    asked = registry.datasets.import_(jsonl(tmp_path / "a.jsonl", letters(4)), name="team/a")
+    own = registry.datasets.import_(jsonl(tmp_path / "b.jsonl", letters(4, about="that")), name="team/b")
+    vector = registry.vectors.compute("team/v", dataset=own, model=model, layers=[0])
+    items = registry.datasets.pairs(asked)
+    ask = {"dataset": asked, "split": "generate", "model": model, "layers": [0], "multipliers": [0]}
+    first, last = (
+        registry.evaluations.open_ended(vector, settings=settings, **ask).id
+        for settings in (
+            OpenEndedSettings(max_tokens=1, limit=2),
+            OpenEndedSettings(max_tokens=1, only=[items[3].pair.prompt]),
+        )
+    )
+    for place, reached in enumerate(([first], [first], [], [last])):
+        assert registry.datasets.recall(items[place].digest, why="wrong", dry_run=True).evaluations == reached
+
+
 def test_what_descends_from_a_dataset(registry: Registry, tmp_path: Path, model: Model) -> None:
     numbers = fill(registry, tmp_path, model)
     reached = registry.datasets.recall("team/a:v1", why="no licence")
     # The version itself, what operations made of it, whatever the split; not its neighbour v2.
-    assert reached.datasets == ("team/a:v1", "team/derived:v1")
+    assert reached.datasets == ["team/a:v1", "team/derived:v1"]
     names = ["a-test-v", "a-v", "a-v-normalized", "clean-v-normalized", "derived-v"]
-    assert list(reached.vectors) == [f"team/{name}:v1" for name in names]
+    assert reached.vectors == [f"team/{name}:v1" for name in names]
     asked = {"a on clean", "a2 on a", "a2 on a's generate", "normalized on clean", "a's test on clean"}
     assert {name for name, number in numbers.items() if number in reached.evaluations} == asked
     registry.datasets.recall("team/a:v1", why="it has one", lift=True)

@@ -128,7 +128,7 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
     assert evidence["effect_b"]["value"] == choice.effect_b.value and "half B" in evidence["rule"].replace(
         "Half", "half"
     )
-    # What is reported is of the half that had no say.
+    # What is reported is of the half that played no part in the choice.
     items = registry.evaluations.items(made.propensity)
     measured = registry.evaluations.measurements(made.propensity.id)
     cell = measured.vector.propensity[measured.layers.index(2), measured.multipliers.index(2.0)]

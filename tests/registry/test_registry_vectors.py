@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from caa_registry.catalog import models as t
 from caa_registry.digests import digest_bytes
-from caa_registry.errors import InputError, UsageError
+from caa_registry.errors import InputError, RegistryError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.stream import ResidualStream
-from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.records import DatasetVersion, Reading
 from caa_registry.registry.registry import Registry
 from caa_registry.vectors import LayerVector, VectorSet
 
@@ -259,3 +259,27 @@ def test_equal_pairs_under_another_name_are_the_same_recipe(
     del forwards[:]
     again = registry.vectors.compute("team/v", dataset=twin, model=model)
     assert again.existing and again.reference == first.reference and not forwards
+
+
+def test_the_reading_of_a_run_is_read_back(registry: Registry, pairs: DatasetVersion, model: Model) -> None:
+    version = registry.vectors.compute("team/v", dataset=pairs, model=model)
+    run = registry.lineage("team/v").root.run
+    assert run is not None and Reading.from_json(run.parameters["reading"], f"run {run.id}") == version.reading
+    stored = {"forward_passes": 3, "tokens": 120, "processes": 2, "not_shared": "its cache cannot branch"}
+    assert Reading.from_json(stored, "run 1") == Reading(3, 120, 2, "its cache cannot branch")
+    assert Reading.from_json(stored, "run 1").to_json() == stored
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": None}, "the reading of run 7 .* 'tokens' is None"),
+        ({"processes": "2"}, "'processes' is '2'"),
+        ({"revision": 2}, "revision 2; this version reads 1"),
+    ],
+    ids=str,
+)
+def test_a_stored_reading_that_cannot_be_read_names_the_run_and_the_key(change: dict[str, Any], message: str) -> None:
+    stored = {"forward_passes": 3, "tokens": 120, "processes": 2, "not_shared": "", **change}
+    with pytest.raises(RegistryError, match=message):
+        Reading.from_json(stored, "run 7")

@@ -1,7 +1,5 @@
 """What curators leave behind: lint reports, reviews of pairs, and recalls. All are only ever added to."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, Json, JsonObject
+from caa_registry.catalog.tables import pairs  # noqa: F401 - what its keys refer to
 
 
 class LintReport(Base):

@@ -1,13 +1,12 @@
 """What was measured: evaluations, their scores, the answers that were generated, and how these were rated."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.tables import vectors  # noqa: F401 - what its keys refer to
 
 
 class Evaluation(Base):

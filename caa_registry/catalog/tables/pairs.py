@@ -1,7 +1,5 @@
 """Pairs, datasets, their versions and what the versions hold."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint

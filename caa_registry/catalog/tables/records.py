@@ -1,7 +1,5 @@
 """What was run, what was named, and who did it."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
@@ -40,30 +38,6 @@ class RunIO(Base):
     kind: Mapped[str] = mapped_column(String(16), primary_key=True)
     object_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     role: Mapped[str] = mapped_column(primary_key=True, default="")
-
-
-class Alias(Base):
-    """A movable name of one version, with what an evaluation recommended for it."""
-
-    __tablename__ = "alias"
-    __table_args__ = (
-        UniqueConstraint("kind", "owner_id", "name"),
-        CheckConstraint(
-            "(kind = 'dataset' AND dataset_version_id IS NOT NULL AND vector_version_id IS NULL) OR "
-            "(kind = 'vector' AND vector_version_id IS NOT NULL AND dataset_version_id IS NULL)",
-            name="target",
-        ),
-        KEEP_IDS,
-    )
-
-    id: Mapped[Id]
-    kind: Mapped[str]
-    owner_id: Mapped[int]
-    name: Mapped[str]
-    dataset_version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_version.id"), index=True)
-    vector_version_id: Mapped[int | None] = mapped_column(ForeignKey("vector_version.id"), index=True)
-    recommendation: Mapped[JsonObject | None]
-    updated_at: Mapped[datetime]
 
 
 class Event(Base):

@@ -1,13 +1,12 @@
 """Models, and the vectors that were computed on them."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.tables import pairs  # noqa: F401 - what its keys refer to
 
 
 class Model(Base):

@@ -35,7 +35,7 @@ class EndpointJudge:
 
     Temperature 0, ``at_a_time`` requests under way. Where it asks for a pause (HTTP 429), fails (5xx) or is not
     reached, it is asked up to ``ATTEMPTS`` times, after the time that it names (``Retry-After``) or 1, 2, 4 ...
-    seconds. ``pause`` waits for so many seconds; the default ends early when no more ratings are wanted.
+    seconds. ``pause`` waits for a number of seconds; the default ends early when no more ratings are wanted.
 
     Raises ``UsageError`` for a base URL that is none, or that holds a user name or a password.
     """
@@ -115,14 +115,14 @@ class _Asking:
         attempt = 0
         while True:
             attempt += 1
-            found = self._asked_once(request, otherwise=float(2 ** (attempt - 1)))
-            if not isinstance(found, _Failed):
-                return found
-            if attempt == ATTEMPTS or found.pause > LONGEST_PAUSE:
-                raise found.error
-            pause(found.pause)
+            outcome = self._asked_once(request, otherwise=float(2 ** (attempt - 1)))
+            if not isinstance(outcome, _Failed):
+                return outcome
+            if attempt == ATTEMPTS or outcome.pause > LONGEST_PAUSE:
+                raise outcome.error
+            pause(outcome.pause)
             if self.stopped.is_set():
-                raise found.error
+                raise outcome.error
 
     def _asked_once(self, request: dict[str, Any], otherwise: float) -> httpx2.Response | _Failed:
         """The response, or what went wrong where asking again after a pause may help; else ``JudgeError``."""
@@ -149,7 +149,7 @@ class _Asking:
 
 @dataclass(frozen=True)
 class _Failed:
-    """An attempt that may succeed after a pause of so many seconds."""
+    """An attempt that may succeed after ``pause`` seconds."""
 
     error: JudgeError
     pause: float

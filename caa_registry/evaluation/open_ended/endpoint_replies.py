@@ -24,19 +24,19 @@ def key() -> tuple[str, str]:
         value = os.environ.get(name, "").strip()
         if value:
             if not (value.isascii() and value.isprintable()):
-                raise UsageError(f"{name} holds characters that a key cannot have", "Set it anew.")
+                raise UsageError(f"{name} holds characters that a key cannot have", "Set it again.")
             return value, name
     return "", ""
 
 
 def reply_of(response: httpx2.Response, judge: str) -> str:
-    """The text of a chat completion; ``""`` where the model said nothing. ``judge`` is what messages call it."""
+    """The text of a chat completion; ``""`` where the model returned nothing. ``judge`` is what messages call it."""
     try:
         choice = response.json()["choices"][0]
         content = choice["message"]["content"]
     except (ValueError, LookupError, TypeError):
         raise JudgeError(
-            f"{judge} answered, but not as an OpenAI-compatible endpoint does: {_said(response.text) or 'nothing'}",
+            f"{judge} answered, but not as an OpenAI-compatible endpoint does: {_quoted(response.text) or 'nothing'}",
             "Check the base URL; it ends with /v1 as a rule.",
         ) from None
     return content if isinstance(content, str) else ""
@@ -46,12 +46,12 @@ def refusal(response: httpx2.Response, judge: str) -> JudgeError:
     """The error for a response that is not a success."""
     status = response.status_code
     if status in (401, 403):
-        # What such a response says may repeat the key.
+        # The text of such a response may repeat the key.
         name = key()[1]
-        hint = f"{name} is what it was given." if name else f"Set {KEYS[0]}."
+        hint = f"It was given {name}." if name else f"Set {KEYS[0]}."
         return JudgeError(f"{judge} refused access (HTTP {status})", hint)
-    said = _message(response)
-    what = f"HTTP {status}: {said}" if said else f"HTTP {status}"
+    detail = _message(response)
+    what = f"HTTP {status}: {detail}" if detail else f"HTTP {status}"
     if status == 404:
         return JudgeError(
             f"{judge} was not found ({what})",
@@ -62,7 +62,7 @@ def refusal(response: httpx2.Response, judge: str) -> JudgeError:
     if status >= 500:
         return JudgeError(f"{judge} fails ({what})", "Go on later.")
     if status in range(300, 400):
-        where = _said(response.headers.get("Location", ""))
+        where = _quoted(response.headers.get("Location", ""))
         return JudgeError(f"{judge} has moved ({what})", f"Give the base URL that it leads to: {where}")
     return JudgeError(
         f"{judge} does not take the request ({what})",
@@ -91,13 +91,13 @@ def _message(response: httpx2.Response) -> str:
     try:
         body: Any = json.loads(response.text)
     except ValueError:
-        return _said(response.text)
+        return _quoted(response.text)
     while isinstance(body, dict):
         body = next((body[name] for name in ("error", "message", "detail") if body.get(name)), "")
-    return _said(body if isinstance(body, str) else response.text)
+    return _quoted(body if isinstance(body, str) else response.text)
 
 
-def _said(text: str) -> str:
+def _quoted(text: str) -> str:
     secret = key()[0]
     text = text.replace(secret, "[key]") if secret else text
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())

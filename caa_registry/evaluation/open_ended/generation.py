@@ -152,20 +152,20 @@ def _together(
 
 
 def _alike(row: Row, alone: Row, dtype: str) -> bool:
-    for i, (found, wanted) in enumerate(zip(row.log_p, alone.log_p, strict=False)):
+    for i, (log_p, log_p_alone) in enumerate(zip(row.log_p, alone.log_p, strict=False)):
         if row.ids[:i] != alone.ids[:i]:
             break  # of two tokens nearly as probable each took another
-        if not _close(found, wanted, dtype):
+        if not _close(log_p, log_p_alone, dtype):
             return False
     return True
 
 
-def _close(found: NDArray[np.float32], wanted: NDArray[np.float32], dtype: str) -> bool:
+def _close(log_p: NDArray[np.float32], expected: NDArray[np.float32], dtype: str) -> bool:
     # A token that a model never gives has log-probability -inf.
-    finite = np.isfinite(wanted)
-    if not np.array_equal(finite, np.isfinite(found)):
+    finite = np.isfinite(expected)
+    if not np.array_equal(finite, np.isfinite(log_p)):
         return False
-    return bool(np.abs(found[finite] - wanted[finite]).max() <= tolerance(dtype, wanted[finite]))
+    return bool(np.abs(log_p[finite] - expected[finite]).max() <= tolerance(dtype, expected[finite]))
 
 
 def _text(model: Model, ids: Sequence[int]) -> str:

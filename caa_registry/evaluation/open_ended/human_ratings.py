@@ -89,8 +89,8 @@ def read_sheet(path: Path, answers: Sequence[Answered]) -> list[Rating]:
                 field="rating",
             )
         cells[row_id] = cell
-    found = [cells.get(row_id, "") for row_id in ids]
-    return [Rating(index, float(cell) if cell else None, cell) for index, cell in enumerate(found)]
+    written = [cells.get(row_id, "") for row_id in ids]
+    return [Rating(index, float(cell) if cell else None, cell) for index, cell in enumerate(written)]
 
 
 def rater_identity(rater: str, rubric: Rubric) -> JudgeIdentity:

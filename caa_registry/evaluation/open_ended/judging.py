@@ -36,7 +36,7 @@ class JudgeIdentity:
     prompt_version: int = PROMPT_VERSION
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON object of what this says, numbers as they are."""
+        """All fields as a JSON object, numbers as they are."""
         return {
             "kind": self.kind,
             "name": self.name,
@@ -61,7 +61,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Rating:
-    """What a judge said of the answer at ``index``. ``value``: 0 to 10, ``None`` where ``reply`` cannot be read as one
+    """A judge's rating of the answer at ``index``. ``value``: 0 to 10, ``None`` where ``reply`` cannot be read as one
     rating, or where a person left it out."""
 
     index: int
@@ -81,7 +81,7 @@ class Judge(Protocol):
 
 
 def rated(index: int, reply: str) -> Rating:
-    """What ``reply`` says of the answer at ``index``."""
+    """The rating that ``reply`` gives the answer at ``index``."""
     return Rating(index, parsed_rating(reply), reply)
 
 

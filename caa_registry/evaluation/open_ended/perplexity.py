@@ -40,8 +40,8 @@ def mean_log_probabilities(model: Model, texts: Sequence[Continuation]) -> list[
     sums = log_probabilities(model, answers)[:, 0] if answers else np.empty(0)
     if np.isnan(sums).any():
         raise model.not_finite()
-    found = iter(sums.tolist())
-    return [next(found) / len(text.ids) if text.ids else None for text in texts]
+    each = iter(sums.tolist())
+    return [next(each) / len(text.ids) if text.ids else None for text in texts]
 
 
 def perplexity(mean_log_probability: float) -> float:

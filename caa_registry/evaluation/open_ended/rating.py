@@ -20,7 +20,7 @@ def parsed_rating(reply: str) -> float | None:
     ``None`` where it gives none, several, one beyond the scale, or one on another scale: nothing is guessed.
     """
     text = _SCALE.sub(" ", reply)
-    found: set[float] = set()
+    ratings: set[float] = set()
     place = 0
     while number := _NUMBER.search(text, place):
         written = number.group().rstrip(".,")
@@ -33,8 +33,8 @@ def parsed_rating(reply: str) -> float | None:
             if float(scale.group(1)) != HIGHEST:
                 return None
             place = scale.end()
-        found.add(float(written))
-    if len(found) != 1:
+        ratings.add(float(written))
+    if len(ratings) != 1:
         return None
-    (rating,) = found
+    (rating,) = ratings
     return rating if LOWEST <= rating <= HIGHEST else None

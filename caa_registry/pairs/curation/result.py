@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from caa_registry.digests import canonical_json, floats_as_text
-from caa_registry.pairs.record import PairItem
+
+if TYPE_CHECKING:
+    from caa_registry.pairs.record import PairItem
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from caa_registry.pairs.record import Imported, PairItem
 from caa_registry.pairs.source import OperationRecord, Source, SourceCard, SourceInput
 from caa_registry.progress import Progress
 from caa_registry.registry.datasets.store import NewVersion, load_pairs, register
-from caa_registry.registry.lookup import of_pairs
 from caa_registry.registry.provenance.runs import Activity
-from caa_registry.registry.records import Curated, DatasetVersion
+from caa_registry.registry.records import Curated, DatasetVersion, of_pairs
 from caa_registry.registry.workspace import Workspace
 
 _EXAMPLES = 3

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caa_registry.errors import UsageError
 from caa_registry.references import check_name
 from caa_registry.registry.datasets.store import (
     NewVersion,
@@ -19,7 +18,7 @@ from caa_registry.registry.datasets.store import (
     newest_versions,
     register,
 )
-from caa_registry.registry.lookup import dataset_record, find_version, of_pairs
+from caa_registry.registry.lookup import dataset_record, find_version
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance import recalls
 from caa_registry.registry.provenance.recalls import Downstream
@@ -36,6 +35,8 @@ from caa_registry.registry.records import (
     Reviews,
     Step,
     check_split,
+    of_pairs,
+    of_questions,
 )
 from caa_registry.registry.workspace import Workspace
 
@@ -112,8 +113,7 @@ class Datasets:
         Raises ``UsageError`` for a dataset of questions or a split it does not have.
         """
         version = of_pairs(self.get(reference))
-        if split is not None:
-            check_split(version, split)
+        check_split(version, split)
         with self._workspace.database.read() as session:
             return load_pairs(session, version.id, split, limit=limit)
 
@@ -121,13 +121,8 @@ class Datasets:
         self, reference: str | DatasetVersion, split: str | None = None, *, limit: int | None = None
     ) -> list[QuestionItem]:
         """The open-ended questions of a version, as ``pairs``. Raises ``UsageError`` for a dataset of pairs."""
-        version = self.get(reference)
-        if version.kind != "questions":
-            raise UsageError(
-                f"{version.reference} holds pairs, not open-ended questions", "Choose a dataset of questions."
-            )
-        if split is not None:
-            check_split(version, split)
+        version = of_questions(self.get(reference))
+        check_split(version, split)
         with self._workspace.database.read() as session:
             return load_questions(session, version.id, split, limit=limit)
 
@@ -141,11 +136,10 @@ class Datasets:
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> Curated:
-        """Make a new version of others by an operation of ``pairs.curation.operations``, such as ``Split(test=0.2)``,
-        which becomes the version's recipe. See ``docs/curation.md``.
+        """Make a new version of others by an operation, such as ``Split(test=0.2)``: see ``docs/curation.md``.
 
-        The version is the next one of the first set's dataset, or of ``name``. With ``dry_run``, and where nothing
-        changes, none is made. Raises ``UsageError``, ``InputError``.
+        The version is the next one of the first set's dataset, or of ``name``, and its recipe is the operation. With
+        ``dry_run``, and where nothing changes, none is made. Raises ``UsageError``, ``InputError``.
         """
         from caa_registry.registry.datasets.curation import CurationRequest, curate
 
@@ -170,7 +164,8 @@ class Datasets:
         from caa_registry.registry.datasets.review import ReviewRequest, review
 
         version = of_pairs(self.get(reference))
-        return review(self._workspace, ReviewRequest(version, list(decisions), self._reviewer(reviewer)))
+        by = self._workspace.actor if reviewer is None else reviewer
+        return review(self._workspace, ReviewRequest(version, list(decisions), by))
 
     def review_sheet(
         self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None, split: str | None = None
@@ -180,7 +175,7 @@ class Datasets:
         from caa_registry.pairs.review_sheet import write_sheet
 
         version = of_pairs(self.get(reference))
-        decisions = self.reviews(version).of(self._reviewer(reviewer))
+        decisions = self.reviews(version).of(self._workspace.actor if reviewer is None else reviewer)
         states = {pair: (decision.state, decision.reason) for pair, decision in decisions.items()}
         return write_sheet(path, self.pairs(version, split), states)
 
@@ -365,6 +360,3 @@ class Datasets:
         """Store what ``read_source`` gave as a new version of dataset ``name``."""
         activity = Activity("import", self._workspace.actor, {"name": name})
         return register(self._workspace, NewVersion(imported, activity, name, behavior, message))
-
-    def _reviewer(self, name: str | None) -> str:
-        return self._workspace.actor if name is None else name

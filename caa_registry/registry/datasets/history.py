@@ -13,9 +13,9 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.registry.datasets.review import decision
-from caa_registry.registry.lookup import dataset_records, find_version, of_pairs, references
+from caa_registry.registry.lookup import dataset_records, find_version, references
 from caa_registry.registry.provenance.recalls import find_pair, quarantine, standing
-from caa_registry.registry.records import Blame, DatasetVersion, LogEntry, Recall
+from caa_registry.registry.records import Blame, DatasetVersion, LogEntry, Recall, of_pairs
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -202,8 +202,8 @@ class Evaluations:
         return store.ls(self._workspace, vector, conditions, limit)
 
     def items(self, evaluation: Evaluation) -> list[PairItem]:
-        """The pairs that an evaluation asked, those that were left out among them, with what their source said of them:
-        rows of its measurements count these."""
+        """The pairs that an evaluation asked, left-out ones included, with their metadata. The rows of its measurements
+        are places in this list."""
         return half_of(self._datasets.pairs(evaluation.dataset, evaluation.split), evaluation.settings.rows)
 
     def measurements(self, id: int) -> Measurements:

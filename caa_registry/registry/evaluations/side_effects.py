@@ -83,11 +83,11 @@ def _measured(
 
     done = {kept["layer"]: kept for kept in unfinished.kept("layers")}
     tokens = np.array([len(ids) - 1 for ids in passages.ids], dtype=np.intp)
-    found: list[SideEffects] = []
+    cells: list[SideEffects] = []
     for place, layer in enumerate(request.target.layers):
         kept = done.get(layer)
         if kept is None:
-            made = side_effects(
+            computed = side_effects(
                 request.target.model,
                 request.target.vectors,
                 passages,
@@ -95,14 +95,14 @@ def _measured(
                 request.target.multipliers,
                 progress=part_of(progress, place, len(request.target.layers)),
             )
-            sums = [[cell.kl_sums.tolist(), cell.log_p_sums.tolist()] for cell in made]
+            sums = [[cell.kl_sums.tolist(), cell.log_p_sums.tolist()] for cell in computed]
             kept = {"layer": layer, "sums": sums}
             unfinished.add("layers", kept)
-        found += [
+        cells += [
             SideEffects(layer, multiplier, np.array(kl), np.array(log_p), tokens)
             for multiplier, (kl, log_p) in zip(request.target.multipliers, kept["sums"], strict=True)
         ]
-    return found
+    return cells
 
 
 def _identity(request: SideEffectsRequest, passages: TokenizedText) -> dict[str, Any]:

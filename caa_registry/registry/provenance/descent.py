@@ -14,11 +14,11 @@ def descending(kind: str, start: Select[str, int] | CompoundSelect[str, int]) ->
     begun = start.subquery()
     labels, ids = begun.c
     reached = select(labels.label("label"), ids.label("id")).cte(f"{kind}s", recursive=True)
-    read, made = aliased(t.RunIO), aliased(t.RunIO)
+    source, product = aliased(t.RunIO), aliased(t.RunIO)
     return reached.union(
-        select(reached.c.label, made.object_id)
-        .join(read, (read.kind == kind) & (read.object_id == reached.c.id) & (read.direction == "input"))
-        .join(made, (made.run_id == read.run_id) & (made.direction == "output") & (made.kind == kind))
+        select(reached.c.label, product.object_id)
+        .join(source, (source.kind == kind) & (source.object_id == reached.c.id) & (source.direction == "input"))
+        .join(product, (product.run_id == source.run_id) & (product.direction == "output") & (product.kind == kind))
     )
 
 

@@ -56,7 +56,7 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
     for thing in things:
         maker = makers.get(thing)
         inputs = up.beyond.get(maker, ()) if maker is not None and thing in up.runs else ()
-        outputs = [made for run in down.runs.get(thing, ()) for made in down.beyond.get(run, ())]
+        outputs = [product for run in down.runs.get(thing, ()) for product in down.beyond.get(run, ())]
         name = names[thing]
         nodes[name.key] = LineageNode(
             key=name.key,
@@ -64,8 +64,8 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
             reference=name.reference,
             digest=name.digest,
             run=runs[maker] if maker is not None else None,
-            inputs=tuple(names[read].key for read in inputs),
-            outputs=tuple(names[made].key for made in dict.fromkeys(outputs)),
+            inputs=tuple(names[source].key for source in inputs),
+            outputs=tuple(names[product].key for product in dict.fromkeys(outputs)),
             aliases=name.aliases,
         )
     return Lineage(nodes[names[root].key], nodes)
@@ -77,23 +77,25 @@ def _walked(session: Session, root: Thing, *, near: Direction, far: Direction) -
     runs: dict[Thing, dict[int, None]] = defaultdict(dict)
     beyond: dict[int, dict[Thing, None]] = defaultdict(dict)
     # Sorted here: asked for an order, SQLite would read all of ``run_io`` in that order.
-    for thing, run, other in sorted(_links(session, root, near, far), key=lambda link: (link[1], link[2] or ("", 0))):
+    for thing, run, neighbor in sorted(
+        _links(session, root, near, far), key=lambda link: (link[1], link[2] or ("", 0))
+    ):
         # Of several runs that have a thing as output the first one made it.
         if near == "input" or thing not in runs:
             runs[thing][run] = None
-        if other is not None:
-            beyond[run][other] = None
+        if neighbor is not None:
+            beyond[run][neighbor] = None
     things = {root: None}
     queue = deque([root])
     while queue:
         for run in runs.get(queue.popleft(), ()):
-            new = [other for other in beyond.get(run, ()) if other not in things]
+            new = [neighbor for neighbor in beyond.get(run, ()) if neighbor not in things]
             things |= dict.fromkeys(new)
             queue.extend(new)
     return _Way(
         list(things),
         {thing: list(numbers) for thing, numbers in runs.items()},
-        {run: list(others) for run, others in beyond.items()},
+        {run: list(neighbors) for run, neighbors in beyond.items()},
     )
 
 
@@ -128,7 +130,7 @@ def _links(session: Session, root: Thing, near: Direction, far: Direction) -> It
 
 def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
     """The run that made each thing. Downwards that is the one by which it was reached."""
-    makers = {made: run for run in sorted(down.beyond, reverse=True) for made in down.beyond[run]}
+    makers = {product: run for run in sorted(down.beyond, reverse=True) for product in down.beyond[run]}
     return makers | {thing: runs[0] for thing, runs in up.runs.items()}
 
 

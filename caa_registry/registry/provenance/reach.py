@@ -48,10 +48,10 @@ class Recalled:
 
     def datasets(self, session: Session) -> Reached:
         """The dataset versions that are recalled, were made of one, or hold a pair."""
-        made = _datasets(session, self.versions)
+        datasets = _datasets(session, self.versions)
         member = t.DatasetMember
         holding = select(member.pair_digest, member.version_id).where(among(session, member.pair_digest, self.pairs))
-        return _collected(session, union(select(made.c.label, made.c.id), holding))
+        return _collected(session, union(select(datasets.c.label, datasets.c.id), holding))
 
     def vectors(self, session: Session) -> Reached:
         """The vector versions that descend."""

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -18,11 +19,13 @@ from caa_registry.catalog.batches import among
 from caa_registry.catalog.events import append_event
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
-from caa_registry.pairs.record import checked_text
 from caa_registry.registry.lookup import find_version, references
 from caa_registry.registry.provenance.reach import Reached, Recalled
-from caa_registry.registry.records import DatasetVersion, Evaluation, Recall, VectorVersion
+from caa_registry.registry.records import Recall
 from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import DatasetVersion, Evaluation, VectorVersion
 
 LOGGER = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ def recall(workspace: Workspace, what: str, why: str, *, lift: bool, dry_run: bo
 
     Raises ``UsageError`` without a reason, for what is recalled already, and for what is not where it is lifted.
     """
+    from caa_registry.pairs.record import checked_text
+
     if not why.strip() and not dry_run:
         raise UsageError("a recall needs a reason", "Give --why.")
     checked_text(why, field="why")

@@ -1,41 +1,75 @@
-"""What the registry hands out: frozen records, never rows of the catalogue."""
+"""What the registry hands out: frozen records, never rows of the catalogue.
+
+Each module is imported when one of its names is first used (PEP 562): a listing of vectors waits for no other record.
+"""
 
 from __future__ import annotations
 
-from caa_registry.registry.records.alias import Alias, Recommendation, check_multiplier
-from caa_registry.registry.records.answers import Answer, Judged
-from caa_registry.registry.records.curation import Curated, Step
-from caa_registry.registry.records.dataset import (
-    DatasetStatistics,
-    DatasetVersion,
-    LintReport,
-    Neighbour,
-    Pushed,
-    behavior_of,
-    check_split,
-)
-from caa_registry.registry.records.evaluation import Evaluation, Score
-from caa_registry.registry.records.evaluation_settings import (
-    Beside,
-    EvaluationSettings,
-    Leaked,
-    RecordedOpenEnded,
-    RecordedPropensity,
-    RecordedSideEffects,
-    Sampling,
-)
-from caa_registry.registry.records.evidence import STATISTICS, Calibrated, Evidence, Statistic, check_statistic
-from caa_registry.registry.records.history import Blame, LogEntry
-from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
-from caa_registry.registry.records.listing import Listing, check_limit
-from caa_registry.registry.records.model import ModelRecord
-from caa_registry.registry.records.recall import Recall
-from caa_registry.registry.records.recipe import Normalized, Recipe
-from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
-from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
-from caa_registry.registry.records.source import source_of
-from caa_registry.registry.records.steering import Steer, Steering
-from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records.alias import Alias, Recommendation, check_multiplier
+    from caa_registry.registry.records.answers import Answer, Judged
+    from caa_registry.registry.records.curation import Curated, Step
+    from caa_registry.registry.records.dataset import (
+        DatasetStatistics,
+        DatasetVersion,
+        LintReport,
+        Neighbour,
+        Pushed,
+        behavior_of,
+        check_split,
+        of_pairs,
+        of_questions,
+    )
+    from caa_registry.registry.records.evaluation import Evaluation, Score
+    from caa_registry.registry.records.evaluation_settings import (
+        Beside,
+        EvaluationSettings,
+        Leaked,
+        RecordedOpenEnded,
+        RecordedPropensity,
+        RecordedSideEffects,
+        Sampling,
+    )
+    from caa_registry.registry.records.evidence import STATISTICS, Calibrated, Evidence, Statistic, check_statistic
+    from caa_registry.registry.records.history import Blame, LogEntry
+    from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
+    from caa_registry.registry.records.listing import Listing, check_limit
+    from caa_registry.registry.records.model import ModelRecord
+    from caa_registry.registry.records.recall import Recall
+    from caa_registry.registry.records.recipe import Normalized, Recipe
+    from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
+    from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
+    from caa_registry.registry.records.source import source_of
+    from caa_registry.registry.records.steering import Steer, Steering
+    from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
+
+_NAMES = {
+    "alias": "Alias Recommendation check_multiplier",
+    "answers": "Answer Judged",
+    "curation": "Curated Step",
+    "dataset": (
+        "DatasetStatistics DatasetVersion LintReport Neighbour Pushed behavior_of check_split of_pairs of_questions"
+    ),
+    "evaluation": "Evaluation Score",
+    "evaluation_settings": (
+        "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
+    ),
+    "evidence": "STATISTICS Calibrated Evidence Statistic check_statistic",
+    "history": "Blame LogEntry",
+    "lineage": "Lineage LineageNode RunRecord",
+    "listing": "Listing check_limit",
+    "model": "ModelRecord",
+    "recall": "Recall",
+    "recipe": "Normalized Recipe",
+    "review": "CUT_RULES CutRule Decision Reviews",
+    "settings": "CalibrationSettings OpenEndedSettings PropensitySettings",
+    "source": "source_of",
+    "steering": "Steer Steering",
+    "vector": "Comparison LayerRecord Reading VectorVersion",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "CUT_RULES",
@@ -90,5 +124,17 @@ __all__ = [
     "check_multiplier",
     "check_split",
     "check_statistic",
+    "of_pairs",
+    "of_questions",
     "source_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

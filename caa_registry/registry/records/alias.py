@@ -41,12 +41,12 @@ class Recommendation:
         check_positions(self.positions)
 
     def as_json(self) -> dict[str, Any]:
-        said: dict[str, Any] = {
+        values: dict[str, Any] = {
             "layers": list(self.layers),
             "multiplier": self.multiplier,
             "positions": self.positions,
         }
-        return said if self.evidence is None else {**said, "evidence": dict(self.evidence)}
+        return values if self.evidence is None else {**values, "evidence": dict(self.evidence)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Recommendation:

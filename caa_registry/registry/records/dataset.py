@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from caa_registry.errors import UsageError
-from caa_registry.pairs.lint.findings import Finding
-from caa_registry.pairs.record import DatasetKind
-from caa_registry.pairs.source import Source
-from caa_registry.pairs.statistics import SplitStatistics
+
+if TYPE_CHECKING:
+    from caa_registry.pairs.lint.findings import Finding
+    from caa_registry.pairs.record import DatasetKind
+    from caa_registry.pairs.source import Source
+    from caa_registry.pairs.statistics import SplitStatistics
 
 
 def behavior_of(name: str, stated: str | None) -> str:
@@ -58,9 +60,25 @@ class DatasetVersion:
         return self.source.notes or ()
 
 
-def check_split(version: DatasetVersion, split: str) -> None:
-    """Raise ``UsageError`` where the version has no such split."""
-    if split not in version.splits:
+def of_pairs(version: DatasetVersion) -> DatasetVersion:
+    """``version`` if it holds pairs. Raises ``UsageError``."""
+    if version.kind != "pairs":
+        raise UsageError(
+            f"{version.reference} holds open-ended questions, not pairs", "Choose a dataset of contrastive pairs."
+        )
+    return version
+
+
+def of_questions(version: DatasetVersion) -> DatasetVersion:
+    """``version`` if it holds open-ended questions. Raises ``UsageError``."""
+    if version.kind != "questions":
+        raise UsageError(f"{version.reference} holds pairs, not open-ended questions", "Choose a dataset of questions.")
+    return version
+
+
+def check_split(version: DatasetVersion, split: str | None) -> None:
+    """Raise ``UsageError`` where the version has no such split; ``None`` is all of them."""
+    if split is not None and split not in version.splits:
         have = ", ".join(f"{name} ({rows})" for name, rows in version.splits.items())
         raise UsageError(f"{version.reference} has no split {split!r}", f"It has: {have}.")
 

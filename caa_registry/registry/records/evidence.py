@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from caa_registry.errors import UsageError
-from caa_registry.registry.records.alias import Alias
-from caa_registry.registry.records.evaluation import Evaluation, Score
-from caa_registry.registry.records.vector import VectorVersion
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Calibration
+    from caa_registry.registry.records.alias import Alias
+    from caa_registry.registry.records.evaluation import Evaluation, Score
+    from caa_registry.registry.records.vector import VectorVersion
 
 Statistic = Literal["steerability", "effect"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)

@@ -97,7 +97,7 @@ def recommendation_section(aliases: Sequence[Alias]) -> Iterator[str]:
             line += (
                 f" On {evidence['items']['b']} questions that took no part in the choice: propensity "
                 f"{score['value']:.3f} ({between(score['low'], score['high'], 3)}), changed by {effect['value']:.3f} "
-                f"({between(effect['low'], effect['high'], 3)}) in the wanted direction; KL "
+                f"({between(effect['low'], effect['high'], 3)}) in the intended direction; KL "
                 f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"
             )
         yield line

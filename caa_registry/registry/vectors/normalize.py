@@ -20,8 +20,6 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from caa_registry.vectors import VectorSet
 
-DEFAULT_SUFFIX = "-normalized"
-
 
 def normalized(sets: Sequence[VectorSet]) -> list[VectorSet]:
     """Each set with every layer at the mean norm of that layer over all sets::

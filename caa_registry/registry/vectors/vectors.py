@@ -1,8 +1,11 @@
-"""Vectors in the registry: compute, store, read back."""
+"""Vectors in the registry: compute, store, read back.
+
+A listing needs little of this, so what one method needs is imported by that method.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,34 +15,31 @@ from sqlalchemy import func, select
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.errors import RegistryError
-from caa_registry.extraction.methods import Method, check_method
-from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress, silent
 from caa_registry.references import check_name
-from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.lookup import find_version, vector_record, vector_records
-from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
-from caa_registry.registry.provenance.runs import Activity
-from caa_registry.registry.records import DatasetVersion, Listing, VectorVersion, check_limit, check_split
-from caa_registry.registry.vectors.computation import Computation, computation, default_split
-from caa_registry.registry.vectors.normalize import DEFAULT_SUFFIX, normalize
-from caa_registry.registry.vectors.steering import check_model
-from caa_registry.registry.vectors.store import Origin, find, store
-from caa_registry.registry.vectors.tensors import compare, load_layer, load_set
+from caa_registry.registry.records import Listing, VectorVersion, check_limit, check_split
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
+    from caa_registry.extraction.methods import Method
     from caa_registry.models.model import Model
     from caa_registry.models.prompts import TemplateName
+    from caa_registry.models.read_position import ReadPosition
+    from caa_registry.registry.datasets.datasets import Datasets
+    from caa_registry.registry.models import Models
+    from caa_registry.registry.records import DatasetVersion
+    from caa_registry.registry.vectors.computation import Computation
+    from caa_registry.registry.vectors.store import Origin
     from caa_registry.vectors import LayerVector, VectorSet
 
 
 class Vectors:
-    """The steering vectors of a registry."""
+    """The steering vectors of a registry. ``datasets`` is asked for when the first vector is computed."""
 
-    def __init__(self, workspace: Workspace, datasets: Datasets, models: Models) -> None:
+    def __init__(self, workspace: Workspace, datasets: Callable[[], Datasets], models: Models) -> None:
         self._workspace = workspace
         self._datasets = datasets
         self._models = models
@@ -76,6 +76,9 @@ class Vectors:
         version. All of them must reach the registry.
         """
         from caa_registry.engine.processes import wait_for_all
+        from caa_registry.registry.provenance.runs import Activity
+        from caa_registry.registry.vectors.store import Origin, store
+        from caa_registry.registry.vectors.tensors import compare
 
         check_name(name)
         request = self._request(dataset, model, split, method, read, layers, template)
@@ -110,26 +113,33 @@ class Vectors:
         template: TemplateName | None,
     ) -> Computation:
         """Look up and load what ``compute`` was given by name."""
+        from caa_registry.extraction.methods import check_method
+        from caa_registry.models.read_position import check_read
+        from caa_registry.registry.vectors.computation import computation, default_split
+
         check_method(method)  # a slip of the pen is said before a model is loaded
         if read is not None:
             check_read(read)
-        version = self._datasets.get(dataset)
+        datasets = self._datasets()
+        version = datasets.get(dataset)
         chosen = split or default_split(version)
         check_split(version, chosen)
         warn_of_pairs(self._workspace, version, chosen)
-        pairs = [item.pair for item in self._datasets.pairs(version, chosen)]
+        pairs = [item.pair for item in datasets.pairs(version, chosen)]
         loaded = self._models.load(model) if isinstance(model, str | Path) else model
         return computation(
             version, pairs, loaded, split=chosen, method=method, read=read, layers=layers, template=template
         )
 
-    def normalize(self, vectors: Sequence[str | VectorVersion], *, suffix: str = DEFAULT_SUFFIX) -> list[VectorVersion]:
+    def normalize(self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized") -> list[VectorVersion]:
         """The paper's normalization of several behaviors: every layer of each at the mean norm of that layer over all.
 
         Each result is a version of the vector's name with ``suffix``, with the same pairs and model and one common
         run. The same vectors again give the versions that exist. Raises ``UsageError`` for fewer than two vectors,
         and for different models or layers.
         """
+        from caa_registry.registry.vectors.normalize import normalize
+
         return normalize(self._workspace, [self.get(vector) for vector in vectors], suffix)
 
     def get(self, reference: str | VectorVersion) -> VectorVersion:
@@ -181,10 +191,14 @@ class Vectors:
 
     def load(self, reference: str | VectorVersion) -> VectorSet:
         """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
+        from caa_registry.registry.vectors.tensors import load_set
+
         return load_set(self._workspace.blobs, self.get(reference))
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""
+        from caa_registry.registry.vectors.tensors import load_layer
+
         return load_layer(self._workspace, self.get(reference), layer)
 
     def tokens(
@@ -201,6 +215,7 @@ class Vectors:
 
         Raises ``ModelMismatchError`` for another model than the vector's own."""
         from caa_registry.evaluation.token_projection import token_projections
+        from caa_registry.registry.vectors.steering import check_model
 
         version = self.get(vector)
         check_model(version, model, allow_mismatch=False)
@@ -208,6 +223,8 @@ class Vectors:
         return token_projections(model, rendered, prompt, completion, layer, self.layer(version, layer).values)
 
     def _find(self, name: str, origin: Origin) -> VectorVersion | None:
+        from caa_registry.registry.vectors.store import find
+
         with self._workspace.database.read() as session:
             row = find(session, name, origin)
             return vector_record(session, row, existing=True) if row else None
