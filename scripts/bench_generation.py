@@ -1,6 +1,6 @@
 """What steering costs while text is generated, token by token: this package beside plain mlx-lm.
 
-    python scripts/bench_generation.py                   # everything; about five minutes on two idle cores
+    python scripts/bench_generation.py                   # everything; about ten minutes on two idle cores
     python scripts/bench_generation.py --quick           # a small model and few tokens, within a minute
     python scripts/bench_generation.py --json            # one flat JSON object of figures on stdout
 
