@@ -30,7 +30,8 @@ Direction = Literal["inputs", "outputs"]
 def lineage(settings: Settings, reference: str, depth: int) -> None:
     """Show what a dataset or vector version was made from, by which runs, and what was made from it.
 
-    A second mention refers to the first. With --json the lineage is complete, with every node and every run once.
+    Each is shown once; where it comes up again, "(shown above)" stands for it. With --json the
+    lineage is complete, with every node and every run once.
     """
     with settings.open() as registry:
         found = registry.lineage(reference)
