@@ -6,9 +6,10 @@
     python scripts/bench_blas.py --json                  # one flat JSON object of figures on stdout
 
 Each library has its own process, which waits while another is timed; they take turns and run equally often, the best
-time of each counts. Products of float32 matrices, with rows of 1, 16, 128 and 512 times 2048 x 2048, are compared with
-numpy's in float64 in every turn: where one differs by more than 1e-5 of the largest, no figure is printed and the exit
-code is 1. ``--quick`` takes two turns in place of seven.
+time of each counts. Rows of 1, 16, 128 and 512 are multiplied by a float32 matrix of 2048 x 2048 in both layouts: as a
+linear layer does it, whose weights have a row for each output (``x @ w.T``), and as attention multiplies by its values
+(``x @ w``). Products are compared with numpy's in float64 in every turn: where one differs by more than 1e-5 of the
+largest, no figure is printed and the exit code is 1. ``--quick`` takes two turns in place of seven.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from rich.table import Column, Table
 
 ROWS = (1, 16, 128, 512)
 WIDTH = 2048
+LAYOUTS = {"linear": "x @ w.T", "values": "x @ w"}
 TOLERANCE = 1e-5
 DEBIAN = ("libopenblas0-pthread", "libgfortran5", "libquadmath0")
-OWN, SCIPY = "MLX's own", "scipy's"
+OWN, SCIPY, DEBIANS = "MLX's own", "scipy's", "Debian's"
 
 
 def measure() -> dict[str, Any]:
-    """GFLOP/s by rows, the largest error relative to the largest value, and which library it was."""
+    """GFLOP/s by layout and rows, the largest error relative to the largest value, and which library it was."""
     import numpy as np
 
     from caa_registry import blas
@@ -45,24 +47,28 @@ def measure() -> dict[str, Any]:
 
     draw = np.random.default_rng(0)
     right = draw.standard_normal((WIDTH, WIDTH)).astype(np.float32)
-    speeds, worst = {}, 0.0
+    matrix = mx.array(right)
+    # At least a few milliseconds of work at a time; MLX's own is a hundred times slower.
+    most = 512 if blas.status().library else 16
+    speeds: dict[str, dict[str, float]] = {layout: {} for layout in LAYOUTS}
+    worst = 0.0
     for rows in ROWS:
         left = draw.standard_normal((rows, WIDTH)).astype(np.float32)
-        operands = mx.array(left), mx.array(right)
-        mx.eval(*operands)
-        mx.eval(operands[0] @ operands[1])
-        seconds = []
-        # At least a few milliseconds of work at a time; MLX's own is a hundred times slower.
-        repeats = max(1, (512 if blas.status().library else 16) // rows)
-        for _ in range(3):
-            start = time.perf_counter()
-            for _ in range(repeats):
-                product = operands[0] @ operands[1]
-                mx.eval(product)
-            seconds.append((time.perf_counter() - start) / repeats)
-        speeds[str(rows)] = 2 * rows * WIDTH * WIDTH / min(seconds) / 1e9
-        exact = left.astype(np.float64) @ right.astype(np.float64)
-        worst = max(worst, float(np.abs(np.array(product) - exact).max() / np.abs(exact).max()))
+        operand = mx.array(left)
+        for layout in LAYOUTS:
+            turned = matrix.T if layout == "linear" else matrix
+            mx.eval(operand, matrix, operand @ turned)
+            seconds = []
+            repeats = max(1, most // rows)
+            for _ in range(3):
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    product = operand @ turned
+                    mx.eval(product)
+                seconds.append((time.perf_counter() - start) / repeats)
+            speeds[layout][str(rows)] = 2 * rows * WIDTH * WIDTH / min(seconds) / 1e9
+            exact = left.astype(np.float64) @ (right.T if layout == "linear" else right).astype(np.float64)
+            worst = max(worst, float(np.abs(np.array(product) - exact).max() / np.abs(exact).max()))
     used = blas.status()
     about = {"library": used.library, "version": used.version, "why_not": used.why_not, "threads": blas.threads()}
     return {"speeds": speeds, "worst": worst, **about}
@@ -74,6 +80,11 @@ def unpacked(folder: Path) -> Path:
     for package in folder.glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", str(package), str(folder)], check=True)
     return next(folder.rglob("libopenblas*.so.0"))
+
+
+def key_of(name: str) -> str:
+    """What the figures of a library begin with."""
+    return name.split("'")[0].lower() if name in (OWN, SCIPY, DEBIANS) else Path(name).name
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -100,7 +111,7 @@ def main() -> int:
             path = unpacked(Path(stack.enter_context(tempfile.TemporaryDirectory())))
             folders = sorted({str(file.parent) for file in path.parents[4].rglob("*.so.*")})
             paths = os.pathsep.join([*folders, os.environ.get("LD_LIBRARY_PATH", "")])
-            libraries["Debian's"] = {"CAA_BLAS": str(path), "LD_LIBRARY_PATH": paths}
+            libraries[DEBIANS] = {"CAA_BLAS": str(path), "LD_LIBRARY_PATH": paths}
         workers = {
             name: Worker([sys.executable, __file__, "--serve"], environment) for name, environment in libraries.items()
         }
@@ -113,8 +124,6 @@ def main() -> int:
                 name = names[(place + turn) % len(names)]
                 answers[name].append(workers[name].ask("measure"))
     figures: dict[str, float | str] = {}
-    table = Table(Column("library", no_wrap=True), *(f"{rows} rows" for rows in ROWS), "threads", "error")
-    table.title = "GFLOP/s"
     for name, runs in answers.items():
         about, worst = runs[0], max(run["worst"] for run in runs)
         if worst > TOLERANCE:
@@ -123,12 +132,18 @@ def main() -> int:
         if (about["library"] is None) != (name == OWN):
             print(f"{name}: {about['why_not']}", file=sys.stderr)
             return 1
-        best = {rows: max(run["speeds"][str(rows)] for run in runs) for rows in ROWS}
-        key = name.split("'")[0].lower() if name in (OWN, SCIPY, "Debian's") else Path(name).name
-        figures |= {f"{key}_{rows}_rows_gflops": speed for rows, speed in best.items()}
+        key = key_of(name)
         figures |= {f"{key}_version": about["version"], f"{key}_threads": about["threads"], f"{key}_error": worst}
-        table.add_row(name, *(f"{speed:.1f}" for speed in best.values()), str(about["threads"]), f"{worst:.1e}")
-    console.print(table)
+    for layout, formula in LAYOUTS.items():
+        table = Table(Column("library", no_wrap=True), *(f"{rows} rows" for rows in ROWS), "threads", "error")
+        table.title = f"GFLOP/s of {formula}"
+        for name, runs in answers.items():
+            best = {rows: max(run["speeds"][layout][str(rows)] for run in runs) for rows in ROWS}
+            key = key_of(name)
+            figures |= {f"{key}_{layout}_{rows}_rows_gflops": speed for rows, speed in best.items()}
+            figures_of = (f"{speed:.1f}" for speed in best.values())
+            table.add_row(name, *figures_of, str(runs[0]["threads"]), f"{figures[f'{key}_error']:.1e}")
+        console.print(table)
     if options.json:
         print(json.dumps(figures))
     return 0

@@ -1,6 +1,6 @@
 """What steering costs while text is generated, token by token: this package beside plain mlx-lm.
 
-    python scripts/bench_generation.py                   # everything; about ten minutes on two idle cores
+    python scripts/bench_generation.py                   # everything; about ten minutes on two cores
     python scripts/bench_generation.py --quick           # a small model and few tokens, within a minute
     python scripts/bench_generation.py --json            # one flat JSON object of figures on stdout
 
@@ -11,9 +11,10 @@ A random llama of 97 million parameters, which this script makes, generates gree
 - one layer: with a vector added at one layer from the end of the prompt on;
 - all layers: with a vector added at every layer.
 
-In each turn a way generates one token, which runs the prompt, and then all of them: the difference, over the tokens
-behind the first, is its time a token. The ways take turns, each first in its turn, and run equally often; medians over
-turns are compared. End tokens are ignored, so that all generate equally many.
+All ways generate at once, a token each by turns, each first in its turn, and each with the network's weights to itself:
+what slows the machine down for a while slows all of them. After each token MLX is waited for, since it begins the next
+one by itself. A way's overhead is the median, over all tokens behind the first, of its time over that of plain mlx-lm
+for the token at the same place. End tokens are ignored, so that all generate equally many.
 
 Before a figure is printed the texts are compared: plain and unsteered must be equal, and so must both with vectors of
 zeros; steered texts must be those of a pass over the whole text for every token (``cache=False``). Where one is not, no
@@ -23,13 +24,13 @@ figure is printed and the exit code is 1.
 from __future__ import annotations
 
 import argparse
+import contextvars
 import functools
 import json
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,9 +43,10 @@ from mlx_lm.sample_utils import make_sampler
 from rich.console import Console
 from rich.table import Column, Table
 
-from caa_registry import blas
+from caa_registry import blas, mx_thread
 from caa_registry.models.loading import load
 from caa_registry.models.model import Model
+from caa_registry.mx import mx
 from caa_registry.steering.additions import Addition, steering
 
 FULL = {"layers": 12, "hidden": 768, "ffn": 2048, "heads": 12, "vocabulary": 16000}
@@ -56,14 +58,41 @@ COMPARED = 12
 
 @dataclass
 class Tokens:
-    """What a way generated, and the seconds a token behind the first, by turn."""
+    """What a way generated in each turn, and the seconds of each token behind the first."""
 
     seconds: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
+
+class Numbers:
+    """A detokenizer that writes every token as its number, so that a piece of text is one token."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._unread = ""
+
+    def add_token(self, token: int) -> None:
+        self._unread += f"{token} "
+
+    def finalize(self) -> None:
+        pass
+
     @property
-    def per_token(self) -> float:
-        return statistics.median(self.seconds)
+    def last_segment(self) -> str:
+        """What was written since this was last asked for."""
+        segment, self._unread = self._unread, ""
+        return segment
+
+
+def loaded(folder: Path) -> Model:
+    """The model, with weights of its own."""
+    model = load(folder, dtype="float32")
+    model.wrapped_tokenizer._eos_token_ids = set()
+    model.wrapped_tokenizer._detokenizer = Numbers()
+    mx.eval(model.network.parameters())
+    return model
 
 
 def plain(model: Model, prompt: str, max_tokens: int) -> Iterator[str]:
@@ -80,15 +109,24 @@ def ours(model: Model, prompt: str, max_tokens: int, additions: Sequence[Additio
         yield from model.stream_text(prompt, max_tokens=max_tokens)
 
 
-def timed(way: Callable[[int], Iterator[str]], max_tokens: int, tokens: Tokens) -> None:
-    """One turn of a way."""
-    seconds = []
-    for count in (1, max_tokens):
-        start = time.perf_counter()
-        text = "".join(way(count))
-        seconds.append(time.perf_counter() - start)
-    tokens.seconds.append((seconds[1] - seconds[0]) / (max_tokens - 1))
-    tokens.texts.append(text)
+def by_turns(ways: Mapping[str, Callable[[int], Iterator[str]]], max_tokens: int, tokens: dict[str, Tokens]) -> None:
+    """All ways generate once, token by token. Each has a context of its own, where its steering holds."""
+    names = list(ways)
+    pieces = {name: ways[name](max_tokens) for name in names}
+    contexts = {name: contextvars.copy_context() for name in names}
+    texts: dict[str, list[str]] = {name: [] for name in names}
+    for place in range(max_tokens):
+        for turn in range(len(names)):
+            name = names[(turn + place) % len(names)]
+            start = time.perf_counter()
+            texts[name].append(contexts[name].run(next, pieces[name]))
+            mx.synchronize()
+            mx_thread.run(mx.synchronize)
+            if place > 0:
+                tokens[name].seconds.append(time.perf_counter() - start)
+    for name in names:
+        texts[name] += contexts[name].run(list, pieces[name])
+        tokens[name].texts.append("".join(texts[name]))
 
 
 def random_additions(model: Model, layers: Sequence[int], length: float) -> list[Addition]:
@@ -143,42 +181,38 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "random"
         write_random_model(folder, QUICK if options.quick else FULL, pairs)
-        model = load(folder, dtype="float32")
+        model = loaded(folder)
         prompt = pairs[0].prompt
         vectors = {
             ONE: random_additions(model, [model.n_layers // 2], 40.0),
             ALL: random_additions(model, range(model.n_layers), 20.0),
         }
-        model.wrapped_tokenizer._eos_token_ids = set()
         ways: dict[str, Callable[[int], Iterator[str]]] = {
             PLAIN: functools.partial(plain, model, prompt),
-            UNSTEERED: functools.partial(ours, model, prompt),
-            **{way: functools.partial(ours, model, prompt, additions=added) for way, added in vectors.items()},
+            UNSTEERED: functools.partial(ours, loaded(folder), prompt),
+            **{way: functools.partial(ours, loaded(folder), prompt, additions=vectors[way]) for way in vectors},
         }
-        for way in ways.values():
-            timed(way, COMPARED, Tokens())  # warmed up
         found = {way: Tokens() for way in ways}
-        names = list(ways)
+        by_turns(ways, COMPARED, {way: Tokens() for way in ways})  # warmed up
         for turn in range(options.repeats):
             console.print(f"turn {turn + 1} of {options.repeats}")
-            for place in range(len(names)):
-                name = names[(place + turn) % len(names)]
-                timed(ways[name], options.tokens, found[name])
+            by_turns(ways, options.tokens, found)
         wrong = difference(model, prompt, options.tokens, found, vectors)
     if wrong:
         print(wrong, file=sys.stderr)
         return 1
     table = Table(Column("way", no_wrap=True), "tokens", "ms a token", "more than plain")
     figures: dict[str, float | str] = {"blas": blas.status().library or "MLX's own", "turns": options.repeats}
-    base = found[PLAIN].per_token
+    base = np.array(found[PLAIN].seconds)
     for way, tokens in found.items():
-        more = tokens.per_token / base - 1
+        seconds = np.array(tokens.seconds)
+        more = float(np.median(seconds / base)) - 1
         key = way.replace(" ", "_")
-        figures |= {f"{key}_ms_per_token": 1e3 * tokens.per_token, f"{key}_overhead": more}
+        figures |= {f"{key}_ms_per_token": 1e3 * float(np.median(seconds)), f"{key}_overhead": more}
         table.add_row(
             way,
-            str((options.tokens - 1) * len(tokens.seconds)),
-            f"{1e3 * tokens.per_token:.2f}",
+            str(len(seconds)),
+            f"{1e3 * np.median(seconds):.2f}",
             "" if way == PLAIN else f"{100 * more:+.1f} %",
         )
     console.print(table)

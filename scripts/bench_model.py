@@ -79,10 +79,11 @@ def write_random_model(folder: Path, size: Mapping[str, int], pairs: Sequence[Pa
     network.set_dtype(mx.float32)
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(network.parameters())), {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    _write_tokenizer(folder, size["vocabulary"], pairs)
+    write_tokenizer(folder, size["vocabulary"], pairs)
 
 
-def _write_tokenizer(folder: Path, vocabulary: int, pairs: Sequence[Pair]) -> None:
+def write_tokenizer(folder: Path, vocabulary: int, pairs: Sequence[Pair]) -> None:
+    """A byte-level BPE tokenizer of at most so many tokens, trained on the pairs' texts."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -28,6 +28,9 @@ _ROUNDING = 12582912.0
 _LARGEST = 125.0
 # Far below every score, and finite: what is no number would spread.
 _MASKED = -1e30
+# Scores of one block of queries: what is made of more leaves the processor's caches. With fewer queries products slow.
+_SCORES = 1 << 20
+_LEAST_QUERIES = 32
 _GELU = 2 * math.sqrt(2 / math.pi) * _LOG2_E
 
 
@@ -49,7 +52,28 @@ def attention(
 
     ``queries``: ``(rows, heads, tokens, width)``; ``keys`` and ``values`` may have fewer heads, of which each serves
     as many neighbouring ones of the queries. ``mask``: ``"causal"``, boolean (what is seen), or to be added.
+
+    Long texts go in blocks of queries, so that memory grows with the tokens and not with their square; of a causal
+    mask no block computes what none of its queries sees.
     """
+    rows, heads, tokens = queries.shape[:3]
+    seen = keys.shape[2]
+    size = max(_LEAST_QUERIES, _SCORES // (rows * heads * seen))
+    if tokens <= size:
+        return _attention(queries, keys, values, scale, mask)
+    blocks = []
+    for first in range(0, tokens, size):
+        last = min(first + size, tokens)
+        until = seen - tokens + last if isinstance(mask, str) else seen
+        part = mask[..., first:last, :] if isinstance(mask, mx.array) and mask.shape[-2] > 1 else mask
+        blocks.append(_attention(queries[:, :, first:last], keys[:, :, :until], values[:, :, :until], scale, part))
+        step(blocks[-1])
+    return mx.concatenate(blocks, axis=2)
+
+
+def _attention(
+    queries: mx.array, keys: mx.array, values: mx.array, scale: float, mask: mx.array | str | None
+) -> mx.array:
     rows, heads, tokens = queries.shape[:3]
     served = heads // keys.shape[1]
     grouped = (queries * (scale * _LOG2_E)).reshape(rows, keys.shape[1], served, tokens, -1)

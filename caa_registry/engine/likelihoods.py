@@ -1,22 +1,33 @@
-"""What is read off logits: the log-probabilities of answers, and how far two next-token distributions are apart."""
+"""What is read off logits: the log-probabilities of answers, and how far two next-token distributions are apart.
+
+A row of logits has as many numbers as a vocabulary, 128,000 and more, and becomes one number before it is handed on.
+That is done where the row lies: by MLX on a GPU; on a CPU by numpy, without a copy, since its float32 exponentials are
+the fastest there. What is added up over positions is float64.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.engine.plan import batches
+from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
+from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx
 
-# Logits of one batch stay below this many numbers.
+# Logits of one batch stay below this many numbers, and what is made of each below so many bytes.
 _LOGITS_PER_BATCH = 1 << 26
-# Numbers of one piece, so that what is made of them in float64 stays in the processor's caches.
-_AT_ONCE = 1 << 16
+_BYTES_PER_LOGIT = 16
+# Numbers of one piece: on a CPU what is made of them stays in the processor's caches.
+_CPU_PIECE = 1 << 16
+_GPU_PIECE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -33,25 +44,36 @@ class Answer:
     targets: tuple[int, ...]
     either: bool
 
-    def read(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """From logits ``(positions, vocabulary)`` to natural log-probabilities, float64: of the matching answer and of
-        all others together ``(2,)``, or of the whole completion ``(1,)``. What is beyond the answer's positions is left
-        alone."""
-        values = logits[: len(self.ids) - self.first]
-        top = values.max(axis=1, keepdims=True)
-        # Numbers between 0 and 1: float32 is exact enough for their exponentials, and their sum is float64.
-        normalizers = top[:, 0].astype(np.float64) + np.log(np.exp(values - top).sum(axis=1, dtype=np.float64))
-        places = [0] * len(self.targets) if self.either else range(len(self.targets))
-        log_p: NDArray[np.float64] = values[places, self.targets].astype(np.float64) - normalizers[places]
-        if not self.either:
-            return np.asarray(log_p.sum(keepdims=True))
-        with np.errstate(invalid="ignore"):  # what is not a number is reported where it becomes a score
-            log_p[1] = np.logaddexp.reduce(log_p[1:])
-        return log_p[:2]
+
+def read_answers(
+    answers: Sequence[Answer], logits: mx.array, starts: Sequence[int] | None = None
+) -> NDArray[np.float64]:
+    """Natural log-probabilities, float64 ``(answers, 2)``: of the matching answer and of all others together; or
+    ``(answers, 1)``: of the whole completion. All answers are of one kind.
+
+    ``logits``: float32 ``(answers, positions, vocabulary)``, evaluated. ``starts``: which position is the ``first`` of
+    each answer, by default 0. What is beyond an answer's positions is left alone.
+    """
+    starts = starts or [0] * len(answers)
+    places = [
+        (row, start + (0 if answer.either else i), token)
+        for row, (answer, start) in enumerate(zip(answers, starts, strict=True))
+        for i, token in enumerate(answer.targets)
+    ]
+    rows, positions, tokens = np.array(places, dtype=np.intp).T
+    flat = _flat(logits)
+    # Both answers of a question may be read at one position.
+    chosen, which = np.unique(rows * logits.shape[1] + positions, return_inverse=True)
+    log_p = _numbers(flat, chosen[which], tokens) - _normalizers(flat, chosen).logarithms[which]
+    by_answer = np.split(log_p, np.cumsum([len(answer.targets) for answer in answers])[:-1])
+    if not answers[0].either:
+        return np.array([[of.sum()] for of in by_answer])
+    with np.errstate(invalid="ignore"):  # what is not a number is reported where it becomes a score
+        return np.array([[of[0], np.logaddexp.reduce(of[1:])] for of in by_answer])
 
 
 def log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.float64]:
-    """What ``Answer.read`` gives of each, float64 ``(answers, 2 or 1)``, under whatever steering context is open.
+    """What ``read_answers`` gives, float64 ``(answers, 2 or 1)``, under whatever steering context is open.
 
     Whole texts, shortest first, in batches; no logits are computed before the first that a batch needs.
     """
@@ -65,80 +87,135 @@ def _log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.fl
         chosen = [answers[i] for i in batch]
         first = min(answer.first for answer in chosen)
         logits = _logits_from(model, [answer.ids for answer in chosen], [answer.prompt_end for answer in chosen], first)
-        for i, answer, row in zip(batch, chosen, logits, strict=True):
-            log_p[i] = answer.read(row[answer.first - first :])
+        for i, row in zip(batch, read_answers(chosen, logits, [a.first - first for a in chosen]), strict=True):
+            log_p[i] = row
     return np.array(log_p)
 
 
 def at_a_time(model: Model) -> int:
-    """How many tokens are run at a time where each may need its logits."""
-    return max(1, min(2048, _LOGITS_PER_BATCH // len(model.tokenizer)))
+    """How many tokens are run at a time where each may need its logits, within the memory that may be used."""
+    logits = min(_LOGITS_PER_BATCH, allowed_memory() // _BYTES_PER_LOGIT)
+    return max(1, min(2048, logits // model.stream.vocabulary))
 
 
-def _logits_from(
-    model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int
-) -> NDArray[np.float32]:
-    """Logits from position ``first`` on, float32 ``(rows, tokens - first, vocabulary)``.
+def _logits_from(model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int) -> mx.array:
+    """Logits from position ``first`` on, float32 ``(rows, tokens - first, vocabulary)``, evaluated.
 
     What comes before is run into the cache only, so that no logits are computed there.
     """
     with model.rows(rows, prompt_ends) as (tokens, cache):
         if first > 0:
             model.network(tokens[:, :first], cache=cache)
-        logits = model.network(tokens[:, first:], cache=cache)
-    return np.array(logits.astype(mx.float32))
+        logits: mx.array = model.network(tokens[:, first:], cache=cache).astype(mx.float32)
+    mx.eval(logits)
+    return logits
 
 
-def normalizers(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """``log(sum(exp(logits)))`` over the last axis, float64, as are exponentials and sum. No number where logits
-    are none."""
-    flat = logits.reshape(-1, logits.shape[-1])
-    log_z = np.empty(len(flat))
-    for piece in _pieces(len(flat), flat.shape[-1]):
-        values = flat[piece].astype(np.float64)
-        top = values.max(axis=-1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            log_z[piece] = top[:, 0] + np.log(np.exp(values - top).sum(axis=-1))
-    return log_z.reshape(logits.shape[:-1])
+@dataclass(frozen=True, eq=False)
+class Normalizers:
+    """Of each position the largest logit, float32, and the sum of ``exp(logit - largest)``, float64."""
+
+    largest: NDArray[np.float32]
+    sums: NDArray[np.float64]
+
+    @property
+    def logarithms(self) -> NDArray[np.float64]:
+        """``log(sum(exp(logits)))``; no number where logits are none."""
+        return self.largest.astype(np.float64) + np.log(self.sums)
 
 
-def log_probabilities_of(
-    logits: NDArray[np.float32], log_z: NDArray[np.float64], targets: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def normalizers(logits: mx.array) -> Normalizers:
+    """Those over the last axis of float32 ``(..., vocabulary)``, evaluated. Exponentials are float32 and at most 1,
+    which makes logarithms exact to 1e-6."""
+    flat, shape = _flat(logits), logits.shape[:-1]
+    each = _normalizers(flat, np.arange(len(flat)))
+    return Normalizers(each.largest.reshape(shape), each.sums.reshape(shape))
+
+
+def log_probabilities_of(logits: mx.array, normalizers: Normalizers, targets: NDArray[np.intp]) -> NDArray[np.float64]:
     """Of each position's target token: natural logarithm, float64 ``(..., tokens)``.
 
-    ``logits``: ``(..., tokens, vocabulary)``; ``log_z``: its ``normalizers``; ``targets``: ``(tokens,)``.
+    ``logits``: float32 ``(..., tokens, vocabulary)``, evaluated, with its ``normalizers``; ``targets``: ``(tokens,)``.
     """
-    chosen = np.take_along_axis(logits, np.broadcast_to(targets, log_z.shape)[..., None], axis=-1)
-    return chosen[..., 0].astype(np.float64) - log_z
+    log_z = normalizers.logarithms
+    chosen = np.broadcast_to(targets, log_z.shape).ravel()
+    return _numbers(_flat(logits), np.arange(len(chosen)), chosen).reshape(log_z.shape) - log_z
 
 
 def divergences(
-    unsteered: NDArray[np.float32],
-    log_z: NDArray[np.float64],
-    steered: NDArray[np.float32],
-    steered_log_z: NDArray[np.float64],
+    unsteered: mx.array, normalizers: Normalizers, steered: mx.array, steered_normalizers: Normalizers
 ) -> NDArray[np.float64]:
     """KL(unsteered || steered) at each position in nats, float64 ``(rows, tokens)``, over the whole vocabulary.
 
-    ``unsteered``: logits ``(tokens, vocabulary)``; ``steered``: ``(rows, tokens, vocabulary)``; with their
-    ``normalizers``. Equal logits give exactly 0. A token that is impossible without steering adds nothing.
+    ``unsteered``: logits ``(1, tokens, vocabulary)``; ``steered``: ``(rows, tokens, vocabulary)``; both float32 and
+    evaluated, with their ``normalizers``. Equal logits give exactly 0. A token that is impossible without steering
+    adds nothing.
     """
-    # sum p (log p - log q), where each logarithm is a logit less a normalizer and the sum of p is 1.
-    kl = steered_log_z - log_z
-    for piece in _pieces(*unsteered.shape):
-        values = unsteered[piece].astype(np.float64)
-        p = np.exp(values - log_z[piece, None])
-        impossible = np.nonzero(p == 0)
-        for row, logits in enumerate(steered):
-            with np.errstate(invalid="ignore"):
-                gaps = values - logits[piece]
-            gaps[impossible] = 0.0
-            kl[row, piece] += np.einsum("tv,tv->t", p, gaps)
+    # sum p log(p / q), where each logarithm is a logit less the largest and less the logarithm of a sum. What is added
+    # up is small where p and q are alike, so that float32 rounds little.
+    rows, tokens, vocabulary = steered.shape
+    before, after = _flat(unsteered), _flat(steered)
+    xp = _library(before)
+    kl = np.empty((rows, tokens))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shifts = np.log(normalizers.sums / steered_normalizers.sums).astype(np.float32)
+        for piece in _pieces(tokens, vocabulary):
+            values = before[piece] - _like(before, normalizers.largest[0, piece, None])
+            p = xp.exp(values)
+            impossible = values == -np.inf
+            some_impossible = bool(impossible.any())
+            for row in range(rows):
+                others = after[row * tokens + piece.start : row * tokens + piece.stop]
+                ratios = values - (others - _like(before, steered_normalizers.largest[row, piece, None]))
+                terms = p * (ratios - _like(before, shifts[row, piece, None]))
+                terms = xp.where(impossible, 0.0, terms) if some_impossible else terms
+                kl[row, piece] = _sums(terms) / normalizers.sums[0, piece]
     # What is below 0 is rounding.
     return np.maximum(kl, 0.0)
 
 
-def _pieces(tokens: int, vocabulary: int) -> list[slice]:
-    size = max(1, _AT_ONCE // vocabulary)
-    return [slice(first, first + size) for first in range(0, tokens, size)]
+def _flat(logits: mx.array) -> Any:
+    """``(positions, vocabulary)``: on a CPU a numpy array that shares the memory, else MLX's."""
+    if on_cpu():
+        return np.array(logits, copy=False).reshape(-1, logits.shape[-1])
+    return logits.reshape(-1, logits.shape[-1])
+
+
+def _library(flat: Any) -> Any:
+    return np if isinstance(flat, np.ndarray) else mx
+
+
+def _like(flat: Any, values: NDArray[Any]) -> Any:
+    return values if isinstance(flat, np.ndarray) else mx.array(values)
+
+
+def _numbers(flat: Any, positions: NDArray[np.intp], tokens: NDArray[np.intp]) -> NDArray[np.float64]:
+    return np.array(flat[_like(flat, positions), _like(flat, tokens)]).astype(np.float64)
+
+
+def _normalizers(flat: Any, positions: NDArray[np.intp]) -> Normalizers:
+    """Those of some ``positions``."""
+    xp = _library(flat)
+    largest, sums = np.empty(len(positions), np.float32), np.empty(len(positions))
+    with np.errstate(invalid="ignore"):
+        for piece in _pieces(len(positions), flat.shape[-1]):
+            values = flat[_like(flat, positions[piece])]
+            top = values.max(axis=-1, keepdims=True)
+            largest[piece], sums[piece] = np.array(top[:, 0]), _sums(xp.exp(values - top))
+    return Normalizers(largest, sums)
+
+
+def _sums(terms: Any) -> NDArray[np.float64]:
+    """The sum of each row of float32 ``(positions, vocabulary)``. MLX's are sums of sums, of as many terms each, since
+    it may add one after the other, which would round a hundred thousand times; numpy sees to that itself."""
+    if isinstance(terms, np.ndarray):
+        return np.asarray(terms.sum(axis=-1), dtype=np.float64)
+    positions, vocabulary = terms.shape
+    side = math.isqrt(vocabulary)
+    square = terms[:, : side * side].reshape(positions, side, side).sum(axis=-1)
+    return np.array(square.sum(axis=-1) + terms[:, side * side :].sum(axis=-1)).astype(np.float64)
+
+
+def _pieces(positions: int, vocabulary: int) -> list[slice]:
+    size = max(1, (_CPU_PIECE if on_cpu() else _GPU_PIECE) // vocabulary)
+    return [slice(first, min(first + size, positions)) for first in range(0, positions, size)]

@@ -25,9 +25,10 @@ from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.likelihoods import Answer, at_a_time
-from caa_registry.engine.plan import Group
+from caa_registry.engine.plan import Group, alone
 from caa_registry.engine.schedule import building, keep_freed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Step, evaluate, steps
+from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
@@ -75,6 +76,7 @@ class Runs(ABC, Generic[P, V]):
         done: set[tuple[int | None, int]],
     ) -> None:
         self.model = model
+        self.network = model.network  # with its weights, which the pool cannot read
         self.answers, self.ends = answers, ends
         self.vectors, self.multipliers = vectors, multipliers
         self.positions = positions
@@ -87,18 +89,21 @@ class Runs(ABC, Generic[P, V]):
         for layer in self.layers:
             self._deltas(layer, [max(multipliers, key=abs)])
         self.most = min(tokens_at_a_time(), at_a_time(model))
+        self.widest = 1
 
     @abstractmethod
-    def planned(self) -> list[Group]:
-        """The groups, the one with the longest text first, which fills a window of attention if any does."""
+    def planned(self, but: Sequence[int] = ()) -> list[Group]:
+        """The groups of all questions but those of ``but``, the one with the longest text first, which fills a window
+        of attention if any does. At most ``most`` tokens are run at a time."""
 
     @abstractmethod
-    def read_unsteered(self, answers: Sequence[Answer], logits: NDArray[np.float32]) -> V:
-        """What is kept of unsteered logits ``(answers, positions, vocabulary)``."""
+    def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> V:
+        """What is kept of unsteered logits ``(answers, positions, vocabulary)``, evaluated."""
 
     @abstractmethod
-    def read(self, base: Base[V], logits: NDArray[np.float32]) -> Values:
-        """What is read of steered logits ``(answers, deltas, positions, vocabulary)``: ``(deltas, ...)``."""
+    def read(self, base: Base[V], logits: mx.array) -> Values:
+        """What is read of steered logits ``(answers * deltas, positions, vocabulary)``, evaluated, each answer's deltas
+        side by side: ``(deltas, ...)``."""
 
     @abstractmethod
     def unsteered_log_p(self, values: V) -> Values:
@@ -118,12 +123,25 @@ class Runs(ABC, Generic[P, V]):
 
     def all(self) -> None:
         """Run every group; nothing is given out before the first is found right."""
+        planned = self.planned()
+        if not planned:
+            return
         keep_freed_memory()
         with fast_exponentials():
-            tasks = [functools.partial(self._run, group) for group in self.planned()]
-            if not self.checked:
-                tasks[0] = functools.partial(self._run_first, *tasks[0].args)
-            for _ in side_by_side(tasks, workers(), self.stopped):
+            # One question first and alone: the one with the longest text shows what a token takes.
+            first, rest = alone(planned[0])
+            mx.reset_peak_memory()
+            before = mx.get_active_memory()
+            (self._run if self.checked else self._run_first)(first)
+            per_token = max(1, (mx.get_peak_memory() - before) // self.widest)
+            at_a_time = workers()
+            most = max(1, allowed_memory() // at_a_time // per_token)
+            groups = [*rest, *planned[1:]]
+            if most < self.most:
+                self.most = most
+                groups = self.planned(but=first.pairs)
+            tasks = [functools.partial(self._run, group) for group in groups]
+            for _ in side_by_side(tasks, at_a_time, self.stopped):
                 pass
 
     def _run_first(self, group: Group) -> None:
@@ -185,16 +203,16 @@ class Runs(ABC, Generic[P, V]):
             return hidden
 
         with building:
-            cache = branching_cache(self.model.network)
+            cache = branching_cache(self.network)
             if group.length > 0:
                 prefixes = mx.array([list(answer.ids[: group.length]) for answer in answers[:: self.ends]])
                 with self._prompt(answers[:: self.ends]), self._steps(taken):
-                    self.model.network(prefixes, cache=cache)
+                    self.network(prefixes, cache=cache)
             kept = held(cache)
             with self.model.stream.tapped(keep):
                 logits = self._logits(answers, group.length, self._branched(cache, group.length, self.ends), taken)
         evaluate(taken, [*kept, *streams.values(), logits])
-        return Base(group, answers, cache, streams, self.read_unsteered(answers, np.array(logits)))
+        return Base(group, answers, cache, streams, self.read_unsteered(answers, logits))
 
     def _steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32]) -> Values:
         """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
@@ -219,17 +237,17 @@ class Runs(ABC, Generic[P, V]):
                 logits = self._logits(answers, base.group.length, cache, taken)
             del cache, hidden
         evaluate(taken, logits)
-        values = np.array(logits)
-        return self.read(base, values.reshape(len(base.answers), n, *values.shape[1:]))
+        return self.read(base, logits)
 
     def _branched(self, cache: list[Any], length: int, copies: int) -> list[Any]:
         # An empty cache has no rows yet, and some would share what they write into.
-        return branched(cache, copies) if length > 0 else branching_cache(self.model.network)
+        return branched(cache, copies) if length > 0 else branching_cache(self.network)
 
     def _logits(self, answers: Sequence[Answer], length: int, cache: list[Any], taken: list[Step]) -> mx.array:
         """The logits that the answers need, from after ``length`` tokens on: float32 ``(answers, positions,
         vocabulary)``, not yet evaluated. Where an answer needs fewer positions its last is repeated."""
         width = max(len(answer.ids) for answer in answers) - length
+        self.widest = max(self.widest, len(answers) * width, len(answers) // self.ends * length)
         tokens = mx.array([[*answer.ids[length:], *[0] * (width - len(answer.ids) + length)] for answer in answers])
         positions = range(max(len(answer.ids) - answer.first for answer in answers))
         places = mx.array([[min(a.first + i, len(a.ids) - 1) - length for i in positions] for a in answers])
@@ -239,7 +257,7 @@ class Runs(ABC, Generic[P, V]):
             return hidden[rows, places] if layer == self.model.n_layers - 1 else hidden
 
         with self._prompt(answers), self._steps(taken), self.model.stream.tapped(gather):
-            logits: mx.array = self.model.network(tokens, cache=cache)
+            logits: mx.array = self.network(tokens, cache=cache)
         return logits.astype(mx.float32)
 
     def _prompt(self, answers: Sequence[Answer]) -> Any:

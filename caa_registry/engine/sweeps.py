@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.engine.likelihoods import Answer, log_probabilities
+from caa_registry.engine.likelihoods import Answer, log_probabilities, read_answers
 from caa_registry.engine.plan import Group, evened, groups
 from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.engine.schedule import workers
 from caa_registry.models.model import Model
+from caa_registry.mx import mx
 from caa_registry.steering.additions import Addition, steering
 from caa_registry.steering.positions import SteeredPositions
 
@@ -102,22 +103,25 @@ class _Runs(Runs[Part, Values]):
             done,
         )
 
-    def planned(self) -> list[Group]:
+    def planned(self, but: Sequence[int] = ()) -> list[Group]:
         """Questions of which the same is missing, in groups."""
         by_missing: dict[tuple[int | None, ...], list[int]] = {}
-        for question in range(len(self.answers) // self.ends):
+        for question in sorted(set(range(len(self.answers) // self.ends)) - set(but)):
             missing = tuple(layer for layer in (None, *self.layers) if (layer, question) not in self.done)
             by_missing.setdefault(missing, []).append(question)
         by_missing.pop((), None)
+        if not by_missing:
+            return []
         planned = evened([group for some in by_missing.values() for group in self._groups(some)], workers())
         return [*planned[-1:], *planned[:-1]]
 
-    def read_unsteered(self, answers: Sequence[Answer], logits: NDArray[np.float32]) -> Values:
-        return np.array([answer.read(row) for answer, row in zip(answers, logits, strict=True)])
+    def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> Values:
+        return read_answers(answers, logits)
 
-    def read(self, base: Base[Values], logits: NDArray[np.float32]) -> Values:
-        each = [[answer.read(row) for row in rows] for answer, rows in zip(base.answers, logits, strict=True)]
-        return np.array(each).swapaxes(0, 1)
+    def read(self, base: Base[Values], logits: mx.array) -> Values:
+        n = logits.shape[0] // len(base.answers)
+        each = read_answers([answer for answer in base.answers for _ in range(n)], logits)
+        return each.reshape(len(base.answers), n, -1).swapaxes(0, 1)
 
     def unsteered_log_p(self, values: Values) -> Values:
         return values

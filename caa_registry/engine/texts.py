@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.engine.likelihoods import Answer, divergences, log_probabilities_of, normalizers
+from caa_registry.engine.likelihoods import (
+    Answer,
+    Normalizers,
+    divergences,
+    log_probabilities_of,
+    normalizers,
+)
 from caa_registry.engine.plan import Group
 from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.models.model import Model
@@ -26,24 +32,32 @@ class Part:
     """One text at one layer; ``layer`` ``None``: unsteered.
 
     ``kl`` and ``log_p``: float64 ``(multipliers,)``, unsteered ``(1,)``: KL(unsteered || steered) and the
-    log-probability of the next token, in nats, both summed over the positions that have a next token.
+    log-probability of the next token, in nats, both summed over the positions that have a next token. ``whole``: by
+    whole texts.
     """
 
     layer: int | None
     text: int
     kl: NDArray[np.float64]
     log_p: NDArray[np.float64]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Work:
     """What is run. ``texts``: token ids, at least two each. ``vectors``: layer to float32 ``(d_model,)``.
-    ``multipliers``: none of them 0, and at least one where there is a vector."""
+    ``multipliers``: none of them 0, and at least one where there is a vector. ``done``: layers and texts whose parts an
+    earlier call gave, checked there, which are not run again."""
 
     model: Model
     texts: Sequence[Sequence[int]]
     vectors: Mapping[int, NDArray[np.float32]]
     multipliers: Sequence[float]
+    done: frozenset[tuple[int | None, int]] = frozenset()
+
+    def missing(self, text: int) -> list[int | None]:
+        """The layers at which a text is still to be run; ``None``: unsteered."""
+        return [layer for layer in (None, *self.vectors) if (layer, text) not in self.done]
 
 
 def run_entered(work: Work, give: Callable[[Part], None]) -> None:
@@ -57,44 +71,50 @@ def run_entered(work: Work, give: Callable[[Part], None]) -> None:
 def run_whole(work: Work) -> Iterator[Part]:
     """The same parts, the whole text run at every layer and multiplier."""
     for text, ids in enumerate(work.texts):
+        missing = work.missing(text)
+        if not missing:
+            continue
         answer = _answer(ids)
         unsteered = _Unsteered.of(answer, _whole(work.model, answer))
-        yield _part(None, text, unsteered.values)
-        for layer, vector in work.vectors.items():
-            values = []
+        for layer in missing:
+            if layer is None:
+                yield replace(_part(None, text, unsteered.values), whole=True)
+                continue
+            vector, values = work.vectors[layer], []
             for multiplier in work.multipliers:
                 with steering(work.model, [Addition(layer, vector, multiplier)], "all"):
-                    values.append(unsteered.compared(_whole(work.model, answer)[None]))
-            yield _part(layer, text, np.concatenate(values))
+                    values.append(unsteered.compared(_whole(work.model, answer)))
+            yield replace(_part(layer, text, np.concatenate(values)), whole=True)
 
 
 @dataclass(frozen=True, eq=False)
 class _Unsteered:
-    """A text without steering: logits float32 ``(tokens, vocabulary)``, their normalizers, and the next tokens."""
+    """A text without steering: logits float32 ``(1, tokens, vocabulary)``, their normalizers, and the next tokens."""
 
-    logits: NDArray[np.float32]
-    log_z: NDArray[np.float64]
+    logits: mx.array
+    normalizers: Normalizers
     targets: NDArray[np.intp]
 
     @classmethod
-    def of(cls, answer: Answer, logits: NDArray[np.float32]) -> _Unsteered:
+    def of(cls, answer: Answer, logits: mx.array) -> _Unsteered:
         return cls(logits, normalizers(logits), np.array(answer.targets, dtype=np.intp))
 
     @functools.cached_property
     def log_p(self) -> NDArray[np.float64]:
         """Of the next tokens, ``(tokens,)``."""
-        return log_probabilities_of(self.logits, self.log_z, self.targets)
+        (log_p,) = log_probabilities_of(self.logits, self.normalizers, self.targets)
+        return np.asarray(log_p)
 
     @property
     def values(self) -> Values:
         """As ``compared`` gives of itself."""
         return np.stack([np.zeros_like(self.log_p), self.log_p])[None]
 
-    def compared(self, steered: NDArray[np.float32]) -> Values:
+    def compared(self, steered: mx.array) -> Values:
         """KL and log-probabilities of steered logits ``(rows, tokens, vocabulary)``: ``(rows, 2, tokens)``."""
-        log_z = normalizers(steered)
-        kl = divergences(self.logits, self.log_z, steered, log_z)
-        return np.stack([kl, log_probabilities_of(steered, log_z, self.targets)], axis=1)
+        own = normalizers(steered)
+        kl = divergences(self.logits, self.normalizers, steered, own)
+        return np.stack([kl, log_probabilities_of(steered, own, self.targets)], axis=1)
 
 
 class _Runs(Runs[Part, _Unsteered]):
@@ -105,18 +125,19 @@ class _Runs(Runs[Part, _Unsteered]):
     def __init__(self, work: Work, give: Callable[[Part], None]) -> None:
         answers = [_answer(ids) for ids in work.texts]
         vectors = {layer: vector[None] for layer, vector in work.vectors.items()}
-        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, set())
+        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, set(work.done))
+        self.texts = [text for text in range(len(answers)) if work.missing(text)]
 
-    def planned(self) -> list[Group]:
+    def planned(self, but: Sequence[int] = ()) -> list[Group]:
         # What takes longest comes first.
-        order = sorted(range(len(self.answers)), key=lambda i: -len(self.answers[i].ids))
+        order = sorted(set(self.texts) - set(but), key=lambda i: -len(self.answers[i].ids))
         return [Group(0, 0, (i,)) for i in order]
 
-    def read_unsteered(self, answers: Sequence[Answer], logits: NDArray[np.float32]) -> _Unsteered:
-        return _Unsteered.of(answers[0], logits[0])
+    def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> _Unsteered:
+        return _Unsteered.of(answers[0], logits)
 
-    def read(self, base: Base[_Unsteered], logits: NDArray[np.float32]) -> Values:
-        return base.values.compared(logits[0])
+    def read(self, base: Base[_Unsteered], logits: mx.array) -> Values:
+        return base.values.compared(logits)
 
     def unsteered_log_p(self, values: _Unsteered) -> Values:
         return values.log_p
@@ -138,12 +159,12 @@ def _answer(ids: Sequence[int]) -> Answer:
     return Answer(tuple(ids[:-1]), 0, 0, tuple(ids[1:]), either=False)
 
 
-def _whole(model: Model, answer: Answer) -> NDArray[np.float32]:
-    """The logits of a text run whole, ``(tokens, vocabulary)``, under whatever steering context is open."""
+def _whole(model: Model, answer: Answer) -> mx.array:
+    """The logits of a text run whole, ``(1, tokens, vocabulary)``, under whatever steering context is open."""
     with model.rows([answer.ids], [answer.prompt_end]) as (tokens, cache):
-        logits = model.network(tokens, cache=cache).astype(mx.float32)
-    values: NDArray[np.float32] = np.array(logits)[0]
-    return values
+        logits: mx.array = model.network(tokens, cache=cache).astype(mx.float32)
+    mx.eval(logits)
+    return logits
 
 
 def _part(layer: int | None, text: int, values: Values) -> Part:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from caa_registry.digests import digest_bytes, digest_object, short
+from caa_registry.engine import texts
 from caa_registry.engine.sweeps import Part
 
 Kept = dict[str, Any]
@@ -82,6 +83,22 @@ def part_of_json(kept: Kept) -> Part:
     """What ``part_as_json`` gave."""
     log_p = np.frombuffer(base64.b64decode(kept["log_p"]), "<f8").reshape(kept["shape"])
     return Part(kept["layer"], tuple(kept["questions"]), log_p, kept["whole"])
+
+
+def text_part_as_json(part: texts.Part) -> Kept:
+    """A part of side effects, its numbers bit by bit."""
+    return {
+        "layer": part.layer,
+        "text": part.text,
+        "whole": part.whole,
+        "kl": part.kl.tolist(),
+        "log_p": part.log_p.tolist(),
+    }
+
+
+def text_part_of_json(kept: Kept) -> texts.Part:
+    """What ``text_part_as_json`` gave."""
+    return texts.Part(kept["layer"], kept["text"], np.array(kept["kl"]), np.array(kept["log_p"]), kept["whole"])
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

@@ -57,7 +57,6 @@ def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | Non
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
     from caa_registry.models.weights import prepare
-    from caa_registry.mx import mx
 
     try:
         network, tokenizer, config = load_network(
@@ -68,14 +67,6 @@ def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | Non
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     computed = prepare(network, dtype, folder.name)
-    try:
-        # Constants too, which are no parameters: what is not evaluated belongs to one thread, and a pool computes.
-        mx.eval(
-            network.parameters(),
-            [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)],
-        )
-    except RuntimeError as error:  # weights are read only now
-        raise ModelError(f"{folder}: its weights cannot be read: {error}") from error
     stream = ResidualStream(network)
     info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
     return Model(info, network, tokenizer, stream, computed)

@@ -1,10 +1,12 @@
-"""How much memory is free."""
+"""How much memory is free, and how much of it a computation may use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from caa_registry import settings
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,13 @@ _V1 = _Kind(
     ("total_inactive_file", "total_active_file"),
 )
 _OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def allowed_memory() -> int:
+    """Bytes beside the weights that a computation may use: as ``CAA_MEMORY`` or the settings file says, else a quarter
+    of what is free."""
+    given = settings.memory()
+    return free_memory() // 4 if given is None else given
 
 
 def free_memory() -> int:

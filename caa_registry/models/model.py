@@ -25,22 +25,32 @@ from caa_registry.models.generation import (
 )
 from caa_registry.models.prompts import PromptTokens, Template, TemplateName, chat_template_text
 from caa_registry.models.stream import ResidualStream
+from caa_registry.models.weights import read_weights
 from caa_registry.mx import mx
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model in memory. ``dtype`` is the dtype it computes in, which need not be the one it is stored in.
+    """A model. ``dtype`` is the dtype it computes in, which need not be the one it is stored in.
+
+    ``unread``: its network, whose weights are read from the disk when ``network`` is first asked for: who wants to know
+    what a model is, or to encode text, does not need them.
 
     Any thread may ask it: what it computes is computed on one thread (``mx_thread``), in turn. A steering context holds
     for requests of the thread that opened it (of the same ``contextvars`` context), and for no other thread's.
     """
 
     info: ModelInfo
-    network: Any = field(repr=False)
+    unread: Any = field(repr=False)
     wrapped_tokenizer: Any = field(repr=False)
     stream: ResidualStream = field(repr=False)
     dtype: str
+
+    @cached_property
+    def network(self) -> Any:
+        """The network with its weights in memory. Raises ``ModelError`` where they cannot be read."""
+        mx_thread.run(read_weights, self.unread, self.info.name)
+        return self.unread
 
     @property
     def tokenizer(self) -> Any:

@@ -107,10 +107,10 @@ def _restore(module: Any) -> None:
 class ResidualStream:
     """The residual stream of one loaded network.
 
-    ``n_layers`` blocks of width ``d_model``, both found by the self-test rather than read from a config. Raises
-    ``ModelError`` on construction for an architecture that is known to be unfit, before anything of it runs, and
-    where the blocks cannot be tapped: one is not called, is called twice or out of turn, or does not return a stream
-    of one common width.
+    ``n_layers`` blocks of width ``d_model``, and logits of ``vocabulary`` numbers a token, all found by the self-test
+    rather than read from a config: a tokenizer may know fewer tokens. Raises ``ModelError`` on construction for an
+    architecture that is known to be unfit, before anything of it runs, and where the blocks cannot be tapped: one is
+    not called, is called twice or out of turn, or does not return a stream of one common width.
     """
 
     def __init__(self, network: Any) -> None:
@@ -126,7 +126,7 @@ class ResidualStream:
         self._lone = True
         self._lock = threading.Lock()
         self._users = 0
-        self.d_model = self._self_test()
+        self.d_model, self.vocabulary = self._self_test()
 
     @property
     def tapped_now(self) -> bool:
@@ -249,8 +249,9 @@ class ResidualStream:
             hidden = placed.tap(layer, hidden, here.positions)
         return type(out)([hidden, *out[1:]]) if several else hidden
 
-    def _self_test(self) -> int:
-        """Run two tokens through an identity tap, unevaluated: MLX builds the graph and computes nothing."""
+    def _self_test(self) -> tuple[int, int]:
+        """The width of the stream, and that of the logits: two tokens are run through an identity tap, unevaluated.
+        MLX builds the graph and computes nothing."""
         name = self._name
         seen: list[int] = []
         shapes: list[tuple[int, ...]] = []
@@ -266,7 +267,7 @@ class ResidualStream:
             raise ModelError(f"{name}: one block stands at several layers; such models are not supported")
         try:
             with self.tapped(look):
-                self.network(mx.array([[1, 2]]), cache=make_prompt_cache(self.network))
+                logits = self.network(mx.array([[1, 2]]), cache=make_prompt_cache(self.network))
         except ModelError:
             raise
         except Exception as error:  # a network runs what code it likes
@@ -279,7 +280,7 @@ class ResidualStream:
         widths = {shape[-1] for shape in shapes}
         if len(widths) != 1 or any(len(shape) != 3 or shape[:2] != (1, 2) for shape in shapes):
             raise ModelError(f"{name}: its blocks do not return one residual stream (shapes {sorted(set(shapes))})")
-        return widths.pop()
+        return widths.pop(), int(logits.shape[-1])
 
 
 def _unchanged(layer: int, hidden: mx.array, positions: Positions) -> mx.array:

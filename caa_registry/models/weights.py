@@ -9,10 +9,11 @@ from typing import Any
 from mlx_lm.utils import dequantize_model, get_total_parameters
 
 from caa_registry import blas
+from caa_registry.errors import ModelError
 from caa_registry.models.memory import free_memory
 from caa_registry.mx import mx, tree_flatten
 
-# Kept free beside dequantized weights: for the quantized ones while they are read, and for activations and caches.
+# Kept free beside float32 weights: for the stored ones while they are read, and for activations and caches.
 _MARGIN = 1.25
 _log = logging.getLogger(__name__)
 
@@ -25,36 +26,71 @@ def on_cpu() -> bool:
 def prepare(network: Any, dtype: str | None, name: str) -> str:
     """Bring the weights into what they are computed in, ``dtype`` or the device's default, and return that.
 
-    Nothing is computed yet: MLX is lazy. float32 on a CPU dequantizes, where memory for that is free. ``name`` is what
-    warnings call the model: they say that products will be slow, because of the BLAS or of quantized weights.
+    Nothing is read or computed yet: MLX is lazy. float32 is the default on a CPU where memory for it is free: weights
+    of 16 bits are widened, quantized ones dequantized. Where it is not, weights stay as stored, and a warning says so.
+    ``name`` is what messages call the model.
+
+    Raises ``ModelError`` where not even the weights as they would be computed fit into memory.
     """
     cpu = on_cpu()
-    computed = dtype or ("float32" if cpu else None)
-    if computed is not None:
-        network.set_dtype(getattr(mx, computed))
     if cpu:
         _warn_of_slow_blas()
-        if computed == "float32" and is_quantized(network):
-            _dequantize(network, name)
+    quantized, free = is_quantized(network), free_memory()
+    computed = dtype or ("float32" if cpu else None)
+    wide = int(4 * get_total_parameters(network) * _MARGIN)
+    widened = computed == "float32" and (cpu if quantized else _stored_dtype(network) != "float32")
+    if widened and wide > free and (dtype is None or quantized):
+        _log.warning(
+            "%s is computed as stored, which is slow on a CPU: float32 needs %.1f GB, and %.1f GB are free.",
+            *(name, wide / 1e9, free / 1e9),
+        )
+        # Scales in float32 make quantized products exact, and cost little.
+        computed, widened = "float32" if quantized else None, False
+    if computed is not None:
+        network.set_dtype(getattr(mx, computed))
+    if widened and quantized:
+        # The scales are float32 by now, so that values are not rounded on the way.
+        dequantize_model(network)
+        network.set_dtype(mx.float32)  # some formats come out as bfloat16, which holds their values exactly
+    if cpu or mx.metal.is_available():  # elsewhere a GPU has memory of its own
+        _check_fits(network, name, free)
     return computed or _stored_dtype(network)
+
+
+def read_weights(network: Any, name: str) -> None:
+    """Read and convert what is not read yet. Raises ``ModelError`` where the files cannot be read."""
+    try:
+        # Constants too, which are no parameters: what is not evaluated belongs to one thread, and a pool computes.
+        mx.eval(
+            network.parameters(),
+            [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)],
+        )
+    except RuntimeError as error:
+        raise ModelError(f"{name}: its weights cannot be read: {error}") from error
+
+
+def _check_fits(network: Any, name: str, free: int) -> None:
+    """Raise ``ModelError`` where the weights, which are not read yet, are larger than what is ``free``."""
+    needed = sum(value.nbytes for _, value in tree_flatten(network.parameters()))
+    if needed <= free:
+        return
+    parameters = get_total_parameters(network)
+    smaller = [(bits, size) for bits in (8, 4) if (size := _quantized_size(parameters, bits)) <= min(free, needed)]
+    hint = "Use a machine with more memory, or a smaller model."
+    if smaller:
+        bits, size = smaller[0]
+        hint = f"A version of it quantized to {bits} bits takes about {size / 1e9:.1f} GB."
+    raise ModelError(f"{name}: its weights take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free", hint)
+
+
+def _quantized_size(parameters: int, bits: int) -> int:
+    """Bytes, with a scale and a bias of 16 bits for every 64 weights, as mlx-lm quantizes."""
+    return parameters * bits // 8 + parameters // 16
 
 
 def is_quantized(network: Any) -> bool:
     """Whether some of the weights are quantized."""
     return any(hasattr(module, "bits") for module in network.modules())
-
-
-def _dequantize(network: Any, name: str) -> None:
-    needed, free = int(4 * get_total_parameters(network) * _MARGIN), free_memory()
-    if needed > free:
-        _log.warning(
-            "%s stays quantized, which is slow on a CPU: float32 needs %.1f GB, and %.1f GB are free.",
-            *(name, needed / 1e9, free / 1e9),
-        )
-        return
-    # The scales are float32 by now, so that values are not rounded on the way.
-    dequantize_model(network)
-    network.set_dtype(mx.float32)  # some formats come out as bfloat16, which holds their values exactly
 
 
 @functools.cache  # said once in a process

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from caa_registry.engine import kernels
+from caa_registry.engine import steps as steps_module
 from caa_registry.engine.kernels import attention, fast_exponentials, gelu_approx, silu
+from caa_registry.engine.steps import Step, evaluate
 
 REPLACED = sys.platform == "linux" and platform.machine() == "x86_64"
 
@@ -58,6 +61,39 @@ def test_attention_is_mlxs(heads: int, key_heads: int, tokens: int, width: int, 
     mask = masks(3, heads, tokens, width)[kept]
     wanted = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=0.3, mask=mask)
     np.testing.assert_allclose(np.array(attention(queries, keys, values, 0.3, mask)), np.array(wanted), atol=2e-5)
+
+
+@pytest.mark.parametrize("kept", range(7))
+@pytest.mark.parametrize(("heads", "key_heads", "tokens", "width"), [(4, 4, 50, 50), (6, 2, 33, 41), (4, 1, 7, 60)])
+def test_long_texts_go_in_blocks(
+    heads: int, key_heads: int, tokens: int, width: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mx.random.seed(kept)
+    queries, keys = 30 * mx.random.normal((3, heads, tokens, 16)), mx.random.normal((3, key_heads, width, 16))
+    values, mask = mx.random.normal((3, key_heads, width, 8)), masks(3, heads, tokens, width)[kept]
+    expected = np.array(attention(queries, keys, values, 0.3, mask))
+    monkeypatch.setattr(kernels, "_SCORES", 1)
+    monkeypatch.setattr(kernels, "_LEAST_QUERIES", 6)
+    np.testing.assert_allclose(np.array(attention(queries, keys, values, 0.3, mask)), expected, atol=2e-5)
+
+
+def test_memory_of_attention_grows_with_the_tokens_and_not_with_their_square() -> None:
+    def peak(tokens: int) -> int:
+        queries, keys, values = (mx.random.normal((1, 8, tokens, 16)) for _ in range(3))
+        mx.eval(queries, keys, values)
+        mx.clear_cache()
+        mx.reset_peak_memory()
+        before = mx.get_active_memory()
+        taken: list[Step] = []
+        steps_module._thread.recorded = taken
+        try:
+            out = attention(queries, keys, values, 0.25, "causal")
+        finally:
+            steps_module._thread.recorded = None
+        evaluate(taken, out)
+        return mx.get_peak_memory() - before
+
+    assert peak(4000) < 2.2 * peak(2000) < 5 * peak(1000)
 
 
 @pytest.mark.skipif(not REPLACED, reason="only MLX for x86 Linux has slow exponentials")

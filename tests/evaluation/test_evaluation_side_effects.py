@@ -115,7 +115,7 @@ def test_multiplier_0_is_exactly_no_divergence(tiny: TinyModels) -> None:
     model = tiny("llama")
     text = text_for(model)
     parts: list[Part] = []
-    found = side_effects(model, vectors_for(model), text, [0, 1], [0.0], parts.append)
+    found = side_effects(model, vectors_for(model), text, [0, 1], [0.0], keep=parts.append)
     assert {part.layer for part in parts} == {None} and len(parts) == len(text.ids)
     for cell in found:
         assert (cell.kl_sums == 0).all() and (cell.kl.value, cell.kl.low, cell.kl.high) == (0, 0, 0)
@@ -164,7 +164,7 @@ def test_parts_and_progress_come_as_they_are_done(tiny: TinyModels) -> None:
     parts: list[Part] = []
     reported: list[tuple[int, int]] = []
     found = side_effects(
-        model, vectors_for(model), text, [0, 2], MULTIPLIERS, parts.append, lambda *done: reported.append(done)
+        model, vectors_for(model), text, [0, 2], MULTIPLIERS, lambda *done: reported.append(done), keep=parts.append
     )
     total = 3 * len(text.ids)
     assert reported == [(done, total) for done in range(total + 1)]

@@ -1,4 +1,4 @@
-"""Quantized weights on a CPU: dequantized where they fit, and equal to what they were."""
+"""Weights on a CPU: widened and dequantized where they fit, and equal to what they were."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mlx.utils import tree_flatten
 
+from caa_registry.errors import ModelError
 from caa_registry.models import weights
 from caa_registry.models.loading import load
 from caa_registry.models.weights import is_quantized
@@ -34,8 +35,8 @@ def logits(model: Model) -> np.ndarray:
 
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine where next to nothing is free."""
-    monkeypatch.setattr(weights, "free_memory", lambda: 1000)
+    """A machine where the stored weights of a tiny model just fit."""
+    monkeypatch.setattr(weights, "free_memory", lambda: 700_000)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
@@ -46,7 +47,7 @@ def test_dequantized_weights_compute_the_same(
 ) -> None:
     folder = tiny.folder(family, bits=bits, dtype=stored)
     dequantized = load(folder)
-    monkeypatch.setattr(weights, "free_memory", lambda: 0)
+    monkeypatch.setattr(weights, "_MARGIN", 1e9)  # float32 never fits
     quantized = load(folder)
     assert is_quantized(quantized.network) and not is_quantized(dequantized.network)
     assert dequantized.dtype == quantized.dtype == "float32"
@@ -63,7 +64,7 @@ def test_what_does_not_fit_stays_quantized_and_says_so(
     with caplog.at_level(logging.WARNING, "caa_registry.models.weights"):
         model = load(folder)
     assert is_quantized(model.network) and model.dtype == "float32"
-    assert f"{folder.name} stays quantized, which is slow on a CPU: float32 needs " in caplog.text
+    assert f"{folder.name} is computed as stored, which is slow on a CPU: float32 needs " in caplog.text
 
 
 def test_the_margin(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +80,40 @@ def test_a_dtype_of_16_bits_keeps_them_quantized(dtype: str, tiny: TinyModels) -
     assert is_quantized(load(tiny.folder("llama", bits=4), dtype=dtype).network)
 
 
-def test_unquantized_weights_need_no_memory_check(tiny: TinyModels, little: None) -> None:
-    assert not is_quantized(load(tiny.folder("llama")).network)
+def test_weights_of_16_bits_that_do_not_fit_twice_are_computed_as_stored(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tiny.folder("llama", dtype="bfloat16")
+    wide = load(folder)
+    count = sum(value.size for _, value in tree_flatten(wide.network.parameters()))
+    for free, dtype in ((5 * count, "float32"), (5 * count - 1, "bfloat16")):
+        caplog.clear()
+        monkeypatch.setattr(weights, "free_memory", lambda free=free: free)
+        with caplog.at_level(logging.WARNING, "caa_registry.models.weights"):
+            model = load(folder)
+        assert model.dtype == dtype
+        assert ("is computed as stored" in caplog.text) == (dtype == "bfloat16")
+        np.testing.assert_allclose(logits(model), logits(wide), rtol=0, atol=0.05 * np.abs(logits(wide)).max())
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_read(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.folder("llama", dtype="bfloat16")
+    count = sum(value.size for _, value in tree_flatten(load(folder).network.parameters()))
+    read: list[object] = []
+    monkeypatch.setattr(mx, "eval", lambda *arrays: read.append(arrays))
+    monkeypatch.setattr(weights, "free_memory", lambda: 2 * count - 1)
+    with pytest.raises(ModelError, match=r"its weights take .* GB, and .* GB are free") as caught:
+        load(folder)
+    assert "quantized to 8 bits takes about" in caught.value.hint and not read
+    monkeypatch.setattr(weights, "free_memory", lambda: 10)
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    assert caught.value.hint == "Use a machine with more memory, or a smaller model."
+    monkeypatch.setattr(weights, "free_memory", lambda: 3 * count)
+    with pytest.raises(ModelError, match="its weights take"):
+        load(folder, dtype="float32")
 
 
 def test_a_slow_blas_is_said_once_on_stderr_by_commands() -> None:

@@ -201,10 +201,10 @@ def test_a_layer_that_was_not_computed_is_said(registry: Registry, pairs: Datase
 def test_scores_that_are_not_finite_are_never_stored(
     registry: Registry, version: VectorVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caa_registry.engine.likelihoods import Answer
+    from caa_registry.engine import sweeps
 
-    read = Answer.read
-    monkeypatch.setattr(Answer, "read", lambda answer, logits: read(answer, logits * np.nan))
+    read = sweeps.read_answers
+    monkeypatch.setattr(sweeps, "read_answers", lambda answers, logits: read(answers, logits * np.nan))
     before = dump(f"sqlite:///{registry.database.path}")
     with pytest.raises(ModelError, match="not finite"):
         registry.evaluations.propensity(version, model=model)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from registry.registry_support import check_consistent, dump, events, jsonl, letters
 
@@ -75,33 +74,36 @@ def test_text_of_a_file_and_bad_text(registry: Registry, version: VectorVersion,
     assert dump(f"sqlite:///{registry.database.path}") == before
 
 
-def test_an_interruption_loses_a_layer_at_most(
+def test_what_an_interrupted_call_measured_is_not_measured_again(
     registry: Registry, version: VectorVersion, model: Model, short: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = registry.evaluations.side_effects(version, model=model, text=short)
+    expected = registry.evaluations.side_effects(version, model=model, text=short)
     before = dump(f"sqlite:///{registry.database.path}")
+    parts: list[tuple[int | None, int]] = []
+    add = Unfinished.add
+
+    def told(self: Unfinished, condition: str, kept: dict[str, Any]) -> None:
+        parts.append((kept["layer"], kept["text"]))
+        add(self, condition, kept)
 
     def stop(done: int, total: int) -> None:
         if done >= 2 * total / 3 + 1:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(Unfinished, "add", told)
     with pytest.raises(KeyboardInterrupt):
         registry.evaluations.side_effects(version, model=model, text=short, progress=stop)
     assert dump(f"sqlite:///{registry.database.path}") == before
-    added: list[int] = []
-    add = Unfinished.add
-
-    def told(self: Unfinished, condition: str, kept: dict[str, Any]) -> None:
-        added.append(kept["layer"])
-        add(self, condition, kept)
-
-    monkeypatch.setattr(Unfinished, "add", told)
+    first, parts[:] = list(parts), []
     again = registry.evaluations.side_effects(version, model=model, text=short)
-    assert added == [2]
-    assert [(s.layer, s.multiplier, s.metric) for s in again.scores] == [
-        (s.layer, s.multiplier, s.metric) for s in wanted.scores
+    passages = len({text for _, text in [*first, *parts]})
+    assert sorted([*first, *parts], key=str) == sorted(
+        ((layer, text) for layer in (None, 0, 1, 2) for text in range(passages)), key=str
+    )
+    assert first and parts
+    assert [(s.layer, s.multiplier, s.metric, s.value) for s in again.scores] == [
+        (s.layer, s.multiplier, s.metric, pytest.approx(s.value, rel=1e-4)) for s in expected.scores
     ]
-    assert np.allclose([s.value for s in again.scores], [s.value for s in wanted.scores], rtol=1e-4)
 
 
 def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo: Model) -> None:

@@ -97,25 +97,25 @@ def tokenized(model: Model, text: NeutralText) -> TokenizedText:
     return TokenizedText(tuple(names), tuple(ids), tuple(too_long), tuple(too_short))
 
 
-def _keep_nothing(part: Part) -> None:
-    pass
-
-
 def side_effects(
     model: Model,
     vectors: VectorSet,
     text: TokenizedText,
     layers: Sequence[int],
     multipliers: Sequence[float],
-    found: Callable[[Part], None] = _keep_nothing,
     progress: Progress = silent,
+    *,
+    kept: Sequence[Part] = (),
+    keep: Callable[[Part], None] = lambda part: None,
 ) -> list[SideEffects]:
     """Side effects at every layer and multiplier, in that order. Multiplier 0 is the unsteered model, run once.
 
-    ``found`` is given what is computed of each passage at each layer as soon as it is: its ``text`` counts the passages
-    of ``text``, its multipliers are those of ``multipliers`` that are not 0. Of each passage only what steering changes
-    is run (``engine.runs``); where an architecture computes something else in that way, whole texts are, and a warning
-    says so. Raises ``ModelError`` where logits are not numbers.
+    ``keep`` gets what is computed of each passage at each layer as soon as it is: its ``text`` counts the passages of
+    ``text``, its multipliers are those of ``multipliers`` that are not 0. ``kept`` are those of an interrupted call
+    with the same arguments, which are not run again. ``progress`` counts passages, each unsteered and at each layer.
+
+    Of each passage only what steering changes is run (``engine.runs``); where an architecture computes something else
+    in that way, whole texts are, and a warning says so. Raises ``ModelError`` where logits are not numbers.
     """
     model.check_layers(layers)
     chosen = {layer: vectors[layer].values for layer in layers}
@@ -124,28 +124,36 @@ def side_effects(
     passages = len(text.ids)
     kl = np.zeros((len(layers), len(multipliers), passages))
     log_p = np.full((len(layers), len(multipliers), passages), np.nan)
-    work = Work(model, text.ids, chosen if steered else {}, [multipliers[i] for i in steered])
-    done, total = 0, (1 + len(work.vectors)) * passages
-    progress(0, total)
+    done = frozenset((part.layer, part.text) for part in kept)
+    work = Work(model, text.ids, chosen if steered else {}, [multipliers[i] for i in steered], done)
+    finished, total = 0, (1 + len(work.vectors)) * passages
 
     def take(part: Part) -> None:
-        nonlocal done
-        if not (np.isfinite(part.kl).all() and np.isfinite(part.log_p).all()):
-            raise model.not_finite()
+        nonlocal finished
         for i, layer in enumerate(layers):
             if part.layer in (None, layer):
                 places = unsteered if part.layer is None else steered
                 kl[i, places, part.text], log_p[i, places, part.text] = part.kl, part.log_p
-        found(part)
-        done += 1
-        progress(done, total)
+        finished += 1
+        progress(finished, total)
 
+    def found(part: Part) -> None:
+        if not (np.isfinite(part.kl).all() and np.isfinite(part.log_p).all()):
+            raise model.not_finite()
+        keep(part)
+        take(part)
+
+    progress(0, total)
+    for part in kept:
+        take(part)
     try:
-        mx_thread.run(run_entered, work, mx_thread.at_caller(take))
+        if any(part.whole for part in kept):
+            raise DifferentError(f"{model.info.architecture} could not be run otherwise before")
+        mx_thread.run(run_entered, work, mx_thread.at_caller(found))
     except DifferentError as error:
         _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
         for part in mx_thread.each(run_whole, work):
-            take(part)
+            found(part)
     tokens = np.array([len(ids) - 1 for ids in text.ids], dtype=np.intp)
     return [
         SideEffects(layer, multiplier, kl[i, j], log_p[i, j], tokens)

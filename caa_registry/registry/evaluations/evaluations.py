@@ -109,7 +109,8 @@ class Evaluations:
         in nats per token, and ``perplexity``, by layer and multiplier, intervals over passages.
 
         ``text``: a packaged set, ``english`` or ``demo``, or the path of a text file with one passage a paragraph. All
-        of its tokens are steered. An interrupted call leaves nothing in the registry and goes on layer by layer.
+        of its tokens are steered. An interrupted call leaves nothing in the registry and goes on where it
+        was.
         """
         on = self._target(self._vectors.get(vector), model, layers, multipliers, allow_mismatch=allow_mismatch)
         return measure_side_effects(self._workspace, SideEffectsRequest(on, neutral_text(text)), progress)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caa_registry import settings
-from caa_registry.progress import Progress, part_of
+from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.store import begin, get, store
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Evaluation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.unfinished import Unfinished
 
 # Raised with every change that measures the same otherwise.
-_MEASURER = 1
+_MEASURER = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ def neutral_text(text: str) -> NeutralText:
 def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, progress: Progress) -> Evaluation:
     """Measure and store KL divergence and perplexity.
 
-    Layers that an interrupted call of the same request had measured are not measured again. Nothing is written to the
-    registry before all is measured.
+    What an interrupted call of the same request had measured of a passage at a layer is not measured again. Nothing is
+    written to the registry before all is measured.
     """
     from caa_registry.evaluation.measurements import VECTOR
     from caa_registry.evaluation.side_effects.measure import tokenized
@@ -76,33 +76,20 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
 def _measured(
     request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished, progress: Progress
 ) -> list[SideEffects]:
-    """Layer by layer, so that an interruption loses one at most."""
-    import numpy as np
+    from caa_registry.evaluation.side_effects.measure import side_effects
+    from caa_registry.evaluation.unfinished import text_part_as_json, text_part_of_json
 
-    from caa_registry.evaluation.side_effects.measure import SideEffects, side_effects
-
-    done = {kept["layer"]: kept for kept in unfinished.kept("layers")}
-    tokens = np.array([len(ids) - 1 for ids in passages.ids], dtype=np.intp)
-    cells: list[SideEffects] = []
-    for place, layer in enumerate(request.target.layers):
-        kept = done.get(layer)
-        if kept is None:
-            computed = side_effects(
-                request.target.model,
-                request.target.vectors,
-                passages,
-                [layer],
-                request.target.multipliers,
-                progress=part_of(progress, place, len(request.target.layers)),
-            )
-            sums = [[cell.kl_sums.tolist(), cell.log_p_sums.tolist()] for cell in computed]
-            kept = {"layer": layer, "sums": sums}
-            unfinished.add("layers", kept)
-        cells += [
-            SideEffects(layer, multiplier, np.array(kl), np.array(log_p), tokens)
-            for multiplier, (kl, log_p) in zip(request.target.multipliers, kept["sums"], strict=True)
-        ]
-    return cells
+    target = request.target
+    return side_effects(
+        target.model,
+        target.vectors,
+        passages,
+        target.layers,
+        target.multipliers,
+        progress,
+        kept=[text_part_of_json(kept) for kept in unfinished.kept("texts")],
+        keep=lambda part: unfinished.add("texts", text_part_as_json(part)),
+    )
 
 
 def _identity(request: SideEffectsRequest, passages: TokenizedText) -> dict[str, Any]:
