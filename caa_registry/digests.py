@@ -14,6 +14,11 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from caa_registry.progress import Progress, silent
+
+# Bytes of a file that are read at a time.
+_PIECE = 1 << 20
+
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -48,10 +53,15 @@ def digest_object(kind: str, value: dict[str, Any]) -> str:
     return digest_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-def digest_file(path: Path) -> str:
-    """The digest of a file's bytes, read in pieces."""
+def digest_file(path: Path, progress: Progress = silent) -> str:
+    """The digest of a file's bytes, read in pieces. ``progress`` counts bytes."""
+    size, done, digest = path.stat().st_size, 0, hashlib.sha256()
     with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            done += len(piece)
+            progress(done, max(size, done))
+    return "sha256:" + digest.hexdigest()
 
 
 def short(digest: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 Progress = Callable[[int, int], None]
 
@@ -14,3 +16,22 @@ def silent(done: int, total: int) -> None:
 def part_of(progress: Progress, place: int, parts: int) -> Progress:
     """The progress of one of several equal parts, the one at ``place``, as progress of the whole."""
     return lambda done, total: progress(place * total + done, parts * total)
+
+
+def phase(label: str) -> Progress:
+    """The progress of what comes before the work that was asked for, such as ``loading``. It is shown where somebody
+    ``shows_phases``, and may be called from any thread."""
+    return _phases.get()(label)
+
+
+@contextmanager
+def shows_phases(show: Callable[[str], Progress]) -> Iterator[None]:
+    """Have ``phase`` ask ``show`` while the context lasts, in this thread and in work that it asks for."""
+    token = _phases.set(show)
+    try:
+        yield
+    finally:
+        _phases.reset(token)
+
+
+_phases: ContextVar[Callable[[str], Progress]] = ContextVar("_phases", default=lambda label: silent)

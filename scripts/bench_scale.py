@@ -80,6 +80,7 @@ class Work:
         self.counts = Counts(**counts)
         start = time.perf_counter()
         self.model = load(folder)
+        mx.eval(self.model.network.parameters())
         seconds = time.perf_counter() - start
         mx.clear_cache()
         return {"seconds": seconds, "gb": mx.get_active_memory() / 1e9, "dtype": self.model.dtype}
@@ -102,7 +103,7 @@ class Work:
 
         folder = Path(tempfile.mkdtemp(dir=os.environ["CAA_BENCH_FOLDER"]))
         os.environ["CAA_HOME"] = str(folder)
-        self.registry = caa_registry.open(folder / "registry.db", create=True)
+        self.registry = caa_registry.open(str(folder / "registry.db"), create=True)
         self.text, sources = write_data(folder, self.counts)
         self.data = self.registry.datasets.import_(sources, name="scale")
         self.vector = self.registry.vectors.compute("scale", dataset=self.data, model=self.model)
@@ -150,7 +151,7 @@ class Work:
             settings=OpenEndedSettings(max_tokens=self.counts.tokens, limit=self.counts.answers),
         )
         answers = self.registry.evaluations.answers(evaluation)
-        return sorted(json.dumps([answer.prompt, answer.multiplier, answer.text]) for answer in answers)
+        return sorted(json.dumps([answer.question, answer.multiplier, answer.text]) for answer in answers)
 
     def generate(self) -> list[str]:
         with self.registry.steer(self.model, self.vector, layer=self.counts.layers[1], multiplier=1.0):
@@ -240,6 +241,8 @@ def different(before: Sequence[Any], after: Sequence[Any]) -> bool:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare two commits on a model of a billion parameters.")
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help=f"the earlier commit (default {BEFORE})")
+    parser.add_argument("--kind", action="append", choices=["4", "bf16"], help="only this kind of weights")
+    parser.add_argument("--turns", type=int, help="how often each commit does each work (default 2; quick 1)")
     parser.add_argument("--work", action="append", choices=[*WORK], help="only this work (compute always runs)")
     parser.add_argument("--quick", action="store_true", help="few layers, few counts, 4-bit only")
     parser.add_argument("--json", action="store_true", help="figures as one flat JSON object on stdout")
@@ -276,7 +279,7 @@ def main() -> int:
     counts = QUICK if options.quick else FULL
     works = [work for work in WORK if not options.work or work in ("compute", *options.work)]
     figures: dict[str, float] = {}
-    for kind in ["4"] if options.quick else ["4", "bf16"]:
+    for kind in options.kind or (["4"] if options.quick else ["4", "bf16"]):
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             model = folder / "model"
@@ -294,7 +297,7 @@ def main() -> int:
                 stack.callback(workers[name].close)
                 loaded = workers[name].ask("load", folder=str(model), counts=asdict(counts))
                 console.print(f"{kind}, {name}: loaded {loaded['gb']:.1f} GB as {loaded['dtype']}")
-            answers = measure(workers, works, counts.turns, console.print)
+            answers = measure(workers, works, options.turns or counts.turns, console.print)
         title = "bf16" if kind == "bf16" else f"{kind}-bit"
         table = Table(Column("work", no_wrap=True), "before", "now", "ratio", "GB before", "GB now", title=title)
         for work in works:

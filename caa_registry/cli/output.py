@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import layout
-from caa_registry.progress import silent
+from caa_registry.progress import shows_phases, silent
 from caa_registry.wire.plain import plain
 
 if TYPE_CHECKING:
@@ -121,19 +121,27 @@ def fields(values: Mapping[str, object]) -> None:
 
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
-    """A progress bar on stderr while the context lasts. Off a terminal there is none."""
+    """A progress bar on stderr while the context lasts, from the beginning on, and one for each phase before the work
+    (loading, hashing). Off a terminal there is none."""
     if not sys.stderr.isatty():
         yield silent
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None, visible=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    phases = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Bar(*phases, console=console, transient=True) as before, Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(label, total=None)
 
         def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+            bar.update(task, completed=done, total=total)
 
-        yield report
+        def show(label: str) -> Progress:
+            part = before.add_task(label, total=None)
+            return lambda done, total: before.update(part, completed=done, total=total, visible=done < total)
+
+        with shows_phases(show):
+            yield report

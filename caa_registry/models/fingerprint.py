@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from caa_registry.digests import DIGEST, digest_file, digest_object, floats_as_text
 from caa_registry.errors import ModelError
+from caa_registry.progress import phase
 from caa_registry.settings import home
 
 Verdict = Literal["exact", "same-weights", "same-architecture", "mismatch"]
@@ -145,7 +146,7 @@ def cached_digest(path: Path) -> str:
     entry = known.get(str(real))
     if isinstance(entry, dict) and entry.get("identity") == identity and DIGEST.fullmatch(str(entry.get("digest"))):
         return str(entry["digest"])
-    digest = digest_file(real)
+    digest = digest_file(real, phase(f"hashing {path.name}"))
     known[str(real)] = {"identity": identity, "digest": digest}
     _replace(store, json.dumps(known, indent=1, sort_keys=True))
     return digest

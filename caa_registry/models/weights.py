@@ -12,9 +12,13 @@ from caa_registry import blas
 from caa_registry.errors import ModelError
 from caa_registry.models.memory import free_memory
 from caa_registry.mx import mx, tree_flatten
+from caa_registry.mx_thread import check
+from caa_registry.progress import phase
 
 # Kept free beside float32 weights: for the stored ones while they are read, and for activations and caches.
 _MARGIN = 1.25
+# Bytes that are read at a time.
+_PIECE = 1 << 26
 _log = logging.getLogger(__name__)
 
 
@@ -58,13 +62,24 @@ def prepare(network: Any, dtype: str | None, name: str) -> str:
 
 
 def read_weights(network: Any, name: str) -> None:
-    """Read and convert what is not read yet. Raises ``ModelError`` where the files cannot be read."""
+    """Read and convert what is not read yet, some at a time: a stop is noticed between. Raises ``ModelError`` where the
+    files cannot be read."""
+    # Constants too, which are no parameters: what is not evaluated belongs to one thread, and a pool computes.
+    found = [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)]
+    found += [array for _, array in tree_flatten(network.parameters())]
+    arrays = list({id(array): array for array in found}.values())
+    progress, total, done = phase(f"loading {name}"), sum(array.nbytes for array in arrays), 0
+    pieces: list[list[mx.array]] = [[]]
+    for array in arrays:
+        if sum(each.nbytes for each in pieces[-1]) > _PIECE:
+            pieces.append([])
+        pieces[-1].append(array)
     try:
-        # Constants too, which are no parameters: what is not evaluated belongs to one thread, and a pool computes.
-        mx.eval(
-            network.parameters(),
-            [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)],
-        )
+        for piece in pieces:
+            check()
+            mx.eval(piece)
+            done += sum(array.nbytes for array in piece)
+            progress(done, total)
     except RuntimeError as error:
         raise ModelError(f"{name}: its weights cannot be read: {error}") from error
 

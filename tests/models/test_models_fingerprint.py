@@ -19,6 +19,7 @@ from caa_registry.errors import ModelError
 from caa_registry.models import fingerprint as module
 from caa_registry.models.fingerprint import Fingerprint, cached_digest, compare, fingerprint_folder
 from caa_registry.models.loading import load
+from caa_registry.progress import Progress, silent
 
 PARTS = ("weights", "config", "tokenizer", "chat_template")
 
@@ -159,9 +160,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     original = module.digest_file
 
-    def digest_file(path: Path) -> str:
+    def digest_file(path: Path, progress: Progress = silent) -> str:
         seen.append(path)
-        return original(path)
+        return original(path, progress)
 
     monkeypatch.setattr(module, "digest_file", digest_file)
     return seen

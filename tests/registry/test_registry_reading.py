@@ -8,13 +8,16 @@ import pytest
 from support.tiny_models import LAYERS, WIDTH
 
 from caa_registry.models import model as module
+from caa_registry.models import weights
 from caa_registry.models.loading import load
+from caa_registry.progress import phase, shows_phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from support.tiny_models import TinyModels
 
+    from caa_registry.progress import Progress
     from caa_registry.registry.records import DatasetVersion
     from caa_registry.registry.registry import Registry
 
@@ -53,3 +56,35 @@ def test_a_second_method_from_the_cache_reads_none(
     assert len(read) == 1
     registry.vectors.compute("team/second", dataset=pairs, model=folder, method="pca")
     assert len(read) == 1
+
+
+def test_hashing_and_loading_tell_how_far_they_are(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_PIECE", 1 << 14)
+    reported: dict[str, list[tuple[int, int]]] = {}
+
+    def show(label: str) -> Progress:
+        return lambda done, total: reported.setdefault(label, []).append((done, total))
+
+    folder = tiny.folder("llama")
+    with shows_phases(show):
+        model = load(folder)
+        assert list(reported) == ["hashing model.safetensors"]
+        model.next_tokens("Is it so?", template="plain")
+    phase(f"loading {model.info.name}")(0, 1)  # nobody looks any more
+    assert list(reported) == ["hashing model.safetensors", f"loading {model.info.name}"]
+    for steps in reported.values():
+        assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+        assert {total for _, total in steps} == {steps[-1][0]}
+    assert len(reported[f"loading {model.info.name}"]) > 3
+
+
+def test_reading_that_is_stopped_goes_on_the_next_time(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(tiny.folder("llama"))
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(weights, "check", stop)
+        model.next_tokens("Is it so?", template="plain")
+    assert model.next_tokens("Is it so?", template="plain")
