@@ -54,6 +54,9 @@ LENGTH = 40.0
 Answers = dict[tuple[int, float], tuple[int, ...]]
 """Token ids by question and multiplier."""
 
+Steered = Mapping[float, Sequence[Addition]]
+Runs = Mapping[str, Mapping[str, Timed]]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -63,16 +66,12 @@ class Comparison:
     ways: Mapping[str, Callable[[], Answers]]
 
 
-def ours(
-    model: Model, questions: Sequence[str], steered: Mapping[float, Sequence[Addition]], **options: Any
-) -> Answers:
+def ours(model: Model, questions: Sequence[str], steered: Steered, **options: Any) -> Answers:
     groups = responses(model, questions, steered, **options)
     return {(answer.question, answer.multiplier): answer.ids for group in groups for answer in group}
 
 
-def apart(
-    model: Model, questions: Sequence[str], steered: Mapping[float, Sequence[Addition]], **options: Any
-) -> Answers:
+def apart(model: Model, questions: Sequence[str], steered: Steered, **options: Any) -> Answers:
     found: Answers = {}
     for multiplier, additions in steered.items():
         found |= ours(model, questions, {multiplier: additions}, **options)
@@ -121,7 +120,7 @@ def ended_by(model: Model, tokens: set[int]) -> Iterator[None]:
 
 def comparisons(model: Model, questions: Sequence[str], system: str, max_tokens: int) -> list[Comparison]:
     """Of ``questions`` a third is asked at three multipliers, and half behind ``system``."""
-    unsteered: dict[float, Sequence[Addition]] = {0.0: []}
+    unsteered: Steered = {0.0: []}
     (addition,) = random_additions(model, [model.n_layers // 2], LENGTH)
     steered = {m: [Addition(addition.layer, addition.vector, m)] if m else [] for m in (-1.0, 0.0, 1.0)}
     few, some = questions[: max(1, len(questions) // 3)], questions[: max(1, len(questions) // 2)]

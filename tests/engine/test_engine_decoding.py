@@ -63,10 +63,10 @@ def by_place(asked: Request) -> dict[Place, Row]:
 def check(asked: Request) -> dict[Place, Row]:
     """What comes out is what comes out of a request for each answer alone."""
     found = by_place(asked)
-    for (prompt, strength), row in found.items():
+    for (prompt, strength), answer in found.items():
         one = replace(asked, prompts=[asked.prompts[prompt]], strengths=[asked.strengths[strength]])
         ((alone,),) = decoded(one)
-        assert (row.ids, row.finish) == (alone.ids, alone.finish)
+        assert (answer.ids, answer.finish) == (alone.ids, alone.finish)
     return found
 
 
@@ -92,7 +92,7 @@ def heights(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     most=st.integers(2, 8),
     positions=st.sampled_from(STEERED_POSITIONS),
 )
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_whatever_the_lengths_and_ends_answers_are_those_alone(
     family: str,
     lengths: list[int],
@@ -120,15 +120,14 @@ def test_rows_that_ended_leave_and_others_take_their_place(
     heights.clear()
     cut = by_place(replace(asked, model=replace(asked.model, wrapped_tokenizer=SimpleNamespace(eos_token_ids=ends))))
     together = [height for height, _ in heights if height > 1]
-    for place, row in cut.items():
+    for place, answer in cut.items():
         ids = whole[place].ids
         stop = next((i for i, token in enumerate(ids) if token in ends), None)
-        assert row.ids == ids[:stop]
-        assert row.finish == ("length" if stop is None else "stop")
+        assert answer.ids == ids[:stop]
+        assert answer.finish == ("length" if stop is None else "stop")
     # No row runs on once it has ended, and as long as there are others the batch is full.
     assert all(height == alive for height, alive in heights)
-    waiting = sum(len(row.ids) + (row.finish == "stop") for row in cut.values())
-    assert together.count(4) > 12 and sum(together) <= waiting
+    assert together[0] == 4 and together == sorted(together, reverse=True)
 
 
 def test_a_batch_never_holds_more_tokens_than_it_may(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
