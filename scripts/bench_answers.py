@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 from bench_generation import FULL, QUICK, random_additions
 from bench_model import distinct, find_pairs, write_random_model
 from bench_turns import Timed, in_turn
@@ -43,11 +44,14 @@ from caa_registry import blas
 from caa_registry.evaluation.open_ended.generation import responses
 from caa_registry.models.loading import load
 from caa_registry.models.model import Model
+from caa_registry.mx import mx, nn
 from caa_registry.steering.additions import Addition
 
 OURS, THEIRS, APART, WHOLE = "this package", "batch_generate", "one batch each", "every prompt whole"
 # Rows of a batch of mlx-lm's, as in the package.
 ROWS = 32
+# So many end tokens give answers of many lengths, of at least so many tokens.
+ENDS, LEAST = 16, 4
 # A vector this long changes every answer of the random model.
 LENGTH = 40.0
 
@@ -98,14 +102,26 @@ def whole(model: Model, questions: Sequence[str], **options: Any) -> Answers:
 
 
 def ending_tokens(answers: Answers) -> set[int]:
-    """Tokens that end the ``answers`` at many lengths, none before its fifth token."""
+    """A few tokens that, as end tokens, give ``answers`` lengths that differ much, none of them below a few tokens."""
+    tokens = sorted({t for ids in answers.values() for t in ids} - {t for ids in answers.values() for t in ids[:LEAST]})
+    # Where each token, (tokens, answers), would end each answer.
+    ended = np.array([[ids.index(token) if token in ids else len(ids) for ids in answers.values()] for token in tokens])
+    lengths = np.array([len(ids) for ids in answers.values()])
     ends: set[int] = set()
-    early = {token for ids in answers.values() for token in ids[:5]}
-    for i, ids in enumerate(answers.values()):
-        goal = 5 + (len(ids) - 5) * (i % 5) // 4
-        if not ends.intersection(ids[:goal]):
-            ends |= set(ids[goal : goal + 1]) - early
+    for _ in range(ENDS):
+        best = int(np.minimum(lengths, ended).std(axis=1).argmax())
+        lengths = np.minimum(lengths, ended[best])
+        ends.add(tokens[best])
     return ends
+
+
+def untie(model: Model) -> None:
+    """Give the random model a head of its own. With that of its embedding it says one token again and again."""
+    mx.random.seed(1)
+    vocabulary, width = model.network.model.embed_tokens.weight.shape
+    model.network.args.tie_word_embeddings = False
+    model.network.lm_head = nn.Linear(width, vocabulary, bias=False)
+    mx.eval(model.network.lm_head.parameters())
 
 
 @contextmanager
@@ -197,12 +213,16 @@ def main() -> int:
     options = parse()
     console = Console(stderr=options.json)
     pairs = find_pairs()[1]
-    # Without their choices, as open-ended questions are asked.
-    questions = [pair.prompt.partition("\n")[0] for pair in distinct(pairs, options.questions)]
+    # Two of three without their choices, as open-ended questions are asked.
+    questions = [
+        pair.prompt.partition("\n")[0] if i % 3 else pair.prompt
+        for i, pair in enumerate(distinct(pairs, options.questions))
+    ]
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / "random"
         write_random_model(folder, QUICK if options.quick else FULL, pairs)
         model = load(folder, dtype="float32")
+        untie(model)
         model.wrapped_tokenizer._eos_token_ids = set()
         system = "\n".join(pair.prompt for pair in pairs[-2:])
         timed: dict[str, dict[str, Timed]] = {}

@@ -72,11 +72,12 @@ def check(asked: Request) -> dict[Place, Row]:
 
 @pytest.fixture
 def heights(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Rows and tokens of every call of a network that belongs to a batch of several rows."""
+    """Of every step its rows, and those of them that have not ended. No row runs beyond what it has room for."""
     seen: list[tuple[int, int]] = []
     original = Batch._step
 
     def step(batch: Batch) -> None:
+        assert all(row.left > 0 for row in batch.rows)
         seen.append((len(batch.rows), sum(not row.ended for row in batch.rows)))
         original(batch)
 
@@ -176,6 +177,7 @@ def test_a_full_context_ends_a_row_at_once(tiny: TinyModels, heights: list[tuple
     assert context is not None
     found = check(request(model, texts([context - 3, 5, 6, 7, 8, 9, 10, 11, 12, 13]), max_tokens=20))
     assert len(found[0, 0].ids) == 3 and len(found[1, 0].ids) == 20
+    assert max(heights) == (20, 20)
 
 
 @pytest.mark.parametrize("broken", ["values", "error"])

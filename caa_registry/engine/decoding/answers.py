@@ -33,6 +33,9 @@ _CACHED_TOKENS = 8192
 # Rows leave and join when so many of them have ended, as a share of the batch: each time copies its cache.
 _CHANGE = 8
 
+# Where padding changes what is computed only later than the tokens that are compared, by the names of mlx-lm's modules.
+_ONE_LENGTH = {"minimax_m3_vl"}
+
 _DIFFERS: dict[Way, str] = {
     "any lengths": "%s computes differently in a batch of several lengths, so prompts of one length go together.",
     "one length": "%s computes differently in a batch, so answers are generated one at a time.",
@@ -75,8 +78,9 @@ def _ways(request: Request, answers: int) -> list[Way]:
     """In the order in which they are tried."""
     if answers == 1:
         return ["alone"]
-    mixed: list[Way] = ["any lengths"] if joins(make_prompt_cache(request.model.network)) else []
-    return [*mixed, "one length", "alone"]
+    network = request.model.network
+    mixed = joins(make_prompt_cache(network)) and type(network).__module__.rpartition(".")[2] not in _ONE_LENGTH
+    return ["any lengths", "one length", "alone"] if mixed else ["one length", "alone"]
 
 
 class _Decoder:
