@@ -47,7 +47,7 @@ from caa_registry.models.model import Model
 from caa_registry.mx import mx, nn
 from caa_registry.steering.additions import Addition
 
-OURS, THEIRS, APART, WHOLE = "this package", "batch_generate", "one batch each", "every prompt whole"
+OURS, THEIRS, APART, WHOLE = "this package", "batch_generate", "a batch each", "whole prompts"
 # Rows of a batch of mlx-lm's, as in the package.
 ROWS = 32
 # So many end tokens give answers of many lengths, of at least so many tokens.
@@ -156,7 +156,7 @@ def comparisons(model: Model, questions: Sequence[str], system: str, max_tokens:
     }
     return [
         Comparison("questions", alike),
-        Comparison("questions, answers of many lengths", {name: ended(way) for name, way in alike.items()}),
+        Comparison("answers of many lengths", {name: ended(way) for name, way in alike.items()}),
         Comparison(
             "three multipliers",
             {
@@ -243,7 +243,7 @@ def main() -> int:
     if wrong:
         print(wrong, file=sys.stderr)
         return 1
-    table = Table(Column("what", no_wrap=True), "way", "answers", "tokens", "seconds", "times this package's")
+    table = Table(Column("what", no_wrap=True), Column("way", no_wrap=True), "answers", "tokens", "seconds", "ratio")
     for name, ways in timed.items():
         base = ways[OURS].median
         for way, found in ways.items():

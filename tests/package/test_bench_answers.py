@@ -28,8 +28,8 @@ def test_what_is_equal_is_found_equal(bench: Any, capsys: pytest.CaptureFixture[
     figures: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert figures["questions_batch_generate_ratio"] > 0 and figures["questions_this_package_ratio"] == 1
     assert figures["questions_this_package_tokens"] == figures["questions_batch_generate_tokens"] == 6 * 8
-    assert 0 < figures["questions_answers_of_many_lengths_this_package_tokens"] < 6 * 8
-    assert figures["three_multipliers_one_batch_each_tokens"] == 2 * 3 * 8
+    assert 0 < figures["answers_of_many_lengths_this_package_tokens"] < 6 * 8
+    assert figures["three_multipliers_a_batch_each_tokens"] == 2 * 3 * 8
     assert figures["prompt_tokens_least"] < figures["prompt_tokens_most"] < figures["system_tokens"]
     assert figures["turns"] == 2
 
