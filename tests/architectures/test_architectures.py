@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -20,12 +21,15 @@ from support.architectures_limits import (
     BESIDE_THE_STREAM,
     NOT_ENTERED,
     NOT_QUANTIZED,
+    ONE_LENGTH,
     RECOMPUTED_DIFFERS,
     REFUSED_BY_THE_SELF_TEST,
 )
 from support.architectures_refused import NEEDS_METAL, REFUSED
 
 from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.decoding.answers import decoded
+from caa_registry.engine.decoding.request import Request, Strength
 from caa_registry.engine.likelihoods import Answer
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.engine.reading import PairTokens, read_activations
@@ -299,6 +303,33 @@ def test_a_sweep_that_runs_only_what_steering_changes_equals_whole_texts(name: s
         for part in parts:
             if part.layer == whole.layer:
                 np.testing.assert_allclose(part.log_p, whole.log_p[list(part.questions)], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("positions", ["after_prompt", "all"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_answers_in_batches_are_those_alone(name: str, positions: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Prompts shorter and longer than the windows, some with a beginning that runs once; answers longer than the
+    windows; steered and unsteered rows. Whatever an architecture needs, it is found."""
+    model = replace(tiny(name, False), wrapped_tokenizer=SimpleNamespace(eos_token_ids=set()))
+    layer = model.n_layers // 2
+    vector = np.random.default_rng(0).normal(size=model.d_model) * alone(name, 0, False).streams[layer].std()
+    strengths = [Strength(0.0, {}), Strength(1.0, {layer: vector.astype(np.float32)})]
+    head = (*ROWS[0], *ROWS[1], *ROWS[0][::-1])
+    prompts = [*ROWS, ROWS[0][:3], *(head + tail for tail in (ROWS[1][:5], ROWS[2][:1], ROWS[1][6:11], ROWS[2][:2]))]
+    request = Request(model, prompts, strengths, positions, WINDOW + 2, 0.0, 0)
+    with caplog.at_level(logging.WARNING):
+        found = {row.place: row.ids for rows in decoded(request) for row in rows}
+    assert len(found) == len(prompts) * len(strengths)
+    for (prompt, strength), ids in found.items():
+        one = replace(request, prompts=[prompts[prompt]], strengths=[strengths[strength]])
+        ((row,),) = decoded(one)
+        assert ids == row.ids
+    # One is known by name, since what is compared would not show it; and where nothing is shared nothing is recomputed.
+    silent = {"minimax_m3_vl", *(RECOMPUTED_DIFFERS if positions == "all" else ())}
+    warned = family(name) in ONE_LENGTH.keys() - silent
+    assert ["so prompts of one length go together" in record.getMessage() for record in caplog.records] == [
+        True
+    ] * warned
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -15,6 +15,7 @@ from support.architectures_limits import (
     MLX_LM,
     NOT_ON_A_CPU,
     NOT_QUANTIZED,
+    ONE_LENGTH,
     RECOMPUTED_DIFFERS,
     REFUSED_BY_THE_SELF_TEST,
 )
@@ -53,6 +54,7 @@ def test_the_tested_architectures_are_listed() -> None:
         ("Not testable on a CPU", NOT_ON_A_CPU),
         ("Beside the stream", BESIDE_THE_STREAM),
         ("Generation with and without a cache", RECOMPUTED_DIFFERS),
+        ("Answers in batches", ONE_LENGTH),
         ("Quantization", NOT_QUANTIZED),
     ],
 )

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, LAYERS, TinyModels
 
-from caa_registry.engine import decoding
-from caa_registry.engine.decoding import drawn
+from caa_registry.engine.decoding import answers, prompts
+from caa_registry.engine.decoding.batch import Batch
+from caa_registry.engine.decoding.request import drawn
 from caa_registry.errors import ModelError, UsageError
-from caa_registry.evaluation.open_ended import generation
 from caa_registry.evaluation.open_ended.generation import Response, responses
 from caa_registry.models.model import Model
 from caa_registry.steering.additions import Addition, steering
@@ -88,7 +88,6 @@ def test_prompts_run_once_and_rows_of_questions_and_multipliers_together(
         return original(block, x, *args, **kwargs)
 
     monkeypatch.setattr(cls, "__call__", counting)
-    monkeypatch.setattr(generation, "_alike", lambda *given: True)
     flat(responses(model, ["Is it?", "Is he?"], additions(model), max_tokens=5))
     length = len(model.template().prompt("Is it?").ids)
     # What is checked is one row more, which runs for itself.
@@ -100,24 +99,26 @@ def test_many_multipliers_and_long_prompts_go_in_small_groups(
 ) -> None:
     model = tiny("llama", chat=CHAT)
     whole = flat(responses(model, QUESTIONS, additions(model), max_tokens=6))
-    monkeypatch.setattr(generation, "_ROWS", 2)
-    monkeypatch.setattr(decoding, "tokens_at_a_time", lambda: 5)
+    monkeypatch.setattr(answers, "_ROWS", 2)
+    monkeypatch.setattr(prompts, "tokens_at_a_time", lambda: 5)
     groups = list(responses(model, QUESTIONS, additions(model), max_tokens=6))
-    assert [len(group) for group in groups] == [1, 2, 1, 2, 1, 2]
+    assert {len(group) for group in groups} == {1, 2}
     assert flat(groups) == whole
 
 
-def test_groups_come_one_by_one_with_progress(tiny: TinyModels) -> None:
+def test_groups_come_one_by_one_with_progress(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("llama", chat=CHAT)
+    monkeypatch.setattr(answers, "_ROWS", 6)
     said: list[tuple[int, int]] = []
     groups = responses(
         model, QUESTIONS, additions(model), max_tokens=4, progress=lambda done, total: said.append((done, total))
     )
     assert said == []
-    assert {response.question for response in next(groups)} == {1} and said == [(0, 9), (3, 9)]
+    # The longest and the shortest question.
+    assert {response.question for response in next(groups)} == {0, 1} and said == [(0, 9), (6, 9)]
     # Between two groups the model is free: neither steered nor in the middle of a prompt.
     assert not model.stream.tapped_now and model.stream.prompt_end is None
-    assert {response.question for response in next(groups)} == {0, 2} and said[-1] == (9, 9)
+    assert {response.question for response in next(groups)} == {2} and said[-1] == (9, 9)
     assert list(groups) == []
 
 
@@ -188,8 +189,9 @@ def test_draws_are_those_of_the_question_and_multiplier_alone(
     assert set(run(QUESTIONS, MULTIPLIERS, seed=4).values()).isdisjoint(whole.values())
     assert len(set(whole.values())) == len(whole)
     assert run(QUESTIONS, MULTIPLIERS, temperature=1e-6) == run(QUESTIONS, MULTIPLIERS, temperature=0.0)
-    monkeypatch.setattr(generation, "_together", lambda *given, **options: None)
-    assert run(QUESTIONS, MULTIPLIERS) == whole
+    for way in ("one length", "alone"):
+        monkeypatch.setattr(answers, "_ways", lambda *given, way=way: [way])
+        assert run(QUESTIONS, MULTIPLIERS) == whole
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -207,28 +209,25 @@ def test_what_is_drawn_is_a_token(log_p: list[float], temperature: float, data: 
     assert 0 <= drawn(np.array(log_p, np.float32), temperature, uniform) < len(log_p)
 
 
-@pytest.mark.parametrize("broken", ["values", "error"])
 @pytest.mark.parametrize("positions", ["after_prompt", "all"])
 def test_where_a_batch_computes_something_else_answers_are_generated_alone(
-    broken: str, positions: Any, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    positions: Any, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = tiny("llama", chat=CHAT)
-    original = decoding._decoded
+    original = Batch._step
 
-    def wrong(how: Any, prompts: Any, multipliers: Any, cache: Any) -> Any:
-        if len(prompts) > 1 and broken == "error":
-            raise TypeError("no such cache")
-        if len(prompts) > 1:
-            for entry in cache:
+    def wrong(batch: Batch) -> None:
+        if len(batch.rows) > 1:
+            for entry in batch.cache:
                 entry.keys = entry.keys * 1.01
-        return original(how, prompts, multipliers, cache)
+        original(batch)
 
-    monkeypatch.setattr(decoding, "_decoded", wrong)
+    monkeypatch.setattr(Batch, "_step", wrong)
     with caplog.at_level(logging.WARNING):
         check(model, additions(model), positions=positions)
-    assert [record.getMessage() for record in caplog.records] == [
+    assert caplog.records[-1].getMessage() == (
         "llama computes differently in a batch, so answers are generated one at a time."
-    ]
+    )
 
 
 def test_what_does_not_fit_is_refused_before_anything_runs(tiny: TinyModels) -> None:

@@ -26,6 +26,16 @@ RECOMPUTED_DIFFERS = {
 }
 """Generation with a cache differs from running the whole text again, steered or not."""
 
+ONE_LENGTH = {
+    "afm7": "its last blocks count positions by the width of the cache, padding included",
+    "gemma2": "its attention takes no mask that differs between rows",
+    "gpt_bigcode": "it takes positions from one count for all rows",
+    "longcat_flash_ngram": "n-grams of a prompt that is shorter than they are cannot be joined with others",
+    "minimax_m3_vl": "its sparse attention chooses blocks of the cache, which padding moves",
+    "plamo3": "mlx-lm's sliding window spans one token more in a whole text than with a cache",
+}
+"""Answers to prompts of several lengths cannot be decoded in one batch."""
+
 BESIDE_THE_STREAM = {
     "afm7": "its last blocks use the keys and values of an earlier one",
     "gemma4": "its last blocks may use the keys and values of earlier ones; blocks get embeddings of their own",
