@@ -26,7 +26,7 @@ from caa_registry.engine.caches import branched, branching_cache, held, windows
 from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.plan import Group, evened, groups, shared_heads
 from caa_registry.engine.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
-from caa_registry.engine.schedule import building, keep_freed_memory, side_by_side, tokens_at_a_time, workers
+from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Step, evaluate, steps
 from caa_registry.models.memory import free_memory
 from caa_registry.models.model import Model
@@ -110,8 +110,7 @@ class _Reader:
 
     def rows(self, memory: int) -> Iterator[Rows]:
         """All sides, whatever way they have to be read. ``memory`` in bytes."""
-        keep_freed_memory()
-        with fast_exponentials():
+        with managed_memory(), fast_exponentials():
             left = set(range(len(self.shared)))
             # The longest pair first and alone: it shows what a token takes.
             probe = max(left, key=lambda i: self.longest[i])

@@ -26,7 +26,7 @@ from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.likelihoods import Answer, at_a_time
 from caa_registry.engine.plan import Group, alone
-from caa_registry.engine.schedule import building, keep_freed_memory, side_by_side, tokens_at_a_time, workers
+from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Step, evaluate, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
@@ -126,13 +126,14 @@ class Runs(ABC, Generic[P, V]):
         planned = self.planned()
         if not planned:
             return
-        keep_freed_memory()
-        with fast_exponentials():
+        with managed_memory(), fast_exponentials():
             # One question first and alone: the one with the longest text shows what a token takes.
             first, rest = alone(planned[0])
             mx.reset_peak_memory()
             before = mx.get_active_memory()
-            (self._run if self.checked else self._run_first)(first)
+            base = self._base(first)
+            if self.layers:
+                self._batch(base, self.layers[0], self._deltas(self.layers[0], self.multipliers[:1])[:1])
             per_token = max(1, (mx.get_peak_memory() - before) // self.widest)
             at_a_time = workers()
             most = max(1, allowed_memory() // at_a_time // per_token)
@@ -140,16 +141,23 @@ class Runs(ABC, Generic[P, V]):
             if most < self.most:
                 self.most = most
                 groups = self.planned(but=first.pairs)
-            tasks = [functools.partial(self._run, group) for group in groups]
+            if self.checked:
+                self._run(base)
+            else:
+                self._run_first(base)
+            del base
+            tasks = [functools.partial(self._run_group, group) for group in groups]
             for _ in side_by_side(tasks, at_a_time, self.stopped):
                 pass
 
-    def _run_first(self, group: Group) -> None:
+    def _run_group(self, group: Group) -> None:
+        self._run(self._base(group))
+
+    def _run_first(self, base: Base[V]) -> None:
         """As ``_run``, with an unsteered row more for each answer, which must come out as where nothing is entered.
 
         Raises ``DifferentError`` where it does not, or where a text that is steered and run whole gives something else.
         """
-        base = self._base(group)
         unsteered = self.unsteered_log_p(base.values)
         parts = [self.part(base, None, None)]
         for layer in self.layers:
@@ -168,9 +176,8 @@ class Runs(ABC, Generic[P, V]):
             for part in [*parts, *self.waiting]:
                 self.give(part)
 
-    def _run(self, group: Group) -> None:
-        base = self._base(group)
-        question = group.pairs[0]
+    def _run(self, base: Base[V]) -> None:
+        question = base.group.pairs[0]
         if (None, question) not in self.done:
             self._give_out(self.part(base, None, None))
         for layer in self.layers:

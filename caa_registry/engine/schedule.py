@@ -12,12 +12,15 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 from caa_registry import blas
+from caa_registry.models.memory import allowed_memory
 from caa_registry.models.weights import on_cpu
+from caa_registry.mx import mx
 from caa_registry.mx_thread import on_pool
 
 T = TypeVar("T")
@@ -80,7 +83,27 @@ def side_by_side(
             wait(pending)
 
 
-def keep_freed_memory() -> None:
+@contextmanager
+def managed_memory() -> Iterator[None]:
+    """What is freed while the context lasts is kept for what comes next, within the memory that may be used; in the end
+    MLX gives it back. With Metal the GPU's memory is wired meanwhile, as mlx-lm does for its own generation."""
+    _keep_freed_memory()
+    before = mx.set_cache_limit(limit := allowed_memory())
+    mx.set_cache_limit(min(before, limit))
+    wired = None
+    if mx.metal.is_available():
+        wired = mx.set_wired_limit(int(mx.device_info()["max_recommended_working_set_size"]))
+    try:
+        yield
+    finally:
+        if wired is not None:
+            mx.synchronize()
+            mx.set_wired_limit(wired)
+        mx.set_cache_limit(before)
+        mx.clear_cache()
+
+
+def _keep_freed_memory() -> None:
     """Have this process keep up to 1 GiB of what it frees for what it needs next, where that is glibc's to decide.
 
     By default what MLX frees after each operation goes back to the system, which clears it page by page when the next

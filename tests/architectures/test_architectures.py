@@ -41,6 +41,7 @@ from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.unsupported import UNSUPPORTED
+from caa_registry.models.weights import read_weights
 from caa_registry.steering.additions import Addition, steering
 
 # Longer than every window, and rows of different lengths on both sides of a window's edge.
@@ -68,6 +69,7 @@ def tiny(name: str, quantized: bool) -> Model:
 
 
 def wrap(name: str, network: Any) -> Model:
+    read_weights(network, name)  # what is not evaluated belongs to this thread
     stream = ResidualStream(network)
     info = ModelInfo(name, Fingerprint("w", "c", "t", "n"), family(name), stream.n_layers, stream.d_model)
     return Model(info, network, None, stream, "float32")

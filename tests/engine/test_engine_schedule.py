@@ -7,8 +7,9 @@ import mlx.nn as nn
 import pytest
 
 import caa_registry.blas as blas
+from caa_registry.engine import schedule
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.schedule import side_by_side, workers
+from caa_registry.engine.schedule import managed_memory, side_by_side, workers
 
 
 def product(n: int) -> float:
@@ -61,3 +62,16 @@ def test_what_fails_ends_all_and_restores_everything(at_a_time: int) -> None:
 
 def test_there_is_at_least_one_worker() -> None:
     assert workers() >= 1
+
+
+def test_what_mlx_keeps_of_freed_memory_is_limited_while_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = mx.set_cache_limit(1 << 24)
+    try:
+        for allowed, limit in ((1 << 40, 1 << 24), (1 << 20, 1 << 20)):
+            monkeypatch.setattr(schedule, "allowed_memory", lambda allowed=allowed: allowed)
+            with pytest.raises(KeyboardInterrupt), managed_memory():
+                assert mx.set_cache_limit(limit) == limit
+                raise KeyboardInterrupt
+            assert mx.set_cache_limit(1 << 24) == 1 << 24
+    finally:
+        mx.set_cache_limit(before)

@@ -23,7 +23,7 @@ from caa_registry.engine.decoding.batch import COMPARED, Batch
 from caa_registry.engine.decoding.prompts import Prompts
 from caa_registry.engine.decoding.request import Place, Request, Row
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.schedule import keep_freed_memory
+from caa_registry.engine.schedule import managed_memory
 
 Way = Literal["any lengths", "one length", "alone"]
 
@@ -62,7 +62,6 @@ def decoded(request: Request) -> Iterator[list[Row]]:
     A warning says where an architecture computes something else in a batch. Raises ``ModelError`` where values are not
     finite.
     """
-    keep_freed_memory()
     left = {(prompt, strength) for prompt in range(len(request.prompts)) for strength in range(len(request.strengths))}
     for way in _ways(request, len(left)):
         try:
@@ -100,7 +99,7 @@ class _Decoder:
     def ended(self) -> Iterator[list[Row]]:
         """The answers as they end. Raises ``DifferentError`` where those to come do not come out as they do alone."""
         while self.pending or self.batch.rows:
-            with fast_exponentials():
+            with managed_memory(), fast_exponentials():
                 rows = self._next()
             yield rows
 
