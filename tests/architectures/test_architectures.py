@@ -28,6 +28,7 @@ from support.architectures_limits import (
 from support.architectures_refused import NEEDS_METAL, REFUSED
 
 from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.decoding import answers
 from caa_registry.engine.decoding.answers import decoded
 from caa_registry.engine.decoding.request import Request, Strength
 from caa_registry.engine.likelihoods import Answer
@@ -309,10 +310,14 @@ def test_a_sweep_that_runs_only_what_steering_changes_equals_whole_texts(name: s
 
 @pytest.mark.parametrize("positions", ["after_prompt", "all"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_answers_in_batches_are_those_alone(name: str, positions: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Prompts shorter and longer than the windows, some with a beginning that runs once; answers longer than the
-    windows; steered and unsteered rows. Whatever an architecture needs, it is found."""
-    model = replace(tiny(name, False), wrapped_tokenizer=SimpleNamespace(eos_token_ids=set()))
+def test_answers_in_batches_are_those_alone(
+    name: str, positions: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts shorter and longer than the windows, some with a beginning that runs once; answers of many lengths, some
+    longer than the windows; steered and unsteered rows. Whatever an architecture needs, it is found."""
+    # Rows leave and join: there are sixteen in all, and one token of ten ends an answer.
+    monkeypatch.setattr(answers, "_ROWS", 6)
+    model = replace(tiny(name, False), wrapped_tokenizer=SimpleNamespace(eos_token_ids=set(range(0, 160, 10))))
     layer = model.n_layers // 2
     vector = np.random.default_rng(0).normal(size=model.d_model) * alone(name, 0, False).streams[layer].std()
     strengths = [Strength(0.0, {}), Strength(1.0, {layer: vector.astype(np.float32)})]

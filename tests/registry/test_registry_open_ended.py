@@ -12,6 +12,7 @@ import pytest
 from registry.registry_support import check_consistent, dump, events, jsonl
 from support.judge_server import JudgeServer
 
+from caa_registry.engine.decoding import answers as decoding
 from caa_registry.errors import InputError, JudgeError, UsageError
 from caa_registry.evaluation.open_ended.endpoint import EndpointJudge
 from caa_registry.evaluation.open_ended.rubrics import find_rubric
@@ -105,6 +106,7 @@ def test_an_interruption_loses_no_answer(
     model: Model,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(decoding, "_ROWS", 3)
     ask: dict[str, Any] = {**ASK, "settings": replace(SHORT, temperature=1.0, seed=5)}
     wanted = registry.evaluations.answers(
         registry.evaluations.open_ended(version, dataset=questions, model=model, **ask)

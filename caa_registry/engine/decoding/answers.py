@@ -27,7 +27,7 @@ from caa_registry.engine.schedule import managed_memory
 
 Way = Literal["any lengths", "one length", "alone"]
 
-# Rows of one batch: more do not make a token cheaper, and the tokens of all stand in the cache.
+# Rows of one batch: more do not make a token cheaper, and each has its tokens in the cache and logits of its own.
 _ROWS = 32
 _CACHED_TOKENS = 8192
 # Rows leave and join when so many of them have ended, as a share of the batch: each time copies its cache.
