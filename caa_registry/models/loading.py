@@ -52,18 +52,11 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
 
 
 def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | None) -> Model:
-    from mlx_lm.utils import load as load_network
-
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
-    from caa_registry.models.weights import prepare
+    from caa_registry.models.weights import prepare, unread
 
-    try:
-        network, tokenizer, config = load_network(
-            str(folder), tokenizer_config={"trust_remote_code": False}, lazy=True, return_config=True
-        )
-    except (Exception, SystemExit) as error:  # what a damaged or foreign folder raises is up to its architecture's code
-        raise ModelError(f"{folder}: mlx-lm cannot load this model: {_reason(error)}") from error
+    network, tokenizer, config = unread(folder)
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     computed = prepare(network, dtype, folder.name)
@@ -145,8 +138,3 @@ def describe(
         revision=commit,
         path=None if repo or is_demo else str(folder),
     )
-
-
-def _reason(error: BaseException) -> str:
-    # A bare KeyError says only its key.
-    return str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+from pathlib import Path
 from typing import Any
 
-from mlx_lm.utils import dequantize_model, get_total_parameters
+from mlx_lm.utils import dequantize_model, get_total_parameters, load
 
 from caa_registry import blas
 from caa_registry.errors import ModelError
@@ -25,6 +26,20 @@ _log = logging.getLogger(__name__)
 def on_cpu() -> bool:
     """Whether MLX computes on the CPU."""
     return bool(mx.default_device() == mx.Device(mx.cpu))
+
+
+def unread(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """The network of a folder, of whose weights nothing is read yet, its tokenizer and its config. Raises
+    ``ModelError``."""
+    try:
+        network, tokenizer, config = load(
+            str(folder), tokenizer_config={"trust_remote_code": False}, lazy=True, return_config=True
+        )
+    except (Exception, SystemExit) as error:  # what a damaged or foreign folder raises is up to its architecture's code
+        # A bare KeyError says only its key.
+        reason = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        raise ModelError(f"{folder}: mlx-lm cannot load this model: {reason}") from error
+    return network, tokenizer, config
 
 
 def prepare(network: Any, dtype: str | None, name: str) -> str:

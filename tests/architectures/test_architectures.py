@@ -70,8 +70,8 @@ def tiny(name: str, quantized: bool) -> Model:
 
 
 def wrap(name: str, network: Any) -> Model:
-    read_weights(network, name)  # what is not evaluated belongs to this thread
     stream = ResidualStream(network)
+    read_weights(network, name)  # what is not evaluated belongs to this thread
     info = ModelInfo(name, Fingerprint("w", "c", "t", "n"), family(name), stream.n_layers, stream.d_model)
     return Model(info, network, None, stream, "float32")
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
 
-from caa_registry.engine.caches import joins
 from caa_registry.engine.checks import DifferentError, tolerance
 from caa_registry.engine.decoding.batch import COMPARED, Batch
 from caa_registry.engine.decoding.prompts import Prompts
@@ -78,7 +76,7 @@ def _ways(request: Request, answers: int) -> list[Way]:
     if answers == 1:
         return ["alone"]
     network = request.model.network
-    mixed = joins(make_prompt_cache(network)) and type(network).__module__.rpartition(".")[2] not in _ONE_LENGTH
+    mixed = Prompts(request).join and type(network).__module__.rpartition(".")[2] not in _ONE_LENGTH
     return ["any lengths", "one length", "alone"] if mixed else ["one length", "alone"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
 
-from caa_registry.engine.caches import branched, branching_cache, held, merged, padded, row, rows
+from caa_registry.engine.caches import branched, branching_cache, held, joins, merged, padded, row, rows
 from caa_registry.engine.decoding.request import Place, Request
 from caa_registry.engine.plan import batches, shared_heads
 from caa_registry.engine.schedule import tokens_at_a_time
@@ -25,12 +25,13 @@ _Run = tuple[int, int | None]
 
 
 class Prompts:
-    """The prompts of a request."""
+    """The prompts of a request. ``join``: whether those of several lengths can be in one batch."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.steered = request.positions == "all"
-        self.padded = padded(self._empty())
+        empty = self._empty()
+        self.padded, self.join = padded(empty), joins(empty)
         self.heads: dict[int, int] = {}
         self._head: tuple[tuple[int, ...], list[Any]] = ((), [])
 
