@@ -83,7 +83,6 @@ class Runs(ABC, Generic[P, V]):
         self.give = give
         self.done = done
         self.checked = bool(done)
-        self.waiting: list[P] = []
         self.stopped = threading.Event()
         self.layers = list(vectors) if multipliers else []
         for layer in self.layers:
@@ -171,10 +170,8 @@ class Runs(ABC, Generic[P, V]):
                     whole = self.whole_log_p(base)
                 check_alike(self.model, self.log_p(values[1])[-len(whole) :], whole, self.whole_differs)
             parts.append(self.part(base, layer, values[1:]))
-        with building:
-            self.checked = True
-            for part in [*parts, *self.waiting]:
-                self.give(part)
+        for part in parts:
+            self._give_out(part)
 
     def _run(self, base: Base[V]) -> None:
         question = base.group.pairs[0]
@@ -194,10 +191,7 @@ class Runs(ABC, Generic[P, V]):
 
     def _give_out(self, part: P) -> None:
         with building:
-            if self.checked:
-                self.give(part)
-            else:
-                self.waiting.append(part)
+            self.give(part)
 
     def _base(self, group: Group) -> Base[V]:
         answers = tuple(self.answers[i * self.ends + end] for i in group.pairs for end in range(self.ends))
