@@ -83,6 +83,7 @@ class Runs(ABC, Generic[P, V]):
         self.give = give
         self.done = done
         self.checked = bool(done)
+        self.waiting: list[P] = []
         self.stopped = threading.Event()
         self.layers = list(vectors) if multipliers else []
         for layer in self.layers:
@@ -126,7 +127,7 @@ class Runs(ABC, Generic[P, V]):
         if not planned:
             return
         with managed_memory(), fast_exponentials():
-            # One question first and alone: the one with the longest text shows what a token takes.
+            # One question first, unsteered and alone: the one with the longest text shows what a token takes.
             first, rest = alone(planned[0])
             mx.reset_peak_memory()
             before = mx.get_active_memory()
@@ -140,12 +141,11 @@ class Runs(ABC, Generic[P, V]):
             if most < self.most:
                 self.most = most
                 groups = self.planned(but=first.pairs)
-            if self.checked:
-                self._run(base)
-            else:
-                self._run_first(base)
-            del base
-            tasks = [functools.partial(self._run_group, group) for group in groups]
+            tasks = itertools.chain(
+                [functools.partial(self._run if self.checked else self._run_first, base)],
+                (functools.partial(self._run_group, group) for group in groups),
+            )
+            del base  # given up once it is done
             for _ in side_by_side(tasks, at_a_time, self.stopped):
                 pass
 
@@ -170,8 +170,10 @@ class Runs(ABC, Generic[P, V]):
                     whole = self.whole_log_p(base)
                 check_alike(self.model, self.log_p(values[1])[-len(whole) :], whole, self.whole_differs)
             parts.append(self.part(base, layer, values[1:]))
-        for part in parts:
-            self._give_out(part)
+        with building:
+            self.checked = True
+            for part in [*parts, *self.waiting]:
+                self.give(part)
 
     def _run(self, base: Base[V]) -> None:
         question = base.group.pairs[0]
@@ -191,7 +193,10 @@ class Runs(ABC, Generic[P, V]):
 
     def _give_out(self, part: P) -> None:
         with building:
-            self.give(part)
+            if self.checked:
+                self.give(part)
+            else:
+                self.waiting.append(part)
 
     def _base(self, group: Group) -> Base[V]:
         answers = tuple(self.answers[i * self.ends + end] for i in group.pairs for end in range(self.ends))
