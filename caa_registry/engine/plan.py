@@ -132,12 +132,6 @@ def groups(
     return planned[::-1]
 
 
-def alone(group: Group) -> tuple[Group, list[Group]]:
-    """The last question of a group, which is the longest, as a group of its own, and the others."""
-    others = group.pairs[:-1]
-    return replace(group, pairs=group.pairs[-1:]), [replace(group, pairs=others)] if others else []
-
-
 def evened(planned: Sequence[Group], at_a_time: int) -> list[Group]:
     """``planned``, the last ones halved until ``at_a_time`` who share them all have one to the end."""
     over = len(planned) % at_a_time

@@ -15,7 +15,7 @@ import itertools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.likelihoods import Answer, at_a_time
-from caa_registry.engine.plan import Group, alone
+from caa_registry.engine.plan import Group
 from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Step, evaluate, steps
 from caa_registry.models.memory import allowed_memory
@@ -34,6 +34,10 @@ from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
 from caa_registry.steering.additions import Addition, added, steering, sums
 from caa_registry.steering.positions import SteeredPositions
+
+# A generous estimate in bytes: for each logit of a token, for each number of its stream, and for attention's scores in
+# all. Where so much is free, nothing is measured.
+_LOGIT_BYTES, _STREAM_BYTES, _ATTENTION_BYTES = 16, 512, 1 << 28
 
 P = TypeVar("P")
 V = TypeVar("V")
@@ -92,9 +96,9 @@ class Runs(ABC, Generic[P, V]):
         self.widest = 1
 
     @abstractmethod
-    def planned(self, but: Sequence[int] = ()) -> list[Group]:
-        """The groups of all questions but those of ``but``, the one with the longest text first, which fills a window
-        of attention if any does. At most ``most`` tokens are run at a time."""
+    def planned(self) -> list[Group]:
+        """The groups, the one with the longest text first, which fills a window of attention if any does. At most
+        ``most`` tokens are run at a time."""
 
     @abstractmethod
     def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> V:
@@ -123,40 +127,35 @@ class Runs(ABC, Generic[P, V]):
 
     def all(self) -> None:
         """Run every group; nothing is given out before the first is found right."""
-        planned = self.planned()
-        if not planned:
-            return
         with managed_memory(), fast_exponentials():
-            # One question first, unsteered and alone: the one with the longest text shows what a token takes.
-            first, rest = alone(planned[0])
-            mx.reset_peak_memory()
-            before = mx.get_active_memory()
-            base = self._base(first)
-            if self.layers:
-                self._batch(base, self.layers[0], self._deltas(self.layers[0], self.multipliers[:1])[:1])
-            per_token = max(1, (mx.get_peak_memory() - before) // self.widest)
-            at_a_time = workers()
-            most = max(1, allowed_memory() // at_a_time // per_token)
-            groups = [*rest, *planned[1:]]
-            if most < self.most:
-                self.most = most
-                groups = self.planned(but=first.pairs)
-            tasks = itertools.chain(
-                [functools.partial(self._run if self.checked else self._run_first, base)],
-                (functools.partial(self._run_group, group) for group in groups),
-            )
-            del base  # given up once it is done
-            for _ in side_by_side(tasks, at_a_time, self.stopped):
+            self.most = self._affordable()
+            tasks = [functools.partial(self._run, group) for group in self.planned()]
+            if tasks and not self.checked:
+                tasks[0] = functools.partial(self._run_first, *tasks[0].args)
+            for _ in side_by_side(tasks, workers(), self.stopped):
                 pass
 
-    def _run_group(self, group: Group) -> None:
-        self._run(self._base(group))
+    def _affordable(self) -> int:
+        """How many tokens one computation may run together: ``most`` where memory is plentiful, else as many as fit
+        when the longest text, unsteered and with one vector, shows what a token takes."""
+        memory, planned = allowed_memory() // workers(), self.planned()
+        plenty = _LOGIT_BYTES * self.model.stream.vocabulary + _STREAM_BYTES * self.model.d_model
+        if not planned or memory >= self.most * plenty + _ATTENTION_BYTES:
+            return self.most
+        mx.reset_peak_memory()
+        before = mx.get_active_memory()
+        base = self._base(replace(planned[0], pairs=planned[0].pairs[-1:]))
+        if self.layers:
+            self._batch(base, self.layers[0], self._deltas(self.layers[0], self.multipliers[:1])[:1])
+        per_token = max(1, (mx.get_peak_memory() - before) // self.widest)
+        return max(1, min(self.most, memory // per_token))
 
-    def _run_first(self, base: Base[V]) -> None:
+    def _run_first(self, group: Group) -> None:
         """As ``_run``, with an unsteered row more for each answer, which must come out as where nothing is entered.
 
         Raises ``DifferentError`` where it does not, or where a text that is steered and run whole gives something else.
         """
+        base = self._base(group)
         unsteered = self.unsteered_log_p(base.values)
         parts = [self.part(base, None, None)]
         for layer in self.layers:
@@ -175,8 +174,9 @@ class Runs(ABC, Generic[P, V]):
             for part in [*parts, *self.waiting]:
                 self.give(part)
 
-    def _run(self, base: Base[V]) -> None:
-        question = base.group.pairs[0]
+    def _run(self, group: Group) -> None:
+        base = self._base(group)
+        question = group.pairs[0]
         if (None, question) not in self.done:
             self._give_out(self.part(base, None, None))
         for layer in self.layers:

@@ -103,15 +103,13 @@ class _Runs(Runs[Part, Values]):
             done,
         )
 
-    def planned(self, but: Sequence[int] = ()) -> list[Group]:
+    def planned(self) -> list[Group]:
         """Questions of which the same is missing, in groups."""
         by_missing: dict[tuple[int | None, ...], list[int]] = {}
-        for question in sorted(set(range(len(self.answers) // self.ends)) - set(but)):
+        for question in range(len(self.answers) // self.ends):
             missing = tuple(layer for layer in (None, *self.layers) if (layer, question) not in self.done)
             by_missing.setdefault(missing, []).append(question)
         by_missing.pop((), None)
-        if not by_missing:
-            return []
         planned = evened([group for some in by_missing.values() for group in self._groups(some)], workers())
         return [*planned[-1:], *planned[:-1]]
 

@@ -128,9 +128,9 @@ class _Runs(Runs[Part, _Unsteered]):
         super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, set(work.done))
         self.texts = [text for text in range(len(answers)) if work.missing(text)]
 
-    def planned(self, but: Sequence[int] = ()) -> list[Group]:
+    def planned(self) -> list[Group]:
         # What takes longest comes first.
-        order = sorted(set(self.texts) - set(but), key=lambda i: -len(self.answers[i].ids))
+        order = sorted(self.texts, key=lambda i: -len(self.answers[i].ids))
         return [Group(0, 0, (i,)) for i in order]
 
     def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> _Unsteered:
