@@ -23,16 +23,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry_rows import DIAMONDS, SHARED, TOP, Filled, fill
+from registry_rows import DIAMONDS, SHARED, TOP, Filled, counted, fill
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine, event
 
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
@@ -56,21 +54,6 @@ class Cost:
 
 class Wrong(Exception):
     """A call gave something else than was written."""
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    """The statements that are sent to any database while the context lasts."""
-    statements: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 def check(what: str, got: object, written: object) -> None:

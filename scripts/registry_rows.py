@@ -6,12 +6,13 @@ versions come from one dataset; each name has four versions, on models in turn. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import Engine, event, insert
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -43,6 +44,21 @@ class Filled:
     of_shared: int
     nodes: int
     quarantined: int
+
+
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """The statements that are sent to any database while the context lasts."""
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def digest(text: str) -> str:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +19,8 @@ from caa_registry.wire.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
 
     from caa_registry.progress import Progress
     from caa_registry.registry.records import Score
@@ -121,27 +124,49 @@ def fields(values: Mapping[str, object]) -> None:
 
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
-    """A progress bar on stderr while the context lasts, from the beginning on, and one for each phase before the work
-    (loading, hashing). Off a terminal there is none."""
+    """A progress bar on stderr while the context lasts, and one for each phase before the work (loading, hashing).
+    Until the first of them has something to tell, a moving bar shows that the work has begun. Contexts that are nested
+    share the display. Off a terminal there is none."""
     if not sys.stderr.isatty():
         yield silent
         return
+    with _display() as (bar, starting):
+
+        def added(label: str) -> TaskID:
+            return bar.add_task(label, total=None, visible=False, count="")
+
+        def show(task: TaskID, done: int, total: int, count: str, visible: bool = True) -> None:
+            bar.update(starting, visible=False)
+            bar.update(task, completed=done, total=total, count=count, visible=visible)
+
+        def phase(label: str) -> Progress:
+            part = added(label)
+            return lambda done, total: show(part, done, total, f"{done / max(total, 1):.0%}", visible=done < total)
+
+        work = added(label)
+        with shows_phases(phase):
+            yield lambda done, total: show(work, done, total, f"{done}/{total}")
+
+
+@contextmanager
+def _display() -> Iterator[tuple[Bar, TaskID]]:
+    """The display of the context around this one, else a new one, and its task that shows the beginning."""
+    shared = _shared.get()
+    if shared is not None:
+        yield shared
+        return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    phases = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Bar(*phases, console=console, transient=True) as before, Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None)
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        shared = bar, bar.add_task("starting", total=None, count="")
+        token = _shared.set(shared)
+        try:
+            yield shared
+        finally:
+            _shared.reset(token)
 
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
 
-        def show(label: str) -> Progress:
-            part = before.add_task(label, total=None)
-            return lambda done, total: before.update(part, completed=done, total=total, visible=done < total)
-
-        with shows_phases(show):
-            yield report
+_shared: ContextVar[tuple[Bar, TaskID] | None] = ContextVar("_shared", default=None)

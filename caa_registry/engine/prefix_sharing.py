@@ -28,7 +28,7 @@ from caa_registry.engine.plan import Group, evened, groups, shared_heads
 from caa_registry.engine.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
 from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Step, evaluate, steps
-from caa_registry.models.memory import free_memory
+from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.read_position import ReadPosition, check_read
@@ -55,8 +55,8 @@ def read_pairs(
     ``Rows.index`` counts sides: ``2 * i`` is the positive side of ``pairs[i]``, ``2 * i + 1`` the negative; both sides
     of a pair come together. Equal to ``read_activations`` on the sides up to rounding, at about half its work or less.
 
-    ``memory``: bytes beside the weights that may be used, by default a quarter of what is free; one pair is run
-    whatever it takes. MLX's peak memory is reset, since it is measured on the longest pair. ``work`` is added to.
+    ``memory``: bytes beside the weights that may be used, by default ``allowed_memory``; one pair is run whatever it
+    takes. MLX's peak memory is reset, since it is measured on the longest pair. ``work`` is added to.
     """
     check_read(read)
     check_layers(model, layers)
@@ -64,7 +64,7 @@ def read_pairs(
         return
     work = work or Work()
     reader = _Reader(model, [_cut(side, read) for p in pairs for side in (p.positive, p.negative)], layers, read, work)
-    yield from _counted(reader.rows(free_memory() // 4 if memory is None else memory), 2 * len(pairs), progress)
+    yield from _counted(reader.rows(allowed_memory() if memory is None else memory), 2 * len(pairs), progress)
 
 
 def _counted(rows: Iterator[Rows], total: int, progress: Progress) -> Iterator[Rows]:

@@ -138,9 +138,9 @@ class Runs(ABC, Generic[P, V]):
     def _affordable(self) -> int:
         """How many tokens one computation may run together: ``most`` where memory is plentiful, else as many as fit
         when the longest text, unsteered and with one vector, shows what a token takes."""
-        memory, planned = allowed_memory() // workers(), self.planned()
+        memory = allowed_memory() // workers()
         plenty = _LOGIT_BYTES * self.model.stream.vocabulary + _STREAM_BYTES * self.model.d_model
-        if not planned or memory >= self.most * plenty + _ATTENTION_BYTES:
+        if memory >= self.most * plenty + _ATTENTION_BYTES or not (planned := self.planned()):
             return self.most
         mx.reset_peak_memory()
         before = mx.get_active_memory()

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
-from sqlalchemy import Engine, event
 
 from caa_registry.catalog import models as t
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
-from registry_rows import DIAMONDS, SHARED, TOP, Filled, fill
+from registry_rows import DIAMONDS, SHARED, TOP, Filled, counted, fill
 
 SIZES = (100, 600)
 NOW = datetime(2024, 8, 5, tzinfo=UTC)
@@ -43,20 +41,6 @@ LISTINGS: dict[str, Callable[[Registry], Any]] = {
     "lineage of diamonds": lambda registry: registry.lineage(f"dataset:{TOP}"),
     "a recall": lambda registry: registry.datasets.recall(f"dataset:{SHARED}", why="", dry_run=True),
 }
-
-
-@contextmanager
-def counted() -> Iterator[list[str]]:
-    statements: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

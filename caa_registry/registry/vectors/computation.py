@@ -74,7 +74,6 @@ class Computation:
                     self.recipe.read,
                     cache.section(self._conditions()),
                     fresh=fresh,
-                    memory=settings.memory(),
                     progress=progress,
                     work=work,
                 )
