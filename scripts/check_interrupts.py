@@ -1,6 +1,6 @@
 """Whether long commands stop soon after Ctrl-C, and whether the next call repeats nothing of what was kept.
 
-    python scripts/check_interrupts.py                   # ten points of each command; about half an hour on two cores
+    python scripts/check_interrupts.py                   # ten points of each command; about ten minutes on two cores
     python scripts/check_interrupts.py --points 3        # fewer
     python scripts/check_interrupts.py --json            # one JSON object of figures on stdout
 
@@ -43,7 +43,7 @@ def commands(folder: Path, text: Path) -> dict[str, list[str]]:
         "compute": ["vector", "compute", "scale", "--dataset", "scale", "--model", model],
         "propensity": ["eval", "propensity", "scale", "--model", model, "--multipliers", "-1,0,1"],
         "side-effects": ["eval", "side-effects", "scale", "--model", model, "--text", str(text)],
-        "open-ended": ["eval", "open-ended", "scale", "--dataset", "scale", "--model", model, "--layers", "2"],
+        "open-ended": ["eval", "open-ended", "scale", "--dataset", "scale", "--model", model, "--layer", "2"],
         "generate": ["generate", "--model", model, "--vector", "scale", "--layer", "2", "--max-tokens", "60", "Why?"],
     }
 
