@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.open_ended.judging import Rating as Rating
     from caa_registry.evaluation.open_ended.local_judge import LocalJudge as LocalJudge
     from caa_registry.evaluation.open_ended.rubrics import Rubric as Rubric
+    from caa_registry.evaluation.shards import MissingShardsError as MissingShardsError
+    from caa_registry.evaluation.shards import Shard as Shard
     from caa_registry.evaluation.token_projection import TokenProjection as TokenProjection
     from caa_registry.models.fingerprint import Fingerprint as Fingerprint
     from caa_registry.models.fingerprint import ModelInfo as ModelInfo
@@ -148,6 +150,7 @@ _PUBLIC = {
     "caa_registry.evaluation.open_ended.judging": ["Answered", "Judge", "JudgeIdentity", "Rating"],
     "caa_registry.evaluation.open_ended.local_judge": ["LocalJudge"],
     "caa_registry.evaluation.open_ended.rubrics": ["Rubric"],
+    "caa_registry.evaluation.shards": ["MissingShardsError", "Shard"],
     "caa_registry.evaluation.token_projection": ["TokenProjection"],
     "caa_registry.models.fingerprint": ["Fingerprint", "ModelInfo"],
     "caa_registry.models.generation": ["NextToken"],

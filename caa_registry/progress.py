@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -13,9 +13,11 @@ def silent(done: int, total: int) -> None:
     """Report nothing."""
 
 
-def part_of(progress: Progress, place: int, parts: int) -> Progress:
-    """The progress of one of several equal parts, the one at ``place``, as progress of the whole."""
-    return lambda done, total: progress(place * total + done, parts * total)
+def part_of(progress: Progress, place: int, weights: Sequence[int]) -> Progress:
+    """The progress of one of several parts, the one at ``place``, as progress of the whole. ``weights``: how much work
+    each is beside the others."""
+    before, own, all = sum(weights[:place]), weights[place], sum(weights)
+    return lambda done, total: progress(before * total + own * done, all * total)
 
 
 def phase(label: str) -> Progress:

@@ -17,6 +17,14 @@ from pathlib import Path
 
 from caa_registry.errors import UsageError
 
+# What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
+_RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+
+
+def launched() -> bool:
+    """Whether something may have started this process as one of several."""
+    return any(name in os.environ for name in _RANKS)
+
 
 def home() -> Path:
     """The folder of the default registry, the settings file and caches."""

@@ -36,8 +36,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from caa_registry import blas
+from caa_registry.engine.sweeps import Part
 from caa_registry.evaluation.propensity import Item, ItemSet, prepare, propensity_of
-from caa_registry.evaluation.sweep import sweep
+from caa_registry.evaluation.sweep import joined, sweep
 from caa_registry.models.loading import demo_model_folder, load
 from caa_registry.models.model import Model
 from caa_registry.mx import mx
@@ -116,7 +117,9 @@ def ours(
     model: Model, vectors: VectorSet, items: ItemSet, multipliers: Sequence[float], positions: Any
 ) -> NDArray[np.float64]:
     added = {vector.layer: vector.values[None] for vector in vectors.layers}
-    found = sweep(model, added, items, multipliers, positions)
+    parts: list[Part] = []
+    sweep(model, added, items, multipliers, positions, keep=parts.append)
+    found = joined(model, items, list(added), multipliers, parts, len(next(iter(added.values()))))
     return propensity_of(found[0, ..., 0], found[0, ..., 1])
 
 

@@ -23,13 +23,16 @@ from caa_registry.cli.options import (
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.cli.shards import SHARD, kept_shard
 from caa_registry.evaluation.control_names import CONTROLS
+from caa_registry.evaluation.shards import Shard
 from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS, Evaluation, PropensitySettings
 from caa_registry.wire.evaluations import comparison_json, evaluation_json, evidence_json
 from caa_registry.wire.vectors import vector_json
 
 LAZY = {
+    "merge": "caa_registry.cli.shards:merge",
     "plot": "caa_registry.cli.pictures:plot_evaluation",
     "report": "caa_registry.cli.pictures:report",
     "side-effects": "caa_registry.cli.side_effects:side_effects",
@@ -85,6 +88,7 @@ def evaluation() -> None:
     default=0,
     help="Baseline: this many of the vector's pairs before each question.",
 )
+@SHARD
 @ALLOW_MISMATCH
 @common
 def propensity(
@@ -105,6 +109,7 @@ def propensity(
     system_negative: str,
     prompts: str | None,
     few_shot: int,
+    shard: Shard | None,
     allow_mismatch: bool,
 ) -> None:
     """Measure how strongly the steered model prefers the matching answer, per layer and multiplier.
@@ -113,6 +118,8 @@ def propensity(
     and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % bootstrap interval, beside the
     range of random directions of the same length and of vectors made with shuffled labels. To resume an interrupted
     evaluation, run the same command again.
+
+    On several processes or hosts: mlx.launch -n 2 -- caa eval propensity ..., or --shard on each.
     """
     if prompts is not None:
         from caa_registry.cli.open_ended import rubric_of
@@ -132,7 +139,12 @@ def propensity(
         few_shot=few_shot,
         allow_mismatch=allow_mismatch,
     )
-    with settings.open() as registry, output.progress("activations") as reading, kept("scores") as progress:
+    with (
+        kept_shard(settings, shard),
+        settings.open() as registry,
+        output.progress("activations") as reading,
+        kept("scores") as progress,
+    ):
         version = registry.vectors.get(vector)
         scored = registry.evaluations.propensity(
             version,
@@ -142,6 +154,7 @@ def propensity(
             layers=layers,
             multipliers=multipliers,
             settings=asked,
+            shard=shard,
             progress=progress,
             reading=reading,
         )

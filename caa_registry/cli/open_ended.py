@@ -20,7 +20,9 @@ from caa_registry.cli.options import (
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.cli.shards import SHARD, kept_shard
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.evaluation.shards import Shard
 from caa_registry.registry.records import OpenEndedSettings
 from caa_registry.wire.evaluations import answer_json, rubric_json
 
@@ -58,6 +60,7 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @RUBRIC
 @JUDGE_URL
 @JUDGE_MODEL
+@SHARD
 @ALLOW_MISMATCH
 @common
 def open_ended(
@@ -71,6 +74,7 @@ def open_ended(
     rubric: str | None,
     judge_url: str | None,
     judge_model: str | None,
+    shard: Shard | None,
     **asked: Any,
 ) -> None:
     """Generate answers at each multiplier, store them, and have a judge rate them if one is given.
@@ -78,7 +82,7 @@ def open_ended(
     Besides ratings it shows how coherent the answers are: how long, how repetitive, and how surprising to the unsteered
     model.
     """
-    with settings.open() as registry:
+    with kept_shard(settings, shard), settings.open() as registry:
         version = registry.vectors.get(vector)
         # Before anything is generated: a judge that cannot be asked must not cost an hour.
         rated_by = rubric_of(rubric, version.behavior) if judge_url or judge_model else None
@@ -92,9 +96,10 @@ def open_ended(
                 layers=layers,
                 multipliers=multipliers,
                 settings=OpenEndedSettings(**asked),
+                shard=shard,
                 progress=progress,
             )
-        if judge is not None and rated_by is not None:
+        if judge is not None and rated_by is not None and settings.prints:
             _rate(registry, evaluation, judge, rated_by)
         _say(settings, registry, evaluation)
 

@@ -16,7 +16,7 @@ from caa_registry.errors import UsageError
 from caa_registry.extraction.methods import METHODS
 from caa_registry.models.prompts import TEMPLATES
 from caa_registry.models.read_position import READ_POSITIONS
-from caa_registry.settings import registry_url
+from caa_registry.settings import launched, registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ class Settings:
     registry: str | None = None
     as_json: bool = False
     debug: bool = False
+
+    @property
+    def prints(self) -> bool:
+        """Whether this process is to say what was done: of several that share the work, the first."""
+        if not launched():
+            return True
+        from caa_registry.engine.processes import rank
+
+        return rank() == 0
 
     def open(self, *, create: bool = False) -> Registry:
         """The registry that the options, the environment or the settings file name."""

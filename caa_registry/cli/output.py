@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import layout
-from caa_registry.progress import shows_phases, silent
+from caa_registry.progress import shows_phases
 from caa_registry.wire.plain import plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Where stdout is no terminal, lines are not broken for one.
 _WIDE = 160
 _WHOLE = {"version", "digest", "fingerprint"}
+# What must be done before it is said how long the rest will take.
+_LEAST_SHARE, _LEAST_SECONDS = 0.005, 2.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -126,9 +129,10 @@ def fields(values: Mapping[str, object]) -> None:
 def progress(label: str) -> Iterator[Progress]:
     """A progress bar on stderr while the context lasts, and one for each phase before the work (loading, hashing).
     Until the first of them has something to tell, a moving bar shows that the work has begun. Contexts that are nested
-    share the display. Off a terminal there is none."""
+    share the display. Off a terminal there is none; there as here, long work says once how long it will take."""
+    estimate = _Estimate()
     if not sys.stderr.isatty():
-        yield silent
+        yield estimate
         return
     with _display() as (bar, starting):
 
@@ -144,8 +148,40 @@ def progress(label: str) -> Iterator[Progress]:
             return lambda done, total: show(part, done, total, f"{done / max(total, 1):.0%}", visible=done < total)
 
         work = added(label)
+
+        def told(done: int, total: int) -> None:
+            show(work, done, total, f"{done / max(total, 1):.0%}")
+            estimate(done, total)
+
         with shows_phases(phase):
-            yield lambda done, total: show(work, done, total, f"{done}/{total}")
+            yield told
+
+
+class _Estimate:
+    """Says on stderr how long work will take, once its first part has shown it, where that is more than a minute."""
+
+    def __init__(self) -> None:
+        self._begun: tuple[float, float] | None = None
+        self._said = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._said or not total:
+            return
+        now, share = time.monotonic(), done / total
+        if self._begun is None:
+            self._begun = now, share
+        took, part = now - self._begun[0], share - self._begun[1]
+        if part < _LEAST_SHARE or took < _LEAST_SECONDS:
+            return
+        self._said = True
+        left = took / part * (1 - share)
+        if left > 60:
+            message(f"This takes about {_duration(left)} more on this machine.")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

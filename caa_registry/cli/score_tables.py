@@ -26,6 +26,8 @@ def say_evaluation(
 ) -> None:
     """An evaluation of any kind: what was asked, what a reader must know about it, and its scores; of an open-ended one
     also its ratings."""
+    if not settings.prints:
+        return
     if settings.as_json:
         ratings = {} if judgements is None else {"judgements": [judgement_json(judged) for judged in judgements]}
         output.print_json({**evaluation_json(evaluation), **ratings})

@@ -21,6 +21,8 @@ from caa_registry.cli.options import (
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.cli.shards import SHARD, kept_shard
+from caa_registry.evaluation.shards import Shard
 from caa_registry.registry.records import Calibrated, CalibrationSettings
 from caa_registry.wire.evaluations import calibration_json, categories_json, cross_json
 
@@ -36,6 +38,7 @@ _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
 @STEERED_MODEL
 @STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
+@SHARD
 @ALLOW_MISMATCH
 @common
 def side_effects(
@@ -45,13 +48,14 @@ def side_effects(
     model: str | None,
     layers: Any,
     multipliers: tuple[float, ...],
+    shard: Shard | None,
     allow_mismatch: bool,
 ) -> None:
     """Measure what a vector does to ordinary text: KL divergence from the unsteered model, and perplexity.
 
     KL is in nats per token, over the whole vocabulary; intervals resample passages. All tokens of the text are steered.
     """
-    with settings.open() as registry, kept("passages") as progress:
+    with kept_shard(settings, shard), settings.open() as registry, kept("passages") as progress:
         version = registry.vectors.get(vector)
         evaluation = registry.evaluations.side_effects(
             version,
@@ -60,6 +64,7 @@ def side_effects(
             layers=layers,
             multipliers=multipliers,
             allow_mismatch=allow_mismatch,
+            shard=shard,
             progress=progress,
         )
     say_evaluation(settings, evaluation)
@@ -128,6 +133,8 @@ def calibrate(
             settings=asked,
             progress=progress,
         )
+    if not settings.prints:
+        return
     if settings.as_json:
         output.print_json(calibration_json(calibrated))
     else:
@@ -218,6 +225,8 @@ def cross(
             split=split,
             progress=progress,
         )
+    if not settings.prints:
+        return
     if settings.as_json:
         output.print_json(cross_json(matrix, evaluations))
         return

@@ -59,9 +59,7 @@ def compute(
 
     On several processes or hosts: mlx.launch -n 2 -- caa vector compute ... (all must reach the registry).
     """
-    from caa_registry.engine.processes import rank
-
-    first = rank() == 0  # of several processes, only the first prints
+    first = settings.prints
     keeps = not force and activation_cache()[1] > 0
     with settings.open() as registry, _bars(keeps) if first else nullcontext((silent, silent)) as (progress, measuring):
         version = registry.vectors.compute(
@@ -111,7 +109,7 @@ def _bars(keeps: bool) -> Iterator[tuple[Progress, Progress]]:
             yield counted, measuring
         except KeyboardInterrupt:
             if read and keeps:
-                output.message(f"{read} activations are kept: run the same command again to resume.")
+                output.message("What was read is kept: run the same command again to resume.")
             raise
 
 

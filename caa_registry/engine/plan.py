@@ -12,8 +12,9 @@ Tokens = Sequence[int]
 
 TOKENS_PER_BATCH = 2048
 
-# What must be saved, in tokens, to be worth one more forward pass: reading all weights takes about as long.
-_PASS = 128
+PASS = 128
+"""How many tokens take about as long as reading all weights: what a forward pass more must save to be worth it."""
+
 # What a group more costs, in tokens: a small batch of completions takes about as long for reading the weights.
 _GROUP = 64
 # Heads within heads within heads: nobody writes so many, and a search without end would cost more than it finds.
@@ -72,7 +73,7 @@ def _head(common: Sequence[int], first: int, last: int) -> int:
 
 
 def _saved(common: Sequence[int], first: int, last: int) -> int:
-    return _head(common, first, last) * (last - first - 1) - _PASS
+    return _head(common, first, last) * (last - first - 1) - PASS
 
 
 def _parts(common: Sequence[int], first: int, last: int, depth: int) -> list[tuple[int, int]]:

@@ -27,7 +27,7 @@ from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.plan import Group, evened, groups, shared_heads
 from caa_registry.engine.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
 from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
-from caa_registry.engine.steps import Step, evaluate, steps
+from caa_registry.engine.steps import Meter, Step, Worked, evaluate, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
@@ -56,24 +56,22 @@ def read_pairs(
     of a pair come together. Equal to ``read_activations`` on the sides up to rounding, at about half its work or less.
 
     ``memory``: bytes beside the weights that may be used, by default ``allowed_memory``; one pair is run whatever it
-    takes. MLX's peak memory is reset, since it is measured on the longest pair. ``work`` is added to.
+    takes. MLX's peak memory is reset, since it is measured on the longest pair. ``work`` is added to. ``progress``
+    counts tokens, what both sides share once.
     """
     check_read(read)
     check_layers(model, layers)
     if not pairs:
         return
-    work = work or Work()
-    reader = _Reader(model, [_cut(side, read) for p in pairs for side in (p.positive, p.negative)], layers, read, work)
-    yield from _counted(reader.rows(allowed_memory() if memory is None else memory), 2 * len(pairs), progress)
+    sides = [_cut(side, read) for pair in pairs for side in (pair.positive, pair.negative)]
+    reader = _Reader(model, sides, layers, read, work or Work(), progress)
+    yield from reader.rows(allowed_memory() if memory is None else memory)
 
 
-def _counted(rows: Iterator[Rows], total: int, progress: Progress) -> Iterator[Rows]:
-    done = 0
-    progress(0, total)
-    for read in rows:
-        yield read
-        done += len(read.index)
-        progress(done, total)
+def tokens_of(pair: PairTokens, read: ReadPosition) -> int:
+    """How many tokens of a pair are run: those that both sides share once."""
+    sides = _cut(pair.positive, read), _cut(pair.negative, read)
+    return 2 * max(len(side.ids) for side in sides) - _shared(*sides, read)
 
 
 def _cut(side: CompletedTokens, read: ReadPosition) -> CompletedTokens:
@@ -96,7 +94,13 @@ class _Reader:
     """The sides of all pairs, and how they are read."""
 
     def __init__(
-        self, model: Model, sides: Sequence[CompletedTokens], layers: Sequence[int], read: ReadPosition, work: Work
+        self,
+        model: Model,
+        sides: Sequence[CompletedTokens],
+        layers: Sequence[int],
+        read: ReadPosition,
+        work: Work,
+        progress: Progress,
     ) -> None:
         self.model = model
         self.sides = sides
@@ -107,6 +111,8 @@ class _Reader:
         both = [(sides[i], sides[i + 1]) for i in range(0, len(sides), 2)]
         self.shared = [_shared(positive, negative, read) for positive, negative in both]
         self.longest = [max(len(positive.ids), len(negative.ids)) for positive, negative in both]
+        self.tokens = [2 * longest - shared for longest, shared in zip(self.longest, self.shared, strict=True)]
+        self.meter = Meter(progress, 0, sum(self.tokens))
 
     def rows(self, memory: int) -> Iterator[Rows]:
         """All sides, whatever way they have to be read. ``memory`` in bytes."""
@@ -185,8 +191,11 @@ class _Reader:
                 cache = branched(cache, 2)
             values = self._ends(sides, group.length, cache, taken)
             del cache  # what one block has used is given up while the next is computed
-        evaluate(taken, values)
+        evaluate(taken, values, self._worked(group.pairs))
         return _Read(group, np.array(values), self._way(group))
+
+    def _worked(self, pairs: Sequence[int]) -> Worked:
+        return self.meter.of(sum(self.tokens[pair] for pair in pairs))
 
     def _ends(self, sides: Sequence[CompletedTokens], length: int, cache: list[Any], taken: list[Step]) -> mx.array:
         """What is read, from after the first ``length`` tokens on, which ``cache`` holds."""
@@ -226,6 +235,7 @@ class _Reader:
             sides = [self.sides[i] for i in index]
             for rows_read in read_activations(self.model, sides, self.layers, self.read, self.work, 2**62):
                 yield Rows([index[i] for i in rows_read.index], rows_read.values)
+            self._worked(order[first : first + rows])(1.0)
 
 
 def _sides_of(pairs: Sequence[int]) -> list[int]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry import mx_thread
-
-# What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
-_RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
+from caa_registry import mx_thread, settings
 
 
 def rank() -> int:
@@ -31,7 +27,7 @@ def count() -> int:
 
 def _group() -> Any:
     """The group of processes, ``None`` where nobody started several."""
-    return mx_thread.run(_joined) if any(name in os.environ for name in _RANKS) else None
+    return mx_thread.run(_joined) if settings.launched() else None
 
 
 @functools.cache
@@ -57,10 +53,29 @@ def gathered_rows(values: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
     return np.split(mx_thread.run(_gathered, values), count())
 
 
-def _gathered(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _gathered(values: NDArray[Any]) -> NDArray[Any]:
     from caa_registry.mx import mx
 
     return np.array(mx.distributed.all_gather(mx.array(values), group=_group(), stream=mx.cpu))
+
+
+def gathered_bytes(data: bytes) -> Sequence[bytes]:
+    """What each process passes, in order. Every process calls this, with as many bytes as it has."""
+    if count() == 1:
+        return [data]
+    lengths = np.zeros(count(), dtype=np.int32)
+    lengths[rank()] = len(data)
+    lengths = mx_thread.run(_sum, lengths)
+    padded = np.zeros(-(-int(lengths.max()) // 4) + 1, dtype=np.int32)
+    padded.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+    # As numbers they pass through unchanged, whatever bits they have.
+    each = np.split(mx_thread.run(_gathered, padded), count())
+    return [part.tobytes()[:length] for part, length in zip(each, lengths, strict=True)]
+
+
+def floats_from_first(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What process 0 passes, bit by bit. Every process calls this with an array of the same shape."""
+    return from_first(values.view(np.int32)).view(np.float32)
 
 
 def wait_for_all() -> None:

@@ -14,7 +14,7 @@ import functools
 import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -27,11 +27,12 @@ from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.likelihoods import Answer, at_a_time
 from caa_registry.engine.plan import Group
 from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
-from caa_registry.engine.steps import Step, evaluate, steps
+from caa_registry.engine.steps import Meter, Step, Worked, evaluate, head_cost, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
+from caa_registry.progress import Progress
 from caa_registry.steering.additions import Addition, added, steering, sums
 from caa_registry.steering.positions import SteeredPositions
 
@@ -42,6 +43,15 @@ _LOGIT_BYTES, _STREAM_BYTES, _ATTENTION_BYTES = 16, 512, 1 << 28
 P = TypeVar("P")
 V = TypeVar("V")
 Values = NDArray[np.float64]
+
+
+def _ignored(share: float) -> None:
+    pass
+
+
+def _part(worked: Worked, some: Sized, of: Sized) -> Worked:
+    """Tells of ``some`` of all as a share of all."""
+    return lambda share: worked(share * len(some) / len(of))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +72,9 @@ class Runs(ABC, Generic[P, V]):
     what is kept of its unsteered logits.
 
     ``answers``: ``ends`` neighbours are one question. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at
-    each of ``multipliers``. What cannot be added is refused before anything is run.
+    each of ``multipliers``. What cannot be added is refused before anything is run. ``only``: the questions that are
+    run, by default all. ``done``: layers and questions whose parts an earlier call gave, checked there. ``progress``
+    counts token-blocks, those of ``done`` among them.
     """
 
     whole_differs: str
@@ -77,7 +89,9 @@ class Runs(ABC, Generic[P, V]):
         multipliers: Sequence[float],
         positions: SteeredPositions,
         give: Callable[[P], None],
-        done: set[tuple[int | None, int]],
+        done: Set[tuple[int | None, int]],
+        only: Set[int] | None,
+        progress: Progress,
     ) -> None:
         self.model = model
         self.network = model.network  # with its weights, which the pool cannot read
@@ -86,6 +100,8 @@ class Runs(ABC, Generic[P, V]):
         self.positions = positions
         self.give = give
         self.done = done
+        self.questions = sorted(range(len(answers) // ends) if only is None else only)
+        self.progress = progress
         self.checked = bool(done)
         self.waiting: list[P] = []
         self.stopped = threading.Event()
@@ -99,6 +115,10 @@ class Runs(ABC, Generic[P, V]):
     def planned(self) -> list[Group]:
         """The groups, the one with the longest text first, which fills a window of attention if any does. At most
         ``most`` tokens are run at a time."""
+
+    @abstractmethod
+    def unsteered_tokens(self, question: int) -> int:
+        """How many leading tokens of a question are neither steered nor read."""
 
     @abstractmethod
     def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> V:
@@ -129,6 +149,7 @@ class Runs(ABC, Generic[P, V]):
         """Run every group; nothing is given out before the first is found right."""
         with managed_memory(), fast_exponentials():
             self.most = self._affordable()
+            self.meter = self._meter()
             tasks = [functools.partial(self._run, group) for group in self.planned()]
             if tasks and not self.checked:
                 tasks[0] = functools.partial(self._run_first, *tasks[0].args)
@@ -155,12 +176,13 @@ class Runs(ABC, Generic[P, V]):
 
         Raises ``DifferentError`` where it does not, or where a text that is steered and run whole gives something else.
         """
-        base = self._base(group)
+        base = self._base(group, self._worked(None, group))
         unsteered = self.unsteered_log_p(base.values)
         parts = [self.part(base, None, None)]
         for layer in self.layers:
             deltas = self._deltas(layer, self.multipliers)
-            values = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]))
+            worked = self._worked(layer, group)
+            values = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]), worked)
             check_alike(self.model, self.log_p(values[0]), unsteered, f"it is entered behind layer {layer}")
             if layer == self.layers[0]:
                 # The network is steered until all is evaluated.
@@ -175,15 +197,16 @@ class Runs(ABC, Generic[P, V]):
                 self.give(part)
 
     def _run(self, group: Group) -> None:
-        base = self._base(group)
         question = group.pairs[0]
+        base = self._base(group, _ignored if (None, question) in self.done else self._worked(None, group))
         if (None, question) not in self.done:
             self._give_out(self.part(base, None, None))
         for layer in self.layers:
             if self.stopped.is_set():
                 return
             if (layer, question) not in self.done:
-                values = self._steered(base, layer, self._deltas(layer, self.multipliers))
+                worked = self._worked(layer, group)
+                values = self._steered(base, layer, self._deltas(layer, self.multipliers), worked)
                 self._give_out(self.part(base, layer, values))
 
     def _deltas(self, layer: int, multipliers: Sequence[float]) -> NDArray[np.float32]:
@@ -198,7 +221,25 @@ class Runs(ABC, Generic[P, V]):
             else:
                 self.waiting.append(part)
 
-    def _base(self, group: Group) -> Base[V]:
+    def _meter(self) -> Meter:
+        places = [(layer, question) for question in self.questions for layer in (None, *self.layers)]
+        costs = {place: self._cost(*place) for place in places}
+        return Meter(self.progress, sum(costs[place] for place in places if place in self.done), sum(costs.values()))
+
+    def _cost(self, layer: int | None, question: int) -> float:
+        """What is run of a question, in token-blocks, as if it were alone in its group."""
+        answers = self.answers[question * self.ends : (question + 1) * self.ends]
+        shared, n = self.unsteered_tokens(question), self.model.n_layers
+        behind = self.ends * (max(len(answer.ids) for answer in answers) - shared)
+        head = head_cost(self.model.stream) * sum(len(answer.ids) - answer.first for answer in answers)
+        if layer is None:
+            return n * (shared + behind) + head
+        return len(self.vectors[layer]) * len(self.multipliers) * ((n - 1 - layer) * behind + head)
+
+    def _worked(self, layer: int | None, group: Group) -> Worked:
+        return self.meter.of(sum(self._cost(layer, question) for question in group.pairs))
+
+    def _base(self, group: Group, worked: Worked = _ignored) -> Base[V]:
         answers = tuple(self.answers[i * self.ends + end] for i in group.pairs for end in range(self.ends))
         streams: dict[int, mx.array] = {}
         taken: list[Step] = []
@@ -217,16 +258,17 @@ class Runs(ABC, Generic[P, V]):
             kept = held(cache)
             with self.model.stream.tapped(keep):
                 logits = self._logits(answers, group.length, self._branched(cache, group.length, self.ends), taken)
-        evaluate(taken, [*kept, *streams.values(), logits])
+        evaluate(taken, [*kept, *streams.values(), logits], worked)
         return Base(group, answers, cache, streams, self.read_unsteered(answers, logits))
 
-    def _steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32]) -> Values:
+    def _steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
         """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
         width = max(len(answer.ids) for answer in base.answers) - base.group.length
         size = max(1, self.most // (len(base.answers) * width))
-        return np.concatenate([self._batch(base, layer, deltas[i : i + size]) for i in range(0, len(deltas), size)])
+        batches = [deltas[i : i + size] for i in range(0, len(deltas), size)]
+        return np.concatenate([self._batch(base, layer, each, _part(worked, each, deltas)) for each in batches])
 
-    def _batch(self, base: Base[V], layer: int, deltas: NDArray[np.float32]) -> Values:
+    def _batch(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked = _ignored) -> Values:
         n = len(deltas)
         answers = [answer for answer in base.answers for _ in range(n)]
         taken: list[Step] = []
@@ -242,7 +284,7 @@ class Runs(ABC, Generic[P, V]):
             with entered(self.model, layer, hidden), self.model.stream.tapped(add):
                 logits = self._logits(answers, base.group.length, cache, taken)
             del cache, hidden
-        evaluate(taken, logits)
+        evaluate(taken, logits, worked)
         return self.read(base, logits)
 
     def _branched(self, cache: list[Any], length: int, copies: int) -> list[Any]:

@@ -8,13 +8,14 @@ for nobody. They also hold less memory, and what a step has written is still in 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx
 from caa_registry.mx_thread import check
+from caa_registry.progress import Progress
 
 _thread = threading.local()
 
@@ -53,12 +54,49 @@ def steps(stream: ResidualStream, highest: int, taken: list[Step]) -> Iterator[N
         _thread.recorded = None
 
 
-def evaluate(taken: list[Step], result: mx.array | list[mx.array]) -> None:
+Worked = Callable[[float], None]
+"""Told which share of a piece of work, of 1, was done since it was told last."""
+
+
+class Meter:
+    """Work as it is done, on whatever thread: ``progress`` is told of every hundredth or so. ``done`` and ``total`` are
+    in token-blocks: one token run through one block."""
+
+    def __init__(self, progress: Progress, done: float, total: float) -> None:
+        self._progress = progress
+        self._done, self._total = done, total
+        self._told = -1
+        self._lock = threading.Lock()
+        self.add(0)
+
+    def add(self, amount: float) -> None:
+        with self._lock:
+            self._done += amount
+            told = min(round(self._done), round(self._total))
+            if told == round(self._total) or told - self._told >= self._total / 200 or self._told < 0:
+                self._told = told
+                self._progress(told, round(self._total))
+
+    def of(self, amount: float) -> Worked:
+        """Adds ``amount`` share by share."""
+        return lambda share: self.add(amount * share)
+
+
+def head_cost(stream: ResidualStream) -> float:
+    """What one row of logits costs, in token-blocks. A block has about twelve weights for each pair of its stream's
+    numbers (four of attention and eight behind it), the LM head as many as words for each number."""
+    return stream.vocabulary / (12 * stream.d_model)
+
+
+def evaluate(taken: list[Step], result: mx.array | list[mx.array], worked: Worked = lambda share: None) -> None:
     """Evaluate the steps ``taken`` one after the other, then ``result``. The list is emptied: a step is given up once
     it is used. Raises ``Stopped`` where nobody waits for the result any more."""
+    share = 1 / (len(taken) + 1)
     taken.reverse()
     while taken:
         check()
         mx.eval(taken.pop())
+        worked(share)
     check()
     mx.eval(result)
+    worked(share)

@@ -19,6 +19,7 @@ from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.engine.schedule import workers
 from caa_registry.models.model import Model
 from caa_registry.mx import mx
+from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, steering
 from caa_registry.steering.positions import SteeredPositions
 
@@ -46,7 +47,7 @@ class Sweep:
 
     ``answers``: ``ends`` neighbours are one question: 1 where an answer is of ``either`` kind, else 2, whose texts are
     alike as far as their prompts go. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of
-    ``multipliers``, none of them 0.
+    ``multipliers``, none of them 0. ``only``: the questions that are run, by default all.
     """
 
     model: Model
@@ -55,33 +56,42 @@ class Sweep:
     vectors: Mapping[int, NDArray[np.float32]]
     multipliers: Sequence[float]
     positions: SteeredPositions
+    only: frozenset[int] | None = None
+
+    @property
+    def questions(self) -> list[int]:
+        """Those that are run, by index."""
+        return sorted(range(len(self.answers) // self.ends) if self.only is None else self.only)
 
 
-def run_steered(sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part] = ()) -> None:
+def run_steered(
+    sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part] = (), progress: Progress = silent
+) -> None:
     """Hand every part to ``give``, from one thread at a time: each question unsteered, and at each layer.
 
-    ``kept``: what an earlier call handed out, checked there, which is not run again. Raises ``DifferentError`` before
-    ``give`` is called where the check fails.
+    ``kept``: what an earlier call handed out, checked there, which is not run again. ``progress`` counts token-blocks,
+    those of ``kept`` among them. Raises ``DifferentError`` before ``give`` is called where the check fails.
     """
-    _Runs(sweep, give, kept).all()
+    _Runs(sweep, give, kept, progress).all()
 
 
 def run_whole(sweep: Sweep, kept: Sequence[Part] = ()) -> Iterator[Part]:
     """The same parts, whole texts run at every layer and multiplier, but for those in ``kept``."""
-    questions = tuple(range(len(sweep.answers) // sweep.ends))
-    done = {part.layer for part in kept}
-    if None not in done:
-        unsteered = log_probabilities(sweep.model, sweep.answers)
-        yield Part(None, questions, unsteered.reshape(len(questions), 1, 2), whole=True)
-    for layer, vectors in sweep.vectors.items():
-        if layer in done:
+    done = set().union(*(part.places for part in kept))
+    for layer in (None, *(sweep.vectors if sweep.multipliers else ())):
+        questions = tuple(question for question in sweep.questions if (layer, question) not in done)
+        if not questions:
+            continue
+        answers = [sweep.answers[i * sweep.ends + end] for i in questions for end in range(sweep.ends)]
+        if layer is None:
+            unsteered = log_probabilities(sweep.model, answers)
+            yield Part(None, questions, unsteered.reshape(len(questions), 1, 2), whole=True)
             continue
         steered = []
-        for vector, multiplier in itertools.product(vectors, sweep.multipliers):
+        for vector, multiplier in itertools.product(sweep.vectors[layer], sweep.multipliers):
             with steering(sweep.model, [Addition(layer, vector, multiplier)], sweep.positions):
-                steered.append(log_probabilities(sweep.model, sweep.answers).reshape(len(questions), 2))
-        if steered:
-            yield Part(layer, questions, np.stack(steered, axis=1), whole=True)
+                steered.append(log_probabilities(sweep.model, answers).reshape(len(questions), 2))
+        yield Part(layer, questions, np.stack(steered, axis=1), whole=True)
 
 
 class _Runs(Runs[Part, Values]):
@@ -90,7 +100,7 @@ class _Runs(Runs[Part, Values]):
 
     whole_differs = "a prompt is run once"
 
-    def __init__(self, sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part]) -> None:
+    def __init__(self, sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part], progress: Progress) -> None:
         done = set().union(*(part.places for part in kept))
         super().__init__(
             sweep.model,
@@ -101,17 +111,22 @@ class _Runs(Runs[Part, Values]):
             sweep.positions,
             give,
             done,
+            sweep.only,
+            progress,
         )
 
     def planned(self) -> list[Group]:
         """Questions of which the same is missing, in groups."""
         by_missing: dict[tuple[int | None, ...], list[int]] = {}
-        for question in range(len(self.answers) // self.ends):
+        for question in self.questions:
             missing = tuple(layer for layer in (None, *self.layers) if (layer, question) not in self.done)
             by_missing.setdefault(missing, []).append(question)
         by_missing.pop((), None)
         planned = evened([group for some in by_missing.values() for group in self._groups(some)], workers())
         return [*planned[-1:], *planned[:-1]]
+
+    def unsteered_tokens(self, question: int) -> int:
+        return min(map(self._unsteered, self.answers[question * self.ends : (question + 1) * self.ends]))
 
     def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> Values:
         return read_answers(answers, logits)
@@ -138,7 +153,7 @@ class _Runs(Runs[Part, Values]):
 
     def _groups(self, some: Sequence[int]) -> list[Group]:
         questions = [self.answers[i : i + self.ends] for i in range(0, len(self.answers), self.ends)]
-        shared = [min(self._unsteered(answer) for answer in question) for question in questions]
+        shared = [self.unsteered_tokens(question) for question in range(len(questions))]
         longest = [max(len(answer.ids) for answer in question) for question in questions]
         vectors = max((len(vectors) for vectors in self.vectors.values()), default=0)
         copies = self.ends * max(1, vectors * len(self.multipliers))

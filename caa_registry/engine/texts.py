@@ -24,6 +24,7 @@ from caa_registry.engine.plan import Group
 from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.models.model import Model
 from caa_registry.mx import mx
+from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, steering
 
 
@@ -42,30 +43,39 @@ class Part:
     log_p: NDArray[np.float64]
     whole: bool = False
 
+    @property
+    def places(self) -> set[tuple[int | None, int]]:
+        """The text with the layer."""
+        return {(self.layer, self.text)}
+
 
 @dataclass(frozen=True)
 class Work:
     """What is run. ``texts``: token ids, at least two each. ``vectors``: layer to float32 ``(d_model,)``.
     ``multipliers``: none of them 0, and at least one where there is a vector. ``done``: layers and texts whose parts an
-    earlier call gave, checked there, which are not run again."""
+    earlier call gave, checked there, which are not run again. ``only``: the texts that are run, by default all."""
 
     model: Model
     texts: Sequence[Sequence[int]]
     vectors: Mapping[int, NDArray[np.float32]]
     multipliers: Sequence[float]
     done: frozenset[tuple[int | None, int]] = frozenset()
+    only: frozenset[int] | None = None
 
     def missing(self, text: int) -> list[int | None]:
         """The layers at which a text is still to be run; ``None``: unsteered."""
+        if self.only is not None and text not in self.only:
+            return []
         return [layer for layer in (None, *self.vectors) if (layer, text) not in self.done]
 
 
-def run_entered(work: Work, give: Callable[[Part], None]) -> None:
+def run_entered(work: Work, give: Callable[[Part], None], progress: Progress = silent) -> None:
     """Hand every part to ``give``, from one thread at a time: each text unsteered, and at each layer.
 
-    Raises ``DifferentError`` before ``give`` is called where the check fails.
+    ``progress`` counts token-blocks, those of what is done among them. Raises ``DifferentError`` before ``give`` is
+    called where the check fails.
     """
-    _Runs(work, give).all()
+    _Runs(work, give, progress).all()
 
 
 def run_whole(work: Work) -> Iterator[Part]:
@@ -122,16 +132,19 @@ class _Runs(Runs[Part, _Unsteered]):
 
     whole_differs = "a steered text is entered"
 
-    def __init__(self, work: Work, give: Callable[[Part], None]) -> None:
+    def __init__(self, work: Work, give: Callable[[Part], None], progress: Progress) -> None:
         answers = [_answer(ids) for ids in work.texts]
         vectors = {layer: vector[None] for layer, vector in work.vectors.items()}
-        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, set(work.done))
+        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, work.done, work.only, progress)
         self.texts = [text for text in range(len(answers)) if work.missing(text)]
 
     def planned(self) -> list[Group]:
         # What takes longest comes first.
         order = sorted(self.texts, key=lambda i: -len(self.answers[i].ids))
         return [Group(0, 0, (i,)) for i in order]
+
+    def unsteered_tokens(self, question: int) -> int:
+        return 0
 
     def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> _Unsteered:
         return _Unsteered.of(answers[0], logits)

@@ -74,6 +74,11 @@ class ItemSet:
     too_long: int = 0
     unscorable: int = 0
 
+    @property
+    def open(self) -> int:
+        """How many items the model is asked: those that are not ``beyond``."""
+        return len(self.items) - self.beyond
+
 
 def prepare(
     pairs: Sequence[Pair],

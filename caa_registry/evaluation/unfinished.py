@@ -1,8 +1,9 @@
-"""What an interrupted evaluation had measured, so that the same one goes on from there.
+"""What an evaluation has measured before it is stored: after an interruption it goes on from there, and shards come
+together there.
 
-One file an evaluation, named by a digest of all that its numbers depend on: a line a part, each with a digest of its
-own, so that a line that was cut short is passed over. It is deleted when the evaluation is stored: the same request
-again is a new observation.
+A file for each shard of an evaluation, named by a digest of all that its numbers depend on: its first line says which
+evaluation it is, then follows a line a part. Each line has a digest of its own, so that one that was cut short is
+passed over. The files are deleted when the evaluation is stored: the same request again is a new observation.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caa_registry.digests import digest_bytes, digest_object, short
-from caa_registry.engine import texts
+from caa_registry.engine import processes, texts
 from caa_registry.engine.sweeps import Part
+from caa_registry.errors import InputError, NotFoundError
+from caa_registry.evaluation.shards import ALL, Shard
 
 Kept = dict[str, Any]
 """What is kept of a piece of work, as JSON."""
@@ -30,42 +34,110 @@ _SUFFIX = ".parts"
 _KEPT_DAYS = 30
 
 
-class Unfinished:
-    """What one evaluation has measured, on disk, by condition. ``identity``: JSON without floats, of all that the
-    numbers depend on."""
+@dataclass(frozen=True)
+class Header:
+    """Which evaluation a file is of. ``identity``: all that its numbers depend on; ``request``: what was asked for, by
+    name; ``shard``: which part of it. All as JSON."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self._path = folder / f"{digest_object('unfinished', dict(identity)).removeprefix('sha256:')[:32]}{_SUFFIX}"
+    identity: Mapping[str, Any]
+    request: Mapping[str, Any]
+    shard: Shard
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields as a JSON object."""
+        return {"identity": self.identity, "request": self.request, "shard": str(self.shard)}
+
+
+class Unfinished:
+    """What has been measured of one evaluation, on disk, by condition.
+
+    ``identity``: JSON without floats, of all that the numbers depend on. ``request``: JSON of what was asked for.
+    ``shard``: what this process does of it. What others keep in the same folder is found too. ``lock``: a file for
+    whoever stores it to lock.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        request: Mapping[str, Any] | None = None,
+        shard: Shard = ALL,
+    ) -> None:
+        digest = digest_object("unfinished", dict(identity)).removeprefix("sha256:")[:32]
+        part = f".{shard.number}-of-{shard.of}" if shard.of > 1 else ""
+        self.path = folder / f"{digest}{part}{_SUFFIX}"
+        self.lock = folder / f"{digest}.lock"
+        self._all = f"{digest}*{_SUFFIX}"
+        self._header = Header(identity, request or {}, shard)
         self._kept: dict[str, list[Kept]] = {}
         self._warned = False
-        for line in _read(self._path):
-            self._kept.setdefault(line["condition"], []).append(line["kept"])
+        self.take(self._files())
+
+    def look(self) -> None:
+        """Take what other shards have kept meanwhile."""
+        self.take([path for path in self._files() if path != self.path])
 
     def kept(self, condition: str) -> list[Kept]:
-        """What an earlier, interrupted evaluation measured of one condition."""
-        return self._kept.get(condition, [])
+        """What has been measured of one condition, by this process, an earlier one, or another shard's."""
+        return list(self._kept.get(condition, []))
 
     def add(self, condition: str, kept: Kept) -> None:
         """Keep a piece. Where the disk takes none, a warning says so, once."""
-        line = json.dumps({"condition": condition, "kept": kept})
+        self._kept.setdefault(condition, []).append(kept)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                file.write(f"{short(digest_bytes(line.encode()))} {line}\n".encode())
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                if file.tell() == 0:
+                    file.write(_line({"header": self._header.as_json()}))
+                file.write(_line({"condition": condition, "kept": kept}))
         except OSError as error:
             if not self._warned:
-                _log.warning("An interruption will lose what was measured: %s cannot be written: %s", self._path, error)
+                _log.warning("An interruption will lose what was measured: %s cannot be written: %s", self.path, error)
                 self._warned = True
 
+    def take(self, paths: Sequence[Path]) -> None:
+        """Take what the files of shards hold."""
+        for path in paths:
+            self._take(_read(path))
+
+    def pool(self) -> None:
+        """Have every process of the job know what all of them have measured. All of them call this."""
+        own = b"".join(
+            _line({"condition": condition, "kept": kept}) for condition, all in self._kept.items() for kept in all
+        )
+        self._kept = {}
+        for lines in processes.gathered_bytes(own):
+            self._take(_lines(lines))
+
     def delete(self) -> None:
-        """Forget this evaluation, and those that nobody went on with for a month."""
-        self._path.unlink(missing_ok=True)
-        for path in self._path.parent.glob(f"*{_SUFFIX}"):
+        """Forget this evaluation, all its shards, and those that nobody went on with for a month."""
+        for path in (*self._files(), self.lock):
+            path.unlink(missing_ok=True)
+        for path in self.path.parent.glob(f"*{_SUFFIX}"):
             try:
                 if path.stat().st_mtime < time.time() - _KEPT_DAYS * 24 * 3600:
                     path.unlink()
             except OSError:
                 continue  # another process deletes too
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.parent.glob(self._all))
+
+    def _take(self, lines: Iterator[dict[str, Any]]) -> None:
+        for line in lines:
+            if "condition" in line:
+                self._kept.setdefault(line["condition"], []).append(line["kept"])
+
+
+def header(path: Path) -> Header:
+    """Which evaluation, and which shard of it, a file holds. Raises ``NotFoundError`` where there is no file,
+    ``InputError`` where it is not one of these."""
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {path}", "Name the files that the shards kept.")
+    found = next(_read(path), {}).get("header")
+    if not isinstance(found, dict) or not found.get("request"):
+        raise InputError("it holds no shard of an evaluation", "Name a file that --shard kept.", source=str(path))
+    return Header(found["identity"], found["request"], Shard.parse(found["shard"]))
 
 
 def part_as_json(part: Part) -> Kept:
@@ -101,12 +173,21 @@ def text_part_of_json(kept: Kept) -> texts.Part:
     return texts.Part(kept["layer"], kept["text"], np.array(kept["kl"]), np.array(kept["log_p"]), kept["whole"])
 
 
+def _line(value: Mapping[str, Any]) -> bytes:
+    line = json.dumps(value)
+    return f"{short(digest_bytes(line.encode()))} {line}\n".encode()
+
+
 def _read(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
     except OSError:
         return
-    for line in lines:
+    yield from _lines(data)
+
+
+def _lines(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.split(b"\n"):
         digest, _, text = line.partition(b" ")
         if text and digest.decode("ascii", "replace") == short(digest_bytes(text)):
             yield json.loads(text)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.engine import processes
-from caa_registry.engine.prefix_sharing import read_pairs
+from caa_registry.engine.prefix_sharing import read_pairs, tokens_of
 from caa_registry.engine.reading import PairTokens, Work, check_layers
 from caa_registry.errors import InputError
 from caa_registry.extraction.activation_cache import Section, Segment, row_key
@@ -60,7 +60,7 @@ def collect(
     model and kept there as they come, so that what was interrupted goes on where it was. ``fresh`` reads all anew.
 
     Where several processes work together, each reads a part and the first gets all; what the others get back is theirs
-    alone. ``memory`` and ``work`` as in ``read_pairs``. Raises ``InputError`` where there is no pair.
+    alone. ``memory``, ``progress`` and ``work`` as in ``read_pairs``. Raises ``InputError`` where there is no pair.
     """
     check_read(read)
     check_layers(model, layers)
@@ -92,11 +92,18 @@ def _collected(
         missing = _missing_at_first(missing, len(pairs))
         mine = missing[processes.rank() :: processes.count()]
     unread = [i for i in mine if keys[2 * i] not in places or keys[2 * i + 1] not in places]
-    total = len(pairs) * 2 // processes.count()
-    held = total - 2 * len(unread)
-    progress(held, total)
+    tokens = [tokens_of(pair, read) for pair in pairs]
+    left = sum(tokens[i] for i in unread)
+    held = max(0, sum(tokens) // processes.count() - left)
+    progress(held, held + left)
     for rows in read_pairs(
-        model, [pairs[i] for i in unread], layers, read, lambda done, _: progress(held + done, total), work, memory
+        model,
+        [pairs[i] for i in unread],
+        layers,
+        read,
+        lambda done, _: progress(held + done, held + left),
+        work,
+        memory,
     ):
         places |= section.add([keys[2 * unread[i // 2] + i % 2] for i in rows.index], layers, rows.values)
     if processes.count() > 1:

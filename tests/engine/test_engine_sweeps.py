@@ -9,6 +9,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.sweeps import sweep
 from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
 
 from caa_registry.engine import runs as steered_runs
@@ -16,7 +17,6 @@ from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError
 from caa_registry.evaluation.propensity import answers_of, prepare
-from caa_registry.evaluation.sweep import sweep
 from caa_registry.models.model import Model
 from caa_registry.pairs.record import Pair
 from caa_registry.steering.positions import STEERED_POSITIONS

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.computed import mean_difference
+from support.effects import side_effects
 
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import UsageError
@@ -28,7 +29,7 @@ from caa_registry.evaluation.calibration import (
     kl_range,
 )
 from caa_registry.evaluation.intervals import Interval, bootstrap_mean
-from caa_registry.evaluation.side_effects.measure import side_effects, tokenized
+from caa_registry.evaluation.side_effects.measure import tokenized
 from caa_registry.evaluation.side_effects.neutral_text import packaged_text
 from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.model import Model

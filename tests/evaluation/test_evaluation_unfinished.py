@@ -63,7 +63,7 @@ def test_a_file_that_was_cut_or_changed_anywhere_gives_whole_parts_only(tmp_path
     for cut in range(0, len(data), 7):
         path.write_bytes(data[:cut])
         kept = Unfinished(tmp_path, {"model": "x"}).kept("vector")
-        assert len(kept) == sum(end <= cut for end in ends)
+        assert len(kept) == sum(end <= cut for end in ends[1:])  # the first line says what it is of
         assert all(same(a, b) for a, b in zip(kept, PARTS, strict=False))
     for place in range(0, len(data), 11):
         changed = bytearray(data)

@@ -55,7 +55,7 @@ class Points:
 
 
 def watch(points: Points) -> None:
-    """Make every statement that writes, commit, stored blob and step of progress a point."""
+    """Make every statement that writes, commit, stored blob and tenth of the work a point."""
 
     @event.listens_for(Engine, "before_cursor_execute")
     def before(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -79,11 +79,13 @@ def watch(points: Points) -> None:
         enter = context.__enter__
 
         def entered() -> Callable[[int, int], None]:
-            report = enter()
+            report, tenths = enter(), -1
 
             def told(done: int, total: int) -> None:
+                nonlocal tenths
                 report(done, total)
-                points(f"progress {done} of {total}")
+                if tenths != (tenths := 10 * done // max(total, 1)):
+                    points(f"progress {10 * tenths} %")
 
             return told
 

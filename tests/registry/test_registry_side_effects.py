@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from registry.registry_support import check_consistent, dump, events, jsonl, letters
+from support.effects import side_effects
 
 from caa_registry.errors import InputError, NotFoundError, UsageError
-from caa_registry.evaluation.side_effects.measure import side_effects, tokenized
+from caa_registry.evaluation.side_effects.measure import tokenized
 from caa_registry.evaluation.side_effects.neutral_text import text_of_file
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model

@@ -9,7 +9,7 @@ differ, only prompts of one length go together, or none.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +21,10 @@ from caa_registry.engine.decoding.batch import COMPARED, Batch
 from caa_registry.engine.decoding.prompts import Prompts
 from caa_registry.engine.decoding.request import Place, Request, Row
 from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.plan import PASS
 from caa_registry.engine.schedule import managed_memory
+from caa_registry.engine.steps import Meter
+from caa_registry.progress import Progress, silent
 
 Way = Literal["any lengths", "one length", "alone"]
 
@@ -54,16 +57,20 @@ class _Unit:
         return [(self.prompt, strength) for strength in self.strengths]
 
 
-def decoded(request: Request) -> Iterator[list[Row]]:
+def decoded(request: Request, progress: Progress = silent) -> Iterator[list[Row]]:
     """Every prompt at every strength, some at a time, as they end. Nothing stays open in between.
 
+    ``progress`` counts work in tokens of prompts; one of an answer counts as many as take about as long.
     A warning says where an architecture computes something else in a batch. Raises ``ModelError`` where values are not
     finite.
     """
     left = {(prompt, strength) for prompt in range(len(request.prompts)) for strength in range(len(request.strengths))}
+    if not left:
+        return
+    work = _Work(request, progress)
     for way in _ways(request, len(left)):
         try:
-            for rows in _Decoder(request, way, sorted(left)).ended():
+            for rows in _Decoder(request, way, sorted(left), work).ended():
                 left -= {row.place for row in rows}
                 yield rows
             return
@@ -80,16 +87,51 @@ def _ways(request: Request, answers: int) -> list[Way]:
     return ["any lengths", "one length", "alone"] if mixed else ["one length", "alone"]
 
 
+class _Work:
+    """The work of a request as it is done."""
+
+    def __init__(self, request: Request, progress: Progress) -> None:
+        self._request = request
+        places = len(request.prompts) * len(request.strengths)
+        # One step reads all weights, for however many rows.
+        self._token = PASS / min(places, _ROWS)
+        tokens = sum(map(request.room, range(len(request.prompts)))) * len(request.strengths)
+        self._prompts = set(range(len(request.prompts)))
+        self._meter = Meter(progress, 0, self._token * tokens + self._tokens_of(self._prompts))
+        self._running = 0
+
+    def prompts(self, prompts: Iterable[int]) -> None:
+        """From now on these are run; what was run before is done."""
+        self._meter.add(self._running)
+        new = self._prompts & set(prompts)
+        self._prompts -= new
+        self._running = self._tokens_of(new)
+
+    def prompt_tokens(self, tokens: int) -> None:
+        """So many tokens of prompts were run. Padding and what is run again do not count."""
+        done = min(tokens, self._running)
+        self._running -= done
+        self._meter.add(done)
+
+    def answer_tokens(self, tokens: int) -> None:
+        """Answers have so many more tokens, or will not have them."""
+        self._meter.add(self._token * tokens)
+
+    def _tokens_of(self, prompts: Iterable[int]) -> int:
+        return sum(map(self._request.end, prompts))
+
+
 class _Decoder:
     """Answers that are decoded in one way. ``pending``: what no batch has yet, in the order of its turns."""
 
-    def __init__(self, request: Request, way: Way, places: Sequence[Place]) -> None:
+    def __init__(self, request: Request, way: Way, places: Sequence[Place], work: _Work) -> None:
         self.request = request
         self.way = way
-        self.prompts = Prompts(request)
+        self.work = work
+        self.prompts = Prompts(request, work.prompt_tokens)
         if way == "any lengths":
             self.prompts.share(sorted({prompt for prompt, _ in places}))
-        self.batch = Batch(request)
+        self.batch = Batch(request, work.answer_tokens)
         self.pending = self._ordered(self._units(places))
         # The first prompts, the longest and the shortest, where they are steered most.
         self.compared = set() if way == "alone" else {self._strongest(unit) for unit in self.pending[:2]}
@@ -132,7 +174,9 @@ class _Decoder:
         places = [place for i in admitted for place in self.pending[i].places]
         self.pending = [unit for i, unit in enumerate(self.pending) if i not in set(admitted)]
         if places:
+            self.work.prompts(prompt for prompt, _ in places)
             self.batch.join([self._row(place) for place in places], self._cache(places))
+            self.work.prompts(())
 
     def _cache(self, places: Sequence[Place]) -> list[Any]:
         if self.way == "alone":

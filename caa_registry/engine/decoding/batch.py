@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ COMPARED = 3
 class Batch:
     """``rows`` and the ``cache`` of all that each has run: its prompt but for the last token, and its answer so far.
 
-    Rows join one that has some, and leave it, only where ``cache`` is one of mlx-lm's batch caches.
+    Rows join one that has some, and leave it, only where ``cache`` is one of mlx-lm's batch caches. ``worked`` is told
+    of the tokens that rows got, and of those that they could have had, once they end.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, worked: Callable[[int], None] = lambda tokens: None) -> None:
         self.request = request
+        self.worked = worked
         self.rows: list[Row] = []
         self.cache: list[Any] = []
 
@@ -95,5 +97,7 @@ class Batch:
                     row.log_p.append(values[i].copy())
                 if sampled and not row.ended:
                     tokens[i] = drawn(values[i], request.temperature, row.draws.random())
+        running = [row for row in self.rows if not row.ended]
         for row, token in zip(self.rows, tokens, strict=True):
             row.take(token, ends)
+        self.worked(len(running) + sum(row.left for row in running if row.ended))

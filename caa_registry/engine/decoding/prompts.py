@@ -8,7 +8,7 @@ all of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
@@ -25,10 +25,12 @@ _Run = tuple[int, int | None]
 
 
 class Prompts:
-    """The prompts of a request. ``join``: whether those of several lengths can be in one batch."""
+    """The prompts of a request. ``join``: whether those of several lengths can be in one batch. ``worked`` is told of
+    tokens that were run."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, worked: Callable[[int], None] = lambda tokens: None) -> None:
         self.request = request
+        self.worked = worked
         self.steered = request.positions == "all"
         empty = self._empty()
         self.padded, self.join = padded(empty), joins(empty)
@@ -115,3 +117,4 @@ class Prompts:
             check()
             self.request.model.network(tokens[:, start : start + width], cache=cache)
             mx.eval(held(cache))
+            self.worked(height * min(width, length - start))

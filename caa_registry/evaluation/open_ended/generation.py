@@ -46,7 +46,7 @@ def responses(
 
     ``steered``: multiplier to what is added, multiplied already; nothing for the unsteered model. With greedy decoding
     (``temperature`` 0) an answer is what ``model.generate`` gives in a ``steering`` context, one at a time. Above,
-    what is drawn depends on ``seed``, the rendered prompt and the multiplier alone. ``progress`` counts answers.
+    what is drawn depends on ``seed``, the rendered prompt and the multiplier alone. ``progress`` counts work.
 
     Questions and multipliers are rows of a batch. The longest prompt and the shortest are checked against answers
     generated alone. Where an architecture computes something else in a batch, a warning says so, and only prompts of
@@ -60,7 +60,7 @@ def responses(
     strengths = [Strength(float(m) + 0.0, sums(model, additions)) for m, additions in steered.items()]
     prompts = _prompts(model, questions, system, template, max_tokens)
     request = Request(model, prompts, strengths, positions, max_tokens, temperature, seed)
-    return mx_thread.each(_generated, request, mx_thread.at_caller(progress))
+    return mx_thread.each(_generated, request, progress)
 
 
 def _prompts(
@@ -78,11 +78,7 @@ def _prompts(
 
 
 def _generated(request: Request, progress: Progress) -> Iterator[list[Response]]:
-    done, total = 0, len(request.prompts) * len(request.strengths)
-    progress(0, total)
-    for rows in decoded(request):
-        done += len(rows)
-        progress(done, total)
+    for rows in decoded(request, mx_thread.at_caller(progress)):
         yield [_response(request, row) for row in rows]
 
 

@@ -8,7 +8,7 @@ resample passages, since tokens of one passage are alike.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from caa_registry.engine.texts import Part, Work, run_entered, run_whole
 from caa_registry.errors import InputError
 from caa_registry.evaluation.intervals import Interval, bootstrap_ratio
 from caa_registry.evaluation.open_ended.perplexity import perplexity
+from caa_registry.evaluation.shards import ALL, Shard, missing, places
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
@@ -97,7 +98,7 @@ def tokenized(model: Model, text: NeutralText) -> TokenizedText:
     return TokenizedText(tuple(names), tuple(ids), tuple(too_long), tuple(too_short))
 
 
-def side_effects(
+def measure(
     model: Model,
     vectors: VectorSet,
     text: TokenizedText,
@@ -106,54 +107,59 @@ def side_effects(
     progress: Progress = silent,
     *,
     kept: Sequence[Part] = (),
-    keep: Callable[[Part], None] = lambda part: None,
-) -> list[SideEffects]:
-    """Side effects at every layer and multiplier, in that order. Multiplier 0 is the unsteered model, run once.
+    keep: Callable[[Part], None],
+    shard: Shard = ALL,
+) -> None:
+    """Measure the ``shard``'s passages: ``keep`` gets what is computed of each at each layer as soon as it is.
 
-    ``keep`` gets what is computed of each passage at each layer as soon as it is: its ``text`` counts the passages of
-    ``text``, its multipliers are those of ``multipliers`` that are not 0. ``kept`` are those of an interrupted call
-    with the same arguments, which are not run again. ``progress`` counts passages, each unsteered and at each layer.
+    Its ``text`` counts the passages of ``text``, its multipliers are those of ``multipliers`` that are not 0; 0 is the
+    unsteered model, run once. ``kept`` are the parts of an interrupted call with the same arguments, which are not run
+    again. ``progress`` counts work, of one token through one block.
 
     Of each passage only what steering changes is run (``engine.runs``); where an architecture computes something else
     in that way, whole texts are, and a warning says so. Raises ``ModelError`` where logits are not numbers.
     """
     model.check_layers(layers)
-    chosen = {layer: vectors[layer].values for layer in layers}
-    steered = [i for i, multiplier in enumerate(multipliers) if multiplier != 0]
-    unsteered = [i for i, multiplier in enumerate(multipliers) if multiplier == 0]
-    passages = len(text.ids)
-    kl = np.zeros((len(layers), len(multipliers), passages))
-    log_p = np.full((len(layers), len(multipliers), passages), np.nan)
+    steered = [multiplier for multiplier in multipliers if multiplier != 0]
+    chosen = {layer: vectors[layer].values for layer in layers} if steered else {}
     done = frozenset((part.layer, part.text) for part in kept)
-    work = Work(model, text.ids, chosen if steered else {}, [multipliers[i] for i in steered], done)
-    finished, total = 0, (1 + len(work.vectors)) * passages
-
-    def take(part: Part) -> None:
-        nonlocal finished
-        for i, layer in enumerate(layers):
-            if part.layer in (None, layer):
-                places = unsteered if part.layer is None else steered
-                kl[i, places, part.text], log_p[i, places, part.text] = part.kl, part.log_p
-        finished += 1
-        progress(finished, total)
+    only = shard.questions(len(text.ids))
+    work = Work(model, text.ids, chosen, steered, done, only)
 
     def found(part: Part) -> None:
         if not (np.isfinite(part.kl).all() and np.isfinite(part.log_p).all()):
             raise model.not_finite()
         keep(part)
-        take(part)
 
-    progress(0, total)
-    for part in kept:
-        take(part)
+    if not missing(places(only, chosen, multipliers), kept):
+        return
     try:
         if any(part.whole for part in kept):
             raise DifferentError(f"{model.info.architecture} could not be run otherwise before")
-        mx_thread.run(run_entered, work, mx_thread.at_caller(found))
+        at_caller = mx_thread.at_caller
+        mx_thread.run(run_entered, work, at_caller(found), at_caller(progress))
     except DifferentError as error:
         _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
-        for part in mx_thread.each(run_whole, work):
+        total = sum(len(work.missing(passage)) for passage in range(len(text.ids)))
+        progress(0, total)
+        for count, part in enumerate(mx_thread.each(run_whole, work), start=1):
             found(part)
+            progress(count, total)
+
+
+def joined(
+    text: TokenizedText, layers: Sequence[int], multipliers: Sequence[float], parts: Iterable[Part]
+) -> list[SideEffects]:
+    """Side effects at every layer and multiplier, in that order, from parts that hold every place."""
+    steered = [i for i, multiplier in enumerate(multipliers) if multiplier != 0]
+    unsteered = [i for i, multiplier in enumerate(multipliers) if multiplier == 0]
+    kl = np.zeros((len(layers), len(multipliers), len(text.ids)))
+    log_p = np.full(kl.shape, np.nan)
+    for part in parts:
+        for i, layer in enumerate(layers):
+            if part.layer in (None, layer):
+                columns = unsteered if part.layer is None else steered
+                kl[i, columns, part.text], log_p[i, columns, part.text] = part.kl, part.log_p
     tokens = np.array([len(ids) - 1 for ids in text.ids], dtype=np.intp)
     return [
         SideEffects(layer, multiplier, kl[i, j], log_p[i, j], tokens)

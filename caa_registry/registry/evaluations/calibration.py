@@ -10,6 +10,7 @@ from caa_registry.progress import Progress, silent
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity import measure, propensity_request
 from caa_registry.registry.evaluations.reuse import earlier
+from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.side_effects import SideEffectsRequest, measure_side_effects
 from caa_registry.registry.evaluations.store import measurements
 from caa_registry.registry.evaluations.target import Questions, Target
@@ -65,6 +66,7 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
     generated. Where they repeat themselves or surprise the unsteered model clearly more than its own answers do, the
     cell is out and the next one is looked at.
     """
+    from caa_registry.engine import processes
     from caa_registry.evaluation.calibration import TARGET_KL, halves
     from caa_registry.evaluation.calibration import calibrate as choose
 
@@ -92,33 +94,28 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
         cells[place] = replace(cells[place], coherent=coherent)
         if coherent:
             break
-    alias = None
-    if calibration.choice is not None:
+    # Of several processes the first writes.
+    first, alias = processes.rank() == 0, None
+    if calibration.choice is not None and first:
         evidence = _evidence(propensity, side_effects, written, calibration, calibration.choice)
         advice = Recommendation((calibration.choice.layer,), calibration.choice.multiplier, asked.positions, evidence)
         alias = aliases.set(f"vector:{version.reference}", asked.alias, advice)
-    with workspace.database.write() as session:
-        record_run(
-            session,
-            activity,
-            inputs=[("vector", version.id), *(("evaluation", e.id) for e in (propensity, side_effects, *written))],
-            subject={
-                "vector": version.reference,
-                "alias": asked.alias if alias else "",
-                "reason": calibration.reason,
-            },
-        )
+    if first:
+        inputs = [("vector", version.id), *(("evaluation", e.id) for e in (propensity, side_effects, *written))]
+        subject = {"vector": version.reference, "alias": asked.alias if alias else "", "reason": calibration.reason}
+        with workspace.database.write() as session:
+            record_run(session, activity, inputs=inputs, subject=subject)
     return Calibrated(version, propensity, side_effects, tuple(written), calibration, alias)
 
 
 def _propensity(workspace: Workspace, request: CalibrationRequest, progress: Progress) -> Evaluation:
     asked = PropensitySettings(request.settings.positions, request.settings.template, controls=())
-    needed = propensity_request(request.target, request.questions, request.own, asked)
+    needed = propensity_request(request.target, request.questions, request.own, asked, Division.asked(None))
     return earlier(workspace, needed) or measure(workspace, needed, progress, silent)
 
 
 def _side_effects(workspace: Workspace, request: CalibrationRequest, progress: Progress) -> Evaluation:
-    needed = SideEffectsRequest(request.target, request.text)
+    needed = SideEffectsRequest(request.target, request.text, Division.asked(None))
     return earlier(workspace, needed) or measure_side_effects(workspace, needed, progress)
 
 
@@ -149,7 +146,9 @@ def _coherent(
         request.settings.positions, request.settings.template, max_tokens=_ANSWER_TOKENS, only=questions
     )
     prompts = [pair.prompt for pair in request.questions.pairs]
-    needed = open_ended_request(target, request.questions.dataset, request.questions.split, prompts, asked)
+    needed = open_ended_request(
+        target, request.questions.dataset, request.questions.split, prompts, asked, Division.asked(None)
+    )
     evaluation = generate_answers(workspace, needed, progress)
     by_multiplier: dict[float, list[dict[str, Any]]] = {}
     with workspace.database.read() as session:

@@ -11,6 +11,7 @@ from caa_registry.progress import Progress, part_of, silent
 from caa_registry.registry.evaluations.layers import shown_layer
 from caa_registry.registry.evaluations.propensity import measure, propensity_request
 from caa_registry.registry.evaluations.reuse import earlier
+from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.store import measurements
 from caa_registry.registry.evaluations.target import Questions, Target
 from caa_registry.registry.records import Evaluation, PropensitySettings, VectorVersion
@@ -67,14 +68,14 @@ def cross(workspace: Workspace, rows: Sequence[Row], progress: Progress) -> tupl
     asked = PropensitySettings(controls=())
     evaluations: list[Evaluation] = []
     cells = {}
-    count = len(rows) ** 2
+    equal = [1] * len(rows) ** 2
     for row in rows:
         for column in rows:
-            needed = propensity_request(row.target, column.questions, row.own, asked)
+            needed = propensity_request(row.target, column.questions, row.own, asked, Division.asked(None))
             evaluation = earlier(workspace, needed) or measure(
                 workspace,
                 needed,
-                part_of(progress, len(evaluations), count),
+                part_of(progress, len(evaluations), equal),
                 silent,
             )
             evaluations.append(evaluation)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.halves import half_of
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
@@ -18,8 +19,14 @@ from caa_registry.registry.evaluations.evidence import evidence, leaderboard
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity import measure, propensity_request
 from caa_registry.registry.evaluations.ratings import RatingRequest, judgements, rate, rate_by_sheet
-from caa_registry.registry.evaluations.side_effects import SideEffectsRequest, measure_side_effects, neutral_text
-from caa_registry.registry.evaluations.target import Questions, Target, steps, target
+from caa_registry.registry.evaluations.sharing import Division, common_request
+from caa_registry.registry.evaluations.side_effects import (
+    SideEffectsRequest,
+    measure_side_effects,
+    neutral_text,
+    text_of_json,
+)
+from caa_registry.registry.evaluations.target import Lookup
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.records import (
@@ -35,7 +42,6 @@ from caa_registry.registry.records import (
     PropensitySettings,
     Statistic,
     VectorVersion,
-    check_split,
 )
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
@@ -59,9 +65,9 @@ class Evaluations:
     ) -> None:
         self._workspace = workspace
         self._datasets = datasets
-        self._models = models
         self._vectors = vectors
         self._aliases = aliases
+        self._lookup = Lookup(workspace, datasets, models, vectors)
 
     def propensity(
         self,
@@ -73,6 +79,7 @@ class Evaluations:
         layers: Sequence[int] | Literal["all"] = "all",
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         settings: PropensitySettings = PropensitySettings(),
+        shard: Shard | None = None,
         progress: Progress = silent,
         reading: Progress = silent,
     ) -> Evaluation:
@@ -82,16 +89,21 @@ class Evaluations:
         for free text. ``dataset`` defaults to the version that the vector was computed from.
 
         An interrupted evaluation leaves nothing in the registry, and the same call goes on where it was. Evaluating
-        again is a separate observation. ``progress`` counts questions at layers, ``reading`` activations for vectors of
-        shuffled labels.
+        again is a separate observation. ``progress`` counts work, ``reading`` that for vectors of shuffled labels.
 
-        Raises ``UsageError`` for an unknown split, layer or template, ``ModelMismatchError`` for another model.
+        With ``shard`` only that part of the questions is measured and kept; whichever shard is done last stores the
+        evaluation, which is that of one call for all. Processes that ``mlx.launch`` or MPI started share the questions
+        by themselves, and the first stores.
+
+        Raises ``UsageError`` for an unknown split, layer or template, ``ModelMismatchError`` for another model,
+        ``MissingShardsError`` where a shard is done and others are still to come.
         """
         version = self._vectors.get(vector)
-        data = self._with_split(dataset if dataset is not None else version.dataset, split)
-        on = self._target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
-        questions = self._questions(data, split)
-        request = propensity_request(on, questions, self._own(version, questions), settings)
+        data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+        on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
+        questions = self._lookup.questions(data, split)
+        own = self._lookup.own(version, questions)
+        request = propensity_request(on, questions, own, settings, Division.asked(shard))
         return measure(self._workspace, request, progress, reading)
 
     def side_effects(
@@ -103,6 +115,7 @@ class Evaluations:
         layers: Sequence[int] | Literal["all"] = "all",
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         allow_mismatch: bool = False,
+        shard: Shard | None = None,
         progress: Progress = silent,
     ) -> Evaluation:
         """Measure what a vector does to ordinary text, and store it: ``kl``, the KL divergence from the unsteered model
@@ -110,10 +123,12 @@ class Evaluations:
 
         ``text``: a packaged set, ``english`` or ``demo``, or the path of a text file with one passage a paragraph. All
         of its tokens are steered. An interrupted call leaves nothing in the registry and goes on where it
-        was.
+        was. ``shard`` as in ``propensity``: a part of the passages.
         """
-        on = self._target(self._vectors.get(vector), model, layers, multipliers, allow_mismatch=allow_mismatch)
-        return measure_side_effects(self._workspace, SideEffectsRequest(on, neutral_text(text)), progress)
+        on = self._lookup.target(self._vectors.get(vector), model, layers, multipliers, allow_mismatch=allow_mismatch)
+        return measure_side_effects(
+            self._workspace, SideEffectsRequest(on, neutral_text(text), Division.asked(shard)), progress
+        )
 
     def open_ended(
         self,
@@ -125,19 +140,49 @@ class Evaluations:
         layers: Sequence[int],
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         settings: OpenEndedSettings = OpenEndedSettings(),
+        shard: Shard | None = None,
         progress: Progress = silent,
     ) -> Evaluation:
         """Generate answers to open-ended questions, or to the prompts of pairs, at each multiplier, and store them with
         their coherence. The vectors of all ``layers`` are added at once.
 
         ``rate`` has a judge rate the answers. An interrupted call leaves nothing in the registry and goes on where it
-        was.
+        was. ``shard`` as in ``propensity``.
         """
         version = self._vectors.get(vector)
-        data = self._with_split(dataset, split)
-        on = self._target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
-        request = open_ended_request(on, data, split, self._prompts(data, split), settings)
+        data = self._lookup.with_split(dataset, split)
+        on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
+        request = open_ended_request(
+            on, data, split, self._lookup.prompts(data, split), settings, Division.asked(shard)
+        )
         return generate_answers(self._workspace, request, progress)
+
+    def merge(self, files: Sequence[str | Path], *, model: str | Path | Model | None = None) -> Evaluation:
+        """Store the evaluation whose shards are in ``files``: what ``shard`` kept on several machines.
+
+        ``model`` defaults to the one that was named there; of its weights nothing is read. Raises ``InputError`` for a
+        file that is no shard, or one of another evaluation, ``MissingShardsError`` where one is missing.
+        """
+        paths = tuple(map(Path, files))
+        asked = common_request(paths)
+        named = asked["model"]
+        loaded = model or self._lookup.models.load(named["name"], revision=named["revision"], dtype=named["dtype"])
+        settings, split, division = asked.get("settings", {}), asked.get("split", ""), Division(files=paths)
+        on = self._lookup.target(
+            self._vectors.get(asked["vector"]), loaded, asked["layers"], asked["multipliers"], allow_mismatch=True
+        )
+        if asked["kind"] == "side-effects":
+            text = text_of_json(asked["text"])
+            return measure_side_effects(self._workspace, SideEffectsRequest(on, text, division), silent)
+        data = self._lookup.with_split(asked["dataset"], split)
+        if asked["kind"] == "open-ended":
+            prompts = self._lookup.prompts(data, split)
+            answered = open_ended_request(on, data, split, prompts, OpenEndedSettings(**settings), division)
+            return generate_answers(self._workspace, answered, silent)
+        questions = self._lookup.questions(data, split)
+        own = self._lookup.own(on.version, questions)
+        scored = propensity_request(on, questions, own, PropensitySettings(**settings), division)
+        return measure(self._workspace, scored, silent, silent)
 
     def calibrate(
         self,
@@ -159,10 +204,10 @@ class Evaluations:
         that the vector was computed from.
         """
         version = self._vectors.get(vector)
-        data = self._with_split(dataset if dataset is not None else version.dataset, split)
-        on = self._target(version, model, layers, [0.0, *multipliers], allow_mismatch=False)
-        questions = self._questions(data, split)
-        own = self._own(version, questions)
+        data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+        on = self._lookup.target(version, model, layers, [0.0, *multipliers], allow_mismatch=False)
+        questions = self._lookup.questions(data, split)
+        own = self._lookup.own(version, questions)
         request = CalibrationRequest(on, questions, own, neutral_text(settings.text), settings)
         return calibrate(self._workspace, self._aliases, request, progress)
 
@@ -183,12 +228,12 @@ class Evaluations:
         """
         versions = [self._vectors.get(vector) for vector in vectors]
         check_crossed(versions, multiplier)
-        loaded = self._load(model)
+        loaded = self._lookup.model(model)
         rows = []
         for version in versions:
-            on = self._target(version, loaded, [layer], [-multiplier, multiplier], allow_mismatch=False)
-            questions = self._questions(self._with_split(version.dataset, split), split)
-            rows.append(Row(on, self._own(version, questions), questions))
+            on = self._lookup.target(version, loaded, [layer], [-multiplier, multiplier], allow_mismatch=False)
+            questions = self._lookup.questions(self._lookup.with_split(version.dataset, split), split)
+            rows.append(Row(on, self._lookup.own(version, questions), questions))
         return cross(self._workspace, rows, progress)
 
     def get(self, id: int) -> Evaluation:
@@ -248,7 +293,7 @@ class Evaluations:
         record = self._record(evaluation)
         if record.kind != "open-ended":
             raise UsageError(f"evaluation {record.id} holds no answers", "List the open-ended ones with: caa eval ls")
-        questions = self._prompts(self._datasets.get(record.dataset), record.split)
+        questions = self._lookup.prompts(self._datasets.get(record.dataset), record.split)
         with self._workspace.database.read() as session:
             return answers(session, record, questions)
 
@@ -294,42 +339,3 @@ class Evaluations:
     def _to_rate(self, evaluation: Evaluation | int) -> RatingRequest:
         record = self._record(evaluation)
         return RatingRequest(record.id, self.answers(record))
-
-    def _load(self, model: str | Path | Model) -> Model:
-        return self._models.load(model) if isinstance(model, str | Path) else model
-
-    def _target(
-        self,
-        version: VectorVersion,
-        model: str | Path | Model,
-        layers: Sequence[int] | Literal["all"],
-        multipliers: Sequence[float],
-        *,
-        allow_mismatch: bool,
-    ) -> Target:
-        ordered = steps(multipliers)  # before a model is loaded
-        loaded = self._load(model)
-        vectors = self._vectors.load(version)
-        return target(self._workspace, version, vectors, loaded, layers, ordered, allow_mismatch=allow_mismatch)
-
-    def _with_split(self, dataset: str | DatasetVersion, split: str) -> DatasetVersion:
-        version = self._datasets.get(dataset)
-        check_split(version, split)
-        return version
-
-    def _questions(self, dataset: DatasetVersion, split: str) -> Questions:
-        return Questions(dataset, split, self._datasets.pairs(dataset, split))
-
-    def _own(self, version: VectorVersion, questions: Questions) -> Questions:
-        """The pairs that a vector was made from: ``questions`` where they are the same, which are loaded already."""
-        split = version.recipe.split
-        if (version.dataset, split) == (questions.dataset.reference, questions.split):
-            return questions
-        same = version.dataset == questions.dataset.reference
-        return self._questions(questions.dataset if same else self._datasets.get(version.dataset), split)
-
-    def _prompts(self, dataset: DatasetVersion, split: str) -> list[str]:
-        """The open-ended questions of a split, or the prompts of its pairs."""
-        if dataset.kind == "questions":
-            return [item.text for item in self._datasets.questions(dataset, split)]
-        return [item.pair.prompt for item in self._datasets.pairs(dataset, split)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from caa_registry import settings
 from caa_registry.catalog import models as t
 from caa_registry.progress import Progress
-from caa_registry.registry.evaluations.store import begin, get, store
+from caa_registry.registry.evaluations.sharing import Division, request_as_json
+from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Answer, DatasetVersion, Evaluation, OpenEndedSettings
 from caa_registry.registry.records.evaluation_settings import RecordedOpenEnded, Sampling
@@ -32,7 +33,7 @@ _GENERATOR = 1
 @dataclass(frozen=True, eq=False)
 class OpenEndedRequest:
     """What is to be answered, understood and loaded. ``questions``: those that are asked; ``places``: where they stand
-    in their split."""
+    in their split; ``division``: what this call does of it."""
 
     target: Target
     dataset: DatasetVersion
@@ -41,16 +42,22 @@ class OpenEndedRequest:
     places: Sequence[int]
     template: Template
     settings: OpenEndedSettings
+    division: Division
 
 
 def open_ended_request(
-    target: Target, dataset: DatasetVersion, split: str, questions: Sequence[str], asked: OpenEndedSettings
+    target: Target,
+    dataset: DatasetVersion,
+    split: str,
+    questions: Sequence[str],
+    asked: OpenEndedSettings,
+    division: Division,
 ) -> OpenEndedRequest:
     """Understand a request. ``questions``: all of the split. Raises ``UsageError`` for a template that the model does
     not have."""
     template = target.model.template(asked.template or target.version.recipe.template)
     places = [i for i, question in enumerate(questions) if asked.only is None or question in asked.only][: asked.limit]
-    return OpenEndedRequest(target, dataset, split, [questions[i] for i in places], places, template, asked)
+    return OpenEndedRequest(target, dataset, split, [questions[i] for i in places], places, template, asked, division)
 
 
 def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: Progress) -> Evaluation:
@@ -59,8 +66,6 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
     Questions that an interrupted call of the same request had answered are not asked again. Nothing is written to the
     registry before all are answered.
     """
-    from caa_registry.evaluation.unfinished import Unfinished
-
     asked = request.settings
     sampling = Sampling(asked.max_tokens, asked.temperature, asked.seed)
     recorded = RecordedOpenEnded(
@@ -82,25 +87,41 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
         dataset=request.dataset,
         split=request.split,
     )
-    unfinished = Unfinished(settings.unfinished(), _identity(request, sampling))
-    generated = _generated(request, unfinished, progress)
-    coherences = _coherences(request, generated)
-    rows = [
-        t.Response(
-            position=place,
-            question=request.places[answer.question],
-            multiplier=answer.multiplier,
-            # No database stores NUL in a text.
-            text=answer.text.replace("\x00", "\ufffd"),
-            finish=answer.finish,
-            coherence=coherence,
-        )
-        for place, (answer, coherence) in enumerate(zip(generated, coherences, strict=True))
-    ]
-    figures = _figures(request, generated, coherences)
-    number = store(workspace, underway, "perplexity", figures, responses=rows)
-    unfinished.delete()
-    return get(workspace, number)
+    named = request_as_json(
+        "open-ended",
+        request.target,
+        dataset=request.dataset.reference,
+        split=request.split,
+        settings=asdict(asked),
+    )
+    unfinished = request.division.unfinished(_identity(request, sampling), named)
+    if request.division.measures:
+        _measure(request, unfinished, progress)
+
+    def write() -> int:
+        answered = list(_answered(unfinished).values())
+        answered.sort(key=lambda each: (each.generated.question, each.generated.multiplier))
+        rows = [
+            t.Response(
+                position=place,
+                question=request.places[answer.generated.question],
+                multiplier=answer.generated.multiplier,
+                # No database stores NUL in a text.
+                text=answer.generated.text.replace("\x00", "\ufffd"),
+                finish=answer.generated.finish,
+                coherence=answer.coherence,
+            )
+            for place, answer in enumerate(answered)
+        ]
+        return store(workspace, underway, "perplexity", _figures(request, answered), responses=rows)
+
+    return request.division.finish(
+        workspace,
+        request.target,
+        unfinished,
+        lambda: {question for question, _ in _missing(request, unfinished)},
+        write,
+    )
 
 
 def answers(session: Session, evaluation: Evaluation, questions: Sequence[str]) -> list[Answer]:
@@ -117,30 +138,75 @@ def answers(session: Session, evaluation: Evaluation, questions: Sequence[str]) 
     ]
 
 
-def _generated(request: OpenEndedRequest, unfinished: Unfinished, progress: Progress) -> list[Generated]:
-    """In the order of questions and multipliers."""
-    from caa_registry.evaluation.open_ended.generation import Response, responses
+@dataclass(frozen=True)
+class _Answered:
+    """An answer and how coherent it is."""
+
+    generated: Generated
+    coherence: dict[str, Any]
+
+
+def _generated(unfinished: Unfinished) -> dict[tuple[int, float], Generated]:
+    """The answers that are kept, by question and multiplier."""
+    from caa_registry.evaluation.open_ended.generation import Response
+
+    kept = [
+        Response(each["question"], each["multiplier"], each["text"], tuple(each["ids"]), each["finish"])
+        for each in unfinished.kept("answers")
+    ]
+    return {(answer.question, answer.multiplier): answer for answer in kept}
+
+
+def _answered(unfinished: Unfinished) -> dict[tuple[int, float], _Answered]:
+    """The answers that are kept with their coherence."""
+    generated = _generated(unfinished)
+    return {
+        place: _Answered(generated[place], kept["coherence"])
+        for kept in unfinished.kept("coherence")
+        if (place := (kept["question"], kept["multiplier"])) in generated
+    }
+
+
+def _missing(request: OpenEndedRequest, unfinished: Unfinished) -> set[tuple[int, float]]:
+    asked = itertools.product(range(len(request.questions)), request.target.multipliers)
+    return set(asked) - set(_answered(unfinished))
+
+
+def _measure(request: OpenEndedRequest, unfinished: Unfinished, progress: Progress) -> None:
+    """Answer this call's questions, and see how coherent the answers are."""
+    mine = request.division.shard.questions(len(request.questions))
+    _generate(request, sorted(mine), unfinished, progress)
+    missing = {place for place in _missing(request, unfinished) if place[0] in mine}
+    generated = [answer for place, answer in sorted(_generated(unfinished).items()) if place in missing]
+    for answer, coherence in zip(generated, _coherences(request, generated), strict=True):
+        kept = {"question": answer.question, "multiplier": answer.multiplier, "coherence": coherence}
+        unfinished.add("coherence", kept)
+
+
+def _generate(request: OpenEndedRequest, mine: Sequence[int], unfinished: Unfinished, progress: Progress) -> None:
+    from caa_registry.evaluation.open_ended.generation import responses
     from caa_registry.steering.additions import Addition
 
-    steps = len(request.target.multipliers)
-    answers: dict[tuple[int, float], Response] = {}
-    for kept in unfinished.kept("answers"):
-        answer = Response(kept["question"], kept["multiplier"], kept["text"], tuple(kept["ids"]), kept["finish"])
-        answers[answer.question, answer.multiplier] = answer
-    missing = [
-        i for i in range(len(request.questions)) if any((i, m) not in answers for m in request.target.multipliers)
-    ]
-    held = (len(request.questions) - len(missing)) * steps
-    total = len(request.questions) * steps
-    progress(held, total)
+    multipliers = request.target.multipliers
+    there = _generated(unfinished)
+    missing = [i for i in mine if any((i, multiplier) not in there for multiplier in multipliers)]
+    held, total = len(mine) - len(missing), len(mine)
+    if not missing:
+        progress(total, total)
+        return
     steered = {
         multiplier: [
             Addition(layer, request.target.vectors[layer].values, multiplier)
             for layer in request.target.layers
             if multiplier != 0
         ]
-        for multiplier in request.target.multipliers
+        for multiplier in multipliers
     }
+
+    def told(done: int, of: int) -> None:
+        # What was kept counts as much as what is to come.
+        progress(held * of + done * len(missing), total * of)
+
     for group in responses(
         request.target.model,
         [request.questions[i] for i in missing],
@@ -151,21 +217,18 @@ def _generated(request: OpenEndedRequest, unfinished: Unfinished, progress: Prog
         max_tokens=request.settings.max_tokens,
         temperature=request.settings.temperature,
         seed=request.settings.seed,
-        progress=lambda done, _: progress(held + done, total),
+        progress=told,
     ):
         for answer in group:
-            place = missing[answer.question]
-            placed = replace(answer, question=place)
-            answers[place, answer.multiplier] = placed
-            unfinished.add("answers", asdict(placed))
-    return [answers[i, m] for i in range(len(request.questions)) for m in request.target.multipliers]
+            unfinished.add("answers", asdict(replace(answer, question=missing[answer.question])))
 
 
 def _coherences(request: OpenEndedRequest, generated: Sequence[Generated]) -> list[dict[str, Any]]:
     from caa_registry.evaluation.open_ended.coherence import repetition
     from caa_registry.evaluation.open_ended.perplexity import Continuation, mean_log_probabilities
 
-    prompts = [request.template.prompt(question, request.settings.system).ids for question in request.questions]
+    asked = sorted({answer.question for answer in generated})
+    prompts = {i: request.template.prompt(request.questions[i], request.settings.system).ids for i in asked}
     texts = [Continuation(prompts[answer.question], answer.ids) for answer in generated]
     return [
         {**asdict(repetition(answer.ids)), "mean_log_probability": mean}
@@ -173,9 +236,7 @@ def _coherences(request: OpenEndedRequest, generated: Sequence[Generated]) -> li
     ]
 
 
-def _figures(
-    request: OpenEndedRequest, generated: Sequence[Generated], coherences: Sequence[dict[str, Any]]
-) -> Iterator[Figure]:
+def _figures(request: OpenEndedRequest, answered: Sequence[_Answered]) -> Iterator[Figure]:
     """By multiplier: means over answers, of perplexity the exponential of the mean cross-entropy."""
     import numpy as np
 
@@ -191,8 +252,7 @@ def _figures(
         ("n_tokens", "tokens"),
     ):
         for multiplier in request.target.multipliers:
-            pairs = zip(generated, coherences, strict=True)
-            values = [coherence[key] for answer, coherence in pairs if answer.multiplier == multiplier]
+            values = [each.coherence[key] for each in answered if each.generated.multiplier == multiplier]
             measured = [value for value in values if value is not None]
             if not measured:
                 continue

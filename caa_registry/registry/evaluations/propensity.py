@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from caa_registry import settings
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.pairs.halves import half_of
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, part_of
-from caa_registry.registry.evaluations.store import begin, get, store
+from caa_registry.registry.evaluations.sharing import Division, request_as_json
+from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Questions, Target, reading_of
 from caa_registry.registry.records import Evaluation, PropensitySettings
 from caa_registry.registry.records.evaluation_settings import Beside, Leaked, RecordedPropensity
@@ -39,7 +38,8 @@ _MEASURER = 1
 @dataclass(frozen=True, eq=False)
 class PropensityRequest:
     """What is to be measured, understood and loaded. ``own``: the pairs that the vector was made from. ``pairs``: the
-    questions that are asked, all or a half. ``beside``: what is measured beside the vector."""
+    questions that are asked, all or a half. ``beside``: what is measured beside the vector. ``division``: what this
+    call does of it."""
 
     target: Target
     questions: Questions
@@ -48,10 +48,11 @@ class PropensityRequest:
     template: Template
     pairs: Sequence[Pair]
     beside: Beside
+    division: Division
 
 
 def propensity_request(
-    target: Target, questions: Questions, own: Questions, asked: PropensitySettings
+    target: Target, questions: Questions, own: Questions, asked: PropensitySettings, division: Division
 ) -> PropensityRequest:
     """Understand a request. Raises ``UsageError`` for a template that the model does not have."""
     # Vectors of shuffled labels are made of the activations of the vector's own model.
@@ -64,6 +65,7 @@ def propensity_request(
         target.model.template(asked.template or target.version.recipe.template),
         [item.pair for item in half_of(questions.items, asked.rows)],
         Beside(tuple(had), asked.seeds if had else 0, asked.system_positive, asked.system_negative, asked.few_shot),
+        division,
     )
 
 
@@ -75,7 +77,6 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
     """
     from caa_registry.evaluation.measurements import to_bytes
     from caa_registry.evaluation.statistics import figures
-    from caa_registry.evaluation.unfinished import Unfinished
 
     prompts = _conditions(request)
     underway = begin(
@@ -88,14 +89,26 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         dataset=request.questions.dataset,
         split=request.questions.split,
     )
-    names, vectors = _added(request, reading)
-    unfinished = Unfinished(settings.unfinished(), _identity(request, prompts))
-    measured = _measured(request, prompts, names, vectors, unfinished, progress)
-    # The blob first: an orphan blob is allowed, an evaluation without its items never.
-    digest = workspace.blobs.put(to_bytes(measured))
-    number = store(workspace, underway, measured.metric, figures(measured), measurements=digest)
-    unfinished.delete()
-    return get(workspace, number)
+    asked = request_as_json(
+        "propensity",
+        request.target,
+        dataset=request.questions.dataset.reference,
+        split=request.questions.split,
+        settings=asdict(request.settings),
+    )
+    unfinished = request.division.unfinished(_identity(request, prompts), asked)
+    if request.division.measures:
+        _measure(request, prompts, unfinished, progress, reading)
+
+    def write() -> int:
+        measured = _measured(request, prompts, unfinished)
+        # The blob first: an orphan blob is allowed, an evaluation without its items never.
+        digest = workspace.blobs.put(to_bytes(measured))
+        return store(workspace, underway, measured.metric, figures(measured), measurements=digest)
+
+    return request.division.finish(
+        workspace, request.target, unfinished, lambda: _missing(request, prompts, unfinished), write
+    )
 
 
 def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
@@ -146,66 +159,113 @@ def _examples(own: Sequence[Pair], count: int) -> list[Example]:
     return [Example(own[i].prompt, own[i].positive) for i in drawn]
 
 
-def _added(request: PropensityRequest, reading: Progress) -> tuple[list[str], dict[int, NDArray[np.float32]]]:
-    """At each layer the vector and those of the controls, ``(vectors, d_model)``, and what each of them is."""
+def _names(beside: Beside) -> list[str]:
+    """What each of the vectors is that are added at a layer: the vector, and ``beside.seeds`` of each control."""
+    controls = [name for name in ("random", "shuffled") if name in beside.controls]
+    return ["vector", *(name for name in controls for _ in range(beside.seeds))]
+
+
+def _added(request: PropensityRequest, reading: Progress) -> dict[int, NDArray[np.float32]]:
+    """At each layer the vectors that ``_names`` names, ``(vectors, d_model)``."""
     import numpy as np
 
-    from caa_registry.engine.reading import Work
-    from caa_registry.evaluation.controls import random_directions, shuffled_vectors
+    from caa_registry.evaluation.controls import random_directions
 
     vectors, layers, beside = request.target.vectors, request.target.layers, request.beside
-    names, seeds = ["vector"], beside.seeds
     parts = [{layer: vectors[layer].values[None] for layer in layers}]
     if "random" in beside.controls:
-        names += ["random"] * seeds
-        parts.append(random_directions(vectors, layers, seeds))
+        parts.append(random_directions(vectors, layers, beside.seeds))
     if "shuffled" in beside.controls:
-        names += ["shuffled"] * seeds
-        version = request.target.version
-        own = reading_of(version, request.own, request.target.model, layers)
-        with own.activations(Work(), fresh=False, progress=reading) as activations:
-            parts.append(shuffled_vectors(vectors, activations, version.recipe.method, layers, seeds))
-    return names, {layer: np.concatenate([part[layer] for part in parts]) for layer in layers}
+        parts.append(_shuffled(request, reading))
+    return {layer: np.concatenate([part[layer] for part in parts]) for layer in layers}
 
 
-def _measured(
+def _shuffled(request: PropensityRequest, reading: Progress) -> dict[int, NDArray[np.float32]]:
+    """Vectors of shuffled labels. Of several processes the first has all activations, and makes them for all."""
+    import numpy as np
+
+    from caa_registry.engine import processes
+    from caa_registry.engine.reading import Work
+    from caa_registry.evaluation.controls import shuffled_vectors
+
+    target, seeds = request.target, request.beside.seeds
+    own = reading_of(target.version, request.own, target.model, target.layers)
+    with own.activations(Work(), fresh=False, progress=reading) as activations:
+        if processes.count() == 1:
+            return shuffled_vectors(target.vectors, activations, target.version.recipe.method, target.layers, seeds)
+        made = {layer: np.zeros((seeds, target.model.d_model), np.float32) for layer in target.layers}
+        if processes.rank() == 0:
+            made |= shuffled_vectors(target.vectors, activations, target.version.recipe.method, target.layers, seeds)
+    return {layer: processes.floats_from_first(values) for layer, values in made.items()}
+
+
+def _measure(
     request: PropensityRequest,
     prompts: Mapping[str, ItemSet],
-    names: Sequence[str],
-    vectors: Mapping[int, NDArray[np.float32]],
     unfinished: Unfinished,
     progress: Progress,
-) -> Measurements:
-    from caa_registry.evaluation.measurements import Measurements, Observed
+    reading: Progress,
+) -> None:
     from caa_registry.evaluation.sweep import sweep
-    from caa_registry.evaluation.unfinished import part_of_json
+    from caa_registry.evaluation.unfinished import part_as_json
 
-    observed: dict[str, Observed] = {}
-    controls: dict[str, Control] = {}
+    vectors = _added(request, reading)
+    counts = [len(_names(request.beside)) if condition == "vector" else 1 for condition in prompts]
     for place, (condition, items) in enumerate(prompts.items()):
         alone = condition != "vector"
-        log_p = sweep(
+
+        def keep(part: Part, condition: str = condition) -> None:
+            unfinished.add(condition, part_as_json(part))
+
+        sweep(
             request.target.model,
             {layer: values[:1] if alone else values for layer, values in vectors.items()},
             items,
             request.target.multipliers,
             request.settings.positions,
-            part_of(progress, place, len(prompts)),
-            kept=[part_of_json(kept) for kept in unfinished.kept(condition)],
-            keep=functools.partial(_keep, unfinished, condition),
+            part_of(progress, place, counts),
+            kept=_parts(unfinished, condition),
+            keep=keep,
+            shard=request.division.shard,
         )
+
+
+def _parts(unfinished: Unfinished, condition: str) -> list[Part]:
+    from caa_registry.evaluation.unfinished import part_of_json
+
+    return [part_of_json(kept) for kept in unfinished.kept(condition)]
+
+
+def _missing(request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished) -> set[int]:
+    """The questions of which something is not measured."""
+    from caa_registry.evaluation.shards import missing, places
+
+    target = request.target
+    return {
+        question
+        for condition, items in prompts.items()
+        for _, question in missing(
+            places(range(items.open), target.layers, target.multipliers), _parts(unfinished, condition)
+        )
+    }
+
+
+def _measured(request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished) -> Measurements:
+    from caa_registry.evaluation.measurements import Measurements, Observed
+    from caa_registry.evaluation.sweep import joined
+
+    target, names = request.target, _names(request.beside)
+    observed: dict[str, Observed] = {}
+    controls: dict[str, Control] = {}
+    for condition, items in prompts.items():
+        alone = condition != "vector"
+        parts, vectors = _parts(unfinished, condition), 1 if alone else len(names)
+        log_p = joined(target.model, items, target.layers, target.multipliers, parts, vectors)
         rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
         observed[condition] = Observed(rows, letters, log_p[0])
         if not alone:
             controls = {name: _control(log_p, names, name, observed[condition]) for name in dict.fromkeys(names[1:])}
-    target = request.target
     return Measurements(prompts["vector"].metric, target.layers, target.multipliers, observed, controls)
-
-
-def _keep(unfinished: Unfinished, condition: str, part: Part) -> None:
-    from caa_registry.evaluation.unfinished import part_as_json
-
-    unfinished.add(condition, part_as_json(part))
 
 
 def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked: Observed) -> Control:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caa_registry import settings
 from caa_registry.progress import Progress
-from caa_registry.registry.evaluations.store import begin, get, store
+from caa_registry.registry.evaluations.sharing import Division, request_as_json
+from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.records.evaluation_settings import RecordedSideEffects
@@ -16,7 +16,8 @@ from caa_registry.registry.vectors.computation import way_of_computing
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.side_effects.measure import SideEffects, TokenizedText
+    from caa_registry.engine.texts import Part
+    from caa_registry.evaluation.side_effects.measure import TokenizedText
     from caa_registry.evaluation.side_effects.neutral_text import NeutralText
     from caa_registry.evaluation.unfinished import Unfinished
 
@@ -26,10 +27,11 @@ _MEASURER = 2
 
 @dataclass(frozen=True, eq=False)
 class SideEffectsRequest:
-    """What is to be measured, understood and loaded."""
+    """What is to be measured, understood and loaded. ``division``: what this call does of it."""
 
     target: Target
     text: NeutralText
+    division: Division
 
 
 def neutral_text(text: str) -> NeutralText:
@@ -39,6 +41,18 @@ def neutral_text(text: str) -> NeutralText:
     return packaged_text(text) if text in packaged_sets() else text_of_file(Path(text))
 
 
+def text_as_json(text: NeutralText) -> dict[str, Any]:
+    """The whole text: a machine that merges shards need not have its file."""
+    return {"name": text.name, "passages": [[passage.id, passage.text] for passage in text.passages]}
+
+
+def text_of_json(kept: dict[str, Any]) -> NeutralText:
+    """What ``text_as_json`` gave."""
+    from caa_registry.evaluation.side_effects.neutral_text import NeutralText, Passage
+
+    return NeutralText(kept["name"], tuple(Passage(id, text) for id, text in kept["passages"]))
+
+
 def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, progress: Progress) -> Evaluation:
     """Measure and store KL divergence and perplexity.
 
@@ -46,9 +60,9 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
     written to the registry before all is measured.
     """
     from caa_registry.evaluation.measurements import VECTOR
-    from caa_registry.evaluation.side_effects.measure import tokenized
+    from caa_registry.evaluation.shards import missing, places
+    from caa_registry.evaluation.side_effects.measure import joined, tokenized
     from caa_registry.evaluation.statistics import Figure
-    from caa_registry.evaluation.unfinished import Unfinished
 
     passages = tokenized(request.target.model, request.text)
     recorded = RecordedSideEffects(
@@ -62,34 +76,49 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
         too_short=len(passages.too_short),
     )
     underway = begin(workspace, request.target, "side-effects", recorded, positions="all", template="plain")
-    unfinished = Unfinished(settings.unfinished(), _identity(request, passages))
-    figures = [
-        Figure(VECTOR, effects.layer, effects.multiplier, metric, interval)
-        for effects in _measured(request, passages, unfinished, progress)
-        for metric, interval in (("kl", effects.kl), ("perplexity", effects.perplexity))
-    ]
-    number = store(workspace, underway, "kl", figures, text=request.text.digest)
-    unfinished.delete()
-    return get(workspace, number)
+    asked = request_as_json("side-effects", request.target, text=text_as_json(request.text))
+    unfinished = request.division.unfinished(_identity(request, passages), asked)
+    if request.division.measures:
+        _measure(request, passages, unfinished, progress)
+
+    def left() -> set[int]:
+        everywhere = places(range(len(passages.ids)), request.target.layers, request.target.multipliers)
+        return {passage for _, passage in missing(everywhere, _parts(unfinished))}
+
+    def write() -> int:
+        measured = joined(passages, request.target.layers, request.target.multipliers, _parts(unfinished))
+        figures = [
+            Figure(VECTOR, effects.layer, effects.multiplier, metric, interval)
+            for effects in measured
+            for metric, interval in (("kl", effects.kl), ("perplexity", effects.perplexity))
+        ]
+        return store(workspace, underway, "kl", figures, text=request.text.digest)
+
+    return request.division.finish(workspace, request.target, unfinished, left, write)
 
 
-def _measured(
-    request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished, progress: Progress
-) -> list[SideEffects]:
-    from caa_registry.evaluation.side_effects.measure import side_effects
-    from caa_registry.evaluation.unfinished import text_part_as_json, text_part_of_json
+def _measure(request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished, progress: Progress) -> None:
+    from caa_registry.evaluation.side_effects.measure import measure
+    from caa_registry.evaluation.unfinished import text_part_as_json
 
     target = request.target
-    return side_effects(
+    measure(
         target.model,
         target.vectors,
         passages,
         target.layers,
         target.multipliers,
         progress,
-        kept=[text_part_of_json(kept) for kept in unfinished.kept("texts")],
+        kept=_parts(unfinished),
         keep=lambda part: unfinished.add("texts", text_part_as_json(part)),
+        shard=request.division.shard,
     )
+
+
+def _parts(unfinished: Unfinished) -> list[Part]:
+    from caa_registry.evaluation.unfinished import text_part_of_json
+
+    return [text_part_of_json(kept) for kept in unfinished.kept("texts")]
 
 
 def _identity(request: SideEffectsRequest, passages: TokenizedText) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.registry.datasets.datasets import Datasets
+from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.recalls import warn_of_vector
-from caa_registry.registry.records import DatasetVersion, VectorVersion, check_multiplier
+from caa_registry.registry.records import DatasetVersion, VectorVersion, check_multiplier, check_split
 from caa_registry.registry.vectors.computation import Computation, computation
 from caa_registry.registry.vectors.steering import check_model
+from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -97,6 +101,58 @@ def target(
     for layer in chosen:
         vectors[layer]  # refused where it was not computed
     return Target(version, vectors, model, verdict, tuple(chosen), multipliers)
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What requests name: vectors, models, and questions."""
+
+    workspace: Workspace
+    datasets: Datasets
+    models: Models
+    vectors: Vectors
+
+    def model(self, model: str | Path | Model) -> Model:
+        """The model, loaded where it is named."""
+        return self.models.load(model) if isinstance(model, str | Path) else model
+
+    def target(
+        self,
+        version: VectorVersion,
+        model: str | Path | Model,
+        layers: Sequence[int] | Literal["all"],
+        multipliers: Sequence[float],
+        *,
+        allow_mismatch: bool,
+    ) -> Target:
+        """As ``target`` gives it, of multipliers in any order."""
+        ordered = steps(multipliers)  # before a model is loaded
+        loaded, vectors = self.model(model), self.vectors.load(version)
+        return target(self.workspace, version, vectors, loaded, layers, ordered, allow_mismatch=allow_mismatch)
+
+    def with_split(self, dataset: str | DatasetVersion, split: str) -> DatasetVersion:
+        """The version of a dataset. Raises ``UsageError`` where it has no such split."""
+        version = self.datasets.get(dataset)
+        check_split(version, split)
+        return version
+
+    def questions(self, dataset: DatasetVersion, split: str) -> Questions:
+        """The pairs of a split."""
+        return Questions(dataset, split, self.datasets.pairs(dataset, split))
+
+    def own(self, version: VectorVersion, questions: Questions) -> Questions:
+        """The pairs that a vector was made from: ``questions`` where they are the same, which are loaded already."""
+        split = version.recipe.split
+        if (version.dataset, split) == (questions.dataset.reference, questions.split):
+            return questions
+        same = version.dataset == questions.dataset.reference
+        return self.questions(questions.dataset if same else self.datasets.get(version.dataset), split)
+
+    def prompts(self, dataset: DatasetVersion, split: str) -> list[str]:
+        """The open-ended questions of a split, or the prompts of its pairs."""
+        if dataset.kind == "questions":
+            return [item.text for item in self.datasets.questions(dataset, split)]
+        return [item.pair.prompt for item in self.datasets.pairs(dataset, split)]
 
 
 def reading_of(version: VectorVersion, own: Questions, model: Model, layers: Sequence[int]) -> Computation:

@@ -1,0 +1,38 @@
+"""A sweep in one call, as evaluations make it in two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.engine.sweeps import Part
+from caa_registry.evaluation.propensity import ItemSet
+from caa_registry.evaluation.sweep import joined
+from caa_registry.evaluation.sweep import sweep as measure
+from caa_registry.models.model import Model
+from caa_registry.progress import Progress, silent
+from caa_registry.steering.positions import SteeredPositions
+
+
+def sweep(
+    model: Model,
+    vectors: Mapping[int, NDArray[np.float32]],
+    items: ItemSet,
+    multipliers: Sequence[float],
+    positions: SteeredPositions = "after_prompt",
+    progress: Progress = silent,
+    *,
+    kept: Sequence[Part] = (),
+    keep: Callable[[Part], None] = lambda part: None,
+) -> NDArray[np.float64]:
+    """Log-probabilities ``(vectors, layers, multipliers, items, 2)``."""
+    parts = list(kept)
+
+    def found(part: Part) -> None:
+        keep(part)
+        parts.append(part)
+
+    measure(model, vectors, items, multipliers, positions, progress, kept=kept, keep=found)
+    return joined(model, items, list(vectors), multipliers, parts, len(next(iter(vectors.values()))))
