@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from mlx_lm.utils import dequantize_model, get_total_parameters, load
 from caa_registry import blas
 from caa_registry.errors import ModelError
 from caa_registry.models.memory import free_memory
-from caa_registry.mx import mx, tree_flatten
+from caa_registry.mx import mx, nn, tree_flatten
 from caa_registry.mx_thread import check
 from caa_registry.progress import phase
 
 # Kept free beside float32 weights: for the stored ones while they are read, and for activations and caches.
 _MARGIN = 1.25
-# Bytes that are read at a time.
+# Bytes that are read, or come of what is dequantized, at a time.
 _PIECE = 1 << 26
+_PIECES = "_caa_pieces"
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +71,7 @@ def prepare(network: Any, dtype: str | None, name: str) -> str:
         network.set_dtype(getattr(mx, computed))
     if widened and quantized:
         # The scales are float32 by now, so that values are not rounded on the way.
-        dequantize_model(network)
+        _dequantize(network)
         network.set_dtype(mx.float32)  # some formats come out as bfloat16, which holds their values exactly
     if cpu or mx.metal.is_available():  # elsewhere a GPU has memory of its own
         _check_fits(network, name, free)
@@ -83,20 +85,50 @@ def read_weights(network: Any, name: str) -> None:
     found = [array for module in network.modules() for array in module.values() if isinstance(array, mx.array)]
     found += [array for _, array in tree_flatten(network.parameters())]
     arrays = list({id(array): array for array in found}.values())
-    progress, total, done = phase(f"loading {name}"), sum(array.nbytes for array in arrays), 0
-    pieces: list[list[mx.array]] = [[]]
+    parts: list[mx.array] = network.__dict__.pop(_PIECES, [])
+    progress, total, done = phase(f"loading {name}"), sum(array.nbytes for array in [*parts, *arrays]), 0
+    pieces: list[list[mx.array]] = [[part] for part in parts] + [[]]
+    parts.clear()
     for array in arrays:
         if sum(each.nbytes for each in pieces[-1]) > _PIECE:
             pieces.append([])
         pieces[-1].append(array)
     try:
-        for piece in pieces:
+        while pieces:
+            piece = pieces.pop(0)
             check()
             mx.eval(piece)
             done += sum(array.nbytes for array in piece)
             progress(done, total)
     except RuntimeError as error:
         raise ModelError(f"{name}: its weights cannot be read: {error}") from error
+
+
+def _dequantize(network: Any) -> None:
+    """Dequantize all weights, those of a large vocabulary in pieces: one operation cannot be stopped."""
+    pieces = {
+        name: [
+            mx.dequantize(weight, scales, biases, module.group_size, module.bits, module.mode)
+            for weight, scales, biases in _parts(module)
+        ]
+        for name, module in network.named_modules()
+        if isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding)
+    }
+    dequantize_model(network)
+    for name, module in network.named_modules():
+        if len(pieces.get(name, ())) > 1:
+            module.weight = mx.concatenate(pieces[name])
+            network.__dict__.setdefault(_PIECES, []).extend(pieces[name])
+
+
+def _parts(module: Any) -> Iterator[tuple[mx.array, mx.array, mx.array | None]]:
+    """The rows of a quantized weight with their scales and biases, so many at a time as become ``_PIECE`` bytes."""
+    biases = module.get("biases")
+    rows, groups = module.scales.shape
+    size = max(1, _PIECE // (4 * groups * module.group_size))
+    for first in range(0, rows, size):
+        part = slice(first, first + size)
+        yield module.weight[part], module.scales[part], None if biases is None else biases[part]
 
 
 def _check_fits(network: Any, name: str, free: int) -> None:
