@@ -101,7 +101,7 @@ def read_weights(network: Any, name: str) -> None:
 
 def _check_fits(network: Any, name: str, free: int) -> None:
     """Raise ``ModelError`` where the weights, which are not read yet, are larger than what is ``free``."""
-    needed = sum(value.nbytes for _, value in tree_flatten(network.parameters()))
+    needed = weight_bytes(network)
     if needed <= free:
         return
     parameters = get_total_parameters(network)
@@ -111,6 +111,11 @@ def _check_fits(network: Any, name: str, free: int) -> None:
         bits, size = smaller[0]
         hint = f"A version of it quantized to {bits} bits takes about {size / 1e9:.1f} GB."
     raise ModelError(f"{name}: its weights take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free", hint)
+
+
+def weight_bytes(network: Any) -> int:
+    """What the weights take, read or not."""
+    return sum(value.nbytes for _, value in tree_flatten(network.parameters()))
 
 
 def _quantized_size(parameters: int, bits: int) -> int:
