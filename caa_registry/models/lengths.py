@@ -55,7 +55,9 @@ class Longest:
     def check(self, tokens: int) -> None:
         """Raise ``ModelError`` where a prompt of so many ``tokens`` does not fit."""
         if not self.holds(tokens):
-            raise ModelError(f"the prompt has {tokens} tokens, more than {self}", f"Shorten the prompt, or choose {self.remedy}.")
+            raise ModelError(
+                f"the prompt has {tokens} tokens, more than {self}", f"Shorten the prompt, or choose {self.remedy}."
+            )
 
     @property
     def remedy(self) -> str:
@@ -71,8 +73,8 @@ class Longest:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry of a prompt cache, of one row: bytes a token, and bytes whatever its length. ``window``: the tokens that
-    it keeps, ``None`` all."""
+    """One entry of a prompt cache, of one row: bytes a token, and bytes at any length. ``window``: the tokens that it
+    keeps, ``None`` all."""
 
     per_token: int
     fixed: int
@@ -106,7 +108,7 @@ class Shapes:
         own = in_steps and self.dtype == "float32" and slow_exponentials()
         wide = rows * tokens * self.widest * self.itemsize * (_WIDE_IN_STEPS if own else _WIDE)
         scores = self._scores(rows, tokens, seen) if own else self._whole_scores(rows, tokens, seen)
-        streams = rows * tokens * self.width * self.itemsize * _STREAMS
+        streams = rows * tokens * self.width * 4 * _STREAMS  # norms are float32
         return int(_GROWING * rows * self.cached(seen, tokens)) + streams + max(wide, scores)
 
     def _scores(self, rows: int, tokens: int, seen: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -92,7 +93,8 @@ class Model:
     @cached_property
     def shapes(self) -> Shapes:
         """What the memory that a text takes depends on."""
-        return mx_thread.run(shapes, self.unread, self.d_model, self.dtype)
+        # Whatever steering context is open, the network is asked without.
+        return Context().run(mx_thread.run, shapes, self.unread, self.d_model, self.dtype)
 
     def longest(self, rows: int = 2) -> Longest:
         """How long a text may be: what the context that the config states holds, and what fits into memory.
@@ -106,10 +108,11 @@ class Model:
         """As ``longest``, of a text that goes through the network piece by piece and is answered."""
         return self._longest(lambda tokens: self.shapes.needed(1, PIECES[-1], tokens, in_steps=False))
 
-    def piece(self, tokens: int) -> int:
-        """How many tokens of a text of so many ``tokens`` are run together, within the memory that may be used."""
-        memory = allowed_memory()
-        fitting = (piece for piece in PIECES if self.shapes.needed(1, piece, tokens, in_steps=False) <= memory)
+    def piece(self, tokens: int, memory: int | None = None, *, in_steps: bool = False) -> int:
+        """How many tokens of a text of so many ``tokens`` are run together in ``memory``, by default all that may be
+        used. ``in_steps``: with the functions of ``engine.kernels``."""
+        memory = allowed_memory() if memory is None else memory
+        fitting = (piece for piece in PIECES if self.shapes.needed(1, piece, tokens, in_steps=in_steps) <= memory)
         return next(fitting, PIECES[-1])
 
     def _longest(self, needed: Callable[[int], int]) -> Longest:
