@@ -66,7 +66,7 @@ class ItemSet:
     """Items of one metric, and how many are not as the others.
 
     ``more_choices``: scored over more than two letters. ``beyond``: their matching letter is beyond A and B, which the
-    paper counts as 0. Left out: ``too_long``, for the model's context or for memory, and ``unscorable``, whole texts that
+    paper counts as 0. Left out: ``too_long``, for the model's context or memory, and ``unscorable``, whole texts that
     differ in their first token where the tokenizer sets none before it: nothing predicts that token.
     """
 

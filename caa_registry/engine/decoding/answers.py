@@ -22,12 +22,15 @@ from caa_registry.engine.decoding.prompts import Prompts
 from caa_registry.engine.decoding.request import Place, Request, Row
 from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.schedule import managed_memory
+from caa_registry.models.memory import allowed_memory
 
 Way = Literal["any lengths", "one length", "alone"]
 
 # Rows of one batch: more do not make a token cheaper, and each has its tokens in the cache and logits of its own.
 _ROWS = 32
 _CACHED_TOKENS = 8192
+# A cache is copied where rows join or leave. Of a token's logits there are a few arrays.
+_CACHES, _LOGITS = 2.5, 16
 # Rows leave and join when so many of them have ended, as a share of the batch: each time copies its cache.
 _CHANGE = 8
 
@@ -87,6 +90,8 @@ class _Decoder:
         self.request = request
         self.way = way
         self.prompts = Prompts(request)
+        # The other half is for the prompts that are run.
+        self.memory = allowed_memory() // 2
         if way == "any lengths":
             self.prompts.share(sorted({prompt for prompt, _ in places}))
         self.batch = Batch(request)
@@ -185,7 +190,9 @@ class _Decoder:
 
     def _most(self, tokens: int) -> int:
         """Rows of at most so many tokens that one batch may have."""
-        return 1 if self.way == "alone" else max(1, min(_ROWS, _CACHED_TOKENS // tokens))
+        model = self.request.model
+        row = int(_CACHES * model.shapes.cached(tokens)) + _LOGITS * model.stream.vocabulary
+        return 1 if self.way == "alone" else max(1, min(_ROWS, _CACHED_TOKENS // tokens, self.memory // row))
 
 
 def _alike(row: Row, alone: Row, dtype: str) -> bool:
