@@ -94,9 +94,11 @@ def _log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.fl
     return np.array(log_p)
 
 
-def at_a_time(model: Model) -> int:
-    """How many tokens are run at a time where each may need its logits, within the memory that may be used."""
-    memory, vocabulary = allowed_memory(), model.stream.vocabulary
+def at_a_time(model: Model, memory: int | None = None) -> int:
+    """How many tokens are run at a time where each may need its logits, in ``memory`` bytes, by default all that may be
+    used."""
+    memory = allowed_memory() if memory is None else memory
+    vocabulary = model.stream.vocabulary
 
     def fits(tokens: int) -> bool:
         return tokens * vocabulary * _BYTES_PER_LOGIT + model.shapes.needed(1, tokens) <= memory
