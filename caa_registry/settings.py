@@ -76,7 +76,7 @@ def actor(flag: str | None = None) -> str:
 
 
 def memory() -> int | None:
-    """Bytes that reading activations may use besides the weights: ``CAA_MEMORY``, else ``memory`` in the file, such
+    """Bytes that a computation may use besides the weights: ``CAA_MEMORY``, else ``memory`` in the file, such
     as ``"8GB"``; ``None`` where neither is set."""
     given = os.environ.get("CAA_MEMORY") or _from_file("memory")
     return _bytes("CAA_MEMORY", given) if given else None

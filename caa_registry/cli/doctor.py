@@ -12,30 +12,38 @@ from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from caa_registry.doctor import Computing, Health
+    from caa_registry.doctor.fit import Fit
+    from caa_registry.doctor.health import Computing, Health
 
 
-@click.command(epilog="Example: caa doctor")
+@click.command(epilog="Example: caa doctor --model demo")
+@click.option("--model", metavar="M", help="Show what this model would take: folder, ORG/NAME on a hub, or demo.")
 @common
-def doctor(settings: Settings) -> None:
+def doctor(settings: Settings, model: str | None) -> None:
     """Show what caa runs on and how fast, where it keeps its files, and any problems.
 
     It creates and changes nothing. The exit code is 1 if the registry exists but cannot be opened.
 
+    With --model it also shows whether a model fits, what it is computed in, how long a prompt may be, and how long
+    commands would take. Weights are not loaded: a folder needs none, and of a hub repository only the config and the
+    tokenizer are fetched. The exit code is 1 if the model does not fit.
+
     BLAS is the library that multiplies matrices on a Linux CPU: OpenBLAS, which comes with scipy, unless the variable
     CAA_BLAS names another library (a path or a soname) or is none, for MLX's own slow one.
     """
-    from caa_registry.doctor import examine
+    from caa_registry.doctor.health import examine
 
-    health = examine(settings.registry)
+    health = examine(settings.registry, model)
     if settings.as_json:
         output.print_json(dataclasses.asdict(health))
     else:
         output.fields(_lines(health))
         click.echo()
+        if health.model is not None:
+            _say_model(health.model)
         for advice in health.advice or ("No problems found.",):
             click.echo(output.visible(advice))
-    sys.exit(0 if health.registry.opens else 1)
+    sys.exit(0 if health.well else 1)
 
 
 def _lines(health: Health) -> dict[str, object]:
@@ -68,6 +76,40 @@ def _computing(computing: Computing) -> dict[str, object]:
         "computed in": computing.dtype,
         "matrix product": ", ".join(f"{name} {speed:,.0f} GFLOP/s" for name, speed in computing.speed.items()),
     }
+
+
+def _say_model(fit: Fit) -> None:
+    output.fields(
+        {
+            "model": f"{fit.name}: {fit.architecture}, {fit.parameters:,} parameters, {fit.layers} layers of "
+            f"{fit.width}, vocabulary {fit.vocabulary:,}",
+            "weights": f"{_size(fit.stored)} as stored ({fit.stored_as}), {_size(fit.weights)} as computed",
+            "computed in": f"{fit.computed_in}: {fit.why}",
+            **(_room(fit) if fit.fits else {}),
+        }
+    )
+    click.echo()
+    if fit.times:
+        rows = [(f"caa {each.command}", each.amount, _duration(each.seconds)) for each in fit.times]
+        output.table(["command", "amount", "time"], rows, empty="")
+        output.paragraph(f"Times are {fit.timed}. They are without loading, on a machine that is otherwise idle.")
+        click.echo()
+
+
+def _room(fit: Fit) -> dict[str, object]:
+    together = f", {fit.computations} batches at a time" if (fit.computations or 1) > 1 else ""
+    limits = {"context": "the model's context", "memory": "what fits into memory", "": ""}
+    return {
+        "memory": f"{_size(fit.memory or 0)} beside the weights ({fit.memory_from})",
+        "batch": f"{fit.batch} tokens{together}",
+        "longest prompt": f"{fit.longest} tokens: {limits[fit.longest_by]}" if fit.longest is not None else "any",
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _size(n: int) -> str:

@@ -47,7 +47,7 @@ def say_evaluation(
         scores(evaluation)
     elif isinstance(recorded, RecordedSideEffects):
         if recorded.too_long:
-            output.paragraph(f"Note: {recorded.too_long} passages were left out: longer than the model's context.")
+            output.paragraph(f"Note: {recorded.too_long} passages were left out: too long for the context or memory.")
         _side_effects(evaluation)
     else:
         _open_ended(evaluation, judgements or (), answers)
@@ -67,7 +67,7 @@ def _notes(recorded: RecordedPropensity) -> Iterator[str]:
         treated = "count as 0 (--paper)" if recorded.paper else "were left out"
         yield f"Note: {recorded.beyond_letters} items have a matching letter beyond A/B and {treated}."
     if recorded.too_long:
-        yield f"Note: {recorded.too_long} items were left out: longer than the model's context."
+        yield f"Note: {recorded.too_long} items were left out: too long for the model's context or memory."
     if recorded.unscorable:
         yield (
             f"Note: {recorded.unscorable} whole texts were left out. Their sides differ in the first token, and this "

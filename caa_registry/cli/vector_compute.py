@@ -120,12 +120,6 @@ def _say_computed(version: VectorVersion) -> None:
         f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
         f"template {recipe.template}."
     )
-    skipped = recipe.skipped_too_long
-    if skipped:
-        output.paragraph(
-            f"Note: {count(skipped, 'pair')} left out, longer than the {version.model.context_length} tokens that "
-            f"{version.model.name} reads. Nothing was truncated."
-        )
     reading = version.reading
     if reading is not None and reading.forward_passes:
         by = f" in each of {reading.processes} processes" if reading.processes > 1 else ""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import os
-import platform
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from caa_registry.engine.steps import step
+from caa_registry.models.device import slow_exponentials
 from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx, nn
 
@@ -119,7 +118,7 @@ class _Replaced:
                 return
             mx.disable_compile()
             self._originals = before = nn.silu, nn.gelu_approx, mx.fast.scaled_dot_product_attention
-            if sys.platform == "linux" and platform.machine() == "x86_64":
+            if slow_exponentials():
                 nn.silu = lambda x: silu(x) if x.dtype == mx.float32 else before[0](x)
                 nn.gelu_approx = lambda x: gelu_approx(x) if x.dtype == mx.float32 else before[1](x)
                 mx.fast.scaled_dot_product_attention = _chosen(before[2])

@@ -8,6 +8,7 @@ the fastest there. What is added up over positions is float64.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,9 @@ from caa_registry.models.model import Model
 from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx
 
-# Logits of one batch stay below this many numbers, and what is made of each below so many bytes.
+# Logits of one batch stay below this many numbers, and what is made of each below so many bytes. So do its tokens.
 _LOGITS_PER_BATCH = 1 << 26
+_TOKENS_PER_BATCH = 2048
 _BYTES_PER_LOGIT = 16
 # Numbers of one piece: on a CPU what is made of them stays in the processor's caches.
 _CPU_PIECE = 1 << 16
@@ -92,10 +94,17 @@ def _log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.fl
     return np.array(log_p)
 
 
-def at_a_time(model: Model) -> int:
-    """How many tokens are run at a time where each may need its logits, within the memory that may be used."""
-    logits = min(_LOGITS_PER_BATCH, allowed_memory() // _BYTES_PER_LOGIT)
-    return max(1, min(2048, logits // model.stream.vocabulary))
+def at_a_time(model: Model, memory: int | None = None) -> int:
+    """How many tokens are run at a time where each may need its logits, in ``memory`` bytes, by default all that may be
+    used."""
+    memory = allowed_memory() if memory is None else memory
+    vocabulary = model.stream.vocabulary
+
+    def fits(tokens: int) -> bool:
+        return tokens * vocabulary * _BYTES_PER_LOGIT + model.shapes.needed(1, tokens) <= memory
+
+    most = max(1, min(_TOKENS_PER_BATCH, _LOGITS_PER_BATCH // vocabulary))
+    return most if fits(most) else max(1, bisect_left(range(most), True, key=lambda tokens: not fits(tokens)) - 1)
 
 
 def _logits_from(model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int) -> mx.array:

@@ -110,6 +110,7 @@ class Runs(ABC, Generic[P, V]):
             self._deltas(layer, [max(multipliers, key=abs)])
         self.most = min(tokens_at_a_time(), at_a_time(model))
         self.widest = 1
+        self.at_a_time = workers()
 
     @abstractmethod
     def planned(self) -> list[Group]:
@@ -153,13 +154,13 @@ class Runs(ABC, Generic[P, V]):
             tasks = [functools.partial(self._run, group) for group in self.planned()]
             if tasks and not self.checked:
                 tasks[0] = functools.partial(self._run_first, *tasks[0].args)
-            for _ in side_by_side(tasks, workers(), self.stopped):
+            for _ in side_by_side(tasks, self.at_a_time, self.stopped):
                 pass
 
     def _affordable(self) -> int:
         """How many tokens one computation may run together: ``most`` where memory is plentiful, else as many as fit
         when the longest text, unsteered and with one vector, shows what a token takes."""
-        memory = allowed_memory() // workers()
+        memory = allowed_memory() // self.at_a_time
         plenty = _LOGIT_BYTES * self.model.stream.vocabulary + _STREAM_BYTES * self.model.d_model
         if memory >= self.most * plenty + _ATTENTION_BYTES or not (planned := self.planned()):
             return self.most
@@ -168,8 +169,10 @@ class Runs(ABC, Generic[P, V]):
         base = self._base(replace(planned[0], pairs=planned[0].pairs[-1:]))
         if self.layers:
             self._batch(base, self.layers[0], self._deltas(self.layers[0], self.multipliers[:1])[:1])
-        per_token = max(1, (mx.get_peak_memory() - before) // self.widest)
-        return max(1, min(self.most, memory // per_token))
+        taken = max(1, mx.get_peak_memory() - before)
+        self.at_a_time = max(1, min(self.at_a_time, allowed_memory() // taken))
+        per_token = max(1, taken // self.widest)
+        return max(1, min(self.most, allowed_memory() // self.at_a_time // per_token))
 
     def _run_first(self, group: Group) -> None:
         """As ``_run``, with an unsteered row more for each answer, which must come out as where nothing is entered.

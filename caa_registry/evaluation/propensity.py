@@ -8,6 +8,7 @@ text the two probabilities are the likelihoods of the whole completions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +22,8 @@ from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens, Example, Template
 from caa_registry.pairs.answers import choices, form_of, letter_of
 from caa_registry.pairs.record import Pair
+
+_log = logging.getLogger(__name__)
 
 Metric = Literal["propensity", "propensity_completion"]
 
@@ -63,7 +66,7 @@ class ItemSet:
     """Items of one metric, and how many are not as the others.
 
     ``more_choices``: scored over more than two letters. ``beyond``: their matching letter is beyond A and B, which the
-    paper counts as 0. Left out: ``too_long``, which exceed the model's context, and ``unscorable``, whole texts that
+    paper counts as 0. Left out: ``too_long``, for the model's context or memory, and ``unscorable``, whole texts that
     differ in their first token where the tokenizer sets none before it: nothing predicts that token.
     """
 
@@ -93,8 +96,10 @@ def prepare(
     ``propensity_completion``.
 
     ``paper`` scores over A and B only, and 0 where another letter matches. ``system`` stands before each pair's own
-    system prompt, ``examples`` before its question. Raises ``InputError`` where nothing can be scored.
+    system prompt, ``examples`` before its question. A warning says how many are too long, and for what. Raises
+    ``InputError`` where nothing can be scored.
     """
+    longest = model.longest()
     metric: Metric = "propensity" if all(form_of(pair) != "free-form" for pair in pairs) else "propensity_completion"
     items: list[Item] = []
     more_choices = beyond = too_long = unscorable = 0
@@ -104,7 +109,7 @@ def prepare(
         system_prompt = "\n\n".join(text for text in (system, pair.system) if text)
         sides = [template.complete(pair.prompt, text, system_prompt, examples) for text in (pair.positive, *others)]
         item = Item(row, sides[0], tuple(sides[1:]), _shared(sides), letter, beyond=not others)
-        if not item.beyond and not model.fits(max(len(side.ids) for side in sides)):
+        if not item.beyond and not longest.holds(max(len(side.ids) for side in sides)):
             too_long += 1
         elif not item.beyond and item.shared == 0:
             unscorable += 1
@@ -114,10 +119,12 @@ def prepare(
             more_choices += len(others) > 1
     if not items:
         raise InputError(
-            f"none of {len(pairs)} pairs can be scored ({too_long} too long for the model, {unscorable} whole texts "
+            f"none of {len(pairs)} pairs can be scored ({too_long} longer than {longest}, {unscorable} whole texts "
             "that differ in their first token, which nothing predicts)",
             "Choose another dataset, split or model.",
         )
+    if too_long:
+        _log.warning("%d of %d questions are left out, longer than %s.", too_long, len(pairs), longest)
     return ItemSet(metric, tuple(items), more_choices, beyond, too_long, unscorable)
 
 

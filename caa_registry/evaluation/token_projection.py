@@ -40,13 +40,13 @@ def token_projections(
     """Every token of a prompt, or of a prompt with a completion, as it is rendered, against the vector ``(d_model,)``
     of ``layer``: dot product and cosine of the residual stream after that block, in float64.
 
-    Raises ``UsageError`` where it does not fit the model's context.
+    Raises ``UsageError`` where it fits neither the model's context nor memory.
     """
     model.check_layers([layer])
     rendered = template.complete(prompt, completion) if completion else template.prompt(prompt)
     ids = rendered.ids
-    if not model.fits(len(ids)):
-        raise UsageError(f"the text has {len(ids)} tokens; {model.info.name} reads fewer", "Shorten it.")
+    if not (longest := model.longest(1)).holds(len(ids)):
+        raise UsageError(f"the text has {len(ids)} tokens, more than {longest}", "Shorten it.")
     rows = mx_thread.run(_activations, model, ids, layer).astype(np.float64)
     direction = vector.astype(np.float64)
     dots = rows @ direction

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from caa_registry.engine.reading import PairTokens
 from caa_registry.errors import UsageError
+from caa_registry.models.lengths import Longest
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import Template
 from caa_registry.models.read_position import ReadPosition
@@ -27,17 +28,21 @@ def default_read(pairs: Sequence[Pair]) -> ReadPosition:
     return "last" if form == "free-form" else "answer"
 
 
-def encode_pairs(pairs: Sequence[Pair], template: Template, model: Model) -> tuple[list[PairTokens], list[int]]:
-    """All pairs as tokens, and the indexes of those left out because a side exceeds the model's context.
+def encode_pairs(
+    pairs: Sequence[Pair], template: Template, model: Model, longest: Longest | None = None
+) -> tuple[list[PairTokens], list[int]]:
+    """All pairs as tokens, and the indexes of those left out because a side is too long. ``longest``: what
+    ``model.longest`` gives.
 
     A pair is never cut: a cut text is another text.
     """
     kept: list[PairTokens] = []
     too_long: list[int] = []
+    longest = longest or model.longest()
     for index, pair in enumerate(pairs):
         positive = template.complete(pair.prompt, pair.positive, pair.system)
         negative = template.complete(pair.prompt, pair.negative, pair.system)
-        if model.fits(max(len(positive.ids), len(negative.ids))):
+        if longest.holds(max(len(positive.ids), len(negative.ids))):
             kept.append(PairTokens(index, positive, negative))
         else:
             too_long.append(index)

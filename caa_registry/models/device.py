@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 import time
 from dataclasses import dataclass
 
@@ -27,6 +29,11 @@ class Device:
 def device() -> Device:
     """The device that models are computed on."""
     return Device("cpu" if on_cpu() else "gpu", str(mx.device_info().get("device_name", "unknown")))
+
+
+def slow_exponentials() -> bool:
+    """Whether MLX computes on an x86 Linux CPU, where its exponentials are slow and ``engine.kernels`` has others."""
+    return on_cpu() and sys.platform == "linux" and platform.machine() == "x86_64"
 
 
 def matrix_speed() -> dict[str, float]:

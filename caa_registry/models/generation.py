@@ -54,14 +54,18 @@ def sampler(temperature: float, seed: int | None) -> Sampler:
     return draw
 
 
-def cached_text(network: Any, tokenizer: Any, prompt: PromptTokens, max_tokens: int, sampler: Sampler) -> Iterator[str]:
-    """Text piece by piece, until an end token or ``max_tokens``. Raises ``NotFiniteError``."""
+def cached_text(
+    network: Any, tokenizer: Any, prompt: PromptTokens, max_tokens: int, sampler: Sampler, piece: int
+) -> Iterator[str]:
+    """Text piece by piece, until an end token or ``max_tokens``. ``piece``: how many tokens of the prompt are run
+    together. Raises ``NotFiniteError``."""
     for response in stream_generate(
         network,
         tokenizer,
         list(prompt.ids),
         max_tokens=max_tokens,
         sampler=sampler,
+        prefill_step_size=piece,
         # What other texts are computed on between two pieces of this one: nothing is to be set back for them.
         stream=mx.default_stream(mx.default_device()),
     ):

@@ -65,8 +65,11 @@ def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | Non
     return Model(info, network, tokenizer, stream, computed)
 
 
-def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | None, str | None]:
-    """The local folder of a model, and for a hub model its repository and 40-hex commit."""
+def locate(
+    name: str | Path, revision: str | None = None, *, weights: bool = True
+) -> tuple[Path, str | None, str | None]:
+    """The local folder of a model, and for a hub model its repository and 40-hex commit. ``weights``: whether they are
+    fetched from a hub too."""
     path = Path(name).expanduser()
     if revision is not None and (str(name) == DEMO_MODEL or path.exists()):
         raise UsageError(f"{name}: is not a hub repository, so it has no revision {revision}")
@@ -82,16 +85,17 @@ def locate(name: str | Path, revision: str | None = None) -> tuple[Path, str | N
         raise NotFoundError(
             f"there is no model folder {name}", "Give a folder, a hub repository (ORG/NAME), or 'demo'."
         )
-    return _download(str(name), revision)
+    return _download(str(name), revision, weights)
 
 
-def _download(repo: str, revision: str | None) -> tuple[Path, str | None, str | None]:
+def _download(repo: str, revision: str | None, weights: bool) -> tuple[Path, str | None, str | None]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     from caa_registry.hub import client_errors, is_commit, translated
 
-    patterns = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
+    patterns = ["*.json", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
+    patterns += ["model*.safetensors"] if weights else []
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
     except RepositoryNotFoundError as error:
@@ -123,8 +127,6 @@ def describe(
     """What is known of a loaded model."""
     # The stored config, not the loaded one: mlx-lm adds keys of its own that change with its version.
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    text_config = config.get("text_config") or {}
-    lengths = [c[key] for c in (text_config, config) for key in _CONTEXT_KEYS if isinstance(c.get(key), int)]
     is_demo = folder == demo_model_folder()
     return ModelInfo(
         name=repo or (DEMO_MODEL if is_demo else folder.name),
@@ -132,9 +134,16 @@ def describe(
         architecture=str(config.get("model_type", "unknown")),
         n_layers=n_layers,
         d_model=d_model,
-        context_length=min(lengths) if lengths else None,
+        context_length=context_length(config),
         quantization=config.get("quantization"),
         repo_id=repo,
         revision=commit,
         path=None if repo or is_demo else str(folder),
     )
+
+
+def context_length(config: dict[str, Any]) -> int | None:
+    """How many tokens a model reads, where its config says so."""
+    text_config = config.get("text_config") or {}
+    lengths = [c[key] for c in (text_config, config) for key in _CONTEXT_KEYS if isinstance(c.get(key), int)]
+    return min(lengths) if lengths else None

@@ -37,6 +37,13 @@ def allowed_memory() -> int:
     return free_memory() // 4 if given is None else given
 
 
+def spare_memory(unread: int = 0) -> int:
+    """Bytes beside the weights that one text may take: as ``CAA_MEMORY`` or the settings file says, else all that is
+    free when the weights of which ``unread`` bytes are not in memory yet have been read."""
+    given = settings.memory()
+    return max(0, free_memory() - unread) if given is None else given
+
+
 def free_memory() -> int:
     """Bytes that can be used without swapping: the system's, or what a container's limit leaves.
 

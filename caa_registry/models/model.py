@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -23,9 +24,11 @@ from caa_registry.models.generation import (
     sampler,
     uncached_text,
 )
+from caa_registry.models.lengths import PIECES, Longest, Shapes, longest, shapes
+from caa_registry.models.memory import allowed_memory, spare_memory
 from caa_registry.models.prompts import PromptTokens, Template, TemplateName, chat_template_text
 from caa_registry.models.stream import ResidualStream
-from caa_registry.models.weights import read_weights
+from caa_registry.models.weights import read_weights, weight_bytes
 from caa_registry.mx import mx
 
 
@@ -87,6 +90,35 @@ class Model:
         """Whether ``n_tokens`` fit the context the config states."""
         return self.info.context_length is None or n_tokens <= self.info.context_length
 
+    @cached_property
+    def shapes(self) -> Shapes:
+        """What the memory that a text takes depends on."""
+        # Whatever steering context is open, the network is asked without.
+        return Context().run(mx_thread.run, shapes, self.unread, self.d_model, self.dtype)
+
+    def longest(self, rows: int = 2) -> Longest:
+        """How long a text may be: what the context that the config states holds, and what fits into memory.
+
+        ``rows``: how many of that length are run together; both sides of a pair may be. The memory is ``CAA_MEMORY``
+        where that is set, else all that is free beside the weights. Estimated generously (``models.lengths``).
+        """
+        return self._longest(lambda tokens: self.shapes.needed(rows, tokens))
+
+    def longest_prompt(self) -> Longest:
+        """As ``longest``, of a text that goes through the network piece by piece and is answered."""
+        return self._longest(lambda tokens: self.shapes.needed(1, PIECES[-1], tokens, in_steps=False))
+
+    def piece(self, tokens: int, memory: int | None = None, *, in_steps: bool = False) -> int:
+        """How many tokens of a text of so many ``tokens`` are run together in ``memory``, by default all that may be
+        used. ``in_steps``: with the functions of ``engine.kernels``."""
+        memory = allowed_memory() if memory is None else memory
+        fitting = (piece for piece in PIECES if self.shapes.needed(1, piece, tokens, in_steps=in_steps) <= memory)
+        return next(fitting, PIECES[-1])
+
+    def _longest(self, needed: Callable[[int], int]) -> Longest:
+        memory = spare_memory(0 if "network" in self.__dict__ else weight_bytes(self.unread))
+        return longest(self.info.name, self.info.context_length, memory, needed)
+
     @contextmanager
     def rows(
         self, sequences: Sequence[Sequence[int]], prompt_ends: Sequence[int]
@@ -115,8 +147,8 @@ class Model:
         """Generate text piece by piece, steered while a steering context of this thread is open.
 
         ``temperature`` 0 is greedy. ``cache=False`` runs the whole text again for every token: slow, and equal to
-        the cached way, which it is there to check. Raises ``ModelError`` where the prompt does not fit the context, and
-        on the way where values are not finite.
+        the cached way, which it is there to check. Raises ``ModelError`` where the prompt fits neither the context nor
+        memory, and on the way where values are not finite.
         """
         return mx_thread.each(self._text(prompt, system, template, max_tokens, temperature, seed, cache))
 
@@ -149,13 +181,14 @@ class Model:
         check_sampling(max_tokens, temperature)
         tokens = self.template(template).prompt(prompt, system)
         room = self.room(len(tokens.ids), max_tokens)
+        self.longest_prompt().check(len(tokens.ids))
         return partial(self._pieces, tokens, room, temperature, seed, cache)
 
     def _pieces(
         self, prompt: PromptTokens, max_tokens: int, temperature: float, seed: int | None, cache: bool
     ) -> Iterator[str]:
-        text = cached_text if cache else uncached_text
-        pieces = text(self.network, self.wrapped_tokenizer, prompt, max_tokens, sampler(temperature, seed))
+        settings = self.network, self.wrapped_tokenizer, prompt, max_tokens, sampler(temperature, seed)
+        pieces = cached_text(*settings, self.piece(len(prompt.ids))) if cache else uncached_text(*settings)
         while True:
             mx_thread.check()
             # Announced for each piece alone: between two of them another text of this model may be under way, and an
@@ -174,11 +207,12 @@ class Model:
         self, prompt: str, *, top: int = 10, system: str = "", template: TemplateName | None = None
     ) -> list[NextToken]:
         """The ``top`` most probable next tokens after the prompt, most probable first. Raises ``ModelError`` where the
-        prompt does not fit the context, or values are not finite."""
+        prompt fits neither the context nor memory, or values are not finite."""
         if top < 1:
             raise UsageError(f"{top} tokens cannot be listed", "Ask for at least one.")
         tokens = self.template(template).prompt(prompt, system)
         self.room(len(tokens.ids), 1)
+        self.longest_prompt().check(len(tokens.ids))
         probabilities = mx_thread.run(self._next_probabilities, tokens)
         if not np.isfinite(probabilities).all():
             raise self.not_finite()
@@ -188,8 +222,10 @@ class Model:
     def _next_probabilities(self, prompt: PromptTokens) -> NDArray[np.float32]:
         with self.rows([prompt.ids], [prompt.end]) as (tokens, cache):
             # As in generation, the last token runs alone: no logits are computed for the others.
-            if len(prompt.ids) > 1:
-                self.network(tokens[:, :-1], cache=cache)
+            piece, last = self.piece(len(prompt.ids)), len(prompt.ids) - 1
+            for start in range(0, last, piece):
+                self.network(tokens[:, start : min(start + piece, last)], cache=cache)
+                mx.eval([entry.state for entry in cache])
             logits = self.network(tokens[:, -1:], cache=cache)[0, -1]
         return np.array(mx.softmax(logits.astype(mx.float32)))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +35,38 @@ def on_cpu() -> bool:
 def unread(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """The network of a folder, of whose weights nothing is read yet, its tokenizer and its config. Raises
     ``ModelError``."""
-    try:
+    with mlx_lm_errors(folder):
         network, tokenizer, config = load(
             str(folder), tokenizer_config={"trust_remote_code": False}, lazy=True, return_config=True
         )
+    return network, tokenizer, config
+
+
+@contextmanager
+def mlx_lm_errors(folder: Path) -> Iterator[None]:
+    """What mlx-lm raises of a ``folder`` inside, as ``ModelError``."""
+    try:
+        yield
     except (Exception, SystemExit) as error:  # what a damaged or foreign folder raises is up to its architecture's code
         # A bare KeyError says only its key.
         reason = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
         raise ModelError(f"{folder}: mlx-lm cannot load this model: {reason}") from error
-    return network, tokenizer, config
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What weights are computed in. ``size``: the bytes that they take so, of the ``free``.
+
+    ``wide``: the bytes that float32 needs, with some to spare. ``narrow``: weights stay as stored since that is not
+    free. ``refusal``: why they cannot be computed at all.
+    """
+
+    dtype: str
+    size: int
+    wide: int
+    free: int
+    narrow: bool
+    refusal: ModelError | None
 
 
 def prepare(network: Any, dtype: str | None, name: str) -> str:
@@ -53,18 +78,28 @@ def prepare(network: Any, dtype: str | None, name: str) -> str:
 
     Raises ``ModelError`` where not even the weights as they would be computed fit into memory.
     """
-    cpu = on_cpu()
-    if cpu:
+    if on_cpu():
         _warn_of_slow_blas()
+    prepared = prepared_weights(network, dtype, name)
+    if prepared.narrow:
+        _log.warning(
+            "%s is computed as stored, which is slow on a CPU: float32 needs %.1f GB, and %.1f GB are free.",
+            *(name, prepared.wide / 1e9, prepared.free / 1e9),
+        )
+    if prepared.refusal is not None:
+        raise prepared.refusal
+    return prepared.dtype
+
+
+def prepared_weights(network: Any, dtype: str | None, name: str) -> Prepared:
+    """As ``prepare``, which warns and raises where this only says so."""
+    cpu = on_cpu()
     quantized, free = is_quantized(network), free_memory()
     computed = dtype or ("float32" if cpu else None)
     wide = int(4 * get_total_parameters(network) * _MARGIN)
-    widened = computed == "float32" and (cpu if quantized else _stored_dtype(network) != "float32")
-    if widened and wide > free and (dtype is None or quantized):
-        _log.warning(
-            "%s is computed as stored, which is slow on a CPU: float32 needs %.1f GB, and %.1f GB are free.",
-            *(name, wide / 1e9, free / 1e9),
-        )
+    widened = computed == "float32" and (cpu if quantized else stored_dtype(network) != "float32")
+    narrow = widened and wide > free and (dtype is None or quantized)
+    if narrow:
         # Scales in float32 make quantized products exact, and cost little.
         computed, widened = "float32" if quantized else None, False
     if computed is not None:
@@ -73,9 +108,9 @@ def prepare(network: Any, dtype: str | None, name: str) -> str:
         # The scales are float32 by now, so that values are not rounded on the way.
         _dequantize(network)
         network.set_dtype(mx.float32)  # some formats come out as bfloat16, which holds their values exactly
-    if cpu or mx.metal.is_available():  # elsewhere a GPU has memory of its own
-        _check_fits(network, name, free)
-    return computed or _stored_dtype(network)
+    shared = cpu or mx.metal.is_available()  # elsewhere a GPU has memory of its own
+    refusal = _refusal(network, name, free) if shared else None
+    return Prepared(computed or stored_dtype(network), weight_bytes(network), wide, free, narrow, refusal)
 
 
 def read_weights(network: Any, name: str) -> None:
@@ -131,18 +166,23 @@ def _parts(module: Any) -> Iterator[tuple[mx.array, mx.array, mx.array | None]]:
         yield module.weight[part], module.scales[part], None if biases is None else biases[part]
 
 
-def _check_fits(network: Any, name: str, free: int) -> None:
-    """Raise ``ModelError`` where the weights, which are not read yet, are larger than what is ``free``."""
-    needed = sum(value.nbytes for _, value in tree_flatten(network.parameters()))
+def _refusal(network: Any, name: str, free: int) -> ModelError | None:
+    """Why weights, which are not read yet, cannot be: they are larger than what is ``free``."""
+    needed = weight_bytes(network)
     if needed <= free:
-        return
+        return None
     parameters = get_total_parameters(network)
     smaller = [(bits, size) for bits in (8, 4) if (size := _quantized_size(parameters, bits)) <= min(free, needed)]
     hint = "Use a machine with more memory, or a smaller model."
     if smaller:
         bits, size = smaller[0]
         hint = f"A version of it quantized to {bits} bits takes about {size / 1e9:.1f} GB."
-    raise ModelError(f"{name}: its weights take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free", hint)
+    return ModelError(f"{name}: its weights take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free", hint)
+
+
+def weight_bytes(network: Any) -> int:
+    """What the weights take, read or not."""
+    return sum(value.nbytes for _, value in tree_flatten(network.parameters()))
 
 
 def _quantized_size(parameters: int, bits: int) -> int:
@@ -162,7 +202,8 @@ def _warn_of_slow_blas() -> None:
         _log.warning("MLX's own BLAS is in use (about 4 GFLOP/s). %s See: caa doctor", used.advice)
 
 
-def _stored_dtype(network: Any) -> str:
+def stored_dtype(network: Any) -> str:
+    """The dtype of the weights that are not quantized, as they are now."""
     for _, value in tree_flatten(network.parameters()):
         if mx.issubdtype(value.dtype, mx.floating):
             return str(value.dtype).rsplit(".", 1)[-1]

@@ -303,7 +303,7 @@ def test_items_that_are_too_long_are_left_out_and_counted(tiny: TinyModels) -> N
     long = Pair("漢字" * CONTEXT, "(A)", "(B)")
     items = prepare([long, LETTERS[0], long], model.template(), model)
     assert (len(items.items), items.too_long) == (1, 2)
-    with pytest.raises(InputError, match="1 too long"):
+    with pytest.raises(InputError, match="1 longer than the 96 tokens"):
         prepare([long], model.template(), model)
 
 

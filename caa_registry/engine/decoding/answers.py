@@ -24,6 +24,7 @@ from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.plan import PASS
 from caa_registry.engine.schedule import managed_memory
 from caa_registry.engine.steps import Meter
+from caa_registry.models.memory import allowed_memory
 from caa_registry.progress import Progress, silent
 
 Way = Literal["any lengths", "one length", "alone"]
@@ -31,6 +32,8 @@ Way = Literal["any lengths", "one length", "alone"]
 # Rows of one batch: more do not make a token cheaper, and each has its tokens in the cache and logits of its own.
 _ROWS = 32
 _CACHED_TOKENS = 8192
+# A cache is copied where rows join or leave. Of a token's logits there are a few arrays.
+_CACHES, _LOGITS = 2.5, 16
 # Rows leave and join when so many of them have ended, as a share of the batch: each time copies its cache.
 _CHANGE = 8
 
@@ -129,6 +132,8 @@ class _Decoder:
         self.way = way
         self.work = work
         self.prompts = Prompts(request, work.prompt_tokens)
+        # The other half is for the prompts that are run.
+        self.memory = allowed_memory() // 2
         if way == "any lengths":
             self.prompts.share(sorted({prompt for prompt, _ in places}))
         self.batch = Batch(request, work.answer_tokens)
@@ -229,7 +234,9 @@ class _Decoder:
 
     def _most(self, tokens: int) -> int:
         """Rows of at most so many tokens that one batch may have."""
-        return 1 if self.way == "alone" else max(1, min(_ROWS, _CACHED_TOKENS // tokens))
+        model = self.request.model
+        row = int(_CACHES * model.shapes.cached(tokens)) + _LOGITS * model.stream.vocabulary
+        return 1 if self.way == "alone" else max(1, min(_ROWS, _CACHED_TOKENS // tokens, self.memory // row))
 
 
 def _alike(row: Row, alone: Row, dtype: str) -> bool:

@@ -17,6 +17,7 @@ from caa_registry.engine.caches import branched, branching_cache, held, joins, m
 from caa_registry.engine.decoding.request import Place, Request
 from caa_registry.engine.plan import batches, shared_heads
 from caa_registry.engine.schedule import tokens_at_a_time
+from caa_registry.models.memory import allowed_memory
 from caa_registry.mx import mx
 from caa_registry.mx_thread import check
 
@@ -25,8 +26,8 @@ _Run = tuple[int, int | None]
 
 
 class Prompts:
-    """The prompts of a request. ``join``: whether those of several lengths can be in one batch. ``worked`` is told of
-    tokens that were run."""
+    """The prompts of a request. ``join``: whether those of several lengths can be in one batch. ``tokens``: how many
+    are run together. ``worked`` is told of tokens that were run."""
 
     def __init__(self, request: Request, worked: Callable[[int], None] = lambda tokens: None) -> None:
         self.request = request
@@ -35,6 +36,9 @@ class Prompts:
         empty = self._empty()
         self.padded, self.join = padded(empty), joins(empty)
         self.heads: dict[int, int] = {}
+        longest = max(map(len, request.prompts), default=1)
+        piece = request.model.piece(longest, allowed_memory() // 2, in_steps=True)
+        self.tokens = min(tokens_at_a_time(), piece)
         self._head: tuple[tuple[int, ...], list[Any]] = ((), [])
 
     def share(self, prompts: Sequence[int]) -> None:
@@ -79,7 +83,7 @@ class Prompts:
             alike[head, length if length > self.padded else 0].append(run)
         for (head, _), some in alike.items():
             lengths = [self.request.end(prompt) - len(head) for prompt, _ in some]
-            for batch in batches(lengths, tokens_at_a_time()):
+            for batch in batches(lengths, self.tokens):
                 yield head, [some[i] for i in batch]
 
     def _rows(self, head: tuple[int, ...], runs: Sequence[_Run]) -> dict[_Run, list[Any]]:
@@ -112,7 +116,7 @@ class Prompts:
 
     def _pieces(self, tokens: mx.array, cache: list[Any]) -> None:
         height, length = tokens.shape
-        width = max(1, tokens_at_a_time() // height)
+        width = max(1, self.tokens // height)
         for start in range(0, length, width):
             check()
             self.request.model.network(tokens[:, start : start + width], cache=cache)

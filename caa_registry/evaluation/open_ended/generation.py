@@ -68,10 +68,12 @@ def _prompts(
 ) -> list[tuple[int, ...]]:
     rendering = model.template(template)
     prompts = []
+    longest = model.longest_prompt()
     for number, question in enumerate(questions, start=1):
         try:
             prompts.append(rendering.prompt(question, system).ids)
             model.room(len(prompts[-1]), max_tokens)
+            longest.check(len(prompts[-1]))
         except (UsageError, ModelError) as error:
             raise type(error)(f"question {number}: {error.message}", error.hint) from error
     return prompts

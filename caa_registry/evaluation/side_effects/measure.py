@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 class TokenizedText:
     """The passages that can be measured on one model: ``ids``, the tokens of each, and ``names``, those of the set.
 
-    Left out are those of ``too_long``, which exceed the model's context or what is held of logits at a time, and those
+    Left out are those of ``too_long``, for the context, for memory or for what is held of logits at a time, and those
     of ``too_short``, where no token comes after another.
     """
 
@@ -73,27 +73,34 @@ class SideEffects:
 def tokenized(model: Model, text: NeutralText) -> TokenizedText:
     """The passages as tokens: bare text, with the start token where the tokenizer sets one, in no conversation.
 
-    Raises ``InputError`` where none can be measured.
+    A warning says how many are too long, and for what. Raises ``InputError`` where none can be measured.
     """
     template = model.template("plain")
-    most = at_a_time(model)
+    longest, logits = model.longest(), at_a_time(model)
+    # The last token of a text is not run.
+    most = logits + 1 if longest.holds(logits) else 1 + (longest.tokens or 0)
+    limit = "memory" if longest.holds(logits) or longest.limit == "memory" else "the model's context"
     names, ids, too_long, too_short = [], [], [], []
     for passage in text.passages:
         tokens = template.complete("", passage.text).ids
         if len(tokens) < 2:
             too_short.append(passage.id)
-        elif len(tokens) > most + 1 or not model.fits(len(tokens) - 1):
+        elif len(tokens) > most:
             too_long.append(passage.id)
         else:
             names.append(passage.id)
             ids.append(tokens)
     if not names:
-        longest = min(most, model.info.context_length or most) + 1
         raise InputError(
             f"none of {len(text.passages)} passages can be measured on {model.info.name} ({len(too_long)} too long, "
             f"{len(too_short)} of a single token)",
-            f"Passages of 2 to {longest} tokens are measured; divide longer ones.",
+            f"Passages of 2 to {most} tokens are measured, by what {limit} holds; divide longer ones.",
             source=text.name,
+        )
+    if too_long:
+        _log.warning(
+            "%d of %d passages are left out, longer than the %d tokens that %s holds.",
+            *(len(too_long), len(text.passages), most, limit),
         )
     return TokenizedText(tuple(names), tuple(ids), tuple(too_long), tuple(too_short))
 

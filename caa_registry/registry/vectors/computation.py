@@ -30,12 +30,16 @@ _READER = 1
 
 @dataclass(frozen=True)
 class Computation:
-    """What is computed: by which recipe, from which ``pairs`` (as tokens) of a dataset version, on which model."""
+    """What is computed: by which recipe, from which ``pairs`` (as tokens) of a dataset version, on which model.
+
+    ``left_out``: in words, how many pairs are too long and for what. Empty where none is.
+    """
 
     dataset: DatasetVersion
     model: Model
     recipe: Recipe
     pairs: Sequence[PairTokens] = field(repr=False)
+    left_out: str = ""
 
     def run(self, *, fresh: bool, reading: Progress, measuring: Progress) -> tuple[VectorSet | None, Reading]:
         """The vectors, and what reading the model for them took. With ``fresh`` no activation is taken from the cache.
@@ -134,12 +138,12 @@ def computation(
         raise UsageError("no layer is given", "For example --layers 0-3,7, or all.")
     model.check_layers(numbers)
     rendered = model.template(template)
-    kept, too_long = encode_pairs(pairs, rendered, model)
+    longest = model.longest()
+    kept, too_long = encode_pairs(pairs, rendered, model, longest)
     if not kept:
         raise InputError(
-            f"all {len(pairs)} pairs of {dataset.reference} are longer than the {model.info.context_length} "
-            f"tokens that {model.info.name} reads",
-            "Choose shorter pairs or a model with a longer context.",
+            f"all {len(pairs)} pairs of {dataset.reference} are longer than {longest}",
+            f"Choose shorter pairs or {longest.remedy}.",
         )
     recipe = Recipe(
         method=method,
@@ -152,7 +156,8 @@ def computation(
         pairs=len(kept),
         skipped_too_long=len(too_long),
     )
-    return Computation(dataset, model, recipe, kept)
+    left_out = f"{len(too_long)} of {len(pairs)} pairs are left out, longer than {longest}." if too_long else ""
+    return Computation(dataset, model, recipe, kept, left_out)
 
 
 def default_split(version: DatasetVersion) -> str:

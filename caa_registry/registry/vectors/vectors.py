@@ -5,6 +5,7 @@ A listing needs little of this, so what one method needs is imported by that met
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from caa_registry.registry.vectors.computation import Computation
     from caa_registry.registry.vectors.store import Origin
     from caa_registry.vectors import LayerVector, VectorSet
+
+
+_log = logging.getLogger(__name__)
 
 
 class Vectors:
@@ -86,6 +90,8 @@ class Vectors:
         existing = self._find(name, origin)
         if existing is not None and not force:
             return existing
+        if request.left_out:
+            _log.warning("%s Nothing is truncated.", request.left_out)
         activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
         vectors, reading = request.run(fresh=force, reading=progress, measuring=measuring)
         version: VectorVersion | None = None

@@ -7,11 +7,15 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from caa_registry import settings
 from caa_registry.catalog.state import RegistryState, look
 from caa_registry.extraction.activation_cache import ActivationCache
 from caa_registry.models.memory import free_memory
+
+if TYPE_CHECKING:
+    from caa_registry.doctor.fit import Fit
 
 _PACKAGES = ("caa-registry", "mlx", "mlx-lm", "transformers")
 
@@ -40,7 +44,8 @@ class Health:
     """The state of an installation. ``free_memory`` is in bytes, as are ``activations`` (cached on disk in
     ``activation_folder``) and ``activation_limit``.
 
-    ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about each problem.
+    ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about each problem. ``model``: what
+    the model that was named would take.
     """
 
     platform: str
@@ -54,12 +59,20 @@ class Health:
     computing: Computing | None
     registry: RegistryState
     advice: tuple[str, ...]
+    model: Fit | None = None
+
+    @property
+    def well(self) -> bool:
+        """Whether the registry can be opened, and the model, if one is named, loaded."""
+        return self.registry.opens and (self.model is None or self.model.fits)
 
 
-def examine(url: str | None = None) -> Health:
-    """Examine everything; ``url`` names the registry as in ``open``. Takes seconds; creates and changes nothing.
+def examine(url: str | None = None, model: str | None = None) -> Health:
+    """Examine everything; ``url`` names the registry as in ``open``, ``model`` a model as in ``load``, of which neither
+    weights are fetched nor read. Takes seconds; creates and changes nothing else.
 
-    Raises ``UsageError`` for a bad setting, ``RegistryError`` for a URL that names no registry at all.
+    Raises ``UsageError`` for a bad setting, ``RegistryError`` for a URL that names no registry at all, and what
+    ``models.outline`` does of a model that cannot be computed anywhere.
     """
     registry = look(settings.registry_url(url))
     folder, limit = settings.activation_cache()
@@ -72,6 +85,8 @@ def examine(url: str | None = None) -> Health:
         advice.append(f"MLX cannot be imported: {error}")
     if registry.problem:
         advice.append(registry.problem.replace("\n", ". "))
+    fitting = _fit(model) if model is not None else None
+    advice += [fitting.problem] if fitting is not None and fitting.problem else []
     return Health(
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -84,7 +99,14 @@ def examine(url: str | None = None) -> Health:
         computing=computing,
         registry=registry,
         advice=tuple(advice),
+        model=fitting,
     )
+
+
+def _fit(model: str) -> Fit:
+    from caa_registry.doctor.fit import fit
+
+    return fit(model)
 
 
 def _computing() -> tuple[Computing, str]:

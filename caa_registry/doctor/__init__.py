@@ -1,0 +1,1 @@
+"""What ``caa doctor`` reports: the machine, and what a model would take on it."""
