@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
+from caa_registry.engine.caches import held
 from caa_registry.engine.plan import batches
+from caa_registry.engine.steps import rows_of_logits, stepped
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.weights import on_cpu
@@ -30,6 +32,10 @@ _BYTES_PER_LOGIT = 16
 # Numbers of one piece: on a CPU what is made of them stays in the processor's caches.
 _CPU_PIECE = 1 << 16
 _GPU_PIECE = 1 << 24
+
+
+Logits = mx.array | NDArray[np.float32]
+"""Logits that are computed. Where there are many, on a CPU, they are put together outside of MLX."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +53,7 @@ class Answer:
     either: bool
 
 
-def read_answers(
-    answers: Sequence[Answer], logits: mx.array, starts: Sequence[int] | None = None
-) -> NDArray[np.float64]:
+def read_answers(answers: Sequence[Answer], logits: Logits, starts: Sequence[int] | None = None) -> NDArray[np.float64]:
     """Natural log-probabilities, float64 ``(answers, 2)``: of the matching answer and of all others together; or
     ``(answers, 1)``: of the whole completion. All answers are of one kind.
 
@@ -88,7 +92,7 @@ def _log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.fl
         mx_thread.check()
         chosen = [answers[i] for i in batch]
         first = min(answer.first for answer in chosen)
-        logits = _logits_from(model, [answer.ids for answer in chosen], [answer.prompt_end for answer in chosen], first)
+        logits = logits_from(model, [answer.ids for answer in chosen], [answer.prompt_end for answer in chosen], first)
         for i, row in zip(batch, read_answers(chosen, logits, [a.first - first for a in chosen]), strict=True):
             log_p[i] = row
     return np.array(log_p)
@@ -107,17 +111,28 @@ def at_a_time(model: Model, memory: int | None = None) -> int:
     return most if fits(most) else max(1, bisect_left(range(most), True, key=lambda tokens: not fits(tokens)) - 1)
 
 
-def _logits_from(model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int) -> mx.array:
+def logits_from(model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequence[int], first: int) -> Logits:
     """Logits from position ``first`` on, float32 ``(rows, tokens - first, vocabulary)``, evaluated.
 
     What comes before is run into the cache only, so that no logits are computed there.
     """
+
+    def logits_of(part: mx.array) -> mx.array:
+        logits: mx.array = stepped(model.stream, lambda: model.network(part, cache=cache).astype(mx.float32))
+        return logits
+
     with model.rows(rows, prompt_ends) as (tokens, cache):
+        height, length = tokens.shape
         if first > 0:
-            model.network(tokens[:, :first], cache=cache)
-        logits: mx.array = model.network(tokens[:, first:], cache=cache).astype(mx.float32)
-    mx.eval(logits)
-    return logits
+            stepped(model.stream, lambda: model.network(tokens[:, :first], cache=cache), lambda _: held(cache))
+        size = max(1, rows_of_logits(model.stream) // height)
+        if length - first <= size:
+            return logits_of(tokens[:, first:])
+        logits = np.empty((height, length - first, model.stream.vocabulary), np.float32)
+        for start in range(first, length, size):
+            part = slice(start - first, start - first + size)
+            logits[:, part] = np.array(logits_of(tokens[:, start : start + size]), copy=False)
+        return logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +148,7 @@ class Normalizers:
         return self.largest.astype(np.float64) + np.log(self.sums)
 
 
-def normalizers(logits: mx.array) -> Normalizers:
+def normalizers(logits: Logits) -> Normalizers:
     """Those over the last axis of float32 ``(..., vocabulary)``, evaluated. Exponentials are float32 and at most 1,
     which makes logarithms exact to 1e-6."""
     flat, shape = _flat(logits), logits.shape[:-1]
@@ -141,7 +156,7 @@ def normalizers(logits: mx.array) -> Normalizers:
     return Normalizers(each.largest.reshape(shape), each.sums.reshape(shape))
 
 
-def log_probabilities_of(logits: mx.array, normalizers: Normalizers, targets: NDArray[np.intp]) -> NDArray[np.float64]:
+def log_probabilities_of(logits: Logits, normalizers: Normalizers, targets: NDArray[np.intp]) -> NDArray[np.float64]:
     """Of each position's target token: natural logarithm, float64 ``(..., tokens)``.
 
     ``logits``: float32 ``(..., tokens, vocabulary)``, evaluated, with its ``normalizers``; ``targets``: ``(tokens,)``.
@@ -152,7 +167,7 @@ def log_probabilities_of(logits: mx.array, normalizers: Normalizers, targets: ND
 
 
 def divergences(
-    unsteered: mx.array, normalizers: Normalizers, steered: mx.array, steered_normalizers: Normalizers
+    unsteered: Logits, normalizers: Normalizers, steered: Logits, steered_normalizers: Normalizers
 ) -> NDArray[np.float64]:
     """KL(unsteered || steered) at each position in nats, float64 ``(rows, tokens)``, over the whole vocabulary.
 
@@ -183,8 +198,10 @@ def divergences(
     return np.maximum(kl, 0.0)
 
 
-def _flat(logits: mx.array) -> Any:
+def _flat(logits: Logits) -> Any:
     """``(positions, vocabulary)``: on a CPU a numpy array that shares the memory, else MLX's."""
+    if isinstance(logits, np.ndarray):
+        return logits.reshape(-1, logits.shape[-1])
     if on_cpu():
         return np.array(logits, copy=False).reshape(-1, logits.shape[-1])
     return logits.reshape(-1, logits.shape[-1])

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.likelihoods import Answer, at_a_time
+from caa_registry.engine.likelihoods import Answer, Logits, at_a_time
 from caa_registry.engine.plan import Group
 from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
-from caa_registry.engine.steps import Meter, Step, Worked, evaluate, head_cost, steps
+from caa_registry.engine.steps import Meter, Step, Worked, evaluate, head_cost, rows_of_logits, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
@@ -65,6 +65,14 @@ class Base(Generic[V]):
     cache: list[Any]
     streams: Mapping[int, mx.array]
     values: V
+
+
+@dataclass(frozen=True, eq=False)
+class _Last:
+    """What a call of the network ends with: ``logits``, or the stream behind the last block."""
+
+    array: mx.array
+    logits: bool
 
 
 class Runs(ABC, Generic[P, V]):
@@ -122,11 +130,11 @@ class Runs(ABC, Generic[P, V]):
         """How many leading tokens of a question are neither steered nor read."""
 
     @abstractmethod
-    def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> V:
+    def read_unsteered(self, answers: Sequence[Answer], logits: Logits) -> V:
         """What is kept of unsteered logits ``(answers, positions, vocabulary)``, evaluated."""
 
     @abstractmethod
-    def read(self, base: Base[V], logits: mx.array) -> Values:
+    def read(self, base: Base[V], logits: Logits) -> Values:
         """What is read of steered logits ``(answers * deltas, positions, vocabulary)``, evaluated, each answer's deltas
         side by side: ``(deltas, ...)``."""
 
@@ -260,9 +268,9 @@ class Runs(ABC, Generic[P, V]):
                     self.network(prefixes, cache=cache)
             kept = held(cache)
             with self.model.stream.tapped(keep):
-                logits = self._logits(answers, group.length, self._branched(cache, group.length, self.ends), taken)
-        evaluate(taken, [*kept, *streams.values(), logits], worked)
-        return Base(group, answers, cache, streams, self.read_unsteered(answers, logits))
+                last = self._last(answers, group.length, self._branched(cache, group.length, self.ends), taken)
+        evaluate(taken, [*kept, *streams.values(), last.array], worked)
+        return Base(group, answers, cache, streams, self.read_unsteered(answers, self._logits(last)))
 
     def _steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
         """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
@@ -285,31 +293,52 @@ class Runs(ABC, Generic[P, V]):
             cache = self._branched(base.cache, base.group.length, self.ends * n)
             hidden = mx.repeat(base.streams[layer], n, axis=0)
             with entered(self.model, layer, hidden), self.model.stream.tapped(add):
-                logits = self._logits(answers, base.group.length, cache, taken)
+                last = self._last(answers, base.group.length, cache, taken)
             del cache, hidden
-        evaluate(taken, logits, worked)
-        return self.read(base, logits)
+        evaluate(taken, last.array, worked)
+        return self.read(base, self._logits(last))
 
     def _branched(self, cache: list[Any], length: int, copies: int) -> list[Any]:
         # An empty cache has no rows yet, and some would share what they write into.
         return branched(cache, copies) if length > 0 else branching_cache(self.network)
 
-    def _logits(self, answers: Sequence[Answer], length: int, cache: list[Any], taken: list[Step]) -> mx.array:
-        """The logits that the answers need, from after ``length`` tokens on: float32 ``(answers, positions,
-        vocabulary)``, not yet evaluated. Where an answer needs fewer positions its last is repeated."""
+    def _last(self, answers: Sequence[Answer], length: int, cache: list[Any], taken: list[Step]) -> _Last:
+        """What the answers need, from after ``length`` tokens on, not yet evaluated: logits float32 ``(answers,
+        positions, vocabulary)``, or where those are many the stream that they are made of. Where an answer needs fewer
+        positions its last is repeated."""
         width = max(len(answer.ids) for answer in answers) - length
         self.widest = max(self.widest, len(answers) * width, len(answers) // self.ends * length)
         tokens = mx.array([[*answer.ids[length:], *[0] * (width - len(answer.ids) + length)] for answer in answers])
         positions = range(max(len(answer.ids) - answer.first for answer in answers))
         places = mx.array([[min(a.first + i, len(a.ids) - 1) - length for i in positions] for a in answers])
         rows = mx.arange(len(answers))[:, None]
+        few = places.size <= rows_of_logits(self.model.stream)
+        gathered: list[mx.array] = []
 
         def gather(layer: int, hidden: mx.array, where: Positions) -> mx.array:
-            return hidden[rows, places] if layer == self.model.n_layers - 1 else hidden
+            if layer < self.model.n_layers - 1:
+                return hidden
+            gathered.append(hidden[rows, places])
+            return gathered[0] if few else gathered[0][:, :1]
 
         with self._prompt(answers), self._steps(taken), self.model.stream.tapped(gather):
             logits: mx.array = self.network(tokens, cache=cache)
-        return logits.astype(mx.float32)
+        return _Last(logits.astype(mx.float32), few) if few else _Last(gathered[0], few)
+
+    def _logits(self, last: _Last) -> Logits:
+        """The logits, evaluated. Where they are many, some at a time."""
+        if last.logits:
+            return last.array
+        stream, n = last.array.reshape(1, -1, self.model.d_model), last.array.shape[0] * last.array.shape[1]
+        logits = np.empty((n, self.model.stream.vocabulary), np.float32)
+        size = rows_of_logits(self.model.stream)
+        for part in (slice(first, first + size) for first in range(0, n, size)):
+            with building, self.model.stream.prompt(0), entered(self.model, self.model.n_layers - 1, stream[:, part]):
+                tokens = mx.zeros((1, len(logits[part])), mx.int32)
+                values: mx.array = self.network(tokens, cache=branching_cache(self.network)).astype(mx.float32)
+            evaluate([], values)
+            logits[part] = np.array(values[0], copy=False)
+        return logits.reshape(*last.array.shape[:2], -1)
 
     def _prompt(self, answers: Sequence[Answer]) -> Any:
         return self.model.stream.prompt([answer.prompt_end for answer in answers])

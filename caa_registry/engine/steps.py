@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.weights import on_cpu
@@ -17,8 +18,13 @@ from caa_registry.mx import mx
 from caa_registry.mx_thread import check
 from caa_registry.progress import Progress
 
+# Operations of one product on a CPU: what takes longer cannot be interrupted soon enough.
+_STEP = 8e10
+
 _thread = threading.local()
 
+
+T = TypeVar("T")
 
 Step = tuple[mx.array, ...]
 """What is evaluated together."""
@@ -86,6 +92,20 @@ def head_cost(stream: ResidualStream) -> float:
     """What one row of logits costs, in token-blocks. A block has about twelve weights for each pair of its stream's
     numbers (four of attention and eight behind it), the LM head as many as words for each number."""
     return stream.vocabulary / (12 * stream.d_model)
+
+
+def rows_of_logits(stream: ResidualStream) -> int:
+    """How many rows of logits are computed in one step. A GPU is fast enough for any number."""
+    return max(1, int(_STEP / (2 * stream.vocabulary * stream.d_model))) if on_cpu() else 2**62
+
+
+def stepped(stream: ResidualStream, call: Callable[[], T], needed: Callable[[T], Any] = lambda result: result) -> T:
+    """What ``call``, which calls the network, gives, and of it what is ``needed`` evaluated step by step."""
+    taken: list[Step] = []
+    with steps(stream, stream.n_layers - 1, taken):
+        result = call()
+    evaluate(taken, needed(result))
+    return result
 
 
 def evaluate(taken: list[Step], result: mx.array | list[mx.array], worked: Worked = lambda share: None) -> None:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.engine.likelihoods import Answer, log_probabilities, read_answers
+from caa_registry.engine.likelihoods import Answer, Logits, log_probabilities, read_answers
 from caa_registry.engine.plan import Group, evened, groups
 from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.engine.schedule import workers
 from caa_registry.models.model import Model
-from caa_registry.mx import mx
 from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, steering
 from caa_registry.steering.positions import SteeredPositions
@@ -128,10 +127,10 @@ class _Runs(Runs[Part, Values]):
     def unsteered_tokens(self, question: int) -> int:
         return min(map(self._unsteered, self.answers[question * self.ends : (question + 1) * self.ends]))
 
-    def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> Values:
+    def read_unsteered(self, answers: Sequence[Answer], logits: Logits) -> Values:
         return read_answers(answers, logits)
 
-    def read(self, base: Base[Values], logits: mx.array) -> Values:
+    def read(self, base: Base[Values], logits: Logits) -> Values:
         n = logits.shape[0] // len(base.answers)
         each = read_answers([answer for answer in base.answers for _ in range(n)], logits)
         return each.reshape(len(base.answers), n, -1).swapaxes(0, 1)

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from caa_registry.engine.likelihoods import (
     Answer,
+    Logits,
     Normalizers,
     divergences,
     log_probabilities_of,
+    logits_from,
     normalizers,
 )
 from caa_registry.engine.plan import Group
 from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.models.model import Model
-from caa_registry.mx import mx
 from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, steering
 
@@ -101,12 +102,12 @@ def run_whole(work: Work) -> Iterator[Part]:
 class _Unsteered:
     """A text without steering: logits float32 ``(1, tokens, vocabulary)``, their normalizers, and the next tokens."""
 
-    logits: mx.array
+    logits: Logits
     normalizers: Normalizers
     targets: NDArray[np.intp]
 
     @classmethod
-    def of(cls, answer: Answer, logits: mx.array) -> _Unsteered:
+    def of(cls, answer: Answer, logits: Logits) -> _Unsteered:
         return cls(logits, normalizers(logits), np.array(answer.targets, dtype=np.intp))
 
     @functools.cached_property
@@ -120,7 +121,7 @@ class _Unsteered:
         """As ``compared`` gives of itself."""
         return np.stack([np.zeros_like(self.log_p), self.log_p])[None]
 
-    def compared(self, steered: mx.array) -> Values:
+    def compared(self, steered: Logits) -> Values:
         """KL and log-probabilities of steered logits ``(rows, tokens, vocabulary)``: ``(rows, 2, tokens)``."""
         own = normalizers(steered)
         kl = divergences(self.logits, self.normalizers, steered, own)
@@ -146,10 +147,10 @@ class _Runs(Runs[Part, _Unsteered]):
     def unsteered_tokens(self, question: int) -> int:
         return 0
 
-    def read_unsteered(self, answers: Sequence[Answer], logits: mx.array) -> _Unsteered:
+    def read_unsteered(self, answers: Sequence[Answer], logits: Logits) -> _Unsteered:
         return _Unsteered.of(answers[0], logits)
 
-    def read(self, base: Base[_Unsteered], logits: mx.array) -> Values:
+    def read(self, base: Base[_Unsteered], logits: Logits) -> Values:
         return base.values.compared(logits)
 
     def unsteered_log_p(self, values: _Unsteered) -> Values:
@@ -172,12 +173,9 @@ def _answer(ids: Sequence[int]) -> Answer:
     return Answer(tuple(ids[:-1]), 0, 0, tuple(ids[1:]), either=False)
 
 
-def _whole(model: Model, answer: Answer) -> mx.array:
+def _whole(model: Model, answer: Answer) -> Logits:
     """The logits of a text run whole, ``(1, tokens, vocabulary)``, under whatever steering context is open."""
-    with model.rows([answer.ids], [answer.prompt_end]) as (tokens, cache):
-        logits: mx.array = model.network(tokens, cache=cache).astype(mx.float32)
-    mx.eval(logits)
-    return logits
+    return logits_from(model, [answer.ids], [answer.prompt_end], 0)
 
 
 def _part(layer: int | None, text: int, values: Values) -> Part:

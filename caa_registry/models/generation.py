@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
 
+from caa_registry import mx_thread
 from caa_registry.errors import UsageError
 from caa_registry.models.prompts import PromptTokens
+from caa_registry.models.stream import Positions, ResidualStream
+from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx
 
 Sampler = Callable[[mx.array], Any]
@@ -52,6 +56,24 @@ def sampler(temperature: float, seed: int | None) -> Sampler:
         return mx.random.categorical(log_p * (1 / temperature), key=own)
 
     return draw
+
+
+@contextmanager
+def stoppable(stream: ResidualStream) -> Iterator[None]:
+    """On a CPU, compute texts block by block while the context lasts, and stop between blocks where nobody waits any
+    more. Single tokens are left to run ahead."""
+
+    def computed(layer: int, hidden: mx.array, where: Positions) -> mx.array:
+        if hidden.shape[1] > 1:
+            mx_thread.check()
+            mx.eval(hidden)
+        return hidden
+
+    if not on_cpu():
+        yield
+        return
+    with stream.tapped(computed):
+        yield
 
 
 def cached_text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,6 +22,7 @@ from caa_registry.models.generation import (
     cached_text,
     check_sampling,
     sampler,
+    stoppable,
     uncached_text,
 )
 from caa_registry.models.lengths import PIECES, Longest, Shapes, longest, shapes
@@ -189,15 +190,17 @@ class Model:
     ) -> Iterator[str]:
         settings = self.network, self.wrapped_tokenizer, prompt, max_tokens, sampler(temperature, seed)
         pieces = cached_text(*settings, self.piece(len(prompt.ids))) if cache else uncached_text(*settings)
+        first = True
         while True:
             mx_thread.check()
             # Announced for each piece alone: between two of them another text of this model may be under way, and an
             # abandoned text is closed whenever it is collected.
             try:
-                with self.stream.prompt(prompt.end):
+                with self.stream.prompt(prompt.end), stoppable(self.stream) if first or not cache else nullcontext():
                     piece = next(pieces, None)
             except NotFiniteError:
                 raise self.not_finite() from None
+            first = False
             if piece is None:
                 return
             if piece:
@@ -223,9 +226,10 @@ class Model:
         with self.rows([prompt.ids], [prompt.end]) as (tokens, cache):
             # As in generation, the last token runs alone: no logits are computed for the others.
             piece, last = self.piece(len(prompt.ids)), len(prompt.ids) - 1
-            for start in range(0, last, piece):
-                self.network(tokens[:, start : min(start + piece, last)], cache=cache)
-                mx.eval([entry.state for entry in cache])
+            with stoppable(self.stream):
+                for start in range(0, last, piece):
+                    self.network(tokens[:, start : min(start + piece, last)], cache=cache)
+                    mx.eval([entry.state for entry in cache])
             logits = self.network(tokens[:, -1:], cache=cache)[0, -1]
         return np.array(mx.softmax(logits.astype(mx.float32)))
 

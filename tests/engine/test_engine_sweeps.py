@@ -175,7 +175,8 @@ def test_nothing_is_run_where_all_was_kept(tiny: TinyModels, monkeypatch: pytest
 
     monkeypatch.setattr(type(model.network), "__call__", never)
     run_steered(run, parts.append, list(parts))
-    assert list(run_whole(run, [Part(layer, (), np.empty(0), True) for layer in (None, *run.vectors)])) == []
+    every = tuple(run.questions)
+    assert list(run_whole(run, [Part(layer, every, np.empty(0), True) for layer in (None, *run.vectors)])) == []
 
 
 def test_an_interruption_ends_it_soon_and_leaves_the_network_as_it_was(tiny: TinyModels) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
@@ -17,9 +18,9 @@ from caa_registry.engine.caches import branched, branching_cache, held, joins, m
 from caa_registry.engine.decoding.request import Place, Request
 from caa_registry.engine.plan import batches, shared_heads
 from caa_registry.engine.schedule import tokens_at_a_time
+from caa_registry.engine.steps import stepped
 from caa_registry.models.memory import allowed_memory
 from caa_registry.mx import mx
-from caa_registry.mx_thread import check
 
 _Run = tuple[int, int | None]
 """A prompt, and the strength at which its own tokens are steered."""
@@ -118,7 +119,7 @@ class Prompts:
         height, length = tokens.shape
         width = max(1, self.tokens // height)
         for start in range(0, length, width):
-            check()
-            self.request.model.network(tokens[:, start : start + width], cache=cache)
-            mx.eval(held(cache))
+            piece = tokens[:, start : start + width]
+            model = self.request.model
+            stepped(model.stream, partial(model.network, piece, cache=cache), lambda _: held(cache))
             self.worked(height * min(width, length - start))
