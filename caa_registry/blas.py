@@ -15,13 +15,14 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import struct
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from caa_registry.elf import slot_of, write_slot
 
 _FUNCTION = "cblas_sgemm"
 # What scipy's build puts before the names of its functions, so that no other library's are mistaken for them.
@@ -31,13 +32,6 @@ _CORETYPE = "OPENBLAS_CORETYPE"
 _CPUINFO = Path("/proc/cpuinfo")
 # What OpenBLAS falls back to on a CPU that it does not know: kernels from before AVX.
 _OLD_KERNELS = {"prescott", "core2", "generic"}
-
-# By machine, the types of the two relocations whose entry holds a function's address: GLOB_DAT and JUMP_SLOT.
-RELOCATIONS = {"x86_64": (6, 7), "aarch64": (1025, 1026)}
-# Tags of an ELF file's dynamic section: tables of relocations with their sizes, names, symbols.
-_PLTRELSZ, _STRTAB, _SYMTAB, _RELA, _RELASZ, _JMPREL = 2, 5, 6, 7, 8, 23
-_RELOCATION = struct.Struct("<QQq")
-_SYMBOL_SIZE = 24
 
 
 @dataclass(frozen=True)
@@ -56,16 +50,10 @@ class Blas:
     advice: str = ""
 
 
-class _LinkMap(ctypes.Structure):
-    """The beginning of glibc's ``struct link_map``, which a handle of ``dlopen`` points at."""
-
-    _fields_ = (("base", ctypes.c_uint64), ("name", ctypes.c_char_p), ("dynamic", ctypes.c_uint64))
-
-
 _library: ctypes.CDLL | None = None
 _status: Blas | None = None
 _lock = threading.Lock()
-_shares: list[int] = []
+_shares: list[list[int]] = []
 _unshared = 1
 
 
@@ -86,24 +74,35 @@ def set_threads(n: int) -> None:
     with _lock:
         if _shares:
             _unshared = n
-        _set_threads(max(1, n // max(_shares, default=1)))
+        _set_threads(max(1, n // max((each[0] for each in _shares), default=1)))
 
 
 @contextmanager
-def shared(products: int) -> Iterator[None]:
-    """Divide the threads among so many products at a time while the context lasts. Contexts may overlap: all threads
-    are back when the last one ends."""
+def shared(products: int) -> Iterator[Callable[[int], None]]:
+    """Divide the threads among so many products at a time while the context lasts. What it gives changes that number.
+    Contexts may overlap: all threads are back when the last one ends. The number of threads changes no result."""
     global _unshared
+    own = [products]
+
+    def among(products: int) -> None:
+        with _lock:
+            own[0] = products
+            _divide()
+
     with _lock:
         _unshared = _unshared if _shares else _threads()
-        _shares.append(products)
-        _set_threads(max(1, _unshared // max(_shares)))
+        _shares.append(own)
+        _divide()
     try:
-        yield
+        yield among
     finally:
         with _lock:
-            _shares.remove(products)
-            _set_threads(max(1, _unshared // max(_shares, default=1)))
+            _shares[:] = [each for each in _shares if each is not own]
+            _divide()
+
+
+def _divide() -> None:
+    _set_threads(max(1, _unshared // max((each[0] for each in _shares), default=1)))
 
 
 def _threads() -> int:
@@ -223,9 +222,9 @@ def _use(library: ctypes.CDLL) -> None:
     address = ctypes.cast(_function(library, _FUNCTION), ctypes.c_void_p).value or 0  # type: ignore[arg-type]
     slot = _slot()
     before = ctypes.c_uint64.from_address(slot).value
-    _write(slot, address)
+    write_slot(slot, address)
     if not _multiplies_right():
-        _write(slot, before)
+        write_slot(slot, before)
         raise OSError(f"{Path(library._name).name}: its products are wrong")
 
 
@@ -234,67 +233,10 @@ def _slot() -> int:
     import mlx.core
 
     file = Path(mlx.core.__file__).parent / "lib" / "libmlx.so"
-    handle = ctypes.CDLL(str(file), mode=os.RTLD_NOLOAD | os.RTLD_LAZY)._handle
-    linked = _LinkMap.from_address(handle)
-    offset = find_slot(dynamic_section(linked.dynamic), platform.machine())
-    if offset is None:
+    slot = slot_of(ctypes.CDLL(str(file), mode=os.RTLD_NOLOAD | os.RTLD_LAZY), _FUNCTION)
+    if slot is None:
         raise OSError(f"{file.name} does not call {_FUNCTION} through a slot")
-    return int(linked.base) + offset
-
-
-def dynamic_section(address: int) -> dict[int, int]:
-    """The dynamic section of a loaded ELF file: tag to value. glibc has made addresses of the offsets in it."""
-    section: dict[int, int] = {}
-    while True:
-        tag, value = struct.unpack("<qQ", ctypes.string_at(address, 16))
-        if tag == 0:
-            return section
-        section[tag] = value
-        address += 16
-
-
-def find_slot(dynamic: Mapping[int, int], machine: str) -> int | None:
-    """Where a loaded file keeps the address of ``cblas_sgemm``, as an offset from its base; ``None`` where it does not
-    call it, or on a ``machine`` whose relocations are not known here."""
-    types = RELOCATIONS.get(machine, ())
-    for table, size in ((_JMPREL, _PLTRELSZ), (_RELA, _RELASZ)):
-        if table not in dynamic or size not in dynamic:
-            continue
-        entries = _RELOCATION.iter_unpack(ctypes.string_at(dynamic[table], dynamic[size]))
-        for offset, info, _ in entries:
-            symbol, kind = info >> 32, info & 0xFFFFFFFF
-            if kind in types and _name_of(dynamic, symbol) == _FUNCTION.encode():
-                return int(offset)
-    return None
-
-
-def _name_of(dynamic: Mapping[int, int], symbol: int) -> bytes:
-    (name,) = struct.unpack("<I", ctypes.string_at(dynamic[_SYMTAB] + _SYMBOL_SIZE * symbol, 4))
-    return ctypes.string_at(dynamic[_STRTAB] + name)
-
-
-def _write(slot: int, address: int) -> None:
-    """Write an address, also where the linker has made the page read-only. Raises ``OSError``."""
-    if _writable(slot):
-        ctypes.c_uint64.from_address(slot).value = address
-        return
-    page = os.sysconf("SC_PAGESIZE")
-    start = ctypes.c_void_p(slot - slot % page)
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    read, read_write = 1, 3
-    if protect(start, ctypes.c_size_t(page), read_write) != 0:
-        raise OSError(f"MLX's slot cannot be written: {os.strerror(ctypes.get_errno())}")
-    ctypes.c_uint64.from_address(slot).value = address
-    protect(start, ctypes.c_size_t(page), read)
-
-
-def _writable(address: int) -> bool:
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
-        where, permissions = line.split()[:2]
-        first, last = (int(end, 16) for end in where.split("-"))
-        if first <= address < last:
-            return "w" in permissions
-    return False
+    return slot
 
 
 def _multiplies_right() -> bool:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
-from caa_registry.engine.caches import held
+from caa_registry.engine.caches import branching_cache, held
+from caa_registry.engine.checks import entered
 from caa_registry.engine.plan import batches
-from caa_registry.engine.steps import rows_of_logits, stepped
+from caa_registry.engine.steps import building, evaluate, rows_of_logits, stepped
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.weights import on_cpu
@@ -133,6 +134,21 @@ def logits_from(model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequen
             part = slice(start - first, start - first + size)
             logits[:, part] = np.array(logits_of(tokens[:, start : start + size]), copy=False)
         return logits
+
+
+def logits_behind(model: Model, hidden: mx.array) -> Logits:
+    """The logits of ``hidden``, the stream behind the last block, ``(rows, positions, d_model)``, evaluated: float32
+    ``(rows, positions, vocabulary)``, so many at a time as make a step."""
+    rows, positions, width = hidden.shape
+    flat, size = hidden.reshape(1, -1, width), rows_of_logits(model.stream)
+    logits = np.empty((rows * positions, model.stream.vocabulary), np.float32)
+    for part in (slice(first, first + size) for first in range(0, len(logits), size)):
+        with building, model.stream.prompt(0), entered(model, model.n_layers - 1, flat[:, part]):
+            tokens = mx.zeros((1, len(logits[part])), mx.int32)
+            values: mx.array = model.network(tokens, cache=branching_cache(model.network)).astype(mx.float32)
+        evaluate([], values)
+        logits[part] = np.array(values[0], copy=False)
+    return logits.reshape(rows, positions, -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,8 +26,8 @@ from caa_registry.engine.caches import branched, branching_cache, held, windows
 from caa_registry.engine.kernels import fast_exponentials
 from caa_registry.engine.plan import Group, evened, groups, shared_heads
 from caa_registry.engine.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
-from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
-from caa_registry.engine.steps import Meter, Step, Worked, evaluate, steps
+from caa_registry.engine.schedule import managed_memory, side_by_side, tokens_at_a_time, workers
+from caa_registry.engine.steps import Meter, Step, Worked, building, evaluate, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
@@ -212,7 +212,7 @@ class _Reader:
             self.model.network(mx.array([list(ids) for ids in rows]), cache=cache)
 
     def _steps(self, taken: list[Step]) -> AbstractContextManager[None]:
-        return steps(self.model.stream, max(self.layers), taken)
+        return steps(self.model.stream, taken, max(self.layers))
 
     def _run_checked(self, group: Group, head: list[Any] | None) -> _Read:
         """As ``_run``, and whether the group's last pair, whose completions stand farthest behind the branching point,

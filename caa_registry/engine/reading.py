@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.engine.plan import TOKENS_PER_BATCH, batches
-from caa_registry.engine.schedule import building
-from caa_registry.engine.steps import Step, evaluate, steps
+from caa_registry.engine.steps import Step, building, evaluate, steps
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.prompts import CompletedTokens
@@ -72,7 +71,7 @@ def read_activations(
         chosen = [sequences[i] for i in batch]
         taken: list[Step] = []
         with building, model.rows([s.ids for s in chosen], [s.prompt_end for s in chosen]) as (tokens, cache):
-            with steps(model.stream, max(layers), taken):
+            with steps(model.stream, taken, max(layers)):
                 values = gathered(model, tokens, cache, chosen, layers, read)
             work.add(sum(len(s.ids) for s in chosen))
         evaluate(taken, values)

@@ -14,7 +14,7 @@ import functools
 import itertools
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set, Sized
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.likelihoods import Answer, Logits, at_a_time
+from caa_registry.engine.likelihoods import Answer, Logits, at_a_time, logits_behind
 from caa_registry.engine.plan import Group
-from caa_registry.engine.schedule import building, managed_memory, side_by_side, tokens_at_a_time, workers
-from caa_registry.engine.steps import Meter, Step, Worked, evaluate, head_cost, rows_of_logits, steps
+from caa_registry.engine.schedule import managed_memory, side_by_side, tokens_at_a_time, workers
+from caa_registry.engine.steps import Meter, Step, Worked, building, evaluate, head_cost, rows_of_logits, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
@@ -49,11 +49,6 @@ def _ignored(share: float) -> None:
     pass
 
 
-def _part(worked: Worked, some: Sized, of: Sized) -> Worked:
-    """Tells of ``some`` of all as a share of all."""
-    return lambda share: worked(share * len(some) / len(of))
-
-
 @dataclass(frozen=True, eq=False)
 class Base(Generic[V]):
     """What a group's steered passes start from: its ``answers``; the cache of their first ``group.length`` tokens, a
@@ -73,6 +68,10 @@ class _Last:
 
     array: mx.array
     logits: bool
+
+    def evaluated(self, model: Model) -> Logits:
+        """The logits; ``array`` is evaluated already."""
+        return self.array if self.logits else logits_behind(model, self.array)
 
 
 class Runs(ABC, Generic[P, V]):
@@ -183,29 +182,39 @@ class Runs(ABC, Generic[P, V]):
         return max(1, min(self.most, allowed_memory() // self.at_a_time // per_token))
 
     def _run_first(self, group: Group) -> None:
-        """As ``_run``, with an unsteered row more for each answer, which must come out as where nothing is entered.
-
-        Raises ``DifferentError`` where it does not, or where a text that is steered and run whole gives something else.
-        """
+        """As ``_run``. Entering behind each layer must change nothing by itself, and a text that is steered and run
+        whole must give the same; else ``DifferentError`` is raised."""
         base = self._base(group, self._worked(None, group))
-        unsteered = self.unsteered_log_p(base.values)
         parts = [self.part(base, None, None)]
+        if not self.layers:
+            self._check_whole(base, self.unsteered_log_p(base.values))
         for layer in self.layers:
-            deltas = self._deltas(layer, self.multipliers)
             worked = self._worked(layer, group)
-            values = self._steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]), worked)
-            check_alike(self.model, self.log_p(values[0]), unsteered, f"it is entered behind layer {layer}")
+            values = self.checked_values(base, layer, self._deltas(layer, self.multipliers), worked)
             if layer == self.layers[0]:
-                # The network is steered until all is evaluated.
                 addition = Addition(layer, self.vectors[layer][0], self.multipliers[0])
-                with building, steering(self.model, [addition], self.positions):
-                    whole = self.whole_log_p(base)
-                check_alike(self.model, self.log_p(values[1])[-len(whole) :], whole, self.whole_differs)
-            parts.append(self.part(base, layer, values[1:]))
+                with steering(self.model, [addition], self.positions):
+                    self._check_whole(base, self.log_p(values[0]))
+            parts.append(self.part(base, layer, values))
         with building:
             self.checked = True
             for part in [*parts, *self.waiting]:
                 self.give(part)
+
+    def _check_whole(self, base: Base[V], log_p: Values) -> None:
+        whole = self.whole_log_p(base)
+        check_alike(self.model, log_p[-len(whole) :], whole, self.whole_differs)
+
+    def checked_values(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
+        """What is read with each of ``deltas``; one row more of each answer, to which nothing is added, must come out
+        as where nothing is entered."""
+        values = self.steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]), worked)
+        self.check_entered(layer, self.log_p(values[0]), self.unsteered_log_p(base.values))
+        return values[1:]
+
+    def check_entered(self, layer: int, log_p: Values, unsteered: Values) -> None:
+        """Raise ``DifferentError`` where log-probabilities that were entered behind ``layer`` are others."""
+        check_alike(self.model, log_p, unsteered, f"it is entered behind layer {layer}")
 
     def _run(self, group: Group) -> None:
         question = group.pairs[0]
@@ -217,7 +226,7 @@ class Runs(ABC, Generic[P, V]):
                 return
             if (layer, question) not in self.done:
                 worked = self._worked(layer, group)
-                values = self._steered(base, layer, self._deltas(layer, self.multipliers), worked)
+                values = self.steered(base, layer, self._deltas(layer, self.multipliers), worked)
                 self._give_out(self.part(base, layer, values))
 
     def _deltas(self, layer: int, multipliers: Sequence[float]) -> NDArray[np.float32]:
@@ -264,24 +273,39 @@ class Runs(ABC, Generic[P, V]):
             cache = branching_cache(self.network)
             if group.length > 0:
                 prefixes = mx.array([list(answer.ids[: group.length]) for answer in answers[:: self.ends]])
-                with self._prompt(answers[:: self.ends]), self._steps(taken):
+                with (
+                    self.model.stream.prompt([a.prompt_end for a in answers[:: self.ends]]),
+                    steps(self.model.stream, taken),
+                ):
                     self.network(prefixes, cache=cache)
             kept = held(cache)
             with self.model.stream.tapped(keep):
                 last = self._last(answers, group.length, self._branched(cache, group.length, self.ends), taken)
         evaluate(taken, [*kept, *streams.values(), last.array], worked)
-        return Base(group, answers, cache, streams, self.read_unsteered(answers, self._logits(last)))
+        return Base(group, answers, cache, streams, self.read_unsteered(answers, last.evaluated(self.model)))
 
-    def _steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
+    def steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
         """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
         width = max(len(answer.ids) for answer in base.answers) - base.group.length
         size = max(1, self.most // (len(base.answers) * width))
         batches = [deltas[i : i + size] for i in range(0, len(deltas), size)]
-        return np.concatenate([self._batch(base, layer, each, _part(worked, each, deltas)) for each in batches])
+        part = 1 / len(batches)
+        return np.concatenate([self._batch(base, layer, each, lambda share: worked(part * share)) for each in batches])
 
     def _batch(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked = _ignored) -> Values:
+        return self.read(base, self.steered_logits(base, base.answers, layer, deltas, worked))
+
+    def steered_logits(
+        self,
+        base: Base[V],
+        read: Sequence[Answer],
+        layer: int,
+        deltas: NDArray[np.float32],
+        worked: Worked = _ignored,
+    ) -> Logits:
+        """The logits that are ``read`` of each answer, its deltas side by side, evaluated."""
         n = len(deltas)
-        answers = [answer for answer in base.answers for _ in range(n)]
+        answers = [answer for answer in read for _ in range(n)]
         taken: list[Step] = []
 
         def add(at: int, hidden: mx.array, where: Positions) -> mx.array:
@@ -296,7 +320,7 @@ class Runs(ABC, Generic[P, V]):
                 last = self._last(answers, base.group.length, cache, taken)
             del cache, hidden
         evaluate(taken, last.array, worked)
-        return self.read(base, self._logits(last))
+        return last.evaluated(self.model)
 
     def _branched(self, cache: list[Any], length: int, copies: int) -> list[Any]:
         # An empty cache has no rows yet, and some would share what they write into.
@@ -321,27 +345,10 @@ class Runs(ABC, Generic[P, V]):
             gathered.append(hidden[rows, places])
             return gathered[0] if few else gathered[0][:, :1]
 
-        with self._prompt(answers), self._steps(taken), self.model.stream.tapped(gather):
+        with (
+            self.model.stream.prompt([a.prompt_end for a in answers]),
+            steps(self.model.stream, taken),
+            self.model.stream.tapped(gather),
+        ):
             logits: mx.array = self.network(tokens, cache=cache)
         return _Last(logits.astype(mx.float32), few) if few else _Last(gathered[0], few)
-
-    def _logits(self, last: _Last) -> Logits:
-        """The logits, evaluated. Where they are many, some at a time."""
-        if last.logits:
-            return last.array
-        stream, n = last.array.reshape(1, -1, self.model.d_model), last.array.shape[0] * last.array.shape[1]
-        logits = np.empty((n, self.model.stream.vocabulary), np.float32)
-        size = rows_of_logits(self.model.stream)
-        for part in (slice(first, first + size) for first in range(0, n, size)):
-            with building, self.model.stream.prompt(0), entered(self.model, self.model.n_layers - 1, stream[:, part]):
-                tokens = mx.zeros((1, len(logits[part])), mx.int32)
-                values: mx.array = self.network(tokens, cache=branching_cache(self.network)).astype(mx.float32)
-            evaluate([], values)
-            logits[part] = np.array(values[0], copy=False)
-        return logits.reshape(*last.array.shape[:2], -1)
-
-    def _prompt(self, answers: Sequence[Answer]) -> Any:
-        return self.model.stream.prompt([answer.prompt_end for answer in answers])
-
-    def _steps(self, taken: list[Step]) -> Any:
-        return steps(self.model.stream, self.model.n_layers - 1, taken)

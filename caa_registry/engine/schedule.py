@@ -2,7 +2,7 @@
 
 MLX computes one operation after another on a CPU, and only matrix products use more than one core. Two computations
 on two threads keep two cores busy with all the rest: exponentials, norms, copies. The BLAS works with as many threads
-as remain for each. A GPU is kept busy by one computation alone.
+as remain for each, and with all for the last. A GPU is kept busy by one computation alone.
 """
 
 from __future__ import annotations
@@ -29,10 +29,6 @@ T = TypeVar("T")
 _CPU_TOKENS = 640
 _GPU_TOKENS = 2048
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
-
-building = threading.RLock()
-"""Held while a network is called, since a network may keep what it makes. MLX computes nothing until something is
-evaluated, which needs no lock."""
 
 
 def workers() -> int:
@@ -63,7 +59,7 @@ def side_by_side(
         for task in tasks:
             yield task()
         return
-    with blas.shared(at_a_time):
+    with blas.shared(at_a_time) as among:
         pending: set[Future[T]] = set()
         rest = iter(tasks)
         try:
@@ -72,6 +68,8 @@ def side_by_side(
                 pending |= {on_pool(task, at_a_time) for task in itertools.islice(rest, at_a_time - len(pending))}
                 if not pending:
                     return
+                if len(pending) < at_a_time:
+                    among(len(pending))  # the last ones have all cores
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()

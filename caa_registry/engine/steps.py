@@ -23,6 +23,10 @@ _STEP = 8e10
 
 _thread = threading.local()
 
+building = threading.RLock()
+"""Held while a network is called, since a network may keep what it makes. MLX computes nothing until something is
+evaluated, which needs no lock."""
+
 
 T = TypeVar("T")
 
@@ -38,13 +42,13 @@ def step(*arrays: mx.array) -> None:
 
 
 @contextmanager
-def steps(stream: ResidualStream, highest: int, taken: list[Step]) -> Iterator[None]:
-    """Add to ``taken`` the steps of a network called inside, in order, as far as the input of block ``highest``: what
-    of that block is needed, only the caller knows. None on a GPU, which is best left to run ahead."""
+def steps(stream: ResidualStream, taken: list[Step], highest: int | None = None) -> Iterator[None]:
+    """Add to ``taken`` the steps of a network called inside, in order, as far as the input of block ``highest`` (the
+    last): what of that block is needed, only the caller knows. None on a GPU, which is best left to run ahead."""
     recorded: list[Step] = []
 
     def boundary(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
-        if layer < highest:
+        if layer < (stream.n_layers - 1 if highest is None else highest):
             taken.extend([*recorded, (hidden,)])
             recorded.clear()
         return hidden
@@ -102,7 +106,7 @@ def rows_of_logits(stream: ResidualStream) -> int:
 def stepped(stream: ResidualStream, call: Callable[[], T], needed: Callable[[T], Any] = lambda result: result) -> T:
     """What ``call``, which calls the network, gives, and of it what is ``needed`` evaluated step by step."""
     taken: list[Step] = []
-    with steps(stream, stream.n_layers - 1, taken):
+    with building, steps(stream, taken):
         result = call()
     evaluate(taken, needed(result))
     return result

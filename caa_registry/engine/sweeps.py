@@ -26,8 +26,8 @@ from caa_registry.steering.positions import SteeredPositions
 @dataclass(frozen=True)
 class Part:
     """Some questions at one layer. ``questions``: their indexes; ``log_p``: float64
-    ``(questions, vectors * multipliers, 2)``, of both answers, multipliers of one vector side by side. ``layer``
-    ``None``: unsteered, ``(questions, 1, 2)``. ``whole``: by whole texts."""
+    ``(questions, vectors * multipliers, answers)``, multipliers of one vector side by side; an answer of ``either``
+    kind counts as two. ``layer`` ``None``: unsteered, ``(questions, 1, answers)``. ``whole``: by whole texts."""
 
     layer: int | None
     questions: tuple[int, ...]
@@ -44,8 +44,8 @@ class Part:
 class Sweep:
     """What is run.
 
-    ``answers``: ``ends`` neighbours are one question: 1 where an answer is of ``either`` kind, else 2, whose texts are
-    alike as far as their prompts go. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of
+    ``answers``: ``ends`` neighbours are one question: 1 where an answer is of ``either`` kind, else as many completions
+    of one prompt. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of
     ``multipliers``, none of them 0. ``only``: the questions that are run, by default all.
     """
 
@@ -146,8 +146,8 @@ class _Runs(Runs[Part, Values]):
 
     def part(self, base: Base[Values], layer: int | None, values: Values | None) -> Part:
         rows = base.values[None] if values is None else values
-        # To (questions, deltas, 2): of the answers of one question, each gives one number, or the only one gives both.
-        shaped = rows.reshape(len(rows), len(base.group.pairs), 2).swapaxes(0, 1)
+        # To (questions, deltas, answers): each answer of a question gives one number, or the only one gives both.
+        shaped = rows.reshape(len(rows), len(base.group.pairs), -1).swapaxes(0, 1)
         return Part(layer, base.group.pairs, shaped)
 
     def _groups(self, some: Sequence[int]) -> list[Group]:

@@ -24,9 +24,13 @@ from caa_registry.engine.likelihoods import (
 )
 from caa_registry.engine.plan import Group
 from caa_registry.engine.runs import Base, Runs, Values
+from caa_registry.engine.steps import Worked
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, steering
+
+# Of how many tokens the logits show whether a text is entered rightly.
+_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +156,15 @@ class _Runs(Runs[Part, _Unsteered]):
 
     def read(self, base: Base[_Unsteered], logits: Logits) -> Values:
         return base.values.compared(logits)
+
+    def checked_values(self, base: Base[_Unsteered], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
+        # The last tokens, which come after all others, show it; logits of all would take as long as a steered row.
+        (answer,) = base.answers
+        last = max(0, len(answer.ids) - _SHOWN)
+        short = replace(answer, first=last, targets=answer.targets[last:])
+        logits = self.steered_logits(base, [short], layer, np.zeros_like(deltas[:1]))
+        self.check_entered(layer, _Unsteered.of(short, logits).log_p, base.values.log_p[last:])
+        return self.steered(base, layer, deltas, worked)
 
     def unsteered_log_p(self, values: _Unsteered) -> Values:
         return values.log_p

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from caa_registry import blas
-from caa_registry.blas import RELOCATIONS, best_kernel, dynamic_section, find_slot
+from caa_registry.blas import best_kernel
+from caa_registry.elf import RELOCATIONS, _writable, dynamic_section, find_slot, write_slot
 
 linux_cpu = pytest.mark.skipif(
     sys.platform != "linux" or any(d.name.startswith("mlx-cuda") for d in importlib.metadata.distributions()),
@@ -143,10 +143,10 @@ def test_a_slot_that_the_linker_made_read_only_is_written_all_the_same() -> None
     protect = ctypes.CDLL(None).mprotect
     for address in (first, first + 24):
         assert protect(ctypes.c_void_p(first), ctypes.c_size_t(mmap.PAGESIZE), mmap.PROT_READ) == 0
-        assert not blas._writable(address)
-        blas._write(address, 2**40 + 1)
+        assert not _writable(address)
+        write_slot(address, 2**40 + 1)
         assert ctypes.c_uint64.from_address(address).value == 2**40 + 1
-        assert not blas._writable(address), "the page is as it was"
+        assert not _writable(address), "the page is as it was"
 
 
 @linux_cpu
@@ -214,12 +214,14 @@ def test_the_slot_is_found_on_both_machines(machine: str, table: int) -> None:
     """Of aarch64 this is all that is tested: no such machine was at hand."""
     for kind in RELOCATIONS[machine]:
         file = File([("cblas_dgemm", kind), ("free", kind), ("cblas_sgemm", kind)], table)
-        assert find_slot(file.dynamic, machine) == 0x1010
-    assert find_slot(File([("cblas_sgemm", 1)], table).dynamic, machine) is None, "another kind of relocation"
-    assert find_slot(File([("cblas_dgemm", RELOCATIONS[machine][0])], table).dynamic, machine) is None
+        assert find_slot(file.dynamic, machine, "cblas_sgemm") == 0x1010
+    assert find_slot(File([("cblas_sgemm", 1)], table).dynamic, machine, "cblas_sgemm") is None, (
+        "another kind of relocation"
+    )
+    assert find_slot(File([("cblas_dgemm", RELOCATIONS[machine][0])], table).dynamic, machine, "cblas_sgemm") is None
     other = next(name for name in RELOCATIONS if name != machine)
-    assert find_slot(File([("cblas_sgemm", RELOCATIONS[machine][1])], table).dynamic, other) is None
-    assert find_slot(file.dynamic, "riscv64") is None
+    assert find_slot(File([("cblas_sgemm", RELOCATIONS[machine][1])], table).dynamic, other, "cblas_sgemm") is None
+    assert find_slot(file.dynamic, "riscv64", "cblas_sgemm") is None
 
 
 def test_a_dynamic_section_is_read_as_far_as_its_end() -> None:

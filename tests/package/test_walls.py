@@ -28,6 +28,7 @@ BASE = {
     "extensions",
     "hub",
     "blas",
+    "elf",
     "mx",
     "mx_thread",
     "vectors",
