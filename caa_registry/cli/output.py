@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _WIDE = 160
 _WHOLE = {"version", "digest", "fingerprint"}
 # What must be done before it is said how long the rest will take.
-_LEAST_SHARE, _LEAST_SECONDS = 0.005, 2.0
+_LEAST_SHARE, _LEAST_SECONDS = 0.01, 3.0
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

@@ -140,8 +140,9 @@ def logits_behind(model: Model, hidden: mx.array) -> Logits:
     """The logits of ``hidden``, the stream behind the last block, ``(rows, positions, d_model)``, evaluated: float32
     ``(rows, positions, vocabulary)``, so many at a time as make a step."""
     rows, positions, width = hidden.shape
-    flat, size = hidden.reshape(1, -1, width), rows_of_logits(model.stream)
-    logits = np.empty((rows * positions, model.stream.vocabulary), np.float32)
+    flat, logits = hidden.reshape(1, -1, width), np.empty((rows * positions, model.stream.vocabulary), np.float32)
+    # Pieces of one size: a short one takes nearly as long.
+    size = -(-len(logits) // -(-len(logits) // rows_of_logits(model.stream)))
     for part in (slice(first, first + size) for first in range(0, len(logits), size)):
         with building, model.stream.prompt(0), entered(model, model.n_layers - 1, flat[:, part]):
             tokens = mx.zeros((1, len(logits[part])), mx.int32)

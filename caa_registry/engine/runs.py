@@ -43,10 +43,16 @@ _LOGIT_BYTES, _STREAM_BYTES, _ATTENTION_BYTES = 16, 512, 1 << 28
 P = TypeVar("P")
 V = TypeVar("V")
 Values = NDArray[np.float64]
+_Last = tuple[mx.array, Callable[[], Logits]]
+"""What is to be evaluated first, and what gives the logits then."""
 
 
 def _ignored(share: float) -> None:
     pass
+
+
+def _ends(answers: Sequence[Answer]) -> list[int]:
+    return [answer.prompt_end for answer in answers]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +66,6 @@ class Base(Generic[V]):
     cache: list[Any]
     streams: Mapping[int, mx.array]
     values: V
-
-
-@dataclass(frozen=True, eq=False)
-class _Last:
-    """What a call of the network ends with: ``logits``, or the stream behind the last block."""
-
-    array: mx.array
-    logits: bool
-
-    def evaluated(self, model: Model) -> Logits:
-        """The logits; ``array`` is evaluated already."""
-        return self.array if self.logits else logits_behind(model, self.array)
 
 
 class Runs(ABC, Generic[P, V]):
@@ -101,7 +95,7 @@ class Runs(ABC, Generic[P, V]):
         progress: Progress,
     ) -> None:
         self.model = model
-        self.network = model.network  # with its weights, which the pool cannot read
+        self.stream, self.network = model.stream, model.network  # with its weights, which the pool cannot read
         self.answers, self.ends = answers, ends
         self.vectors, self.multipliers = vectors, multipliers
         self.positions = positions
@@ -167,9 +161,9 @@ class Runs(ABC, Generic[P, V]):
     def _affordable(self) -> int:
         """How many tokens one computation may run together: ``most`` where memory is plentiful, else as many as fit
         when the longest text, unsteered and with one vector, shows what a token takes."""
-        memory = allowed_memory() // self.at_a_time
-        plenty = _LOGIT_BYTES * self.model.stream.vocabulary + _STREAM_BYTES * self.model.d_model
-        if memory >= self.most * plenty + _ATTENTION_BYTES or not (planned := self.planned()):
+        plenty = self.most * (_LOGIT_BYTES * self.stream.vocabulary + _STREAM_BYTES * self.model.d_model)
+        enough = allowed_memory() // self.at_a_time >= plenty + _ATTENTION_BYTES
+        if enough or not (planned := self.planned()):
             return self.most
         mx.reset_peak_memory()
         before = mx.get_active_memory()
@@ -178,8 +172,7 @@ class Runs(ABC, Generic[P, V]):
             self._batch(base, self.layers[0], self._deltas(self.layers[0], self.multipliers[:1])[:1])
         taken = max(1, mx.get_peak_memory() - before)
         self.at_a_time = max(1, min(self.at_a_time, allowed_memory() // taken))
-        per_token = max(1, taken // self.widest)
-        return max(1, min(self.most, allowed_memory() // self.at_a_time // per_token))
+        return max(1, min(self.most, allowed_memory() // self.at_a_time * self.widest // taken))
 
     def _run_first(self, group: Group) -> None:
         """As ``_run``. Entering behind each layer must change nothing by itself, and a text that is steered and run
@@ -251,7 +244,7 @@ class Runs(ABC, Generic[P, V]):
         answers = self.answers[question * self.ends : (question + 1) * self.ends]
         shared, n = self.unsteered_tokens(question), self.model.n_layers
         behind = self.ends * (max(len(answer.ids) for answer in answers) - shared)
-        head = head_cost(self.model.stream) * sum(len(answer.ids) - answer.first for answer in answers)
+        head = head_cost(self.stream) * sum(len(answer.ids) - answer.first for answer in answers)
         if layer is None:
             return n * (shared + behind) + head
         return len(self.vectors[layer]) * len(self.multipliers) * ((n - 1 - layer) * behind + head)
@@ -274,15 +267,15 @@ class Runs(ABC, Generic[P, V]):
             if group.length > 0:
                 prefixes = mx.array([list(answer.ids[: group.length]) for answer in answers[:: self.ends]])
                 with (
-                    self.model.stream.prompt([a.prompt_end for a in answers[:: self.ends]]),
-                    steps(self.model.stream, taken),
+                    self.stream.prompt(_ends(answers[:: self.ends])),
+                    steps(self.stream, taken),
                 ):
                     self.network(prefixes, cache=cache)
             kept = held(cache)
-            with self.model.stream.tapped(keep):
-                last = self._last(answers, group.length, self._branched(cache, group.length, self.ends), taken)
-        evaluate(taken, [*kept, *streams.values(), last.array], worked)
-        return Base(group, answers, cache, streams, self.read_unsteered(answers, last.evaluated(self.model)))
+            with self.stream.tapped(keep):
+                last, logits = self._last(answers, group.length, self._branched(cache, group.length, self.ends), taken)
+        evaluate(taken, [*kept, *streams.values(), last], worked)
+        return Base(group, answers, cache, streams, self.read_unsteered(answers, logits()))
 
     def steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
         """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
@@ -293,19 +286,14 @@ class Runs(ABC, Generic[P, V]):
         return np.concatenate([self._batch(base, layer, each, lambda share: worked(part * share)) for each in batches])
 
     def _batch(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked = _ignored) -> Values:
-        return self.read(base, self.steered_logits(base, base.answers, layer, deltas, worked))
+        return self.read(base, self.steered_logits(base, layer, deltas, worked))
 
     def steered_logits(
-        self,
-        base: Base[V],
-        read: Sequence[Answer],
-        layer: int,
-        deltas: NDArray[np.float32],
-        worked: Worked = _ignored,
+        self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked = _ignored
     ) -> Logits:
-        """The logits that are ``read`` of each answer, its deltas side by side, evaluated."""
+        """The logits that are read of each answer, its deltas side by side, evaluated."""
         n = len(deltas)
-        answers = [answer for answer in read for _ in range(n)]
+        answers = [answer for answer in base.answers for _ in range(n)]
         taken: list[Step] = []
 
         def add(at: int, hidden: mx.array, where: Positions) -> mx.array:
@@ -316,11 +304,11 @@ class Runs(ABC, Generic[P, V]):
         with building:
             cache = self._branched(base.cache, base.group.length, self.ends * n)
             hidden = mx.repeat(base.streams[layer], n, axis=0)
-            with entered(self.model, layer, hidden), self.model.stream.tapped(add):
-                last = self._last(answers, base.group.length, cache, taken)
+            with entered(self.model, layer, hidden), self.stream.tapped(add):
+                last, logits = self._last(answers, base.group.length, cache, taken)
             del cache, hidden
-        evaluate(taken, last.array, worked)
-        return last.evaluated(self.model)
+        evaluate(taken, last, worked)
+        return logits()
 
     def _branched(self, cache: list[Any], length: int, copies: int) -> list[Any]:
         # An empty cache has no rows yet, and some would share what they write into.
@@ -336,7 +324,7 @@ class Runs(ABC, Generic[P, V]):
         positions = range(max(len(answer.ids) - answer.first for answer in answers))
         places = mx.array([[min(a.first + i, len(a.ids) - 1) - length for i in positions] for a in answers])
         rows = mx.arange(len(answers))[:, None]
-        few = places.size <= rows_of_logits(self.model.stream)
+        few = places.size <= rows_of_logits(self.stream)
         gathered: list[mx.array] = []
 
         def gather(layer: int, hidden: mx.array, where: Positions) -> mx.array:
@@ -346,9 +334,12 @@ class Runs(ABC, Generic[P, V]):
             return gathered[0] if few else gathered[0][:, :1]
 
         with (
-            self.model.stream.prompt([a.prompt_end for a in answers]),
-            steps(self.model.stream, taken),
-            self.model.stream.tapped(gather),
+            self.stream.prompt(_ends(answers)),
+            steps(self.stream, taken),
+            self.stream.tapped(gather),
         ):
             logits: mx.array = self.network(tokens, cache=cache)
-        return _Last(logits.astype(mx.float32), few) if few else _Last(gathered[0], few)
+        if few:
+            logits = logits.astype(mx.float32)
+            return logits, lambda: logits
+        return gathered[0], lambda: logits_behind(self.model, gathered[0])

@@ -19,7 +19,7 @@ from caa_registry.mx_thread import check
 from caa_registry.progress import Progress
 
 # Operations of one product on a CPU: what takes longer cannot be interrupted soon enough.
-_STEP = 8e10
+_STEP = 1.2e11
 
 _thread = threading.local()
 
@@ -86,6 +86,10 @@ class Meter:
             if told == round(self._total) or told - self._told >= self._total / 200 or self._told < 0:
                 self._told = told
                 self._progress(told, round(self._total))
+
+    def finish(self) -> None:
+        """All is done, also what took less than was expected."""
+        self.add(max(0.0, self._total - self._done))
 
     def of(self, amount: float) -> Worked:
         """Adds ``amount`` share by share."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.engine.caches import branching_cache, windows
 from caa_registry.engine.likelihoods import (
     Answer,
     Logits,
@@ -29,8 +30,8 @@ from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, steering
 
-# Of how many tokens the logits show whether a text is entered rightly.
-_SHOWN = 8
+# So many tokens show whether a text is entered rightly, where no window of attention drops any of them later.
+_SHOWN = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +142,9 @@ class _Runs(Runs[Part, _Unsteered]):
         answers = [_answer(ids) for ids in work.texts]
         vectors = {layer: vector[None] for layer, vector in work.vectors.items()}
         super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, work.done, work.only, progress)
+        longest = max((len(answer.ids) for answer in answers), default=0)
+        dropping = any(window < longest for window in windows(branching_cache(self.network)))
+        self.shown = longest if dropping else _SHOWN
         self.texts = [text for text in range(len(answers)) if work.missing(text)]
 
     def planned(self) -> list[Group]:
@@ -158,24 +162,26 @@ class _Runs(Runs[Part, _Unsteered]):
         return base.values.compared(logits)
 
     def checked_values(self, base: Base[_Unsteered], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
-        # The last tokens, which come after all others, show it; logits of all would take as long as a steered row.
-        (answer,) = base.answers
-        last = max(0, len(answer.ids) - _SHOWN)
-        short = replace(answer, first=last, targets=answer.targets[last:])
-        logits = self.steered_logits(base, [short], layer, np.zeros_like(deltas[:1]))
-        self.check_entered(layer, _Unsteered.of(short, logits).log_p, base.values.log_p[last:])
+        short = self._beginning(base)
+        begun = replace(base, answers=(short,), streams={layer: base.streams[layer][:, : len(short.ids)]})
+        logits = self.steered_logits(begun, layer, np.zeros_like(deltas[:1]))
+        self.check_entered(layer, _Unsteered.of(short, logits).log_p, self.unsteered_log_p(base.values))
         return self.steered(base, layer, deltas, worked)
 
+    def _beginning(self, base: Base[_Unsteered]) -> Answer:
+        (answer,) = base.answers
+        return replace(answer, ids=answer.ids[: self.shown], targets=answer.targets[: self.shown])
+
     def unsteered_log_p(self, values: _Unsteered) -> Values:
-        return values.log_p
+        return values.log_p[: self.shown]
 
     def log_p(self, row: Values) -> Values:
-        log_p: Values = row[1]
+        log_p: Values = row[1, : self.shown]
         return log_p
 
     def whole_log_p(self, base: Base[_Unsteered]) -> Values:
-        (answer,) = base.answers
-        return _Unsteered.of(answer, _whole(self.model, answer)).log_p
+        short = self._beginning(base)
+        return _Unsteered.of(short, _whole(self.model, short)).log_p
 
     def part(self, base: Base[_Unsteered], layer: int | None, values: Values | None) -> Part:
         return _part(layer, base.group.pairs[0], base.values.values if values is None else values)

@@ -75,6 +75,8 @@ def decoded(request: Request, progress: Progress = silent) -> Iterator[list[Row]
         try:
             for rows in _Decoder(request, way, sorted(left), work).ended():
                 left -= {row.place for row in rows}
+                if not left:
+                    work.finish()
                 yield rows
             return
         except DifferentError:
@@ -100,7 +102,9 @@ class _Work:
         self._token = PASS / min(places, _ROWS)
         tokens = sum(map(request.room, range(len(request.prompts)))) * len(request.strengths)
         self._prompts = set(range(len(request.prompts)))
-        self._meter = Meter(progress, 0, self._token * tokens + self._tokens_of(self._prompts))
+        ends = [request.end(prompt) for prompt in self._prompts]
+        compared = sum(map(self._alone, {max(ends), min(ends)})) if places > 1 else 0
+        self._meter = Meter(progress, 0, self._token * tokens + sum(ends) + compared)
         self._running = 0
 
     def prompts(self, prompts: Iterable[int]) -> None:
@@ -119,6 +123,18 @@ class _Work:
     def answer_tokens(self, tokens: int) -> None:
         """Answers have so many more tokens, or will not have them."""
         self._meter.add(self._token * tokens)
+
+    def compared(self, prompt: int) -> None:
+        """An answer was decoded alone too."""
+        self._meter.add(self._alone(self._request.end(prompt)))
+
+    def finish(self) -> None:
+        """All is done, also what took less than was expected."""
+        self._meter.finish()
+
+    @staticmethod
+    def _alone(tokens: int) -> int:
+        return tokens + COMPARED * PASS
 
     def _tokens_of(self, prompts: Iterable[int]) -> int:
         return sum(map(self._request.end, prompts))
@@ -199,6 +215,7 @@ class _Decoder:
         batch = Batch(self.request)
         batch.join([alone], self.prompts.alone(row.place))
         batch.run(1, COMPARED)
+        self.work.compared(row.place[0])
         if not _alike(row, alone, self.request.model.dtype):
             raise DifferentError("an answer in a batch is not that alone")
 

@@ -72,7 +72,7 @@ class Vectors:
         computed again and the version comes back with a ``comparison`` of the two.
 
         Activations are kept in a cache on disk (``settings.activation_cache``): another method on the same pairs reads
-        none of them again, and what was interrupted goes on where it was. ``progress`` counts activations,
+        none of them again, and what was interrupted goes on where it was. ``progress`` counts tokens,
         ``measuring`` the layers whose vectors are made and measured. Nothing is written to the registry before all is
         computed; the version then appears whole or not at all.
 
