@@ -162,11 +162,15 @@ class _Runs(Runs[Part, _Unsteered]):
         return base.values.compared(logits)
 
     def checked_values(self, base: Base[_Unsteered], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
+        self.check_entered(layer, self._entered(base, layer), self.unsteered_log_p(base.values))
+        return self.steered(base, layer, deltas, worked)
+
+    def _entered(self, base: Base[_Unsteered], layer: int) -> Values:
+        """Log-probabilities of the beginning of a text that is entered behind ``layer``, with nothing added."""
         short = self._beginning(base)
         begun = replace(base, answers=(short,), streams={layer: base.streams[layer][:, : len(short.ids)]})
-        logits = self.steered_logits(begun, layer, np.zeros_like(deltas[:1]))
-        self.check_entered(layer, _Unsteered.of(short, logits).log_p, self.unsteered_log_p(base.values))
-        return self.steered(base, layer, deltas, worked)
+        nothing = np.zeros((1, self.model.d_model), np.float32)
+        return _Unsteered.of(short, self.steered_logits(begun, layer, nothing)).log_p
 
     def _beginning(self, base: Base[_Unsteered]) -> Answer:
         (answer,) = base.answers
