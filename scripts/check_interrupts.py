@@ -78,6 +78,8 @@ def repeated(home: Path) -> int:
         places = []
         for line in path.read_text(encoding="utf-8").splitlines():
             kept = json.loads(line.partition(" ")[2])
+            if "kept" not in kept:
+                continue  # the first line says what the file is of
             part = kept["kept"]
             for each in part.get("questions", [part.get("text", part.get("question"))]):
                 places.append((kept["condition"], part.get("layer"), part.get("multiplier"), each))

@@ -1,4 +1,4 @@
-"""An evaluation divided over machines or processes: each does every so-manieth question."""
+"""An evaluation divided over machines or processes: each of N measures every N-th question."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from caa_registry.errors import CaaError, UsageError
 
 @dataclass(frozen=True)
 class Shard:
-    """The ``number``th, from 1, of ``of`` equal parts of the questions of an evaluation. Raises ``UsageError`` for one
-    that there is not."""
+    """Part ``number``, from 1, of ``of`` equal parts of an evaluation's questions. Raises ``UsageError`` for one that
+    does not exist."""
 
     number: int = 1
     of: int = 1

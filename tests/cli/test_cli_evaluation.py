@@ -128,3 +128,25 @@ def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) 
     shown = caa("eval", "categories", "5")
     assert shown.code == 0 and "mean of categories" in shown.out and "even" in shown.out
     assert set(caa("eval", "categories", "5", "--json").json[0]["categories"]) == {"odd", "even"}
+
+
+def test_shards_say_what_is_missing_and_are_merged(full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = ["eval", "propensity", "team/s", "--layers", "1", "--seeds", "2"]
+    files = []
+    for number in (1, 2):
+        monkeypatch.setenv("CAA_HOME", str(tmp_path / f"machine-{number}"))
+        shown = caa(*ask, "--shard", f"{number}/2")
+        assert shown.code == 0 and shown.out == ""
+        assert f"Shard {number}/2 is done and kept in " in shown.err and f"{3 - number}/2 is missing" in shown.err
+        assert "caa eval merge FILE" in shown.err
+        document = caa(*ask, "--shard", f"{number}/2", "--json").json
+        assert document["shard"] == f"{number}/2" and document["missing"] == [f"{3 - number}/2"]
+        files.append(document["kept"])
+    monkeypatch.setenv("CAA_HOME", str(tmp_path / "third"))
+    missing = caa("eval", "merge", files[1])
+    assert missing.code == 1 and "shard 1/2 is missing" in missing.err and "--shard" in missing.err
+    merged = caa("eval", "merge", *files, "--json")
+    assert merged.code == 0 and merged.json["kind"] == "propensity"
+    whole = caa(*ask, "--json").json
+    assert [score["n"] for score in whole["scores"]] == [score["n"] for score in merged.json["scores"]]
+    assert caa(*ask, "--shard", "3/2").code == 2
