@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from caa_registry.models.fingerprint import Fingerprint as Fingerprint
     from caa_registry.models.fingerprint import ModelInfo as ModelInfo
     from caa_registry.models.generation import NextToken as NextToken
+    from caa_registry.models.lengths import Longest as Longest
     from caa_registry.models.model import Model as Model
     from caa_registry.pairs.agreement import Agreement as Agreement
     from caa_registry.pairs.curation.operations import Balance as Balance
@@ -154,6 +155,7 @@ _PUBLIC = {
     "caa_registry.evaluation.token_projection": ["TokenProjection"],
     "caa_registry.models.fingerprint": ["Fingerprint", "ModelInfo"],
     "caa_registry.models.generation": ["NextToken"],
+    "caa_registry.models.lengths": ["Longest"],
     "caa_registry.models.model": ["Model"],
     "caa_registry.pairs.agreement": ["Agreement"],
     "caa_registry.pairs.curation.operations": [

@@ -27,6 +27,7 @@ INSIDE = {
     "Part",
     "PromptTokens",
     "ResidualStream",
+    "Shapes",
     "Template",
     "Workspace",
 }
