@@ -176,7 +176,7 @@ class _Estimate:
         self._said = True
         left = took / part * (1 - share)
         if left > 60:
-            message(f"This takes about {_duration(left)} more on this machine.")
+            message(f"About {_duration(left)} left on this machine.")
 
 
 def _duration(seconds: float) -> str:

@@ -28,7 +28,7 @@ class _Shard(click.ParamType[Shard]):
 
 
 SHARD = click.option(
-    "--shard", type=_Shard(), metavar="I/N", help="Do only the I-th of N parts of the questions, and keep it."
+    "--shard", type=_Shard(), metavar="I/N", help="Measure only part I of N of the questions, and keep it."
 )
 
 
@@ -56,7 +56,8 @@ def kept_shard(settings: Settings, shard: Shard | None) -> Iterator[None]:
 def merge(settings: Settings, files: tuple[str, ...], model: str | None) -> None:
     """Store an evaluation whose shards were measured on several machines.
 
-    Each FILE is what one shard kept: --shard says where. Nothing is measured, and the model's weights are not read.
+    Each FILE is what one run with --shard kept; it prints the path. Nothing is measured, and the model's weights are
+    not read.
     """
     with settings.open() as registry:
         evaluation = registry.evaluations.merge(files, model=model)

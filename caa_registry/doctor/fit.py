@@ -86,7 +86,7 @@ def _planned(known: Fit, found: Outline) -> Fit:
     return replace(
         known,
         memory=memory,
-        memory_from="CAA_MEMORY or the settings file" if given is not None else "a quarter of what is free then",
+        memory_from="CAA_MEMORY or the settings file" if given is not None else "a quarter of what is then free",
         batch=batch,
         computations=workers(),
         longest=longest.tokens,
@@ -114,4 +114,4 @@ def _why(prepared: Prepared) -> str:
         )
     if not on_cpu():
         return "a GPU computes weights as stored"
-    return "float32 fits, and is the fastest on a CPU"
+    return "it fits into memory, and is the fastest on a CPU"

@@ -69,7 +69,7 @@ Worked = Callable[[float], None]
 
 
 class Meter:
-    """Work as it is done, on whatever thread: ``progress`` is told of every hundredth or so. ``done`` and ``total`` are
+    """Work as it is done, on whatever thread: ``progress`` is told of every half percent. ``done`` and ``total`` are
     in token-blocks: one token run through one block."""
 
     def __init__(self, progress: Progress, done: float, total: float) -> None:

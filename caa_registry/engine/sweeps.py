@@ -45,8 +45,8 @@ class Sweep:
     """What is run.
 
     ``answers``: ``ends`` neighbours are one question: 1 where an answer is of ``either`` kind, else as many completions
-    of one prompt. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of
-    ``multipliers``, none of them 0. ``only``: the questions that are run, by default all.
+    of one prompt. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of ``multipliers``, none of
+    them 0. ``only``: the questions that are run, by default all.
     """
 
     model: Model
@@ -84,12 +84,12 @@ def run_whole(sweep: Sweep, kept: Sequence[Part] = ()) -> Iterator[Part]:
         answers = [sweep.answers[i * sweep.ends + end] for i in questions for end in range(sweep.ends)]
         if layer is None:
             unsteered = log_probabilities(sweep.model, answers)
-            yield Part(None, questions, unsteered.reshape(len(questions), 1, 2), whole=True)
+            yield Part(None, questions, unsteered.reshape(len(questions), 1, -1), whole=True)
             continue
         steered = []
         for vector, multiplier in itertools.product(sweep.vectors[layer], sweep.multipliers):
             with steering(sweep.model, [Addition(layer, vector, multiplier)], sweep.positions):
-                steered.append(log_probabilities(sweep.model, answers).reshape(len(questions), 2))
+                steered.append(log_probabilities(sweep.model, answers).reshape(len(questions), -1))
         yield Part(layer, questions, np.stack(steered, axis=1), whole=True)
 
 

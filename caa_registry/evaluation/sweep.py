@@ -46,7 +46,8 @@ def sweep(
     answers, ends = answers_of(items), 1 if items.metric == "propensity" else 2
     only = shard.questions(len(answers) // ends)
     run = Sweep(model, answers, ends, vectors, [m for m in multipliers if m != 0], positions, only)
-    if not missing(places(only, vectors, multipliers), kept):
+    left = missing(places(only, vectors, multipliers), kept)
+    if not left:
         return
     try:
         if any(part.whole for part in kept):
@@ -55,7 +56,7 @@ def sweep(
         mx_thread.run(run_steered, run, at_caller(keep), kept, at_caller(progress))
     except DifferentError as error:
         _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
-        total = 1 + len(vectors)
+        total = len({layer for layer, _ in left})
         progress(0, total)
         for done, part in enumerate(mx_thread.each(run_whole, run, kept), start=1):
             keep(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
         raise UsageError(f"there is no dtype {dtype!r}", f"Choose one of {', '.join(DTYPES)}.")
     folder, repo, commit = locate(name, revision)
     weight_files(folder)  # before anything is imported or read: a folder without weights is refused at once
+    # Imported by the thread that asks, which an interruption stops.
+    import_module("caa_registry.models.model")
 
     return mx_thread.run(_loaded, folder, repo, commit, dtype)
 

@@ -180,7 +180,7 @@ def test_another_model_than_the_shards_had_is_refused(
 ) -> None:
     with pytest.raises(MissingShardsError) as waiting:
         measure("side-effects", Shard(1, 2))
-    with pytest.raises(InputError, match=r"cannot be measured any more: .*fingerprint would differ"):
+    with pytest.raises(InputError, match=r"does not fit what is here now: .*fingerprint differ"):
         registry.evaluations.merge([waiting.value.kept], model=tiny.folder("gpt2"))
 
 

@@ -27,7 +27,7 @@ _OF_THE_MACHINE = {"device", "blas", "mlx", "mlx-lm"}
 
 @dataclass(frozen=True)
 class Division:
-    """What one call does of an evaluation: a ``shard``, all of it, or nothing of what is in ``files``."""
+    """What one call measures of an evaluation: a ``shard``; or nothing, where all of it is in ``files``."""
 
     shard: Shard = ALL
     files: tuple[Path, ...] = ()
@@ -41,7 +41,7 @@ class Division:
             return cls(shard or ALL)
         if shard is not None:
             raise UsageError(
-                f"the processes of one job share the evaluation, of which {shard} is asked for",
+                f"shard {shard} is asked of processes that share the whole evaluation already",
                 "Leave out --shard, or start single processes.",
             )
         return cls(Shard(processes.rank() + 1, processes.count()))
@@ -59,8 +59,8 @@ class Division:
             differing = _differing(header(path).identity, _plain(identity), besides=_OF_THE_MACHINE)
             if differing:
                 raise InputError(
-                    f"what it holds cannot be measured any more: {_listed(differing)} would differ",
-                    "It needs the same vector, questions and model as when the shards were measured.",
+                    f"it does not fit what is here now: {_listed(differing)} differ",
+                    "Merge with the vector, questions and model that the shards were measured with.",
                     source=str(path),
                 )
         unfinished = Unfinished(settings.unfinished(), identity, request, self.shard)
@@ -84,6 +84,7 @@ class Division:
 
         if processes.count() > 1:
             unfinished.pool()
+            self._check_complete(unfinished, missing())
             return get(workspace, _stored_by_first(unfinished, store))
         if self.shard.of == 1:
             self._check_complete(unfinished, missing())
