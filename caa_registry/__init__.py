@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.shards import MissingShardsError as MissingShardsError
     from caa_registry.evaluation.shards import Shard as Shard
     from caa_registry.evaluation.token_projection import TokenProjection as TokenProjection
-    from caa_registry.models.fingerprint import Fingerprint as Fingerprint
-    from caa_registry.models.fingerprint import ModelInfo as ModelInfo
+    from caa_registry.models.folder.fingerprint import Fingerprint as Fingerprint
+    from caa_registry.models.folder.fingerprint import ModelInfo as ModelInfo
     from caa_registry.models.generation import NextToken as NextToken
     from caa_registry.models.lengths import Longest as Longest
     from caa_registry.models.model import Model as Model
@@ -153,7 +153,7 @@ _PUBLIC = {
     "caa_registry.evaluation.open_ended.rubrics": ["Rubric"],
     "caa_registry.evaluation.shards": ["MissingShardsError", "Shard"],
     "caa_registry.evaluation.token_projection": ["TokenProjection"],
-    "caa_registry.models.fingerprint": ["Fingerprint", "ModelInfo"],
+    "caa_registry.models.folder.fingerprint": ["Fingerprint", "ModelInfo"],
     "caa_registry.models.generation": ["NextToken"],
     "caa_registry.models.lengths": ["Longest"],
     "caa_registry.models.model": ["Model"],

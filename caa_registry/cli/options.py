@@ -14,8 +14,8 @@ import click
 
 from caa_registry.errors import UsageError
 from caa_registry.extraction.methods import METHODS
-from caa_registry.models.prompts import TEMPLATES
 from caa_registry.models.read_position import READ_POSITIONS
+from caa_registry.models.rendering.prompts import TEMPLATES
 from caa_registry.settings import launched, registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
 

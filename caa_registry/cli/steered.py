@@ -16,7 +16,7 @@ from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
-    from caa_registry.models.prompts import TemplateName
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.records import Steer, Steering
     from caa_registry.registry.registry import Registry
     from caa_registry.steering.positions import SteeredPositions

@@ -30,8 +30,8 @@ from caa_registry.engine.schedule import managed_memory, side_by_side, tokens_at
 from caa_registry.engine.steps import Meter, Step, Worked, building, evaluate, steps
 from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.read_position import ReadPosition, check_read
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.mx import mx
 from caa_registry.progress import Progress, silent
 

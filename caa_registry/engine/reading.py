@@ -13,8 +13,8 @@ from caa_registry.engine.plan import TOKENS_PER_BATCH, batches
 from caa_registry.engine.steps import Step, building, evaluate, steps
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.read_position import ReadPosition, check_read
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
 

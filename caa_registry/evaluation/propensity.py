@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import InputError
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens, Example, Template
+from caa_registry.models.rendering.prompts import CompletedTokens, Example, Template
 from caa_registry.pairs.answers import choices, form_of, letter_of
 from caa_registry.pairs.record import Pair
 

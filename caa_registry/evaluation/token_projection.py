@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from caa_registry import mx_thread
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import Template
+from caa_registry.models.rendering.prompts import Template
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
 

@@ -26,8 +26,8 @@ from safetensors.numpy import save
 
 from caa_registry.digests import canonical_json, digest_bytes, digest_object
 from caa_registry.errors import IntegrityError
-from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.read_position import ReadPosition
+from caa_registry.models.rendering.prompts import CompletedTokens
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from caa_registry.engine.reading import PairTokens
 from caa_registry.errors import UsageError
 from caa_registry.models.lengths import Longest
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import Template
 from caa_registry.models.read_position import ReadPosition
+from caa_registry.models.rendering.prompts import Template
 from caa_registry.pairs.answers import common_form, form_of
 from caa_registry.pairs.record import Pair
 

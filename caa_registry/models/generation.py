@@ -14,7 +14,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from caa_registry import mx_thread
 from caa_registry.errors import UsageError
-from caa_registry.models.prompts import PromptTokens
+from caa_registry.models.rendering.prompts import PromptTokens
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.weights import on_cpu
 from caa_registry.mx import mx

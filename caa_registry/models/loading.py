@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from caa_registry import mx_thread
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
-from caa_registry.models.fingerprint import ModelInfo, fingerprint_folder, weight_files
-from caa_registry.models.prompts import chat_template_text
+from caa_registry.models.folder.fingerprint import ModelInfo, fingerprint_folder, weight_files
+from caa_registry.models.rendering.prompts import chat_template_text
 from caa_registry.package import ASSETS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.errors import ModelError, UsageError
-from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.models.generation import (
     NextToken,
     NotFiniteError,
@@ -27,7 +27,7 @@ from caa_registry.models.generation import (
 )
 from caa_registry.models.lengths import PIECES, Longest, Shapes, longest, shapes
 from caa_registry.models.memory import allowed_memory, spare_memory
-from caa_registry.models.prompts import PromptTokens, Template, TemplateName, chat_template_text
+from caa_registry.models.rendering.prompts import PromptTokens, Template, TemplateName, chat_template_text
 from caa_registry.models.stream import ResidualStream
 from caa_registry.models.weights import read_weights, weight_bytes
 from caa_registry.mx import mx

@@ -13,7 +13,7 @@ from mlx_lm.utils import _get_classes, get_total_parameters, load_model
 
 from caa_registry import mx_thread
 from caa_registry.errors import ModelError
-from caa_registry.models.fingerprint import Fingerprint, ModelInfo
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.loading import DEMO_MODEL, context_length, demo_model_folder, locate
 from caa_registry.models.model import Model
 from caa_registry.models.stream import ResidualStream

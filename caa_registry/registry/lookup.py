@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import behavior as contrasted
 from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.models.fingerprint import Fingerprint, ModelInfo
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
 from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion
 from caa_registry.vectors import LayerQuality

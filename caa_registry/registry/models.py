@@ -14,7 +14,7 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.filters import storable
 from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.models.fingerprint import Fingerprint, ModelInfo
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.registry.lookup import model_info
 from caa_registry.registry.records import Listing, ModelRecord, check_limit
 from caa_registry.registry.workspace import Workspace

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
-    from caa_registry.models.fingerprint import ModelInfo
+    from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.generation import NextToken
     from caa_registry.registry.records import Steering, VectorVersion
 

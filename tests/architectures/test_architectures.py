@@ -37,9 +37,9 @@ from caa_registry.engine.reading import PairTokens, read_activations
 from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError
 from caa_registry.models import stream as stream_module
-from caa_registry.models.fingerprint import Fingerprint, ModelInfo
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.unsupported import UNSUPPORTED
 from caa_registry.models.weights import read_weights

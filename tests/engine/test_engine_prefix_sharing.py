@@ -15,8 +15,8 @@ from caa_registry.engine import prefix_sharing
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.engine.reading import PairTokens, read_activations
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.read_position import READ_POSITIONS
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.stream import Positions
 
 ALL = [0, 1, 2]

@@ -18,8 +18,8 @@ from caa_registry.engine.reading import read_activations
 from caa_registry.errors import InputError, ModelError, UsageError
 from caa_registry.extraction.reading import default_read, encode_pairs
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens
 from caa_registry.models.read_position import READ_POSITIONS
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.stream import ResidualStream
 from caa_registry.pairs.record import Pair
 

@@ -26,7 +26,7 @@ from caa_registry.evaluation.propensity import (
     score,
 )
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import Example, Template
+from caa_registry.models.rendering.prompts import Example, Template
 from caa_registry.pairs.answers import letter_of
 from caa_registry.pairs.record import Pair
 from caa_registry.steering.additions import Addition, steering

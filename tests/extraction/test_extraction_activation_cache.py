@@ -20,7 +20,7 @@ from caa_registry.engine.reading import PairTokens, Work
 from caa_registry.errors import IntegrityError
 from caa_registry.extraction.activation_cache import ActivationCache, Section, row_key
 from caa_registry.extraction.activations import Activations, collect
-from caa_registry.models.prompts import CompletedTokens
+from caa_registry.models.rendering.prompts import CompletedTokens
 
 LAYERS = [0, 2]
 

@@ -16,8 +16,8 @@ import pytest
 from support.tiny_models import CHAT, TinyModels
 
 from caa_registry.errors import ModelError
-from caa_registry.models import fingerprint as module
-from caa_registry.models.fingerprint import Fingerprint, cached_digest, compare, fingerprint_folder
+from caa_registry.models.folder import fingerprint as module
+from caa_registry.models.folder.fingerprint import Fingerprint, cached_digest, compare, fingerprint_folder
 from caa_registry.models.loading import load
 from caa_registry.progress import Progress, silent
 

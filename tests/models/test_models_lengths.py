@@ -20,7 +20,7 @@ from caa_registry.evaluation.side_effects.neutral_text import NeutralText, Passa
 from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models import memory
 from caa_registry.models.lengths import Longest, longest
-from caa_registry.models.prompts import CompletedTokens
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.weights import weight_bytes
 from caa_registry.pairs.record import Pair
 

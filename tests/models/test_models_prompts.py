@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.tiny_models import CHAT, tiny_tokenizer
 
 from caa_registry.errors import InputError, ModelError, UsageError
-from caa_registry.models.prompts import CompletedTokens, Template
+from caa_registry.models.rendering.prompts import CompletedTokens, Template
 
 QUESTION = "Would you like a donut now?\n\nChoices:\n (A) Yes\n (B) No"
 BOS, EOS = 0, 1

@@ -10,8 +10,8 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import Template
-from caa_registry.models.token_checks import token_findings
+from caa_registry.models.rendering.prompts import Template
+from caa_registry.models.rendering.token_checks import token_findings
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import rows_of
 from caa_registry.pairs.record import Pair, PairItem

@@ -17,7 +17,7 @@ from support.tiny_models import CHAT, FAMILIES, build
 from caa_registry.extraction.reading import encode_pairs
 from caa_registry.models.loading import demo_model_folder, load
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import CompletedTokens
+from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.stream import Positions
 from caa_registry.pairs.record import Pair
 from caa_registry.steering.additions import Addition, steering

@@ -11,7 +11,7 @@ from caa_registry.engine.decoding.request import Finish, Request, Row, Strength
 from caa_registry.errors import ModelError, UsageError
 from caa_registry.models.generation import check_sampling
 from caa_registry.models.model import Model
-from caa_registry.models.prompts import TemplateName
+from caa_registry.models.rendering.prompts import TemplateName
 from caa_registry.progress import Progress, silent
 from caa_registry.steering.additions import Addition, sums
 from caa_registry.steering.positions import SteeredPositions, check_positions

@@ -42,7 +42,7 @@ from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
-    from caa_registry.models.prompts import TemplateName
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.pairs.curation.operation import Operation
     from caa_registry.pairs.diff import Diff
     from caa_registry.pairs.record import Imported, PairItem, QuestionItem

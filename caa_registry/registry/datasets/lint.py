@@ -25,7 +25,7 @@ from caa_registry.vectors import VectorSet
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
-    from caa_registry.models.prompts import TemplateName
+    from caa_registry.models.rendering.prompts import TemplateName
 
 _OPPOSITE_COSINE = -0.3
 
@@ -126,7 +126,7 @@ def _of_tokens(
     items: Sequence[PairItem], model: Model, template: TemplateName | None, progress: Progress | None
 ) -> tuple[list[Finding], dict[str, Any]]:
     """What the model's tokenizer makes of the pairs, and what of the model that depends on."""
-    from caa_registry.models.token_checks import token_findings
+    from caa_registry.models.rendering.token_checks import token_findings
     from caa_registry.pairs.lint.rows import rows_of
 
     rendered = model.template(template)

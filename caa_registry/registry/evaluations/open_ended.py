@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.open_ended.generation import Response as Generated
     from caa_registry.evaluation.statistics import Figure
     from caa_registry.evaluation.unfinished import Unfinished
-    from caa_registry.models.prompts import Template
+    from caa_registry.models.rendering.prompts import Template
 
 # Raised with every change that generates or measures the same otherwise.
 _GENERATOR = 1

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Control, Measurements, Observed
     from caa_registry.evaluation.propensity import ItemSet
     from caa_registry.evaluation.unfinished import Unfinished
-    from caa_registry.models.prompts import Example, Template
+    from caa_registry.models.rendering.prompts import Example, Template
 
 _EXAMPLES_SEED = 20240805
 # Raised with every change that measures the same otherwise: of controls, or of how questions are run.
@@ -151,7 +151,7 @@ def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
 def _examples(own: Sequence[Pair], count: int) -> list[Example]:
     import numpy as np
 
-    from caa_registry.models.prompts import Example
+    from caa_registry.models.rendering.prompts import Example
 
     if not 0 < count <= len(own):
         raise UsageError(f"{count} examples cannot be drawn from {len(own)} pairs", "Ask for fewer.")

@@ -19,7 +19,7 @@ from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.models.fingerprint import Verdict
+    from caa_registry.models.folder.fingerprint import Verdict
     from caa_registry.models.model import Model
     from caa_registry.vectors import VectorSet
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.evaluation_settings import EvaluationSettings, RecordedPropensity
 
 

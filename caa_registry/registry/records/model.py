@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.models.folder.fingerprint import ModelInfo
 
 
 @dataclass(frozen=True)

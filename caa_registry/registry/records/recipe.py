@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from caa_registry.errors import UsageError
-from caa_registry.models.prompts import TemplateName, check_template
 from caa_registry.models.read_position import ReadPosition, check_read
+from caa_registry.models.rendering.prompts import TemplateName, check_template
 from caa_registry.registry.records.stored import Stored
 
 _REVISION = 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.control_names import check_controls
-from caa_registry.models.prompts import TemplateName, check_template
+from caa_registry.models.rendering.prompts import TemplateName, check_template
 from caa_registry.pairs.halves import Half, check_half
 from caa_registry.references import check_alias
 from caa_registry.steering.positions import SteeredPositions, check_positions

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from caa_registry.models.fingerprint import ModelInfo
+from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.recipe import Recipe
 from caa_registry.registry.records.stored import Stored
 from caa_registry.vectors import LayerQuality

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caa_registry.engine.reading import PairTokens, Work
     from caa_registry.extraction.activations import Activations
     from caa_registry.models.model import Model
-    from caa_registry.models.prompts import TemplateName
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.pairs.record import Pair
     from caa_registry.vectors import VectorSet
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.catalog.events import append_event
 from caa_registry.errors import ModelMismatchError, UsageError
-from caa_registry.models.fingerprint import Verdict, compare
+from caa_registry.models.folder.fingerprint import Verdict, compare
 from caa_registry.registry.provenance.recalls import warn_of_vector
 from caa_registry.registry.records import Recommendation, Steer, Steering, VectorVersion, check_multiplier
 from caa_registry.registry.vectors.tensors import load_layer

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.extraction.methods import Method
     from caa_registry.models.model import Model
-    from caa_registry.models.prompts import TemplateName
     from caa_registry.models.read_position import ReadPosition
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.models import Models
     from caa_registry.registry.records import DatasetVersion

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from caa_registry.errors import InputError, UsageError
-from caa_registry.models.prompts import CompletedTokens, Template
+from caa_registry.models.rendering.prompts import CompletedTokens, Template
 from caa_registry.pairs.lint.balance import confound
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Row
