@@ -14,6 +14,7 @@ from mlx_lm.utils import _get_classes, get_total_parameters, load_model
 from caa_registry import mx_thread
 from caa_registry.errors import ModelError
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
+from caa_registry.models.folder.tensors import stored_tensors
 from caa_registry.models.loading import DEMO_MODEL, context_length, demo_model_folder, locate
 from caa_registry.models.model import Model
 from caa_registry.models.stream import ResidualStream
@@ -155,13 +156,9 @@ def _stored(folder: Path, network: Any, config: dict[str, Any], whole: bool) -> 
 
 def _dtypes(file: Path) -> dict[str, int]:
     """Bytes by dtype, from the header of a safetensors file."""
-    with file.open("rb") as opened:
-        header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
     found = Counter[str]()
-    for name, about in header.items():
-        if name != "__metadata__":
-            first, last = about["data_offsets"]
-            found[_DTYPES.get(about["dtype"], about["dtype"])] += last - first
+    for tensor in stored_tensors(file):
+        found[_DTYPES.get(tensor.dtype, tensor.dtype)] += tensor.stop - tensor.start
     return found
 
 
