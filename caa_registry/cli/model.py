@@ -23,7 +23,9 @@ def model() -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub repository.")
 @common
 def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
-    """Record the identity of a model: a folder, ORG/NAME on a hub, or demo. Its weights stay where they are."""
+    """Record the identity of a model: a folder, ORG/NAME or hf:ORG/NAME[@REVISION] on a hub, or demo.
+
+    Its weights stay where they are."""
     from caa_registry.models.loading import load
 
     # Loaded before the registry is opened: a bad path must not even leave a new registry behind.
@@ -66,11 +68,21 @@ def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
     say_rest(records)
 
 
-@model.command(epilog="Example: caa model show demo")
+@model.command(epilog="Example: caa model show demo --template")
 @click.argument("name")
+@click.option("--template", is_flag=True, help="Show how its template renders a conversation; it need not be recorded.")
 @common
-def show(settings: Settings, name: str) -> None:
-    """Show a model, given its name, hub repository or fingerprint."""
+def show(settings: Settings, name: str, template: bool) -> None:
+    """Show a model, given its name, hub repository or fingerprint.
+
+    --template shows a sample conversation as the model reads it, with the first token that is steered and the token
+    that is read.
+    """
+    if template:
+        from caa_registry.cli.template import show_template
+
+        show_template(settings, name)
+        return
     with settings.open() as registry:
         record = registry.models.get(name)
     if settings.as_json:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from caa_registry import mx_thread
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
+from caa_registry.hub import is_commit, parse_hub
 from caa_registry.models.folder.fingerprint import ModelInfo, fingerprint_folder, weight_files
-from caa_registry.models.rendering.prompts import chat_template_text
+from caa_registry.models.rendering.chat import template_text
+from caa_registry.models.rendering.sources import complete_template
 from caa_registry.package import ASSETS
 
 if TYPE_CHECKING:
@@ -19,13 +21,20 @@ if TYPE_CHECKING:
 
 DEMO_MODEL = "demo"
 DTYPES = ("float32", "float16", "bfloat16")
+_HUB = "hf:"
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
 
 
 def is_repository(name: str) -> bool:
-    """Whether ``name`` has the form of a hub repository, ``ORG/NAME``."""
-    return _REPO.fullmatch(name) is not None
+    """Whether ``name`` has the form of a hub repository: ``ORG/NAME``, or ``hf:ORG/NAME[@REVISION]``."""
+    return _REPO.fullmatch(name) is not None or name.startswith(_HUB)
+
+
+def is_place(name: str) -> bool:
+    """Whether ``name`` says where a model is: ``demo``, a folder, or a hub repository. Other names only a registry
+    knows."""
+    return name == DEMO_MODEL or Path(name).exists() or is_repository(name)
 
 
 def demo_model_folder() -> Path:
@@ -34,7 +43,7 @@ def demo_model_folder() -> Path:
 
 
 def load(name: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
-    """Load ``name``: a folder in Hugging Face layout, ``ORG/NAME`` on a hub, or ``demo``.
+    """Load ``name``: a folder in Hugging Face layout, ``ORG/NAME`` or ``hf:ORG/NAME[@REVISION]`` on a hub, or ``demo``.
 
     ``dtype`` is what to compute in (``float32``, ``float16``, ``bfloat16``). By default weights are used as stored on
     a GPU, and widened to float32 on a CPU, which is exact and there the fastest. Quantized weights stay quantized
@@ -62,6 +71,7 @@ def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | Non
     network, tokenizer, config = unread(folder)
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
+    complete_template(folder, tokenizer._tokenizer)
     computed = prepare(network, dtype, folder.name)
     stream = ResidualStream(network)
     info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
@@ -73,6 +83,8 @@ def locate(
 ) -> tuple[Path, str | None, str | None]:
     """The local folder of a model, and for a hub model its repository and 40-hex commit. ``weights``: whether they are
     fetched from a hub too."""
+    if str(name).startswith(_HUB):
+        return _download(*_repository(str(name), revision), weights)
     path = Path(name).expanduser()
     if revision is not None and (str(name) == DEMO_MODEL or path.exists()):
         raise UsageError(f"{name}: is not a hub repository, so it has no revision {revision}")
@@ -86,16 +98,27 @@ def locate(
         raise ModelError(f"{path}: is a file", "Give the folder of a model.")
     if not is_repository(str(name)):
         raise NotFoundError(
-            f"there is no model folder {name}", "Give a folder, a hub repository (ORG/NAME), or 'demo'."
+            f"there is no model folder {name}",
+            "Give a folder, a hub repository (ORG/NAME or hf:ORG/NAME[@REVISION]), or 'demo'.",
         )
     return _download(str(name), revision, weights)
+
+
+def _repository(source: str, revision: str | None) -> tuple[str, str | None]:
+    """The repository and the revision of ``hf:ORG/NAME[@REVISION]``."""
+    parsed = parse_hub(source)
+    if parsed.file is not None:
+        raise UsageError(f"{source} names a file, and a model is a whole repository", "Write hf:ORG/NAME[@REVISION].")
+    if None not in (parsed.revision, revision) and parsed.revision != revision:
+        raise UsageError(f"{source} and the revision {revision} disagree", "Give one of them.")
+    return parsed.repo, parsed.revision or revision
 
 
 def _download(repo: str, revision: str | None, weights: bool) -> tuple[Path, str | None, str | None]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
-    from caa_registry.hub import client_errors, is_commit, translated
+    from caa_registry.hub import client_errors, translated
 
     patterns = ["*.json", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
     patterns += ["model*.safetensors"] if weights else []
@@ -133,7 +156,7 @@ def describe(
     is_demo = folder == demo_model_folder()
     return ModelInfo(
         name=repo or (DEMO_MODEL if is_demo else folder.name),
-        fingerprint=fingerprint_folder(folder, stored, chat_template_text(tokenizer)),
+        fingerprint=fingerprint_folder(folder, stored, template_text(tokenizer)),
         architecture=str(config.get("model_type", "unknown")),
         n_layers=n_layers,
         d_model=d_model,

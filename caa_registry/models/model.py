@@ -27,7 +27,8 @@ from caa_registry.models.generation import (
 )
 from caa_registry.models.lengths import PIECES, Longest, Shapes, longest, shapes
 from caa_registry.models.memory import allowed_memory, spare_memory
-from caa_registry.models.rendering.prompts import PromptTokens, Template, TemplateName, chat_template_text
+from caa_registry.models.rendering.chat import has_template
+from caa_registry.models.rendering.prompts import PromptTokens, Template, TemplateName
 from caa_registry.models.stream import ResidualStream
 from caa_registry.models.weights import read_weights, weight_bytes
 from caa_registry.mx import mx
@@ -72,7 +73,7 @@ class Model:
     @cached_property
     def default_template(self) -> TemplateName:
         """``chat`` where the tokenizer has a chat template, else ``plain``."""
-        return "chat" if chat_template_text(self.tokenizer) else "plain"
+        return "chat" if has_template(self.tokenizer) else "plain"
 
     def template(self, name: TemplateName | None = None) -> Template:
         """The template ``name`` for this tokenizer (default: ``default_template``)."""

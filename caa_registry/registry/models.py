@@ -37,11 +37,11 @@ class Models:
 
         A name that ``ls`` shows is found where it was when it was added. See ``models.loading.load``.
         """
-        from caa_registry.models.loading import DEMO_MODEL, is_repository, load
+        from caa_registry.models.loading import DEMO_MODEL, is_place, load
 
         text = str(model)
         # Folders, repositories and demo mean what they say; the catalogue is asked for other names only.
-        if not (text == DEMO_MODEL or Path(model).exists() or is_repository(text)):
+        if not is_place(text):
             known = self._by_name(text)
             if known is not None and text.startswith("sha256:"):
                 # A fingerprint means that very model, also where its repository has moved on.

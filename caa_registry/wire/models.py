@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from caa_registry.models.rendering.sample import Sample
     from caa_registry.registry.records import ModelRecord
 
 
@@ -29,6 +30,23 @@ def model_json(record: ModelRecord) -> dict[str, Any]:
         "path": info.path,
         "vectors": record.vectors,
         "created_at": record.created_at.isoformat(),
+    }
+
+
+def sample_json(name: str, sample: Sample) -> dict[str, Any]:
+    """A sample conversation as a model's template renders it."""
+    return {
+        "name": name,
+        "template": sample.template,
+        "template_digest": sample.rendering.digest,
+        "differences": list(sample.rendering.differences),
+        "system_prompt": "user" if sample.folded else "system",
+        "parts": list(sample.parts),
+        "text": "".join(token.text for token in sample.tokens),
+        "tokens": [{"id": token.id, "text": token.text} for token in sample.tokens],
+        "first_steered": sample.first_steered,
+        "answer_start": sample.start,
+        "read": sample.read,
     }
 
 

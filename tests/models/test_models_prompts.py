@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_models import CHAT, tiny_tokenizer
 
-from caa_registry.errors import InputError, ModelError, UsageError
+from caa_registry.errors import InputError, UsageError
 from caa_registry.models.rendering.prompts import CompletedTokens, Template
 
 QUESTION = "Would you like a donut now?\n\nChoices:\n (A) Yes\n (B) No"
@@ -160,12 +160,11 @@ def test_a_template_that_takes_no_answers_still_renders_prompts() -> None:
     assert template.complete("Is it?", "(A)").ids
 
 
-def test_a_template_that_refuses_a_system_prompt_says_so() -> None:
+def test_a_template_that_refuses_a_system_prompt_gets_it_in_the_user_message() -> None:
     chat = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     chat += "{{ m['content'] }}{% endfor %}"
     template = Template("chat", tiny_tokenizer(chat=chat))
-    with pytest.raises(ModelError, match="no system"):
-        template.prompt("Is it?", "Be kind.")
+    assert template.prompt("Is it?", "Be kind.").text == "Be kind.\n\nIs it?"
 
 
 @pytest.mark.parametrize("adds_bos", [False, True])
@@ -227,18 +226,18 @@ def test_a_completion_without_a_token_is_refused_not_guessed() -> None:
 
 def test_the_digest_follows_the_text_of_the_template() -> None:
     one, other = tiny_tokenizer(chat=CHAT), tiny_tokenizer(chat=CHAT + "{# new #}")
-    digests = {Template("chat", one).digest, Template("chat", other).digest}
-    digests |= {Template("plain", one).digest, Template("llama-2", one).digest}
+    digests = {Template("chat", one).rendering().digest, Template("chat", other).rendering().digest}
+    digests |= {Template("plain", one).rendering().digest, Template("llama-2", one).rendering().digest}
     assert len(digests) == 4
-    assert Template("chat", tiny_tokenizer(chat=CHAT)).digest in digests
-    assert Template("plain", other).digest == Template("plain", one).digest
+    assert Template("chat", tiny_tokenizer(chat=CHAT)).rendering().digest in digests
+    assert Template("plain", other).rendering().digest == Template("plain", one).rendering().digest
 
 
 def test_a_named_set_of_templates_uses_its_default() -> None:
     tokenizer = tiny_tokenizer(chat=CHAT)
-    digest = Template("chat", tokenizer).digest
+    digest = Template("chat", tokenizer).rendering().digest
     tokenizer.chat_template = {"default": CHAT, "tool_use": "x"}
-    assert Template("chat", tokenizer).digest == digest
+    assert Template("chat", tokenizer).rendering().digest == digest
     assert Template("chat", tokenizer).prompt("Is it?").text.startswith("<s><|user|>")
 
 

@@ -31,7 +31,7 @@ _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE")
 
 @dataclass
 class Repository:
-    """A dataset repository: commits by hash, and names (branches and tags) that point to them."""
+    """A repository of a dataset or a model: commits by hash, and names (branches and tags) that point to them."""
 
     private: bool = False
     gated: bool = False
@@ -157,10 +157,12 @@ class _Handler(LoopbackHandler):
         if hub.failing is not None:
             return self._refuse(hub.failing, "", "out of order")
         parts = [unquote(part) for part in path.strip("/").split("/")]
-        if parts[:2] == ["api", "datasets"] and len(parts) >= 4:
+        if parts[0] == "api" and parts[1] in ("datasets", "models") and len(parts) >= 4:
             return self._api("/".join(parts[2:4]), parts[4:])
         if parts[0] == "datasets" and len(parts) >= 6 and parts[3] == "resolve":
             return self._file("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+        if len(parts) >= 5 and parts[2] == "resolve":
+            return self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         return self._refuse(404, "", "no such page")
 
     def _repository(self, repo: str) -> Repository | None:

@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from caa_registry.digests import digest_object
-from caa_registry.errors import InputError, ModelError, UsageError
+from caa_registry.errors import InputError, UsageError
+from caa_registry.models.rendering.chat import Chat
 
 TemplateName = Literal["chat", "plain", "llama-2"]
 TEMPLATES: tuple[TemplateName, ...] = ("chat", "plain", "llama-2")
 
-TEMPLATE_DATE = "26 Jul 2024"
-"""The date that chat templates are told: Llama 3.1's own default."""
+REVISION = 2
+"""The revision of the rendering: raised when the same texts come to be rendered otherwise with some template."""
 
-RENDERER = 1
-"""Raised with every change of this file that renders the same pair to other tokens."""
-
-_PROBE = "(A)"
 _LAST_WORD_CHARACTER = re.compile(r"\w(?=\W*$)")
 
 
@@ -53,6 +50,18 @@ class CompletedTokens:
     answer: int
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """How a template's texts are rendered.
+
+    ``digest``: the identity of the template's text and of the revision. ``differences``: what revision 2 renders
+    otherwise than revision 1, in words; where it is empty, both render alike and the digest is that of revision 1.
+    """
+
+    digest: str
+    differences: tuple[str, ...] = ()
+
+
 class Example(NamedTuple):
     """A question with its answer that stands before the question asked: one shot of few."""
 
@@ -77,25 +86,28 @@ class Template:
     """
 
     def __init__(self, name: TemplateName, tokenizer: Any) -> None:
-        check_template(name)
-        if name == "chat" and not chat_template_text(tokenizer):
-            raise UsageError("this model has no chat template", "Choose the template plain or llama-2.")
-        self.name: TemplateName = name
+        """Raises ``UsageError`` for an unknown name, ``ModelError`` for a chat template that cannot be used."""
+        self.name: TemplateName = check_template(name)
         self.tokenizer = tokenizer
-        self._joiner = self._find_joiner() if name == "chat" else ""
+        self.chat = Chat(tokenizer) if name == "chat" else None
+        if self.chat is not None:
+            self.chat.layout()
 
-    @property
-    def digest(self) -> str:
-        """The identity of the template's text: a chat template is data and may change under one name."""
-        text = chat_template_text(self.tokenizer) if self.name == "chat" else ""
-        return digest_object("template", {"name": self.name, "text": text, "renderer": RENDERER})
+    def rendering(self, *, system: bool = False) -> Rendering:
+        """What identifies the rendering of texts with or without ``system`` prompts. A chat template is data, and may
+        change under one name; and what a revision of the rendering changes, it changes with some templates only."""
+        text = self.chat.text if self.chat is not None else ""
+        differences = self.chat.differences(system=system) if self.chat is not None else ()
+        revision = REVISION if differences else 1
+        digest = digest_object("template", {"name": self.name, "text": text, "renderer": revision})
+        return Rendering(digest, differences)
 
     def prompt(self, prompt: str, system: str = "") -> PromptTokens:
         """A prompt up to where the model answers. Raises ``UsageError`` for an empty one."""
         if not prompt.strip():
             raise UsageError("the prompt is empty", "Give some text to continue.")
-        text = self._render(prompt, system)
-        ids, _ = self._encode(text, special=self.name != "chat")
+        text, _ = self.render(prompt, system)
+        ids, _ = self.encode(text, special=self.name != "chat")
         if not ids:
             raise UsageError("the prompt has no token in this model's tokenizer", "Give some other text to continue.")
         return PromptTokens(text, ids)
@@ -109,18 +121,16 @@ class Template:
         belong to the prompt.
         """
         if prompt.strip():
-            head = self._render(prompt, system, examples)
-            if self.name == "chat":
-                gap, completion = self._joiner, completion.strip()
-            elif self.name == "llama-2":
-                gap, completion = " ", completion.strip()
-            else:
+            head, gap = self.render(prompt, system, examples)
+            if self.name == "plain":
                 gap = _gap(head, completion)
+            else:
+                completion = completion.strip()
             special = self.name != "chat"
         else:
             head, gap, special = _texts(system, examples), "", True
         begin = len(head) + len(gap)
-        ids, offsets = self._encode(head + gap + completion, special=special)
+        ids, offsets = self.encode(head + gap + completion, special=special)
         start = next((i for i, (_, stop) in enumerate(offsets) if stop > begin), len(ids))
         in_prompt = [i for i, (_, stop) in enumerate(offsets[:start]) if stop <= len(head)]
         match = _LAST_WORD_CHARACTER.search(completion)
@@ -133,53 +143,21 @@ class Template:
             )
         return CompletedTokens(ids, in_prompt[-1] if in_prompt else 0, start, holding[-1])
 
-    def _render(self, prompt: str, system: str, examples: Sequence[Example] = ()) -> str:
-        if self.name == "chat":
-            messages = _system_message(system)
-            for example in examples:
-                messages.append({"role": "user", "content": example.prompt})
-                messages.append({"role": "assistant", "content": example.completion.strip()})
-            return self._chat([*messages, {"role": "user", "content": prompt}], generate=True)
+    def render(self, prompt: str, system: str, examples: Sequence[Example] = ()) -> tuple[str, str]:
+        """The text up to where an answer is given, and what stands between the two."""
+        if self.chat is not None:
+            return self.chat.render(
+                prompt, system, [(example.prompt, example.completion.strip()) for example in examples]
+            )
         if self.name == "llama-2":
             head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
             turns = [f"[INST] {example.prompt.strip()} [/INST] {example.completion.strip()} " for example in examples]
-            return f"{head}{''.join(turns)}[INST] {prompt.strip()} [/INST]"
-        return _texts(system, examples) + prompt
+            return f"{head}{''.join(turns)}[INST] {prompt.strip()} [/INST]", " "
+        return _texts(system, examples) + prompt, ""
 
-    def _chat(self, messages: list[dict[str, str]], *, generate: bool) -> str:
-        try:
-            # Thinking is off: an answer is read or scored right where the template ends. The date is fixed: some
-            # templates print today's, and the same recipe would give another vector tomorrow.
-            text = self.tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=generate,
-                enable_thinking=False,
-                date_string=TEMPLATE_DATE,
-            )
-        except Exception as error:  # a template is a program; what it raises is its own
-            raise ModelError(
-                f"the model's chat template refused the messages: {error}",
-                "Choose another template, or leave the system prompt out.",
-            ) from error
-        return str(text)
-
-    def _find_joiner(self) -> str:
-        """What the template puts between its generation prompt and an answer (a space, a newline or nothing)."""
-        user = {"role": "user", "content": "?"}
-        head = self._chat([user], generate=True)
-        try:
-            full = self._chat([user, {"role": "assistant", "content": _PROBE}], generate=False)
-        except ModelError:
-            # A template that takes no answers still renders prompts.
-            return ""
-        if full.startswith(head):
-            between, probe, _ = full[len(head) :].partition(_PROBE)
-            if probe and not between.strip():
-                return between
-        return ""
-
-    def _encode(self, text: str, *, special: bool) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    def encode(self, text: str, *, special: bool) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """The ids of a rendered text, and the characters of ``text`` that each stands for (first, one past the last).
+        ``special``: whether the tokenizer puts its start token before it."""
         # A text that brings its own start token gets no second one.
         start = self.tokenizer.bos_token
         special = special and not (start and text.startswith(start))
@@ -193,14 +171,6 @@ class Template:
         return tuple(ids), offsets
 
 
-def chat_template_text(tokenizer: Any) -> str:
-    """The tokenizer's chat template as text, or ``""``."""
-    template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default", "")
-    return template or ""
-
-
 def _gap(head: str, completion: str) -> str:
     """What stands between two texts that are set one after the other: a space, unless one of them has one."""
     return "" if head[-1:].isspace() or completion[:1].isspace() else " "
@@ -210,7 +180,3 @@ def _texts(system: str, examples: Sequence[Example]) -> str:
     """A system prompt and examples as plain text, an empty line after each."""
     shots = [(e.prompt + _gap(e.prompt, e.completion) if e.prompt else "") + e.completion for e in examples]
     return "".join(f"{text}\n\n" for text in [system, *shots] if text)
-
-
-def _system_message(system: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": system}] if system else []

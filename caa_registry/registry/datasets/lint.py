@@ -134,7 +134,7 @@ def _of_tokens(
         "model": model.info.name,
         "tokenizer": model.info.fingerprint.tokenizer,
         "template": rendered.name,
-        "template_digest": rendered.digest,
+        "template_digest": rendered.rendering(system=any(item.pair.system for item in items)).digest,
     }
     return token_findings(rows_of(items), rendered, model, progress), parameters
 

@@ -44,6 +44,11 @@ class OpenEndedRequest:
     settings: OpenEndedSettings
     division: Division
 
+    @property
+    def template_digest(self) -> str:
+        """The identity of how the questions are rendered."""
+        return self.template.rendering(system=bool(self.settings.system)).digest
+
 
 def open_ended_request(
     target: Target,
@@ -72,7 +77,7 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
         **request.target.recorded,
         rows="all",
         interval="percentile bootstrap over answers, 95 %",
-        template_digest=request.template.digest,
+        template_digest=request.template_digest,
         questions=len(request.questions),
         system=asked.system,
         sampling=sampling,
@@ -269,7 +274,7 @@ def _identity(request: OpenEndedRequest, sampling: Sampling) -> dict[str, Any]:
         **way_of_computing(request.target.model),
         "vector": request.target.version.digest,
         "questions": list(request.questions),
-        "template": request.template.digest,
+        "template": request.template_digest,
         "system": request.settings.system,
         "layers": list(request.target.layers),
         "multipliers": [repr(multiplier) for multiplier in request.target.multipliers],

@@ -50,6 +50,11 @@ class PropensityRequest:
     beside: Beside
     division: Division
 
+    @property
+    def template_digest(self) -> str:
+        """The identity of how the pairs are rendered."""
+        return self.template.rendering(system=any(pair.system for pair in self.pairs)).digest
+
 
 def propensity_request(
     target: Target, questions: Questions, own: Questions, asked: PropensitySettings, division: Division
@@ -119,7 +124,7 @@ def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
         **request.target.recorded,
         rows=request.settings.rows,
         interval="percentile bootstrap over items, 95 %",
-        template_digest=request.template.digest,
+        template_digest=request.template_digest,
         paper=request.settings.paper,
         more_choices=asked.more_choices,
         beyond_letters=asked.beyond,

@@ -63,7 +63,7 @@ def _of_request(request: PropensityRequest | SideEffectsRequest) -> _Measured:
     material = f"{request.questions.dataset.reference} {request.questions.split}"
     asked = request.settings
     return _Measured(
-        "propensity", material, *measured, asked.rows, asked.positions, request.template.digest, asked.paper
+        "propensity", material, *measured, asked.rows, asked.positions, request.template_digest, asked.paper
     )
 
 

@@ -30,7 +30,7 @@ class Recipe:
     ``method``: the name of the estimator, which an extension may have brought. ``split``: of which rows; ``read``: at
     which token; ``template``: how they were rendered, with the digest of the template's text; ``layers`` ascending;
     ``dtype``: what the model computed in; ``pairs``: how many were read, and ``skipped_too_long`` how many were left
-    out.
+    out. ``rendering``: what revision 2 of the rendering writes otherwise with this template than revision 1, in words.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Recipe:
     pairs: int
     skipped_too_long: int
     normalized: Normalized | None = None
+    rendering: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What is stored, and what the digest of a vector covers. The same recipe gives the same JSON for ever."""
@@ -59,6 +60,8 @@ class Recipe:
         }
         if self.normalized is not None:
             values["normalized"] = {"of": self.normalized.of, "with": list(self.normalized.together)}
+        if self.rendering:
+            values["rendering"] = {"revision": 2, "differences": list(self.rendering)}
         return values
 
     @classmethod
@@ -70,6 +73,10 @@ class Recipe:
         if "normalized" in values:
             part = Stored(stored.get("normalized", dict), f"'normalized' in the recipe of {vector}")
             normalized = Normalized(part.get("of", str), tuple(part.get("with", list)))
+        rendering: tuple[str, ...] = ()
+        if "rendering" in values:
+            part = Stored(stored.get("rendering", dict), f"'rendering' in the recipe of {vector}")
+            rendering = tuple(part.get("differences", list))
         try:
             return cls(
                 method=stored.get("method", str),
@@ -82,6 +89,7 @@ class Recipe:
                 pairs=stored.get("pairs", int),
                 skipped_too_long=stored.get("skipped_too_long", int),
                 normalized=normalized,
+                rendering=rendering,
             )
         except UsageError as error:
             raise stored.unreadable(error.message) from error

@@ -145,16 +145,18 @@ def computation(
             f"all {len(pairs)} pairs of {dataset.reference} are longer than {longest}",
             f"Choose shorter pairs or {longest.remedy}.",
         )
+    rendering = rendered.rendering(system=any(pair.system for pair in pairs))
     recipe = Recipe(
         method=method,
         split=split,
         read=read or default_read(pairs),
         template=rendered.name,
-        template_digest=rendered.digest,
+        template_digest=rendering.digest,
         layers=tuple(numbers),
         dtype=model.dtype,
         pairs=len(kept),
         skipped_too_long=len(too_long),
+        rendering=rendering.differences,
     )
     left_out = f"{len(too_long)} of {len(pairs)} pairs are left out, longer than {longest}." if too_long else ""
     return Computation(dataset, model, recipe, kept, left_out)

@@ -12,6 +12,7 @@ from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.folder.fingerprint import Verdict, compare
 from caa_registry.registry.provenance.recalls import warn_of_vector
 from caa_registry.registry.records import Recommendation, Steer, Steering, VectorVersion, check_multiplier
+from caa_registry.registry.vectors.rendering import warn_of_rendering
 from caa_registry.registry.vectors.tensors import load_layer
 from caa_registry.registry.workspace import Workspace
 from caa_registry.steering.positions import SteeredPositions, check_positions
@@ -120,6 +121,7 @@ def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -
     unless ``allow_mismatch`` is set: then ``record_mismatch`` belongs to the use."""
     verdict = compare(version.model, model.info)
     if verdict in _SAME:
+        warn_of_rendering(version, model)
         return verdict
     if not allow_mismatch:
         raise ModelMismatchError(

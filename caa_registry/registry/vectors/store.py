@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from caa_registry.blobs.store import BlobStore
@@ -70,7 +70,13 @@ def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name
 def find(session: Session, name: str, origin: Origin) -> t.VectorVersion | None:
     """The version of ``name`` that was made from the same. By content: the same pairs under another name are the
     same."""
-    query = (
+    recipe = origin.recipe.to_json()
+    return next((row for row in session.scalars(of_origin(name, origin)) if row.recipe == recipe), None)
+
+
+def of_origin(name: str, origin: Origin) -> Select[t.VectorVersion]:
+    """The versions of ``name`` that were made from the same pairs and model, by whatever recipe."""
+    return (
         select(t.VectorVersion)
         .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
         .join(t.Model, t.Model.id == t.VectorVersion.model_id)
@@ -82,8 +88,6 @@ def find(session: Session, name: str, origin: Origin) -> t.VectorVersion | None:
             t.VectorVersion.deleted_at.is_(None),
         )
     )
-    recipe = origin.recipe.to_json()
-    return next((row for row in session.scalars(query) if row.recipe == recipe), None)
 
 
 def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: int) -> tuple[t.VectorVersion, bool]:

@@ -81,6 +81,7 @@ class Vectors:
         """
         from caa_registry.engine.processes import wait_for_all
         from caa_registry.registry.provenance.runs import Activity
+        from caa_registry.registry.vectors.rendering import warn_of_earlier
         from caa_registry.registry.vectors.store import Origin, store
         from caa_registry.registry.vectors.tensors import compare
 
@@ -90,6 +91,9 @@ class Vectors:
         existing = self._find(name, origin)
         if existing is not None and not force:
             return existing
+        if existing is None and request.recipe.rendering:
+            with self._workspace.database.read() as session:
+                warn_of_earlier(session, name, origin)
         if request.left_out:
             _log.warning("%s Nothing is truncated.", request.left_out)
         activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
