@@ -11,15 +11,13 @@ from caa_registry.errors import ModelError
 from caa_registry.models.folder.fingerprint import weight_files
 from caa_registry.models.folder.json_files import json_object
 from caa_registry.models.folder.limits import check_config
-from caa_registry.models.folder.shards import few, stored_weights
-from caa_registry.models.folder.tensors import StoredTensor, check_no_pointer
+from caa_registry.models.folder.shards import Stored, few, stored_weights
+from caa_registry.models.folder.tensors import check_no_pointer
 
 # Read by mlx-lm or the tokenizer library where they are there.
 _SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.tiktoken", "tiktoken.model")
 _TEXTS = ("*.jinja", "additional_chat_templates/*.jinja", "chat_template.json", "merges.txt", "hf_quant_config.json")
-# Room for the vocabulary of any model; some have 40 MB.
-_LARGEST_TOKENIZER = 256_000_000
 _TYPE = re.compile(r"[\w-]+")
 
 
@@ -47,7 +45,7 @@ def checked_config(folder: Path, tensors: int | None = None) -> dict[str, Any]:
     return config
 
 
-def checked_weights(folder: Path) -> dict[str, tuple[Path, StoredTensor]]:
+def checked_weights(folder: Path) -> Stored:
     """The tensors stored in ``folder`` by name, each with its file. Raises ``ModelError`` where weights are missing,
     broken, or not in the layout that mlx-lm reads."""
     if glob.escape(str(folder)) != str(folder):
@@ -76,9 +74,6 @@ def check_files(folder: Path) -> None:
             json_object(folder / name)
     if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
         raise ModelError(f"{folder}: no tokenizer (tokenizer.json) in this folder", "Fetch the files of its tokenizer.")
-    path = folder / "tokenizer.json"
-    if path.exists():
-        _check_tokenizer(path)
 
 
 def _check_readable(path: Path) -> None:
@@ -87,10 +82,3 @@ def _check_readable(path: Path) -> None:
     except OSError as error:
         kind = "is a folder" if path.is_dir() else f"cannot be read: {error.strerror or error}"
         raise ModelError(f"{path}: {kind}", "Fetch it again.") from error
-
-
-def _check_tokenizer(path: Path) -> None:
-    tokenizer = json_object(path, largest=_LARGEST_TOKENIZER)
-    model = tokenizer.get("model")
-    if not isinstance(model, dict) or "vocab" not in model:
-        raise ModelError(f"{path}: has no vocabulary (model.vocab), so it is no tokenizer", "Fetch it again.")

@@ -23,7 +23,9 @@ def json_object(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
         check_no_pointer(path)
         size = path.stat().st_size
         if size > largest:
-            raise ModelError(f"{path}: has {size:,} bytes, more than the {largest:,} that are read of such a file", _AGAIN)
+            raise ModelError(
+                f"{path}: has {size:,} bytes, more than the {largest:,} that are read of such a file", _AGAIN
+            )
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: is not in UTF-8 (byte {error.start:,})", _AGAIN) from error

@@ -21,7 +21,9 @@ _MOST = 1 << 24
 _LARGEST_NUMBER = 1 << 53
 
 # What may be any number: lengths of texts, ids of tokens, bases of angles, seeds, sizes of files.
-_FREE = re.compile(r"theta|base|token|_ids?$|seed|position|ctx|window|length|seq|max_len|params|total|limit|chunk|float")
+_FREE = re.compile(
+    r"theta|base|token|_ids?$|seed|position|ctx|window|length|seq|max_len|params|total|limit|chunk|float"
+)
 _LAYERS = re.compile(r"layer|block|depth|loop")
 _NO_COUNT = re.compile(r"size|dim|multiple|input|norm|scale|eps")
 _COUNT = re.compile(r"^(num|n)_|size|dim|rank|embd|heads?$|layers?$|vocab|experts?$|width|channels")

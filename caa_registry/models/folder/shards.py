@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from caa_registry.errors import ModelError
@@ -12,6 +12,9 @@ from caa_registry.models.folder.tensors import StoredTensor, stored_tensors
 
 INDEX = "model.safetensors.index.json"
 """Lists, for weights in several files, which tensor is in which."""
+
+Stored = Mapping[str, tuple[Path, StoredTensor]]
+"""Tensors by name, each with the file that it is in."""
 
 _PART = re.compile(r"(.*-)(\d+)(-of-)(\d+)(\.safetensors)")
 # MLX reads no others.
@@ -42,7 +45,14 @@ def weight_map(folder: Path) -> dict[str, str]:
     return named
 
 
-def stored_weights(folder: Path, files: Iterable[Path]) -> dict[str, tuple[Path, StoredTensor]]:
+def total_size(folder: Path) -> int:
+    """The bytes of the weights as the index of ``folder`` says, 0 where it does not."""
+    about = json_object(folder / INDEX, largest=_LARGEST_INDEX).get("metadata") if (folder / INDEX).exists() else None
+    total = about.get("total_size") if isinstance(about, dict) else None
+    return total if isinstance(total, int) and total > 0 else 0
+
+
+def stored_weights(folder: Path, files: Iterable[Path]) -> Stored:
     """The tensors in the weight ``files`` of ``folder`` by name, each with its file.
 
     Raises ``ModelError`` for a file that is missing, broken or unreadable, for a tensor that stands in two files, one
