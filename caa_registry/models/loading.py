@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from caa_registry import mx_thread
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
 from caa_registry.hub import is_commit, parse_hub
-from caa_registry.models.folder.fingerprint import ModelInfo, fingerprint_folder, weight_files
+from caa_registry.models.folder.checks import check_files, checked_config, checked_weights
+from caa_registry.models.folder.fingerprint import ModelInfo, fingerprint_folder
+from caa_registry.models.folder.shards import Stored
 from caa_registry.models.rendering.chat import template_text
 from caa_registry.models.rendering.sources import complete_template
 from caa_registry.package import ASSETS
@@ -56,24 +58,33 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"there is no dtype {dtype!r}", f"Choose one of {', '.join(DTYPES)}.")
     folder, repo, commit = locate(name, revision)
-    weight_files(folder)  # before anything is imported or read: a folder without weights is refused at once
+    # Before anything is imported or built: what is wrong with the files is said at once.
+    stored = checked_weights(folder)
+    checked_config(folder, len(stored))
+    check_files(folder)
+    if folder != demo_model_folder():
+        from caa_registry.models.folder.trial import try_tokenizer  # most uses of this module load no model
+
+        try_tokenizer(folder)
     # Imported by the thread that asks, which an interruption stops.
     import_module("caa_registry.models.model")
 
-    return mx_thread.run(_loaded, folder, repo, commit, dtype)
+    return mx_thread.run(_loaded, folder, stored, repo, commit, dtype)
 
 
-def _loaded(folder: Path, repo: str | None, commit: str | None, dtype: str | None) -> Model:
+def _loaded(folder: Path, stored: Stored, repo: str | None, commit: str | None, dtype: str | None) -> Model:
+    from caa_registry.models.folder.vocabulary import check_vocabulary
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
     from caa_registry.models.weights import prepare, unread
 
-    network, tokenizer, config = unread(folder)
+    network, tokenizer, config = unread(folder, stored)
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     complete_template(folder, tokenizer._tokenizer)
     computed = prepare(network, dtype, folder.name)
     stream = ResidualStream(network)
+    check_vocabulary(folder, network, tokenizer._tokenizer, stream.vocabulary)
     info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
     return Model(info, network, tokenizer, stream, computed)
 
@@ -91,8 +102,6 @@ def locate(
     if str(name) == DEMO_MODEL:
         return demo_model_folder(), None, None
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"{path}: no config.json in this folder", "Give a model in Hugging Face layout.")
         return path.resolve(), None, None
     if path.exists():
         raise ModelError(f"{path}: is a file", "Give the folder of a model.")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlx_lm.utils import _get_classes, get_total_parameters, load_model
+from mlx_lm.utils import get_total_parameters, load_model
 
 from caa_registry import mx_thread
 from caa_registry.errors import ModelError
+from caa_registry.models.folder.build import bounded, build, network_classes
+from caa_registry.models.folder.checks import checked_config, checked_weights
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
-from caa_registry.models.folder.tensors import stored_tensors
+from caa_registry.models.folder.shards import Stored, total_size, weight_map
 from caa_registry.models.loading import DEMO_MODEL, context_length, demo_model_folder, locate
 from caa_registry.models.model import Model
 from caa_registry.models.stream import ResidualStream
@@ -24,7 +26,7 @@ from caa_registry.mx import mx, nn, tree_flatten, tree_map
 # Smaller arrays stay as they are; larger ones are not read, and hold one number.
 _LARGE = 1 << 18
 _NUMBER, _BITS = 0.01, 0x31415926
-_INDEX = "model.safetensors.index.json"
+_MOST_PARAMETERS = 10**14
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -53,10 +55,11 @@ def outline(name: str | Path) -> Outline:
 
 
 def _outline(folder: Path, repo: str | None, commit: str | None) -> Outline:
-    whole = _has_weights(folder)
+    tensors = checked_weights(folder) if _has_weights(folder) else None
+    checked_config(folder, len(tensors) if tensors else None)
     with mlx_lm_errors(folder):
-        network, config = _network(folder, whole)
-    stored, stored_as = _stored(folder, network, config, whole)
+        network, config = _network(folder, tensors)
+    stored, stored_as = _stored(folder, network, config, tensors or {})
     parameters = get_total_parameters(network)
     prepared = prepared_weights(network, None, folder.name)
     network.update(tree_map(_empty, network.parameters()))
@@ -89,34 +92,40 @@ def _empty(array: mx.array) -> mx.array:
 
 def _has_weights(folder: Path) -> bool:
     """Whether all weight files are there."""
-    index = _json(folder / _INDEX).get("weight_map") or {}
-    files = set(index.values()) if isinstance(index, dict) else set()
-    return all((folder / str(file)).is_file() for file in files) and any(folder.glob("model*.safetensors"))
+    files = set(weight_map(folder).values())
+    return all((folder / file).is_file() for file in files) and any(folder.glob("model*.safetensors"))
 
 
-def _network(folder: Path, whole: bool) -> tuple[Any, dict[str, Any]]:
-    if whole:
-        network, config = load_model(folder, lazy=True)
-        return network, config
-    try:
-        network, config = load_model(folder, lazy=True, strict=False)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        # Some architectures cannot rename weights that are not there. What else is wrong comes up again.
-        network, config = load_model(folder, lazy=True, strict=False, get_model_classes=_classes)
-        del network.sanitize
+def _network(folder: Path, tensors: Stored | None) -> tuple[Any, dict[str, Any]]:
+    if tensors is not None:
+        return build(folder, tensors)
+    with bounded(folder):
+        try:
+            network, config = load_model(
+                folder, lazy=True, strict=False, get_model_classes=partial(network_classes, folder)
+            )
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # Some architectures cannot rename weights that are not there. What else is wrong comes up again.
+            network, config = load_model(folder, lazy=True, strict=False, get_model_classes=partial(_classes, folder))
+            del network.sanitize
+    if (parameters := get_total_parameters(network)) > _MOST_PARAMETERS:
+        raise ModelError(
+            f"{folder / 'config.json'}: describes {parameters:,} parameters, more than any model has",
+            "Fetch config.json of this very model again.",
+        )
     _quantize(network, config)
     return network, config
 
 
-def _classes(config: dict[str, Any]) -> tuple[Callable[[Any], Any], Any]:
-    network_class, settings_class = _get_classes(config)
+def _classes(folder: Path, config: dict[str, Any]) -> tuple[Callable[[Any], Any], Any]:
+    network_class, settings_class = network_classes(folder, config)
 
-    def build(settings: Any) -> Any:
+    def made(settings: Any) -> Any:
         network = network_class(settings)
         network.sanitize = lambda weights: weights
         return network
 
-    return build, settings_class
+    return made, settings_class
 
 
 def _quantize(network: Any, config: dict[str, Any]) -> None:
@@ -136,37 +145,18 @@ def _quantize(network: Any, config: dict[str, Any]) -> None:
     nn.quantize(network, group_size=size, bits=quantization["bits"], mode=mode, class_predicate=quantized)
 
 
-def _stored(folder: Path, network: Any, config: dict[str, Any], whole: bool) -> tuple[int, str]:
-    """The bytes of the weights as they are stored, and in what."""
-    files = sorted(folder.glob("model*.safetensors")) if whole else []
-    total = (_json(folder / _INDEX).get("metadata") or {}).get("total_size")
-    size = sum(file.stat().st_size for file in files) or (total if isinstance(total, int) else weight_bytes(network))
+def _stored(folder: Path, network: Any, config: dict[str, Any], tensors: Stored) -> tuple[int, str]:
+    """The bytes of the weights as they are stored, and in what. ``tensors``: those in the weight files."""
+    size = sum(file.stat().st_size for file in {file for file, _ in tensors.values()})
+    size = size or total_size(folder) or weight_bytes(network)
     quantization = config.get("quantization")
     if isinstance(quantization, dict) and "bits" in quantization:
         return size, f"{quantization['bits']} bits"
     dtypes = Counter[str]()
-    for file in files:
-        dtypes.update(_dtypes(file))
-    if not files:
+    for _, tensor in tensors.values():
+        dtypes[_DTYPES.get(tensor.dtype, tensor.dtype)] += tensor.stop - tensor.start
+    if not tensors:
         dtypes.update(
             {str(array.dtype).rsplit(".", 1)[-1]: array.size for _, array in tree_flatten(network.parameters())}
         )
     return size, max(dtypes, key=lambda name: dtypes[name], default="unknown")
-
-
-def _dtypes(file: Path) -> dict[str, int]:
-    """Bytes by dtype, from the header of a safetensors file."""
-    found = Counter[str]()
-    for tensor in stored_tensors(file):
-        found[_DTYPES.get(tensor.dtype, tensor.dtype)] += tensor.stop - tensor.start
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
-    return values if isinstance(values, dict) else {}

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlx_lm.utils import dequantize_model, get_total_parameters, load
+from mlx_lm.utils import dequantize_model, get_total_parameters, load_tokenizer
 
 from caa_registry import blas
 from caa_registry.errors import ModelError
+from caa_registry.models.folder.build import build
+from caa_registry.models.folder.shards import Stored
 from caa_registry.models.memory import free_memory
 from caa_registry.mx import mx, nn, tree_flatten
 from caa_registry.mx_thread import check
@@ -23,6 +25,9 @@ from caa_registry.progress import phase
 _MARGIN = 1.25
 # Bytes that are read, or come of what is dequantized, at a time.
 _PIECE = 1 << 26
+# Of an error of others, how many characters are shown.
+_LONGEST = 300
+_SOUND = "Its files may not belong together: fetch the model again, or try it with mlx_lm.generate."
 _PIECES = "_caa_pieces"
 _log = logging.getLogger(__name__)
 
@@ -32,25 +37,33 @@ def on_cpu() -> bool:
     return bool(mx.default_device() == mx.Device(mx.cpu))
 
 
-def unread(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
-    """The network of a folder, of whose weights nothing is read yet, its tokenizer and its config. Raises
-    ``ModelError``."""
+def unread(folder: Path, stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
+    """The network of a folder, of whose weights nothing is read yet, its tokenizer and its config. ``stored``: what its
+    weight files hold. Raises ``ModelError``."""
     with mlx_lm_errors(folder):
-        network, tokenizer, config = load(
-            str(folder), tokenizer_config={"trust_remote_code": False}, lazy=True, return_config=True
-        )
+        network, config = build(folder, stored)
+    with mlx_lm_errors(folder, "the tokenizer library cannot load its tokenizer"):
+        tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id"))
     return network, tokenizer, config
 
 
 @contextmanager
-def mlx_lm_errors(folder: Path) -> Iterator[None]:
-    """What mlx-lm raises of a ``folder`` inside, as ``ModelError``."""
+def mlx_lm_errors(folder: Path, failed: str = "mlx-lm cannot load this model") -> Iterator[None]:
+    """What mlx-lm raises of a ``folder`` inside, as ``ModelError`` that says what ``failed``."""
     try:
         yield
+    except ModelError:
+        raise
     except (Exception, SystemExit) as error:  # what a damaged or foreign folder raises is up to its architecture's code
         # A bare KeyError says only its key.
         reason = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-        raise ModelError(f"{folder}: mlx-lm cannot load this model: {reason}") from error
+        raise ModelError(f"{folder}: {failed}: {_line(reason)}", _SOUND) from error
+
+
+def _line(text: str) -> str:
+    """A message in one line, which may be a page."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 
 @dataclass(frozen=True)

@@ -58,17 +58,17 @@ def drop_a_tensor(folder: Path) -> None:
     [
         (drop_weights, r"no weights \(model\*\.safetensors\)"),
         (lambda f: (f / "config.json").unlink(), "no config.json"),
-        (lambda f: (f / "config.json").write_text("{", encoding="utf-8"), "cannot load this model"),
-        (lambda f: (f / "config.json").write_text("[]", encoding="utf-8"), "cannot load this model"),
-        (lambda f: (f / "config.json").write_text("{}", encoding="utf-8"), "cannot load this model"),
+        (lambda f: (f / "config.json").write_text("{", encoding="utf-8"), "config.json: is no JSON"),
+        (lambda f: (f / "config.json").write_text("[]", encoding="utf-8"), "no JSON object"),
+        (lambda f: (f / "config.json").write_text("{}", encoding="utf-8"), "model_type is missing"),
         (lambda f: set_config(f, model_type="no_such_type"), "no_such_type not supported"),
         (lambda f: set_config(f, model_type="cache"), "cannot load this model"),
-        (lambda f: set_config(f, hidden_size="wide"), "cannot load this model"),
-        (lambda f: set_config(f, num_attention_heads=0), "cannot load this model"),
-        (cut_weights, "cannot load this model|cannot be read"),
-        (write_noise, "cannot load this model"),
+        (lambda f: set_config(f, hidden_size="wide"), "hidden_size is 'wide'"),
+        (lambda f: set_config(f, num_attention_heads=0), "num_attention_heads is 0"),
+        (cut_weights, "ends early"),
+        (write_noise, "is no safetensors file"),
         (drop_a_tensor, "model.norm.weight"),
-        (drop_tokenizer, "cannot load this model"),
+        (drop_tokenizer, "no tokenizer"),
     ],
 )
 def test_a_folder_that_is_not_a_model_is_refused(folder: Path, damage: Callable[[Path], None], says: str) -> None:
@@ -105,7 +105,7 @@ def test_code_in_a_folder_is_never_run(
     try:
         load(folder)
     except ModelError as error:
-        assert "cannot load this model" in str(error)
+        assert "cannot load this model" in str(error) or "never run" in str(error)
     assert not mark.exists()
 
 
