@@ -16,10 +16,12 @@ from caa_registry.cli.options import (
     STEERED_MODEL,
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
+    ModelChoice,
     NameList,
     NumberList,
     Settings,
     common,
+    with_adapter,
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
@@ -59,6 +61,7 @@ def evaluation() -> None:
 @click.option("--dataset", metavar="REF", help="Questions to score on.  [default: the vector's own dataset]")
 @click.option("--split", default="test", show_default=True, help="Split to score on.")
 @STEERED_MODEL
+@with_adapter
 @STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
 @STEERED_POSITIONS_OPTION
@@ -96,7 +99,7 @@ def propensity(
     vector: str,
     dataset: str | None,
     split: str,
-    model: str | None,
+    model: ModelChoice,
     layers: Any,
     multipliers: tuple[float, ...],
     positions: Any,
@@ -150,7 +153,7 @@ def propensity(
             version,
             dataset=dataset,
             split=split,
-            model=model or registry.models.load_recorded(version.model),
+            model=model.or_recorded(registry, version.model),
             layers=layers,
             multipliers=multipliers,
             settings=asked,

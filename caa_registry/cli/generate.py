@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import ModelChoice, Settings, common
 from caa_registry.cli.steered import check_prompt, say_applied, session, steering_options, wanted
 from caa_registry.wire.vectors import plan_json, results_json
 
@@ -31,7 +31,7 @@ from caa_registry.wire.vectors import plan_json, results_json
 def generate(
     settings: Settings,
     prompt: str,
-    model: str | None,
+    model: ModelChoice,
     vectors: tuple[str, ...],
     layers: tuple[tuple[int, ...], ...],
     multiplier: tuple[float, ...],

@@ -21,15 +21,16 @@ def model() -> None:
 @model.command(epilog="Example: caa model add mlx-community/Llama-3.2-1B-Instruct-4bit")
 @click.argument("path_or_repo")
 @click.option("--revision", help="Branch, tag or commit of a hub repository.")
+@click.option("--adapter", metavar="FOLDER", help="LoRA adapter to put on the model.")
 @common
-def add(settings: Settings, path_or_repo: str, revision: str | None) -> None:
+def add(settings: Settings, path_or_repo: str, revision: str | None, adapter: str | None) -> None:
     """Record the identity of a model: a folder, ORG/NAME or hf:ORG/NAME[@REVISION] on a hub, or demo.
 
     Its weights stay where they are."""
     from caa_registry.models.loading import load
 
     # Loaded before the registry is opened: a bad path must not even leave a new registry behind.
-    loaded = load(path_or_repo, revision=revision)
+    loaded = load(path_or_repo, revision=revision, adapter=adapter)
     with settings.open(create=True) as registry:
         record = registry.models.add(loaded)
     if settings.as_json:
@@ -97,7 +98,10 @@ def show(settings: Settings, name: str, template: bool) -> None:
 @click.argument("name")
 @common
 def verify(settings: Settings, name: str) -> None:
-    """Compare a model's files with its recorded fingerprint, part by part. The exit code is 1 if one differs."""
+    """Compare a model's files with its recorded fingerprint, part by part. The exit code is 1 if one differs.
+
+    Every byte of its weights is read again. The same tensors in other files are the same weights.
+    """
     with settings.open() as registry:
         parts = registry.models.verify(name)
     if settings.as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import ModelChoice, Settings, common
 from caa_registry.cli.steered import check_prompt, say_applied, session, steering_options, wanted
 from caa_registry.wire.vectors import next_tokens_json, plan_json, results_json
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def next_token(
     settings: Settings,
     prompt: str,
-    model: str | None,
+    model: ModelChoice,
     vectors: tuple[str, ...],
     layers: tuple[tuple[int, ...], ...],
     multiplier: tuple[float, ...],

@@ -14,9 +14,11 @@ from caa_registry.cli.options import (
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
     LayerList,
+    ModelChoice,
     NumberList,
     Settings,
     common,
+    with_adapter,
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
@@ -42,6 +44,7 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @click.option("--dataset", required=True, metavar="REF", help="Open-ended questions, or pairs whose prompts are asked.")
 @click.option("--split", default="test", show_default=True, help="Split to ask.")
 @STEERED_MODEL
+@with_adapter
 @click.option("--layer", "layers", type=LayerList(allow_all=False), required=True, help="Layer, or several at once.")
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
 @STEERED_POSITIONS_OPTION
@@ -68,7 +71,7 @@ def open_ended(
     vector: str,
     dataset: str,
     split: str,
-    model: str | None,
+    model: ModelChoice,
     layers: tuple[int, ...],
     multipliers: tuple[float, ...],
     rubric: str | None,
@@ -92,7 +95,7 @@ def open_ended(
                 version,
                 dataset=dataset,
                 split=split,
-                model=model or registry.models.load_recorded(version.model),
+                model=model.or_recorded(registry, version.model),
                 layers=layers,
                 multipliers=multipliers,
                 settings=OpenEndedSettings(**asked),

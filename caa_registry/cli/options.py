@@ -20,6 +20,8 @@ from caa_registry.settings import launched, registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
 
 if TYPE_CHECKING:
+    from caa_registry.models.folder.fingerprint import ModelInfo
+    from caa_registry.models.model import Model
     from caa_registry.registry.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -166,6 +168,37 @@ class LayerList(click.ParamType[Any]):
                 self.fail(f"{part.strip()!r}: no model has that many layers", param, ctx)
             layers.extend(range(first, last + 1))
         return tuple(dict.fromkeys(layers))
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model that a command is to use: its ``name``, if one is given, and the folder of an ``adapter`` on top."""
+
+    name: str | None
+    adapter: str | None
+
+    def given(self, registry: Registry) -> str | Model:
+        """The model of that name, which is loaded already if there is an adapter. Raises ``UsageError`` for no name."""
+        if self.name is None:
+            raise UsageError("no model is given", "Give --model M.")
+        return self.name if self.adapter is None else registry.models.load(self.name, adapter=self.adapter)
+
+    def or_recorded(self, registry: Registry, recorded: ModelInfo) -> Model:
+        """The model of that name, else the ``recorded`` one, loaded."""
+        if self.name is None:
+            return registry.models.load_recorded(recorded, adapter=self.adapter)
+        return registry.models.load(self.name, adapter=self.adapter)
+
+
+def with_adapter(function: F) -> F:
+    """Add --adapter to a command that has --model, and pass both as one ``ModelChoice``."""
+
+    @click.option("--adapter", metavar="FOLDER", help="LoRA adapter to put on the model.")
+    @functools.wraps(function)
+    def command(*settings: Any, model: str | None, adapter: str | None, **arguments: Any) -> Any:
+        return function(*settings, model=ModelChoice(model, adapter), **arguments)
+
+    return cast(F, command)
 
 
 # Of the commands that evaluate a vector.

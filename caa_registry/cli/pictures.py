@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import TEMPLATE, Settings, common
+from caa_registry.cli.options import TEMPLATE, ModelChoice, Settings, common, with_adapter
 from caa_registry.wire.vectors import projection_json
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def report(settings: Settings, vector: str, layer: int | None, out: Path) -> Non
 @click.option("--layer", type=click.IntRange(0), help="Layer to draw; required for several vectors.")
 @click.option("--pairs", is_flag=True, help="Also draw the pairs' activations in two dimensions; this loads the model.")
 @click.option("--model", metavar="M", help="Model for --pairs.  [default: the one the vector was computed on]")
+@with_adapter
 @click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Folder for the pictures.")
 @FORMAT
 @common
@@ -71,7 +72,7 @@ def plot_vector(
     references: tuple[str, ...],
     layer: int | None,
     pairs: bool,
-    model: str | None,
+    model: ModelChoice,
     out: Path,
     format_: str,
 ) -> None:
@@ -80,7 +81,7 @@ def plot_vector(
         versions = [registry.vectors.get(reference) for reference in references]
         loaded = None
         if pairs:
-            loaded = registry.models.load(model) if model else registry.models.load_recorded(versions[0].model)
+            loaded = model.or_recorded(registry, versions[0].model)
         pictures = registry.reports.vector_pictures(versions, layer=layer, model=loaded, reading=reading)
     name = versions[0].reference.replace("/", "-").replace(":", "-") if len(versions) == 1 else "vectors"
     _write(settings, pictures, out, name, format_)
@@ -92,6 +93,7 @@ def plot_vector(
 @click.option("--completion", default="", help="An answer that follows the prompt.")
 @click.option("--layer", type=click.IntRange(0), required=True, help="Layer to read.")
 @click.option("--model", metavar="M", help="Model to read.  [default: the one the vector was computed on]")
+@with_adapter
 @click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: as for the vector]")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page instead.")
 @common
@@ -101,7 +103,7 @@ def tokens(
     prompt: str,
     completion: str,
     layer: int,
-    model: str | None,
+    model: ModelChoice,
     template: Any,
     html: Path | None,
 ) -> None:
@@ -113,7 +115,7 @@ def tokens(
 
     with settings.open() as registry:
         version = registry.vectors.get(vector)
-        loaded = registry.models.load(model) if model else registry.models.load_recorded(version.model)
+        loaded = model.or_recorded(registry, version.model)
         projected = registry.vectors.tokens(
             version, loaded, prompt, completion=completion, layer=layer, template=template
         )

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import ModelChoice, Settings, common, with_adapter
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.shards import MissingShardsError, Shard
@@ -52,14 +52,15 @@ def kept_shard(settings: Settings, shard: Shard | None) -> Iterator[None]:
 @click.command("merge", epilog="Example: caa eval merge one.1-of-2.parts two.2-of-2.parts")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--model", metavar="M", help="Where the model is here.  [default: where it was measured]")
+@with_adapter
 @common
-def merge(settings: Settings, files: tuple[str, ...], model: str | None) -> None:
+def merge(settings: Settings, files: tuple[str, ...], model: ModelChoice) -> None:
     """Store an evaluation whose shards were measured on several machines.
 
     Each FILE is what one run with --shard kept; it prints the path. Nothing is measured, and the model's weights are
     not read.
     """
     with settings.open() as registry:
-        evaluation = registry.evaluations.merge(files, model=model)
+        evaluation = registry.evaluations.merge(files, model=model.given(registry) if model.name else None)
         answers = registry.evaluations.answers(evaluation) if evaluation.kind == "open-ended" else []
     say_evaluation(settings, evaluation, [] if answers else None, answers)

@@ -15,9 +15,11 @@ from caa_registry.cli.options import (
     STEERED_MODEL,
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
+    ModelChoice,
     NumberList,
     Settings,
     common,
+    with_adapter,
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
@@ -36,6 +38,7 @@ _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
 @click.argument("vector")
 @TEXT
 @STEERED_MODEL
+@with_adapter
 @STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
 @SHARD
@@ -45,7 +48,7 @@ def side_effects(
     settings: Settings,
     vector: str,
     text: str,
-    model: str | None,
+    model: ModelChoice,
     layers: Any,
     multipliers: tuple[float, ...],
     shard: Shard | None,
@@ -59,7 +62,7 @@ def side_effects(
         version = registry.vectors.get(vector)
         evaluation = registry.evaluations.side_effects(
             version,
-            model=model or registry.models.load_recorded(version.model),
+            model=model.or_recorded(registry, version.model),
             text=text,
             layers=layers,
             multipliers=multipliers,
@@ -77,6 +80,7 @@ def side_effects(
 )
 @click.option("--split", default="test", show_default=True, help="Split of the questions.")
 @STEERED_MODEL
+@with_adapter
 @STEERED_LAYERS
 @click.option("--multipliers", type=NumberList(), default=_STEPS, show_default=True)
 @STEERED_POSITIONS_OPTION
@@ -94,7 +98,7 @@ def calibrate(
     vector: str,
     dataset: str | None,
     split: str,
-    model: str | None,
+    model: ModelChoice,
     layers: Any,
     multipliers: tuple[float, ...],
     positions: Any,
@@ -125,7 +129,7 @@ def calibrate(
         version = registry.vectors.get(vector)
         calibrated = registry.evaluations.calibrate(
             version,
-            model=model or registry.models.load_recorded(version.model),
+            model=model.or_recorded(registry, version.model),
             dataset=dataset,
             split=split,
             layers=layers,
@@ -205,9 +209,10 @@ def categories(settings: Settings, id: int, layer: int | None) -> None:
 )
 @click.option("--split", default="test", show_default=True, help="Split of each vector's dataset to ask.")
 @click.option("--model", metavar="M", help="Model to steer.  [default: the one the first was computed on]")
+@with_adapter
 @common
 def cross(
-    settings: Settings, vectors: tuple[str, ...], layer: int, multiplier: float, split: str, model: str | None
+    settings: Settings, vectors: tuple[str, ...], layer: int, multiplier: float, split: str, model: ModelChoice
 ) -> None:
     """Measure the effect of every vector on every other behavior's questions.
 
@@ -219,7 +224,7 @@ def cross(
         versions = [registry.vectors.get(vector) for vector in vectors]
         matrix, evaluations = registry.evaluations.cross(
             versions,
-            model=model or registry.models.load_recorded(versions[0].model),
+            model=model.or_recorded(registry, versions[0].model),
             layer=layer,
             multiplier=multiplier,
             split=split,

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import POSITIONS, TEMPLATE, LayerList, Number, NumberList, Settings
+from caa_registry.cli.options import (
+    POSITIONS,
+    TEMPLATE,
+    LayerList,
+    ModelChoice,
+    Number,
+    NumberList,
+    Settings,
+    with_adapter,
+)
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 
@@ -28,6 +37,7 @@ def steering_options(function: F) -> F:
     """Add the options that say which vectors to apply, where and how strongly."""
     options = [
         click.option("--model", metavar="M", help="Folder, ORG/NAME on a hub, or demo.  [default: the vector's model]"),
+        with_adapter,
         click.option("--vector", "vectors", multiple=True, metavar="REF", help="Vector to apply; repeatable."),
         click.option(
             "--layer",
@@ -100,7 +110,7 @@ def _nth(values: Sequence[Any], index: int) -> Any:
 
 
 @contextmanager
-def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Session]:
+def session(settings: Settings, model: ModelChoice, asked: Wanted) -> Iterator[Session]:
     """Open what the command needs and load the model: the one asked for, else that of the first vector.
 
     Without vectors no registry is opened, so that a model can be tried where there is none.
@@ -108,15 +118,15 @@ def session(settings: Settings, model: str | None, asked: Wanted) -> Iterator[Se
     if asked.steers:
         with settings.open() as registry:
             first = registry.vectors.get(asked.steers[0].vector)
-            loaded = registry.models.load(model) if model is not None else registry.models.load_recorded(first.model)
+            loaded = model.or_recorded(registry, first.model)
             # A vector is applied as it was computed, unless the user says otherwise.
             yield Session(registry, loaded, first.recipe.template)
         return
-    if model is None:
+    if model.name is None:
         raise UsageError("no model is given", "Give --model M, or --vector REF to use that vector's model.")
     from caa_registry.models.loading import load
 
-    yield Session(None, load(model))
+    yield Session(None, load(model.name, adapter=model.adapter))
 
 
 @dataclass(frozen=True)

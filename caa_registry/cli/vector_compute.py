@@ -11,7 +11,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.layer_table import layer_table
-from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, Settings, common
+from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, ModelChoice, Settings, common, with_adapter
 from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
 from caa_registry.references import ranges
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option("--dataset", required=True, metavar="REF", help="Dataset to compute from.")
 @click.option("--model", required=True, metavar="M", help="Folder, ORG/NAME on a hub, or demo.")
+@with_adapter
 @click.option("--split", help="Split to compute from.  [default: generate]")
 @click.option(
     "--method", type=METHOD, default="mean-difference", show_default=True, help="How the direction is estimated."
@@ -42,7 +43,7 @@ def compute(
     settings: Settings,
     name: str,
     dataset: str,
-    model: str,
+    model: ModelChoice,
     split: str | None,
     method: Any,
     read: Any,
@@ -65,7 +66,7 @@ def compute(
         version = registry.vectors.compute(
             name,
             dataset=dataset,
-            model=model,
+            model=model.given(registry),
             split=split,
             method=method,
             read=read,

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from caa_registry import mx_thread
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
 from caa_registry.hub import is_commit, parse_hub
+from caa_registry.models.folder.adapters import Adapter, open_adapter, refuse_adapter
 from caa_registry.models.folder.checks import check_files, checked_config, checked_weights
-from caa_registry.models.folder.fingerprint import ModelInfo, fingerprint_folder
+from caa_registry.models.folder.digests import look
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo, fingerprint_folder, weight_files
 from caa_registry.models.folder.shards import Stored
 from caa_registry.models.rendering.chat import template_text
 from caa_registry.models.rendering.sources import complete_template
@@ -20,6 +22,7 @@ from caa_registry.package import ASSETS
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
+    from caa_registry.models.stream import ResidualStream
 
 DEMO_MODEL = "demo"
 DTYPES = ("float32", "float16", "bfloat16")
@@ -44,21 +47,25 @@ def demo_model_folder() -> Path:
     return ASSETS / "demo_model"
 
 
-def load(name: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
+def load(
+    name: str | Path, *, revision: str | None = None, dtype: str | None = None, adapter: str | Path | None = None
+) -> Model:
     """Load ``name``: a folder in Hugging Face layout, ``ORG/NAME`` or ``hf:ORG/NAME[@REVISION]`` on a hub, or ``demo``.
 
     ``dtype`` is what to compute in (``float32``, ``float16``, ``bfloat16``). By default weights are used as stored on
     a GPU, and widened to float32 on a CPU, which is exact and there the fastest. Quantized weights stay quantized
     and their scales follow the dtype; but float32 on a CPU dequantizes them where they fit into memory, since
-    quantized products are many times slower there.
+    quantized products are many times slower there. ``adapter``: the folder of a LoRA adapter that is put on top.
 
     Raises ``NotFoundError`` for a folder that is not there, ``ModelError`` for one that mlx-lm
     cannot load, ``HubError`` where the hub does not give it. Custom code in a model folder is never run.
     """
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"there is no dtype {dtype!r}", f"Choose one of {', '.join(DTYPES)}.")
-    folder, repo, commit = locate(name, revision)
+    place = locate(name, revision)
+    folder = place[0]
     # Before anything is imported or built: what is wrong with the files is said at once.
+    refuse_adapter(folder)
     stored = checked_weights(folder)
     checked_config(folder, len(stored))
     check_files(folder)
@@ -69,24 +76,32 @@ def load(name: str | Path, *, revision: str | None = None, dtype: str | None = N
     # Imported by the thread that asks, which an interruption stops.
     import_module("caa_registry.models.model")
 
-    return mx_thread.run(_loaded, folder, stored, repo, commit, dtype)
+    on_top = open_adapter(adapter) if adapter is not None else None
+    return mx_thread.run(_loaded, *place, stored, dtype, on_top)
 
 
-def _loaded(folder: Path, stored: Stored, repo: str | None, commit: str | None, dtype: str | None) -> Model:
+def _loaded(
+    folder: Path, repo: str | None, commit: str | None, stored: Stored, dtype: str | None, adapter: Adapter | None
+) -> Model:
+    from caa_registry.models.adapters import apply_adapter
     from caa_registry.models.folder.vocabulary import check_vocabulary
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
     from caa_registry.models.weights import prepare, unread
 
+    files = [*weight_files(folder), *([adapter.weights] if adapter is not None else [])]
+    looks = {file: look(file) for file in files}
     network, tokenizer, config = unread(folder, stored)
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     complete_template(folder, tokenizer._tokenizer)
     computed = prepare(network, dtype, folder.name)
+    if adapter is not None:
+        apply_adapter(network, adapter)
     stream = ResidualStream(network)
     check_vocabulary(folder, network, tokenizer._tokenizer, stream.vocabulary)
-    info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
-    return Model(info, network, tokenizer, stream, computed)
+    info = describe(folder, config, tokenizer._tokenizer, stream, repo, commit, adapter)
+    return Model(info, network, tokenizer, stream, computed, looks)
 
 
 def locate(
@@ -154,26 +169,50 @@ def describe(
     folder: Path,
     config: dict[str, Any],
     tokenizer: Any,
-    n_layers: int,
-    d_model: int,
+    stream: ResidualStream,
     repo: str | None,
     commit: str | None,
+    adapter: Adapter | None,
 ) -> ModelInfo:
     """What is known of a loaded model."""
-    # The stored config, not the loaded one: mlx-lm adds keys of its own that change with its version.
-    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     is_demo = folder == demo_model_folder()
+    name = repo or (DEMO_MODEL if is_demo else folder.name)
     return ModelInfo(
-        name=repo or (DEMO_MODEL if is_demo else folder.name),
-        fingerprint=fingerprint_folder(folder, stored, template_text(tokenizer)),
+        name=name if adapter is None else f"{name}+{adapter.folder.name}",
+        fingerprint=_fingerprint(folder, tokenizer, adapter),
         architecture=str(config.get("model_type", "unknown")),
-        n_layers=n_layers,
-        d_model=d_model,
+        n_layers=stream.n_layers,
+        d_model=stream.d_model,
         context_length=context_length(config),
         quantization=config.get("quantization"),
         repo_id=repo,
         revision=commit,
         path=None if repo or is_demo else str(folder),
+        adapter_path=None if adapter is None else str(adapter.folder),
+    )
+
+
+def identify(name: str | Path, *, revision: str | None = None, adapter: str | Path | None = None) -> Fingerprint:
+    """The fingerprint of what lies at ``name`` now, of which every byte is read and no network is made.
+
+    Raises ``ModelError`` for a broken folder, ``NotFoundError`` and ``HubError`` as ``load`` does.
+    """
+    from caa_registry.models.weights import tokenizer_of
+
+    folder, _, _ = locate(name, revision)
+    checked_weights(folder)
+    config = checked_config(folder)
+    check_files(folder)
+    tokenizer = tokenizer_of(folder, config)._tokenizer
+    complete_template(folder, tokenizer)
+    return _fingerprint(folder, tokenizer, open_adapter(adapter, again=True) if adapter else None, again=True)
+
+
+def _fingerprint(folder: Path, tokenizer: Any, adapter: Adapter | None, *, again: bool = False) -> Fingerprint:
+    # The stored config, not the loaded one: mlx-lm adds keys of its own that change with its version.
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return fingerprint_folder(
+        folder, config, template_text(tokenizer), adapter=adapter.digest if adapter else None, again=again
     )
 
 

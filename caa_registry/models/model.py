@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.errors import ModelError, UsageError
+from caa_registry.models.folder.digests import Look, look
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.models.generation import (
     NextToken,
@@ -39,7 +41,8 @@ class Model:
     """A model. ``dtype`` is the dtype it computes in, which need not be the one it is stored in.
 
     ``unread``: its network, whose weights are read from the disk when ``network`` is first asked for: who wants to know
-    what a model is, or to encode text, does not need them.
+    what a model is, or to encode text, does not need them. ``looks``: how its weight files looked when they were
+    opened.
 
     Any thread may ask it: what it computes is computed on one thread (``mx_thread``), in turn. A steering context holds
     for requests of the thread that opened it (of the same ``contextvars`` context), and for no other thread's.
@@ -50,11 +53,16 @@ class Model:
     wrapped_tokenizer: Any = field(repr=False)
     stream: ResidualStream = field(repr=False)
     dtype: str
+    looks: Mapping[Path, Look] = field(default_factory=dict, repr=False)
 
     @cached_property
     def network(self) -> Any:
-        """The network with its weights in memory. Raises ``ModelError`` where they cannot be read."""
+        """The network with its weights in memory. Raises ``ModelError`` where they cannot be read, or are no longer
+        those of the fingerprint."""
         mx_thread.run(read_weights, self.unread, self.info.name)
+        for file, before in self.looks.items():
+            if not file.exists() or look(file) != before:
+                raise ModelError(f"{file}: changed since the model was loaded", "Load the model again.")
         return self.unread
 
     @property

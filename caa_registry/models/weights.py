@@ -42,9 +42,13 @@ def unread(folder: Path, stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
     weight files hold. Raises ``ModelError``."""
     with mlx_lm_errors(folder):
         network, config = build(folder, stored)
+    return network, tokenizer_of(folder, config), config
+
+
+def tokenizer_of(folder: Path, config: dict[str, Any]) -> Any:
+    """The tokenizer of a folder, as mlx-lm wraps it. Raises ``ModelError``."""
     with mlx_lm_errors(folder, "the tokenizer library cannot load its tokenizer"):
-        tokenizer = load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id"))
-    return network, tokenizer, config
+        return load_tokenizer(folder, {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id"))
 
 
 @contextmanager

@@ -256,7 +256,9 @@ def model_info(row: t.Model) -> ModelInfo:
     """A model row as ``ModelInfo``."""
     return ModelInfo(
         name=row.name,
-        fingerprint=Fingerprint(row.weights, row.config, row.tokenizer, row.chat_template),
+        fingerprint=Fingerprint(
+            row.weights, row.config, row.tokenizer, row.chat_template, row.tensors, row.files, row.adapter
+        ),
         architecture=row.architecture,
         n_layers=row.n_layers,
         d_model=row.d_model,
@@ -265,6 +267,7 @@ def model_info(row: t.Model) -> ModelInfo:
         repo_id=row.repo_id,
         revision=row.revision,
         path=row.path,
+        adapter_path=row.adapter_path,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,11 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
 
-Part = Literal["weights", "config", "tokenizer", "chat_template"]
+Part = Literal["weights", "config", "tokenizer", "chat_template", "files", "adapter"]
 PARTS: tuple[Part, ...] = ("weights", "config", "tokenizer", "chat_template")
+MORE: tuple[Part, ...] = ("files", "adapter")
+
+_log = logging.getLogger(__name__)
 
 
 class Models:
@@ -32,8 +36,16 @@ class Models:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def load(self, model: str | Path, *, revision: str | None = None, dtype: str | None = None) -> Model:
-        """Load a model: a folder, ``ORG/NAME`` on a hub, or ``demo``. Writes nothing.
+    def load(
+        self,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str | None = None,
+        adapter: str | Path | None = None,
+    ) -> Model:
+        """Load a model: a folder, ``ORG/NAME`` on a hub, or ``demo``, with a LoRA ``adapter`` on top if a folder of one
+        is given. Writes nothing.
 
         A name that ``ls`` shows is found where it was when it was added. See ``models.loading.load``.
         """
@@ -43,35 +55,38 @@ class Models:
         # Folders, repositories and demo mean what they say; the catalogue is asked for other names only.
         if not is_place(text):
             known = self._by_name(text)
-            if known is not None and text.startswith("sha256:"):
+            if known is not None and (text.startswith("sha256:") or known.info.adapter_path is not None):
                 # A fingerprint means that very model, also where its repository has moved on.
-                return self.load_recorded(known.info, dtype=dtype)
+                return self.load_recorded(known.info, dtype=dtype, adapter=adapter)
             if known is not None and known.info.path is not None:
                 model = known.info.path
         if revision is not None and (text == DEMO_MODEL or Path(model).exists()):
             raise UsageError(f"{text} is not on a hub, so it has no revision {revision}", "Leave the revision out.")
-        return load(model, revision=revision, dtype=dtype)
+        return load(model, revision=revision, dtype=dtype, adapter=adapter)
 
-    def load_recorded(self, info: ModelInfo, *, dtype: str | None = None) -> Model:
-        """Load a model the registry has recorded: from its folder, or from the hub at the recorded commit."""
+    def load_recorded(self, info: ModelInfo, *, dtype: str | None = None, adapter: str | Path | None = None) -> Model:
+        """Load a model the registry has recorded: from its folder, or from the hub at the recorded commit, with the
+        recorded adapter or the one that is given."""
         from caa_registry.models.loading import load
 
-        return load(self.where(info), revision=info.revision, dtype=dtype)
+        return load(self.where(info), revision=info.revision, dtype=dtype, adapter=adapter or info.adapter_path)
 
-    def add(self, model: str | Path | Model, *, revision: str | None = None) -> ModelRecord:
+    def add(
+        self, model: str | Path | Model, *, revision: str | None = None, adapter: str | Path | None = None
+    ) -> ModelRecord:
         """Record a model's identity. Adding it again returns the same record, with the folder where it is now."""
         from caa_registry.registry.provenance.runs import Activity, record_run
 
-        loaded = self.load(model, revision=revision) if isinstance(model, str | Path) else model
+        loaded = self.load(model, revision=revision, adapter=adapter) if isinstance(model, str | Path) else model
         activity = Activity("add-model", self._workspace.actor, {"model": loaded.info.name})
         with self._workspace.database.write() as session:
             row, created = ensure_model(session, loaded.info)
             subject = {"model": loaded.info.name, "fingerprint": loaded.info.fingerprint.digest}
             if created:
                 record_run(session, activity, outputs=[("model", row.id)], subject=subject)
-            elif loaded.info.path is not None and row.path != loaded.info.path:
-                subject |= {"from": row.path or "", "to": loaded.info.path}
-                row.path = loaded.info.path
+            elif (moved := _place(loaded.info)) != _place(model_info(row)) and moved != (None, None):
+                subject |= {"from": row.path or "", "to": loaded.info.path or ""}
+                row.path, row.adapter_path = moved
                 session.flush()
                 append_event(session, self._workspace.actor, "move-model", subject)
             return _records(session, [row])[0]
@@ -95,10 +110,30 @@ class Models:
         return record
 
     def verify(self, name: str) -> dict[Part, bool]:
-        """Compare what is stored of a model with its files now, part by part. Raises ``CaaError`` as ``load`` does."""
-        stored = self.get(name).info
-        now = self.load_recorded(stored).info
-        return {part: getattr(stored.fingerprint, part) == getattr(now.fingerprint, part) for part in PARTS}
+        """Compare what is stored of a model with its files now, part by part; every byte of them is read again.
+
+        Weights that lie in other files than before are as recorded where every tensor is. Raises ``CaaError`` as
+        ``load`` does.
+        """
+        from caa_registry.models.loading import identify
+
+        info = self.get(name).info
+        stored = info.fingerprint
+        now = identify(self.where(info), revision=info.revision, adapter=info.adapter_path)
+        same = {part: getattr(stored, part) == getattr(now, part) for part in PARTS}
+        # Parts that a model has only in part, and what an earlier version did not record.
+        same |= {
+            part: getattr(stored, part) == getattr(now, part) for part in MORE if getattr(stored, part) is not None
+        }
+        if not same["weights"] and stored.tensors is not None:
+            same["weights"] = stored.tensors == now.tensors
+            if same["weights"]:
+                _log.warning(
+                    "%s: its weights lie in other files than when it was recorded; every tensor is the same.", name
+                )
+        elif not same["weights"]:
+            _log.warning("%s was recorded by an earlier version, which knew its weights by file only.", name)
+        return same
 
     @staticmethod
     def where(info: ModelInfo) -> str:
@@ -130,9 +165,12 @@ def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
     """The row of a model, written if it is not there yet, and whether it was written."""
     digest = info.fingerprint.digest
     row = session.scalar(select(t.Model).where(t.Model.fingerprint == digest))
-    if row is not None:
-        return row, False
     parts: Fingerprint = info.fingerprint
+    if row is not None:
+        if row.tensors is None and parts.tensors is not None:
+            row.tensors = parts.tensors  # of a model that an earlier version recorded
+            session.flush()
+        return row, False
     row = t.Model(
         name=info.name,
         fingerprint=digest,
@@ -140,6 +178,9 @@ def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
         config=parts.config,
         tokenizer=parts.tokenizer,
         chat_template=parts.chat_template,
+        tensors=parts.tensors,
+        files=parts.files,
+        adapter=parts.adapter,
         architecture=info.architecture,
         n_layers=info.n_layers,
         d_model=info.d_model,
@@ -148,11 +189,16 @@ def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
         repo_id=info.repo_id,
         revision=info.revision,
         path=info.path,
+        adapter_path=info.adapter_path,
         created_at=datetime.now(UTC),
     )
     session.add(row)
     session.flush()
     return row, True
+
+
+def _place(info: ModelInfo) -> tuple[str | None, str | None]:
+    return info.path, info.adapter_path
 
 
 def _records(session: Session, rows: Sequence[t.Model]) -> list[ModelRecord]:

@@ -20,6 +20,9 @@ def model_json(record: ModelRecord) -> dict[str, Any]:
         "config": info.fingerprint.config,
         "tokenizer": info.fingerprint.tokenizer,
         "chat_template": info.fingerprint.chat_template,
+        "tensors": info.fingerprint.tensors,
+        "files": info.fingerprint.files,
+        "adapter": info.fingerprint.adapter,
         "architecture": info.architecture,
         "n_layers": info.n_layers,
         "d_model": info.d_model,
@@ -28,6 +31,7 @@ def model_json(record: ModelRecord) -> dict[str, Any]:
         "repo_id": info.repo_id,
         "revision": info.revision,
         "path": info.path,
+        "adapter_path": info.adapter_path,
         "vectors": record.vectors,
         "created_at": record.created_at.isoformat(),
     }

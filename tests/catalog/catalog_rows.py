@@ -54,7 +54,7 @@ def dataset_version(dataset_id: int, number: int, digest: str = D) -> DatasetVer
 
 def rows() -> list[Base]:
     """One row of every table but the audit, each with id 1 or the digest ``D``, parents first."""
-    model_digests = dict.fromkeys(("fingerprint", "weights", "config", "tokenizer", "chat_template"), D)
+    model_digests = dict.fromkeys(("fingerprint", "weights", "config", "tokenizer", "chat_template", "tensors"), D)
     return [
         Pair(digest=D, prompt="Is it?", positive="(A)", negative="(B)", system=""),
         Dataset(name="team/set", kind="pairs", created_at=NOW),

@@ -24,6 +24,7 @@ from caa_registry.catalog.schema import (
 
 TRIGGERS = {
     *(f"keep_{table}_update" for table in Base.metadata.tables),
+    "keep_model_tensors_update",
     *(f"keep_{table}_delete" for table in ("dataset_version", "vector_version", "evaluation", "event")),
     *(f"keep_{table}_delete" for table in ("dataset_member", "dataset_question", "vector_layer", "score")),
     *(f"keep_{table}_delete" for table in ("response", "judgement", "rating")),

@@ -191,7 +191,7 @@ def of_revision(folder: Path, url: str, revision: str) -> None:
         fill_older(session)
 
 
-@pytest.mark.parametrize("revision", ["0002", "0003", "0004"])
+@pytest.mark.parametrize("revision", ["0002", "0003", "0004", "0005"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, revision: str) -> None:
     url = f"sqlite:///{tmp_path / 'older.db'}" if dialect == "sqlite" else empty_postgres()

@@ -1,4 +1,4 @@
-"""The fingerprint: what it covers, what it leaves out, and the cache of file digests."""
+"""The fingerprint: what it covers, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
 from support.tiny_models import CHAT, TinyModels
 
 from caa_registry.errors import ModelError
-from caa_registry.models.folder import fingerprint as module
-from caa_registry.models.folder.fingerprint import Fingerprint, cached_digest, compare, fingerprint_folder
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo, compare, fingerprint_folder
 from caa_registry.models.loading import load
-from caa_registry.progress import Progress, silent
 
-PARTS = ("weights", "config", "tokenizer", "chat_template")
+PARTS = ("weights", "config", "tokenizer", "chat_template", "tensors", "files", "adapter")
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_each_part_changes_alone(folder: Path) -> None:
     weights[-1] ^= 1
     (folder / "model.safetensors").write_bytes(weights)
     after_weights = of(folder)
-    assert differing(before, after_weights) == ["weights"]
+    assert differing(before, after_weights) == ["weights", "tensors"]
 
     edit_json(folder / "config.json", lambda c: c.update(rope_theta=20000.0))
     after_config = of(folder)
@@ -113,7 +112,7 @@ def test_the_names_of_weight_files_matter(folder: Path) -> None:
     (folder / "model.safetensors").rename(one)
     named = fingerprint_folder(folder, config, "").weights
     two = folder / "model-2.safetensors"
-    two.write_bytes(b"other")
+    mx.save_safetensors(str(two), {"other": mx.zeros(1)})
     both = fingerprint_folder(folder, config, "").weights
     one.rename(folder / "x")
     two.rename(one)
@@ -135,6 +134,69 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
         fingerprint_folder(tmp_path, {}, "")
 
 
+def shards(folder: Path) -> Path:
+    """The same model, its tensors in two files."""
+    tensors = dict(sorted(mx.load(str(folder / "model.safetensors")).items()))
+    names = list(tensors)
+    for number, part in enumerate((names[::2], names[1::2]), start=1):
+        path = folder / f"model-{number:05}-of-00002.safetensors"
+        mx.save_safetensors(str(path), {name: tensors[name] for name in part})
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def test_the_same_tensors_in_other_files_are_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    whole = load(folder).info
+    divided = load(shards(Path(shutil.copytree(folder, tmp_path / "divided")))).info
+    assert differing(whole.fingerprint, divided.fingerprint) == ["weights"]
+    assert compare(whole, divided) == "same-weights"
+    # What an earlier version recorded knows files only.
+    earlier = replace(whole, fingerprint=replace(whole.fingerprint, tensors=None))
+    assert earlier.fingerprint.digest == whole.fingerprint.digest
+    assert compare(earlier, whole) == "exact"
+    assert compare(earlier, divided) == "same-architecture"
+
+
+def test_every_other_file_that_is_read_counts_where_it_says_something(folder: Path) -> None:
+    before = load(folder).info
+
+    def now() -> ModelInfo:
+        return replace(before, fingerprint=fingerprint_folder(folder, config, CHAT))
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    generation = folder / "generation_config.json"
+    # It says where answers end what the config says: nothing is new.
+    generation.write_text(json.dumps({"eos_token_id": config["eos_token_id"], "top_p": 0.9}), encoding="utf-8")
+    assert now().fingerprint == before.fingerprint
+    generation.write_text('{"eos_token_id": [1, 7]}', encoding="utf-8")
+    other_end = now()
+    assert differing(before.fingerprint, other_end.fingerprint) == ["files"]
+    assert other_end.fingerprint.digest != before.fingerprint.digest
+    assert compare(before, other_end) == "same-weights"
+    # Before there was that part, nothing was known of it.
+    earlier = replace(before, fingerprint=replace(before.fingerprint, tensors=None))
+    assert compare(earlier, other_end) == "exact"
+    generation.unlink()
+    (folder / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "NVFP4"}}', encoding="utf-8")
+    quantized = now()
+    assert differing(before.fingerprint, quantized.fingerprint) == ["tensors", "files"]
+    assert compare(before, quantized) == "same-architecture"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_weights_that_are_no_numbers_are_named(folder: Path, dtype: str, value: float) -> None:
+    path = folder / "model.safetensors"
+    tensors = {name: each.astype(getattr(mx, dtype)) for name, each in mx.load(str(path)).items()}
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors[name] = tensors[name].at[3, 5].add(value)
+    mx.save_safetensors(str(path), tensors)
+    with pytest.raises(
+        ModelError, match=rf"model\.safetensors: the tensor {name} holds values that are infinite or no"
+    ):
+        load(folder)
+
+
 def test_verdicts(tiny: TinyModels) -> None:
     info = tiny("llama").info
     assert compare(info, replace(info, name="other", path=None)) == "exact"
@@ -143,71 +205,8 @@ def test_verdicts(tiny: TinyModels) -> None:
         assert compare(info, replace(info, fingerprint=changed)) == "same-weights"
     assert compare(info, tiny("llama", seed=1).info) == "same-architecture"
     assert compare(info, tiny("qwen2").info) == "mismatch"
-    other = replace(info.fingerprint, weights="sha256:" + "0" * 64)
+    other = replace(info.fingerprint, weights="sha256:" + "0" * 64, tensors="sha256:" + "0" * 64)
+    adapted = replace(info.fingerprint, adapter="sha256:" + "0" * 64)
+    assert compare(info, replace(info, fingerprint=adapted)) == "same-architecture"
     assert compare(info, replace(info, fingerprint=other, n_layers=9)) == "mismatch"
     assert compare(info, replace(info, fingerprint=other, d_model=9)) == "mismatch"
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CAA_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "cache" / "file-digests.json"
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that were really read."""
-    seen: list[Path] = []
-    original = module.digest_file
-
-    def digest_file(path: Path, progress: Progress = silent) -> str:
-        seen.append(path)
-        return original(path, progress)
-
-    monkeypatch.setattr(module, "digest_file", digest_file)
-    return seen
-
-
-def test_a_file_is_read_once_until_it_changes(store: Path, reads: list[Path], tmp_path: Path) -> None:
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    first = cached_digest(file)
-    assert cached_digest(file) == first
-    assert len(reads) == 1
-    # Same size, another time.
-    file.write_bytes(b"two")
-    os.utime(file, ns=(1, 1))
-    second = cached_digest(file)
-    assert second != first
-    # Same size and time, another file.
-    replacement = tmp_path / "replacement"
-    replacement.write_bytes(b"six")
-    os.utime(replacement, ns=(1, 1))
-    replacement.replace(file)
-    assert cached_digest(file) not in (first, second)
-    assert len(reads) == 3
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '"x"', "\udcff", '{"PATH": 3}', '{"PATH": {"identity": "IDENTITY"}}']
-)
-def test_a_damaged_cache_is_ignored_and_replaced(content: str, store: Path, reads: list[Path], tmp_path: Path) -> None:
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    wanted = cached_digest(file)
-    stat = file.stat()
-    identity = json.dumps([stat.st_size, stat.st_mtime_ns, stat.st_ino])
-    content = content.replace("PATH", str(file.resolve())).replace('"IDENTITY"', identity)
-    store.write_bytes(content.encode("utf-8", "surrogateescape"))
-    assert cached_digest(file) == wanted
-    assert cached_digest(file) == wanted
-    assert len(reads) == 2
-
-
-def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocker = tmp_path / "home"
-    blocker.write_text("a file where the folder should be", encoding="utf-8")
-    monkeypatch.setenv("CAA_HOME", str(blocker))
-    file = tmp_path / "weights"
-    file.write_bytes(b"one")
-    assert cached_digest(file) == cached_digest(file)

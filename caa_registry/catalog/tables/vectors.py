@@ -22,6 +22,9 @@ class Model(Base):
     config: Mapped[Digest]
     tokenizer: Mapped[Digest]
     chat_template: Mapped[Digest]
+    tensors: Mapped[Digest | None]
+    files: Mapped[Digest | None]
+    adapter: Mapped[Digest | None]
     architecture: Mapped[str]
     n_layers: Mapped[int]
     d_model: Mapped[int]
@@ -30,6 +33,7 @@ class Model(Base):
     repo_id: Mapped[str | None]
     revision: Mapped[str | None] = mapped_column(String(40))
     path: Mapped[str | None]
+    adapter_path: Mapped[str | None]
     created_at: Mapped[datetime]
 
 

@@ -1,22 +1,19 @@
 """The identity of a model: digests of its weights, config, tokenizer and chat template.
 
-A steering vector belongs to one set of weights. The four parts are kept apart, so that a comparison can say what
-differs: another chat template is a smaller matter than other weights.
+A steering vector belongs to one set of weights. The parts are kept apart, so that a comparison can say what differs:
+another chat template is a smaller matter than other weights.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from caa_registry.digests import DIGEST, digest_file, digest_object, floats_as_text
+from caa_registry.digests import digest_file, digest_object, floats_as_text
 from caa_registry.errors import ModelError
-from caa_registry.progress import phase
-from caa_registry.settings import home
+from caa_registry.models.folder.digests import weight_digests
 
 Verdict = Literal["exact", "same-weights", "same-architecture", "mismatch"]
 
@@ -30,30 +27,54 @@ _TOKENIZER_FILES = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
+_QUANTIZATION = "hf_quant_config.json"
+_OTHER_VOCABULARIES = ("vocab.txt", "*.model")
 # The template is a part of its own; the others say where a tokenizer came from, not what it does.
 _OTHER_SETTINGS = {"chat_template", "name_or_path", "_name_or_path", "tokenizer_file", "transformers_version"}
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Four digests. ``digest`` is the identity of the four together."""
+    """Digests of what a model is made of. ``digest`` is the identity of them together.
+
+    Four parts every model has. ``tensors``: of the tensors, in whatever files they lie, and of how they are quantized;
+    it is no part of the identity. ``files``: of the other files that change what is computed or where answers end.
+    ``adapter``: of the LoRA adapter on top. The last two are ``None`` where there is nothing of the kind. A model that
+    was recorded before there were ``tensors`` and ``files`` is compared without them.
+    """
 
     weights: str
     config: str
     tokenizer: str
     chat_template: str
+    tensors: str | None = None
+    files: str | None = None
+    adapter: str | None = None
 
     @property
     def digest(self) -> str:
-        return digest_object(
-            "model",
-            {
-                "weights": self.weights,
-                "config": self.config,
-                "tokenizer": self.tokenizer,
-                "chat_template": self.chat_template,
-            },
-        )
+        parts = {
+            "weights": self.weights,
+            "config": self.config,
+            "tokenizer": self.tokenizer,
+            "chat_template": self.chat_template,
+        }
+        # Only where there are any: what a model without them was called stays its name.
+        beside = {"files": self.files, "adapter": self.adapter}
+        return digest_object("model", {**parts, **{name: part for name, part in beside.items() if part is not None}})
+
+    @property
+    def computing(self) -> str:
+        """The identity of the weights that compute, an adapter's included."""
+        return self.weights if self.adapter is None else f"{self.weights}+{self.adapter}"
+
+    def same_weights(self, other: Fingerprint) -> bool:
+        """Whether both compute with the same weights, be they in other files."""
+        if self.adapter != other.adapter:
+            return False
+        if self.tensors is None or other.tensors is None:
+            return self.weights == other.weights
+        return self.tensors == other.tensors
 
 
 @dataclass(frozen=True)
@@ -61,7 +82,7 @@ class ModelInfo:
     """What is known of a model without holding its weights.
 
     ``context_length`` is in tokens (``None``: the config does not say). ``revision`` is a 40-hex commit and only
-    set for a model from a hub; ``path`` only for one from a folder.
+    set for a model from a hub; ``path`` only for one from a folder. ``adapter_path``: the folder of its LoRA adapter.
     """
 
     name: str
@@ -74,18 +95,21 @@ class ModelInfo:
     repo_id: str | None = None
     revision: str | None = None
     path: str | None = None
+    adapter_path: str | None = None
 
 
 def compare(a: ModelInfo, b: ModelInfo) -> Verdict:
     """How far two models are the same.
 
-    ``exact``: all four parts; ``same-weights``: the weights (tokenizer, config or template differ);
-    ``same-architecture``: architecture, depth and width; otherwise ``mismatch``.
+    ``exact``: all parts that both have; ``same-weights``: the weights (their files, tokenizer, config or template
+    differ); ``same-architecture``: architecture, depth and width; otherwise ``mismatch``.
     """
-    if a.fingerprint == b.fingerprint:
-        return "exact"
-    if a.fingerprint.weights == b.fingerprint.weights:
-        return "same-weights"
+    one, other = a.fingerprint, b.fingerprint
+    if one.same_weights(other):
+        compared = ["weights", "config", "tokenizer", "chat_template"]
+        if one.tensors is not None and other.tensors is not None:
+            compared.append("files")
+        return "exact" if all(getattr(one, part) == getattr(other, part) for part in compared) else "same-weights"
     if (a.architecture, a.n_layers, a.d_model) == (b.architecture, b.n_layers, b.d_model):
         return "same-architecture"
     return "mismatch"
@@ -102,15 +126,55 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def fingerprint_folder(folder: Path, config: dict[str, Any], chat_template: str) -> Fingerprint:
-    """The fingerprint of a model folder. Raises ``ModelError`` where it holds no weights."""
-    files = weight_files(folder)
-    manifest = [{"name": file.name, "size": file.stat().st_size, "sha256": cached_digest(file)} for file in files]
+def fingerprint_folder(
+    folder: Path, config: dict[str, Any], chat_template: str, *, adapter: str | None = None, again: bool = False
+) -> Fingerprint:
+    """The fingerprint of a model folder, with the digest of an ``adapter`` on top.
+
+    ``again``: every byte is read, whatever is remembered of the files. Raises ``ModelError`` where it holds no weights,
+    or weights that are no numbers.
+    """
+    found = {file: weight_digests(file, again=again) for file in weight_files(folder)}
+    for file, digests in found.items():
+        if digests.not_finite is not None:
+            raise ModelError(
+                f"{file}: the tensor {digests.not_finite} holds values that are infinite or no numbers",
+                "Fetch the file again, or use another version of the model.",
+            )
+    manifest = [{"name": file.name, "size": each.size, "sha256": each.file} for file, each in found.items()]
+    tensors = sorted((tensor for each in found.values() for tensor in each.tensors), key=lambda tensor: tensor.name)
+    listed = [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "digest": t.digest} for t in tensors]
+    quantized = folder / _QUANTIZATION
     return Fingerprint(
         weights=digest_object("weights", {"files": manifest}),
         config=digest_object("config", {"config": floats_as_text(_lasting(config))}),
         tokenizer=digest_object("tokenizer", _tokenizer_parts(folder)),
         chat_template=digest_object("chat-template", {"text": chat_template}),
+        tensors=digest_object(
+            "tensors", {"tensors": listed, "quantization": digest_file(quantized) if quantized.is_file() else None}
+        ),
+        files=_other_files(folder, config),
+        adapter=adapter,
+    )
+
+
+def _other_files(folder: Path, config: dict[str, Any]) -> str | None:
+    """The digest of what else mlx-lm and the tokenizer library read; ``None`` where there is nothing."""
+    names = {_QUANTIZATION, *(path.name for pattern in _OTHER_VOCABULARIES for path in folder.glob(pattern))}
+    files = {
+        name: digest_file(folder / name) for name in sorted(names - {*_TOKENIZER_FILES}) if (folder / name).is_file()
+    }
+    ends = None
+    path = folder / "generation_config.json"
+    if path.is_file():
+        # mlx-lm takes from it where answers end. Where the config says the same, the config's digest covers it.
+        generation = json.loads(path.read_text(encoding="utf-8"))
+        ends = generation.get("eos_token_id") if isinstance(generation, dict) else None
+        ends = None if not ends or ends == config.get("eos_token_id") else ends
+    return (
+        digest_object("model-files", {"files": files, "ends": floats_as_text(ends)})
+        if files or ends is not None
+        else None
     )
 
 
@@ -129,36 +193,3 @@ def _tokenizer_parts(folder: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
         settings = {key: value for key, value in values.items() if key not in _OTHER_SETTINGS}
     return {"files": files, "settings": floats_as_text(settings)}
-
-
-def cached_digest(path: Path) -> str:
-    """The digest of a file, remembered under (path, size, mtime, inode): weights are large and rarely change."""
-    real = path.resolve()
-    stat = real.stat()
-    identity = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    store = home() / "cache" / "file-digests.json"
-    try:
-        known = json.loads(store.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if not isinstance(known, dict):
-        known = {}
-    entry = known.get(str(real))
-    if isinstance(entry, dict) and entry.get("identity") == identity and DIGEST.fullmatch(str(entry.get("digest"))):
-        return str(entry["digest"])
-    digest = digest_file(real, phase(f"hashing {path.name}"))
-    known[str(real)] = {"identity": identity, "digest": digest}
-    _replace(store, json.dumps(known, indent=1, sort_keys=True))
-    return digest
-
-
-def _replace(path: Path, text: str) -> None:
-    # A cache: where it cannot be written the digest is simply computed again next time.
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        return

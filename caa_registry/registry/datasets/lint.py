@@ -167,4 +167,4 @@ def _opposite_vectors(version: DatasetVersion, others: Sequence[DatasetVersion],
 
 def _comparable(vector: VectorVersion) -> tuple[str, ...]:
     recipe = vector.recipe
-    return vector.model.fingerprint.weights, recipe.method, recipe.read, recipe.template_digest
+    return vector.model.fingerprint.computing, recipe.method, recipe.read, recipe.template_digest

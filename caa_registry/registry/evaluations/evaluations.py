@@ -166,7 +166,9 @@ class Evaluations:
         paths = tuple(map(Path, files))
         asked = common_request(paths)
         named = asked["model"]
-        loaded = model or self._lookup.models.load(named["name"], revision=named["revision"], dtype=named["dtype"])
+        loaded = model or self._lookup.models.load(
+            named["name"], revision=named["revision"], dtype=named["dtype"], adapter=named.get("adapter")
+        )
         settings, split, division = asked.get("settings", {}), asked.get("split", ""), Division(files=paths)
         on = self._lookup.target(
             self._vectors.get(asked["vector"]), loaded, asked["layers"], asked["multipliers"], allow_mismatch=True

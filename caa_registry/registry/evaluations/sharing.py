@@ -154,7 +154,12 @@ def request_as_json(kind: str, target: Target, **asked: Any) -> dict[str, Any]:
     return {
         "kind": kind,
         "vector": target.version.reference,
-        "model": {"name": Models.where(info), "revision": info.revision, "dtype": target.model.dtype},
+        "model": {
+            "name": Models.where(info),
+            "revision": info.revision,
+            "dtype": target.model.dtype,
+            "adapter": info.adapter_path,
+        },
         "layers": list(target.layers),
         "multipliers": list(target.multipliers),
         **asked,

@@ -88,7 +88,7 @@ def _check(versions: Sequence[VectorVersion]) -> None:
     for version in versions:
         if version.recipe.normalized is not None:
             raise UsageError(f"{version.reference} is normalized already", "Give the vectors that it was made from.")
-        if version.model.fingerprint.weights != first.model.fingerprint.weights:
+        if not version.model.fingerprint.same_weights(first.model.fingerprint):
             raise UsageError(f"{version.reference} and {first.reference} were computed on different models")
         if version.layer_numbers != first.layer_numbers:
             raise UsageError(f"{version.reference} and {first.reference} have different layers")

@@ -1,0 +1,165 @@
+"""The digests of a weight file: of its bytes, and of each tensor in it, whatever file that lies in.
+
+One pass finds both, and the first tensor that holds values that are no numbers. Weights are large and rarely change, so
+what was found is remembered for as long as the file looks the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from caa_registry.digests import digest_bytes
+from caa_registry.errors import ModelError
+from caa_registry.models.folder.tensors import StoredTensor, stored_tensors
+from caa_registry.progress import phase
+from caa_registry.settings import home
+
+Look = tuple[int, int, int, int]
+"""How a file looks without being read: size, time of writing, time of the last change of any kind, inode."""
+
+# Bytes that are read at a time: a multiple of every element's size.
+_PIECE = 1 << 22
+# Bits that are all set in what is infinite or no number, with the unsigned integers that hold them.
+_EXPONENTS = {
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDigest:
+    """What a tensor is: its name, dtype (as safetensors calls it), shape, and the digest of its bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class WeightDigests:
+    """What one weight file holds. ``file``: the digest of all its bytes; ``not_finite``: the first tensor with a value
+    that is infinite or no number."""
+
+    size: int
+    file: str
+    tensors: tuple[TensorDigest, ...]
+    not_finite: str | None
+
+
+def look(path: Path) -> Look:
+    """How ``path`` looks now. What wrote into it and set its time back still changed the third."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def weight_digests(path: Path, *, again: bool = False) -> WeightDigests:
+    """The digests of a weight file: remembered ones where the file looks as it did, unless they are to be found
+    ``again``.
+
+    Raises ``ModelError`` for a file that is no sound safetensors file, or that changes while it is read.
+    """
+    real = path.resolve()
+    before = look(real)
+    remembered = home() / "cache" / "weight-digests" / f"{hashlib.sha256(os.fsencode(real)).hexdigest()}.json"
+    if not again:
+        known = _recall(remembered, str(real), before)
+        if known is not None:
+            return known
+    found = _read(real)
+    if look(real) != before:
+        raise ModelError(f"{path}: changed while it was read", "Load the model again when nothing writes there.")
+    _remember(remembered, str(real), before, found)
+    return found
+
+
+def _read(path: Path) -> WeightDigests:
+    tensors = stored_tensors(path)
+    size, whole, not_finite = path.stat().st_size, hashlib.sha256(), None
+    progress, done, digests = phase(f"hashing {path.name}"), 0, []
+    # Hashing takes most of the time and leaves Python's lock alone: two hashes on two cores take as long as one.
+    with path.open("rb") as file, ThreadPoolExecutor(1) as beside:
+        whole.update(file.read(tensors[0].start if tensors else size))
+        for tensor in tensors:
+            own = hashlib.sha256()
+            for piece in _pieces(file, tensor):
+                hashed = beside.submit(whole.update, piece)
+                own.update(piece)
+                if not_finite is None and not _is_finite(tensor, piece):
+                    not_finite = tensor.name
+                hashed.result()
+                done += len(piece)
+                progress(done, size)
+            digests.append(TensorDigest(tensor.name, tensor.dtype, tensor.shape, f"sha256:{own.hexdigest()}"))
+    return WeightDigests(size, f"sha256:{whole.hexdigest()}", tuple(digests), not_finite)
+
+
+def _pieces(file: Any, tensor: StoredTensor) -> Iterator[bytes]:
+    left = tensor.stop - tensor.start
+    while left:
+        piece = file.read(min(_PIECE, left))
+        if not piece:
+            raise ModelError(f"{file.name}: ends early", "Fetch it again.")
+        left -= len(piece)
+        yield piece
+
+
+def _is_finite(tensor: StoredTensor, piece: bytes) -> bool:
+    import numpy as np  # listings, which know fingerprints, need none
+
+    if tensor.dtype not in _EXPONENTS:
+        return True
+    kind, exponent = _EXPONENTS[tensor.dtype]
+    bits = np.frombuffer(piece, dtype=kind)
+    return not bool(((bits & bits.dtype.type(exponent)) == exponent).any())
+
+
+def _recall(path: Path, name: str, before: Look) -> WeightDigests | None:
+    """What ``path`` remembers of the file ``name``, if it looked so, and if every digit of it is what was written."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        known = entry["known"]
+        if known["file"] != name or tuple(known["look"]) != before or entry["digest"] != _digest(known):
+            return None
+        return WeightDigests(
+            size=known["size"],
+            file=known["digest"],
+            tensors=tuple(TensorDigest(n, dtype, tuple(shape), digest) for n, dtype, shape, digest in known["tensors"]),
+            not_finite=known["not_finite"],
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _remember(path: Path, name: str, before: Look, found: WeightDigests) -> None:
+    known = {
+        "file": name,
+        "look": list(before),
+        "size": found.size,
+        "digest": found.file,
+        "tensors": [[t.name, t.dtype, list(t.shape), t.digest] for t in found.tensors],
+        "not_finite": found.not_finite,
+    }
+    # A cache: where it cannot be written the digests are simply found again next time.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"known": known, "digest": _digest(known)}, file)
+        Path(temporary).replace(path)
+    except OSError:
+        return
+
+
+def _digest(known: dict[str, Any]) -> str:
+    return digest_bytes(json.dumps(known, sort_keys=True).encode("utf-8", "surrogatepass"))
