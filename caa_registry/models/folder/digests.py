@@ -86,10 +86,12 @@ def weight_digests(path: Path, *, again: bool = False) -> WeightDigests:
 def _read(path: Path) -> WeightDigests:
     tensors = stored_tensors(path)
     size, whole, not_finite = path.stat().st_size, hashlib.sha256(), None
-    progress, done, digests = phase(f"hashing {path.name}"), 0, []
+    progress, digests = phase(f"hashing {path.name}"), []
     # Hashing takes most of the time and leaves Python's lock alone: two hashes on two cores take as long as one.
     with path.open("rb") as file, ThreadPoolExecutor(1) as beside:
-        whole.update(file.read(tensors[0].start if tensors else size))
+        header = file.read(tensors[0].start if tensors else size)
+        whole.update(header)
+        done = len(header)
         for tensor in tensors:
             own = hashlib.sha256()
             for piece in _pieces(file, tensor):
