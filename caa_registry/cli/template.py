@@ -32,7 +32,7 @@ def show_template(settings: Settings, name: str) -> None:
             "template": f"{shown.template} ({short(shown.rendering.digest)})",
             "system prompt": "at the beginning of the user message" if shown.folded else "in a place of its own",
             "messages": f"in parts: {', '.join(shown.parts)}" if shown.parts else None,
-            "since revision 2": "; ".join(shown.rendering.differences) or None,
+            "corrections": "; ".join(shown.rendering.differences) or None,
         }
     )
     click.echo()
@@ -60,7 +60,8 @@ def _marked(shown: Sample) -> str:
     pieces = []
     for place, token in enumerate(shown.tokens):
         before, after = marks.get(place, ("", ""))
-        pieces.append(before + token.text + after)
+        text = token.text.replace("\n", "\\n") if before else token.text
+        pieces.append(before + text + after)
     return "".join(pieces)
 
 

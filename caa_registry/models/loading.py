@@ -65,7 +65,6 @@ def load(
     place = locate(name, revision)
     folder = place[0]
     # Before anything is imported or built: what is wrong with the files is said at once.
-    refuse_adapter(folder)
     stored = checked_weights(folder)
     checked_config(folder, len(stored))
     check_files(folder)
@@ -117,6 +116,7 @@ def locate(
     if str(name) == DEMO_MODEL:
         return demo_model_folder(), None, None
     if path.is_dir():
+        refuse_adapter(path)
         return path.resolve(), None, None
     if path.exists():
         raise ModelError(f"{path}: is a file", "Give the folder of a model.")
