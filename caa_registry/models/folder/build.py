@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,13 +58,12 @@ def network_classes(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
     path, kind = folder / "config.json", config.get("model_type")
     try:
         network_class, settings_class = _get_classes(config)
-        types = typing.get_type_hints(settings_class)
     except (ValueError, AttributeError) as error:
         raise ModelError(
-            f"{path}: mlx-lm cannot load this model: model type {kind} not supported",
+            f"{path}: mlx-lm cannot load this model: Model type {kind} not supported",
             "docs/tested-architectures.md lists the architectures; a newer mlx-lm may have more.",
         ) from error
-    if said := misfit(config, types):
+    if said := misfit(config, settings_class):
         raise ModelError(f"{path}: {said}, which a model of type {kind} needs", _AGAIN)
     return network_class, settings_class
 

@@ -6,6 +6,7 @@ bounded once more while the network is built (``build``).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _NEEDED = re.compile(
     r"(num|n)_(hidden_|transformer_)?layers?|hidden_size|n_embd|d_model|model_dim|vocab_size|num_vocab|n_vocab"
     r"|(num|n)_(attention_|query_)?heads?|(num|n)_key_value_heads"
 )
+_NUMBER_TYPE = re.compile(r"(typing\.)?(int|float|Optional\[(int|float)\]|(int|float) \| None)")
 _HINT = "Fetch config.json of this very model again."
 
 
@@ -95,15 +97,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def misfit(config: dict[str, Any], types: dict[str, Any]) -> str:
-    """The first field of ``config`` that holds no number where the architecture wants one, in words, or ``""``.
-
-    ``types``: the types of the architecture's settings by name.
-    """
-    for name, kind in types.items():
-        if name not in config or kind not in (int, float, int | None, float | None):
-            continue
-        value = config[name]
-        if isinstance(value, str | list | dict):
-            return f"{name} is {_shown(value)}, not a number"
+def misfit(config: dict[str, Any], settings_class: Any) -> str:
+    """The first field of ``config`` that holds no number where the architecture, whose settings are of
+    ``settings_class``, wants one, in words, or ``""``."""
+    for settled in dataclasses.fields(settings_class) if dataclasses.is_dataclass(settings_class) else ():
+        # Some architectures name their types in strings, which cannot all be resolved.
+        kind = settled.type.__name__ if isinstance(settled.type, type) else str(settled.type)
+        if _NUMBER_TYPE.fullmatch(kind) and isinstance(config.get(settled.name), str | list | dict):
+            return f"{settled.name} is {_shown(config[settled.name])}, not a number"
     return ""
