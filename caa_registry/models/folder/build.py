@@ -11,6 +11,7 @@ from typing import Any
 from mlx_lm.utils import _get_classes, load_model
 
 from caa_registry.errors import ModelError
+from caa_registry.models.folder.json_files import json_object
 from caa_registry.models.folder.limits import misfit
 from caa_registry.models.folder.shards import Stored, few
 from caa_registry.mx import mx, nn, tree_flatten
@@ -45,7 +46,7 @@ def build(folder: Path, stored: Stored) -> tuple[Any, dict[str, Any]]:
 
         return made, settings_class
 
-    with bounded(folder, len(stored)):
+    with bounded(folder, len(stored)), named_fields(folder):
         network, config = load_model(folder, lazy=True, get_model_classes=classes)
     del network.load_weights
     _check_quantization(folder, network, config, stored)
@@ -66,6 +67,18 @@ def network_classes(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
     if said := misfit(config, settings_class):
         raise ModelError(f"{path}: {said}, which a model of type {kind} needs", _AGAIN)
     return network_class, settings_class
+
+
+@contextmanager
+def named_fields(folder: Path) -> Iterator[None]:
+    """Name the field where a network cannot be made since its config holds something else than a number."""
+    try:
+        yield
+    except (TypeError, AttributeError, ValueError) as error:
+        config = json_object(folder / "config.json")
+        if said := misfit(config, _get_classes(config)[1], failed=True):
+            raise ModelError(f"{folder / 'config.json'}: {said}", _AGAIN) from error
+        raise
 
 
 @contextmanager

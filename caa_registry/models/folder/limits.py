@@ -97,12 +97,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def misfit(config: dict[str, Any], settings_class: Any) -> str:
-    """The first field of ``config`` that holds no number where the architecture, whose settings are of
-    ``settings_class``, wants one, in words, or ``""``."""
+def misfit(config: dict[str, Any], settings_class: Any, *, failed: bool = False) -> str:
+    """The first field of ``config`` that holds text where the architecture, whose settings are of ``settings_class``,
+    wants a number, in words, or ``""``.
+
+    ``failed``: nothing could be made of it, so that other things in place of a number are the likely reason.
+    """
     for settled in dataclasses.fields(settings_class) if dataclasses.is_dataclass(settings_class) else ():
         # Some architectures name their types in strings, which cannot all be resolved.
         kind = settled.type.__name__ if isinstance(settled.type, type) else str(settled.type)
-        if _NUMBER_TYPE.fullmatch(kind) and isinstance(config.get(settled.name), str | list | dict):
-            return f"{settled.name} is {_shown(config[settled.name])}, not a number"
+        if settled.name not in config or not _NUMBER_TYPE.fullmatch(kind):
+            continue
+        value = config[settled.name]
+        needed = settled.default is dataclasses.MISSING and settled.default_factory is dataclasses.MISSING
+        if isinstance(value, str) or (failed and (isinstance(value, list | dict | bool) or (value is None and needed))):
+            shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else _shown(value)
+            return f"{settled.name} is {shown}, not a number"
     return ""

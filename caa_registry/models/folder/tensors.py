@@ -37,8 +37,8 @@ BITS: Mapping[str, int] = {
 """The dtypes of the format, and how many bits an element of each takes."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-# The limit of the format's own library.
-_LONGEST_HEADER = 100_000_000
+# A quarter of a million tensors; what is parsed of a longer one could take gigabytes.
+_LONGEST_HEADER = 32_000_000
 _AGAIN = "Fetch it again."
 
 
