@@ -73,7 +73,10 @@ def _loaded(folder: Path, stored: Stored, repo: str | None, commit: str | None, 
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")
     computed = prepare(network, dtype, folder.name)
-    stream = ResidualStream(network)
+    try:
+        stream = ResidualStream(network)
+    except ModelError as error:  # which knows the architecture only
+        raise ModelError(f"{folder}: {error.message}", error.hint) from error
     check_vocabulary(folder, network, tokenizer._tokenizer, stream.vocabulary)
     info = describe(folder, config, tokenizer._tokenizer, stream.n_layers, stream.d_model, repo, commit)
     return Model(info, network, tokenizer, stream, computed)

@@ -109,10 +109,9 @@ def test_what_is_odd_and_harmless_loads(tiny: TinyModels, tmp_path: Path) -> Non
     folder = Path(shutil.copytree(tiny.folder("llama", chat=CHAT), tmp_path / "model"))
     tokenizer(lambda stored: stored["model"]["vocab"].update(zzz=7000))(folder)
     write("chat_template.jinja", "{{ raise_exception('no') }}")(folder)
-    change(
-        "generation_config.json" if (folder / "generation_config.json").exists() else "config.json", pad_token_id=-1
-    )(folder)
-    config(rope_theta=10**10, time_step_limit=[0.0, float("inf")], sliding_window=None, seed=10**12)(folder)
+    config(pad_token_id=-1, rope_theta=10**10, time_step_limit=[0.0, float("inf")], sliding_window=None, seed=10**12)(
+        folder
+    )
     assert isinstance(load(folder), Model)
 
 

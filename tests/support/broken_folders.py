@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -192,6 +193,12 @@ FAULTS: dict[str, Fault] = {
     "text for a number": Fault(config(rms_norm_eps="1e-5"), "rms_norm_eps is '1e-5', not a number"),
     "null for a number": Fault(config(hidden_size=None), "hidden_size is null, not a number"),
     "list for a number": Fault(config(num_hidden_layers=[3]), "num_hidden_layers is \\[3\\], not a number"),
+    "text for an object": Fault(config(text_config="x"), "text_config is 'x', not an object"),
+    "text for an id": Fault(config(eos_token_id="</s>"), "eos_token_id is '</s>', not a number"),
+    "text for an id of generation": Fault(
+        write("generation_config.json", '{"eos_token_id": ["x"]}'), r"generation_config\.json: eos_token_id is \['x'\]"
+    ),
+    "cannot be run": Fault(config(rope_theta=[1.0]), "llama: cannot be run on tokens alone"),
     "not a number": Fault(config(rms_norm_eps=float("nan")), "rms_norm_eps is nan"),
     "infinite": Fault(config(rope_theta=1.0, rms_norm_eps=float("inf")), "rms_norm_eps is inf"),
     # quantization
@@ -209,6 +216,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "weights are a pointer": Fault(write(WEIGHTS, POINTER), r"model\.safetensors: is a Git LFS pointer"),
     "weights are a folder": Fault(instead(WEIGHTS, Path.mkdir), r"model\.safetensors: is a folder"),
+    "weights are a pipe": Fault(instead(WEIGHTS, os.mkfifo), r"model\.safetensors: is no regular file"),
+    "template is a pipe": Fault(lambda f: os.mkfifo(f / "chat_template.jinja"), r"\.jinja: is no regular file"),
+    "settings are a pipe": Fault(instead("tokenizer_config.json", os.mkfifo), r"_config\.json: is no regular file"),
     "dangling link": Fault(
         instead(WEIGHTS, lambda path: path.symlink_to("gone")), r"model\.safetensors: cannot be read"
     ),
@@ -265,7 +275,10 @@ FAULTS: dict[str, Fault] = {
     "special token without an id": Fault(
         change("tokenizer_config.json", pad_token="<none>"), f"{ROWS} rows: none for '<none>'", FEW_ROWS
     ),
-    "id around every text": Fault(tokenizer(lambda t: t.update(post_processor=around(500))), "400 rows: none for"),
+    "id around every text": Fault(
+        tokenizer(lambda t: t.update(post_processor=around(500))),
+        r"400 rows: none for what stands around every text \(500\)",
+    ),
     "fewer rows": Fault(
         lambda f: (
             tensors(lambda t: t.update({k: t[k][:100] for k in (EMBEDDING, "lm_head.weight")}))(f),

@@ -47,9 +47,22 @@ def check_config(path: Path, config: dict[str, Any], tensors: int | None = None)
         key = name.rsplit(".", 1)[-1].split("[")[0]
         if problem := _problem(key, value, layers):
             raise ModelError(f"{path}: {name} is {_shown(value)}, {problem}", _HINT)
+    for name, value in config.items():
+        if name.endswith("_config") and not isinstance(value, dict | None):
+            raise ModelError(f"{path}: {name} is {_shown(value)}, not an object", _HINT)
+    check_token_ids(path, config)
     quantization = config.get("quantization")
     if quantization is not None:
         _check_quantization(path, quantization)
+
+
+def check_token_ids(path: Path, config: dict[str, Any]) -> None:
+    """Raise ``ModelError`` where ``config`` names its first or last token by something else than numbers."""
+    for name in ("bos_token_id", "eos_token_id"):
+        value = config.get(name)
+        for id in value if isinstance(value, list) else [value]:
+            if id is not None and type(id) is not int:
+                raise ModelError(f"{path}: {name} is {_shown(value)}, not a number or a list of numbers", _HINT)
 
 
 def _problem(key: str, value: int | float, layers: int) -> str:
