@@ -97,7 +97,10 @@ def _loaded(
     computed = prepare(network, dtype, folder.name)
     if adapter is not None:
         apply_adapter(network, adapter)
-    stream = ResidualStream(network)
+    try:
+        stream = ResidualStream(network)
+    except ModelError as error:  # which knows the architecture only
+        raise ModelError(f"{folder}: {error.message}", error.hint) from error
     check_vocabulary(folder, network, tokenizer._tokenizer, stream.vocabulary)
     info = describe(folder, config, tokenizer._tokenizer, stream, repo, commit, adapter)
     return Model(info, network, tokenizer, stream, computed, looks)

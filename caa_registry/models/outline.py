@@ -13,7 +13,7 @@ from mlx_lm.utils import get_total_parameters, load_model
 
 from caa_registry import mx_thread
 from caa_registry.errors import ModelError
-from caa_registry.models.folder.build import bounded, build, network_classes
+from caa_registry.models.folder.build import bounded, build, named_fields, network_classes
 from caa_registry.models.folder.checks import checked_config, checked_weights
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.models.folder.shards import Stored, total_size, weight_map
@@ -99,7 +99,7 @@ def _has_weights(folder: Path) -> bool:
 def _network(folder: Path, tensors: Stored | None) -> tuple[Any, dict[str, Any]]:
     if tensors is not None:
         return build(folder, tensors)
-    with bounded(folder):
+    with bounded(folder), named_fields(folder):
         try:
             network, config = load_model(
                 folder, lazy=True, strict=False, get_model_classes=partial(network_classes, folder)

@@ -271,7 +271,8 @@ class ResidualStream:
         except ModelError:
             raise
         except Exception as error:  # a network runs what code it likes
-            raise ModelError(f"{name}: cannot be run on tokens alone: {type(error).__name__}: {error}") from error
+            reason = " ".join(str(error).split())[:200]  # some print a page
+            raise ModelError(f"{name}: cannot be run on tokens alone: {type(error).__name__}: {reason}") from error
         if seen != list(range(self.n_layers)):
             raise ModelError(
                 f"{name}: its blocks cannot be tapped ({self.n_layers} blocks, hits at layers {seen})",

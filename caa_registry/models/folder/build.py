@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from mlx_lm.utils import _get_classes, load_model
 
 from caa_registry.errors import ModelError
+from caa_registry.models.folder.json_files import json_object
 from caa_registry.models.folder.limits import misfit
 from caa_registry.models.folder.shards import Stored, few
 from caa_registry.mx import mx, nn, tree_flatten
@@ -46,7 +46,7 @@ def build(folder: Path, stored: Stored) -> tuple[Any, dict[str, Any]]:
 
         return made, settings_class
 
-    with bounded(folder, len(stored)):
+    with bounded(folder, len(stored)), named_fields(folder):
         network, config = load_model(folder, lazy=True, get_model_classes=classes)
     del network.load_weights
     _check_quantization(folder, network, config, stored)
@@ -59,15 +59,26 @@ def network_classes(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
     path, kind = folder / "config.json", config.get("model_type")
     try:
         network_class, settings_class = _get_classes(config)
-        types = typing.get_type_hints(settings_class)
     except (ValueError, AttributeError) as error:
         raise ModelError(
-            f"{path}: mlx-lm cannot load this model: model type {kind} not supported",
+            f"{path}: mlx-lm cannot load this model: Model type {kind} not supported",
             "docs/tested-architectures.md lists the architectures; a newer mlx-lm may have more.",
         ) from error
-    if said := misfit(config, types):
+    if said := misfit(config, settings_class):
         raise ModelError(f"{path}: {said}, which a model of type {kind} needs", _AGAIN)
     return network_class, settings_class
+
+
+@contextmanager
+def named_fields(folder: Path) -> Iterator[None]:
+    """Name the field where a network cannot be made since its config holds something else than a number."""
+    try:
+        yield
+    except (TypeError, AttributeError, ValueError) as error:
+        config = json_object(folder / "config.json")
+        if said := misfit(config, _get_classes(config)[1], failed=True):
+            raise ModelError(f"{folder / 'config.json'}: {said}", _AGAIN) from error
+        raise
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from caa_registry.errors import ModelError
 from caa_registry.models.folder.fingerprint import weight_files
 from caa_registry.models.folder.json_files import json_object
-from caa_registry.models.folder.limits import check_config
+from caa_registry.models.folder.limits import check_config, check_token_ids
 from caa_registry.models.folder.shards import Stored, few, stored_weights
 from caa_registry.models.folder.tensors import check_no_pointer
 
@@ -71,7 +71,9 @@ def check_files(folder: Path) -> None:
         _check_readable(path)
     for name in _SETTINGS:
         if (folder / name).exists() or (folder / name).is_symlink():
-            json_object(folder / name)
+            settings = json_object(folder / name)
+            if name == "generation_config.json":
+                check_token_ids(folder / name, settings)
     if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
         raise ModelError(f"{folder}: no tokenizer (tokenizer.json) in this folder", "Fetch the files of its tokenizer.")
 
@@ -80,5 +82,4 @@ def _check_readable(path: Path) -> None:
     try:
         check_no_pointer(path)
     except OSError as error:
-        kind = "is a folder" if path.is_dir() else f"cannot be read: {error.strerror or error}"
-        raise ModelError(f"{path}: {kind}", "Fetch it again.") from error
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}", "Fetch it again.") from error

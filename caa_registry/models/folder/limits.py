@@ -6,6 +6,7 @@ bounded once more while the network is built (``build``).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _NEEDED = re.compile(
     r"(num|n)_(hidden_|transformer_)?layers?|hidden_size|n_embd|d_model|model_dim|vocab_size|num_vocab|n_vocab"
     r"|(num|n)_(attention_|query_)?heads?|(num|n)_key_value_heads"
 )
+_NUMBER_TYPE = re.compile(r"(typing\.)?(int|float|Optional\[(int|float)\]|(int|float) \| None)")
 _HINT = "Fetch config.json of this very model again."
 
 
@@ -45,9 +47,22 @@ def check_config(path: Path, config: dict[str, Any], tensors: int | None = None)
         key = name.rsplit(".", 1)[-1].split("[")[0]
         if problem := _problem(key, value, layers):
             raise ModelError(f"{path}: {name} is {_shown(value)}, {problem}", _HINT)
+    for name, value in config.items():
+        if name.endswith("_config") and not isinstance(value, dict | None):
+            raise ModelError(f"{path}: {name} is {_shown(value)}, not an object", _HINT)
+    check_token_ids(path, config)
     quantization = config.get("quantization")
     if quantization is not None:
         _check_quantization(path, quantization)
+
+
+def check_token_ids(path: Path, config: dict[str, Any]) -> None:
+    """Raise ``ModelError`` where ``config`` names its first or last token by something else than numbers."""
+    for name in ("bos_token_id", "eos_token_id"):
+        value = config.get(name)
+        for id in value if isinstance(value, list) else [value]:
+            if id is not None and type(id) is not int:
+                raise ModelError(f"{path}: {name} is {_shown(value)}, not a number or a list of numbers", _HINT)
 
 
 def _problem(key: str, value: int | float, layers: int) -> str:
@@ -95,15 +110,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-def misfit(config: dict[str, Any], types: dict[str, Any]) -> str:
-    """The first field of ``config`` that holds no number where the architecture wants one, in words, or ``""``.
+def misfit(config: dict[str, Any], settings_class: Any, *, failed: bool = False) -> str:
+    """The first field of ``config`` that holds text where the architecture, whose settings are of ``settings_class``,
+    wants a number, in words, or ``""``.
 
-    ``types``: the types of the architecture's settings by name.
+    ``failed``: nothing could be made of it, so that other things in place of a number are the likely reason.
     """
-    for name, kind in types.items():
-        if name not in config or kind not in (int, float, int | None, float | None):
+    for settled in dataclasses.fields(settings_class) if dataclasses.is_dataclass(settings_class) else ():
+        # Some architectures name their types in strings, which cannot all be resolved.
+        kind = settled.type.__name__ if isinstance(settled.type, type) else str(settled.type)
+        if settled.name not in config or not _NUMBER_TYPE.fullmatch(kind):
             continue
-        value = config[name]
-        if isinstance(value, str | list | dict):
-            return f"{name} is {_shown(value)}, not a number"
+        value = config[settled.name]
+        needed = settled.default is dataclasses.MISSING and settled.default_factory is dataclasses.MISSING
+        if isinstance(value, str) or (failed and (isinstance(value, list | dict | bool) or (value is None and needed))):
+            shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else _shown(value)
+            return f"{settled.name} is {shown}, not a number"
     return ""

@@ -104,5 +104,4 @@ def _tensors(file: Path) -> tuple[StoredTensor, ...]:
     try:
         return stored_tensors(file)
     except OSError as error:
-        kind = "is a folder" if file.is_dir() else f"cannot be read: {error.strerror or error}"
-        raise ModelError(f"{file}: {kind}", _AGAIN) from error
+        raise ModelError(f"{file}: cannot be read: {error.strerror or error}", _AGAIN) from error

@@ -37,8 +37,8 @@ BITS: Mapping[str, int] = {
 """The dtypes of the format, and how many bits an element of each takes."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-# The limit of the format's own library.
-_LONGEST_HEADER = 100_000_000
+# A quarter of a million tensors; what is parsed of a longer one could take gigabytes.
+_LONGEST_HEADER = 32_000_000
 _AGAIN = "Fetch it again."
 
 
@@ -55,7 +55,10 @@ class StoredTensor:
 
 
 def check_no_pointer(path: Path) -> None:
-    """Raise ``ModelError`` where ``path`` is a Git LFS pointer that stands for the file."""
+    """Raise ``ModelError`` where ``path`` is a Git LFS pointer that stands for the file, or something else than a file:
+    a pipe would be waited for."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}", _AGAIN)
     with path.open("rb") as opened:
         if opened.read(len(_LFS)) == _LFS:
             raise ModelError(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 # Of computing, for each part of the trial, and how many bytes of a tokenizer are read in one more.
-_SECONDS = 5
+_SECONDS = 3
 _BYTES_A_SECOND = 10_000_000
 
 _TEXTS = (

@@ -33,12 +33,12 @@ def check_vocabulary(folder: Path, network: Any, tokenizer: Any, vocabulary: int
             "Fetch config.json and the weights of one and the same model again.",
         )
     beyond = {str(token): int(id) for token, id in tokenizer.get_vocab().items() if id >= rows}
-    produced = {beyond[token]: token for token in _producible(tokenizer, beyond)}
+    produced = {beyond[token]: repr(token) for token in _producible(tokenizer, beyond)}
     # What is put around every text goes by its id alone.
     around = tokenizer("a", add_special_tokens=True, verbose=False)["input_ids"]
-    produced |= {id: produced.get(id, "around every text") for id in around if id >= rows}
+    produced |= {id: produced.get(id, "what stands around every text") for id in around if id >= rows}
     if produced:
-        tokens = few(f"{token!r} ({id})" for id, token in produced.items())
+        tokens = few(f"{token} ({id})" for id, token in produced.items())
         raise ModelError(
             f"{folder}: its tokenizer produces ids up to {max(produced):,}, and its embedding ({name}) has {rows:,} "
             f"rows: none for {tokens}",
