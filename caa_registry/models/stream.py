@@ -272,7 +272,10 @@ class ResidualStream:
             raise
         except Exception as error:  # a network runs what code it likes
             reason = " ".join(str(error).split())[:200]  # some print a page
-            raise ModelError(f"{name}: cannot be run on tokens alone: {type(error).__name__}: {reason}") from error
+            raise ModelError(
+                f"{name}: cannot be run on tokens alone: {type(error).__name__}: {reason}",
+                "Fetch config.json of this very model again; docs/tested-architectures.md lists what was tested.",
+            ) from error
         if seen != list(range(self.n_layers)):
             raise ModelError(
                 f"{name}: its blocks cannot be tapped ({self.n_layers} blocks, hits at layers {seen})",

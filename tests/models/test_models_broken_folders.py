@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from caa_registry.models.outline import outline
 _MEASURE = """
 import json, resource, sys
 from caa_registry.errors import ModelError
+from caa_registry.models.folder.vocabulary import check_vocabulary
 from caa_registry.models.loading import load
 said = ""
 try:
@@ -156,10 +158,13 @@ def test_an_interruption_stops_the_trial(tiny: TinyModels, tmp_path: Path, monke
 
     def interrupted(process: subprocess.Popen[str], task: str, memory: int) -> bool:
         started.append(process)
+        assert process.stdin is not None
+        process.stdin.write(task)
+        process.stdin.close()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(trial, "_wait", interrupted)
     folder = broken(FAULTS["endless template"], tiny, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         trial.try_tokenizer(folder)
-    assert started[0].poll() is not None
+    assert started[0].poll() == -signal.SIGKILL

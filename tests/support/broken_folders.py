@@ -217,7 +217,7 @@ FAULTS: dict[str, Fault] = {
     "weights are a pointer": Fault(write(WEIGHTS, POINTER), r"model\.safetensors: is a Git LFS pointer"),
     "weights are a folder": Fault(instead(WEIGHTS, Path.mkdir), r"model\.safetensors: is a folder"),
     "weights are a pipe": Fault(instead(WEIGHTS, os.mkfifo), r"model\.safetensors: is no regular file"),
-    "template is a pipe": Fault(lambda f: os.mkfifo(f / "chat_template.jinja"), r"\.jinja: is no regular file"),
+    "template is a pipe": Fault(instead("chat_template.jinja", os.mkfifo), r"\.jinja: is no regular file"),
     "settings are a pipe": Fault(instead("tokenizer_config.json", os.mkfifo), r"_config\.json: is no regular file"),
     "dangling link": Fault(
         instead(WEIGHTS, lambda path: path.symlink_to("gone")), r"model\.safetensors: cannot be read"

@@ -49,7 +49,7 @@ def build(folder: Path, stored: Stored) -> tuple[Any, dict[str, Any]]:
     with bounded(folder, len(stored)), named_fields(folder):
         network, config = load_model(folder, lazy=True, get_model_classes=classes)
     del network.load_weights
-    _check_quantization(folder, network, config, stored)
+    _check_quantization(folder, network, config)
     return network, config
 
 
@@ -139,7 +139,7 @@ def _fits(stored: Any, place: Any) -> bool:
     return bool(mx.issubdtype(stored, mx.floating))
 
 
-def _check_quantization(folder: Path, network: Any, config: dict[str, Any], stored: Stored) -> None:
+def _check_quantization(folder: Path, network: Any, config: dict[str, Any]) -> None:
     said = config.get("quantization")
     if not isinstance(said, dict):
         return
