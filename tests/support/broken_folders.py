@@ -291,6 +291,11 @@ FAULTS: dict[str, Fault] = {
     "endless template in settings": Fault(
         change("tokenizer_config.json", chat_template=LOOPS), "this chat template does not end", endless=True
     ),
+    "endless template of a processor": Fault(
+        write("processor_config.json", json.dumps({"chat_template": LOOPS})),
+        r"processor_config\.json: this chat template does not end",
+        endless=True,
+    ),
     "template that grows": Fault(write("chat_template.jinja", DOUBLES), "this chat template takes more", endless=True),
     "endless second template": Fault(
         change(

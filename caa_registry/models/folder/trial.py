@@ -22,6 +22,7 @@ from caa_registry.digests import digest_file, digest_object
 from caa_registry.errors import ModelError
 from caa_registry.models.folder import trial_child
 from caa_registry.models.folder.json_files import json_object
+from caa_registry.models.rendering.sources import PROCESSOR_FILES
 from caa_registry.settings import home
 
 # Raised with every change that tries more.
@@ -81,8 +82,9 @@ def _templates(folder: Path, settings: dict[str, Any]) -> dict[str, str]:
     """The chat templates in ``folder``, by where they stand."""
     found: dict[str, str] = {}
     stored = [("tokenizer_config.json", settings.get("chat_template"))]
-    if (folder / "chat_template.json").is_file():
-        stored.append(("chat_template.json", json_object(folder / "chat_template.json").get("chat_template")))
+    for name in PROCESSOR_FILES:
+        if (folder / name).is_file():
+            stored.append((name, json_object(folder / name).get("chat_template")))
     for name, value in stored:
         for index, item in enumerate(value if isinstance(value, list) else [value]):
             text = item.get("template") if isinstance(item, dict) else item

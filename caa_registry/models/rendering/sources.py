@@ -10,8 +10,8 @@ from caa_registry.errors import ModelError
 
 _KEY = "chat_template"
 _NAMED = {"name", "template"}
-# Written for processors, which models that see or hear have around their tokenizer.
-_FILES = ("chat_template.json", "processor_config.json")
+PROCESSOR_FILES = ("chat_template.json", "processor_config.json")
+"""Written for processors, which models that see or hear have around their tokenizer."""
 
 
 def complete_template(folder: Path, tokenizer: Any) -> None:
@@ -19,7 +19,7 @@ def complete_template(folder: Path, tokenizer: Any) -> None:
 
     Raises ``ModelError`` where such a file cannot be read.
     """
-    for path in (folder / name for name in _FILES):
+    for path in (folder / name for name in PROCESSOR_FILES):
         if tokenizer.chat_template or not path.is_file():
             continue
         try:
