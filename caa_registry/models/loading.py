@@ -120,6 +120,8 @@ def locate(
         return demo_model_folder(), None, None
     if path.is_dir():
         refuse_adapter(path)
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{path}: no config.json in this folder", "Give a model in Hugging Face layout.")
         return path.resolve(), None, None
     if path.exists():
         raise ModelError(f"{path}: is a file", "Give the folder of a model.")

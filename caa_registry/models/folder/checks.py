@@ -27,8 +27,6 @@ def checked_config(folder: Path, tensors: int | None = None) -> dict[str, Any]:
     Raises ``ModelError`` for one that is broken, absurd, or of a model that brings its own code.
     """
     path = folder / "config.json"
-    if not path.is_file():
-        raise ModelError(f"{folder}: no config.json in this folder", "Give a model in Hugging Face layout.")
     config = json_object(path)
     kind = config.get("model_type")
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
