@@ -168,3 +168,13 @@ def test_an_interruption_stops_the_trial(tiny: TinyModels, tmp_path: Path, monke
     with pytest.raises(KeyboardInterrupt):
         trial.try_tokenizer(folder)
     assert started[0].poll() == -signal.SIGKILL
+
+
+def test_where_no_python_can_be_started_a_model_loads(
+    tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    monkeypatch.setattr(trial, "_passed", set())
+    monkeypatch.setenv("CAA_HOME", str(tmp_path / "home"))
+    load(tiny.folder("llama"))
+    assert "its tokenizer is not tried" in caplog.text

@@ -49,7 +49,9 @@ def try_tokenizer(folder: Path) -> None:
         raise ModelError(f"{path}: has {size:,} bytes, more than any tokenizer (at most {_LARGEST_TOKENIZER:,})", _HINT)
     settings = json_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     templates = _templates(folder, settings)
-    variables = {name: text for name, text in settings.items() if name.endswith("_token") and isinstance(text, str)}
+    tokens = {name: token for name, token in settings.items() if name.endswith("_token")}
+    texts = {name: token.get("content") if isinstance(token, dict) else token for name, token in tokens.items()}
+    variables = {name: text for name, text in texts.items() if isinstance(text, str)}
     parts = {
         "trial": _TRIAL,
         "tokenizer": digest_file(tokenizer) if tokenizer else "",
@@ -101,6 +103,9 @@ def _templates(folder: Path, settings: dict[str, Any]) -> dict[str, str]:
 
 
 def _run(folder: Path, names: list[str], task: dict[str, Any]) -> None:
+    if not sys.executable:  # Python is part of another program
+        _log.warning("%s: its tokenizer is not tried, since no Python can be started here", folder)
+        return
     # -P: the modules beside the script are not what its imports mean.
     command = [sys.executable, "-P", str(Path(trial_child.__file__))]
     with subprocess.Popen(
