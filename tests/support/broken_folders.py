@@ -103,6 +103,18 @@ def stored_as(name: str, dtype: str) -> Callable[[Path], object]:
     return damage
 
 
+def header(edit: Callable[[str], str]) -> Callable[[Path], object]:
+    """Another text in the header of the weights."""
+
+    def damage(folder: Path) -> None:
+        data = (folder / WEIGHTS).read_bytes()
+        length = struct.unpack("<Q", data[:8])[0]
+        text = edit(data[8 : 8 + length].decode()).encode()
+        (folder / WEIGHTS).write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+    return damage
+
+
 def index(entries: dict[str, str]) -> Callable[[Path], object]:
     def damage(folder: Path) -> None:
         names = dict.fromkeys(mx.load(str(folder / WEIGHTS)), WEIGHTS)
@@ -176,6 +188,29 @@ FAULTS: dict[str, Fault] = {
     "code": Fault(config(model_file="evil.py"), "code in a model folder is never run"),
     "code of an unknown architecture": Fault(
         config(model_type="evil", auto_map={"AutoModel": "evil.M"}), "Model type evil not supported"
+    ),
+    # headers and settings of endless parts
+    "header names a tensor twice": Fault(
+        header(lambda text: '{"model.norm.weight": {},' + text.lstrip()[1:]), "the key 'model.norm.weight' stands in it"
+    ),
+    "header of endless parts": Fault(
+        header(lambda text: '{"__metadata__": [' + "[]," * 2_000_000 + "[]]}"),
+        "more than 1,000,000 lists",
+        endless=True,
+    ),
+    "tensor of many axes": Fault(
+        header(lambda text: text.replace('"shape":[', '"shape":[' + "1," * 1000, 1)), "axes, more than 8"
+    ),
+    "config of endless parts": Fault(
+        config(extra=[[]] * 2_000_000), "has more than 1,000,000 lists and objects", endless=True
+    ),
+    "no context": Fault(config(max_position_embeddings=0), "max_position_embeddings is 0"),
+    "long model type": Fault(config(model_type="x" * 9000), "Model type x{60} not supported"),
+    "another mode": Fault(
+        config(quantization={"bits": 4, "group_size": 32, "mode": "mxfp4"}), r"\(mxfp4\), and they are", QUANTIZED
+    ),
+    "mode of nobody": Fault(
+        config(quantization={"bits": 4, "group_size": 32, "mode": "none"}), r"\(none\), and they are", QUANTIZED
     ),
     # absurd numbers
     "too many layers": Fault(config(num_hidden_layers=10**7), "num_hidden_layers is 10,000,000", endless=True),

@@ -61,7 +61,7 @@ def network_classes(folder: Path, config: dict[str, Any]) -> tuple[Any, Any]:
         network_class, settings_class = _get_classes(config)
     except (ValueError, AttributeError) as error:
         raise ModelError(
-            f"{path}: mlx-lm cannot load this model: Model type {kind} not supported",
+            f"{path}: mlx-lm cannot load this model: Model type {str(kind)[:60]} not supported",
             "docs/tested-architectures.md lists the architectures; a newer mlx-lm may have more.",
         ) from error
     if said := misfit(config, settings_class):
@@ -143,13 +143,14 @@ def _check_quantization(folder: Path, network: Any, config: dict[str, Any]) -> N
     said = config.get("quantization")
     if not isinstance(said, dict):
         return
-    found = {(module.bits, module.group_size) for module in network.modules() if hasattr(module, "bits")}
+    quantized = [module for module in network.modules() if hasattr(module, "bits")]
+    found = {(module.bits, module.group_size, getattr(module, "mode", "affine")) for module in quantized}
     kinds = [said, *(each for each in said.values() if isinstance(each, dict))]
-    if any((each.get("bits"), each.get("group_size")) in found for each in kinds):
+    if any((each.get("bits"), each.get("group_size"), each.get("mode", "affine")) in found for each in kinds):
         return
-    real = few(f"{bits} bits in groups of {size}" for bits, size in found) or "not quantized"
+    real = few(f"{bits} bits in groups of {size} ({mode})" for bits, size, mode in found) or "not quantized"
     raise ModelError(
         f"{folder / 'config.json'}: says that the weights are {said.get('bits')} bits in groups of "
-        f"{said.get('group_size')}, and they are {real}",
+        f"{said.get('group_size')} ({str(said.get('mode', 'affine'))[:40]}), and they are {real}",
         _AGAIN,
     )

@@ -9,10 +9,9 @@ from typing import Any
 
 from caa_registry.errors import ModelError
 from caa_registry.models.folder.fingerprint import weight_files
-from caa_registry.models.folder.json_files import json_object
+from caa_registry.models.folder.json_files import check_no_pointer, json_object
 from caa_registry.models.folder.limits import check_config, check_token_ids
 from caa_registry.models.folder.shards import Stored, few, stored_weights
-from caa_registry.models.folder.tensors import check_no_pointer
 
 # Read by mlx-lm or the tokenizer library where they are there.
 _SETTINGS = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")

@@ -7,12 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import ModelError
-from caa_registry.models.folder.tensors import check_no_pointer
 
 # Far above every real config, and far below what memory the parsed text would hurt.
 _LARGEST = 16_000_000
 _DEEPEST = 64
+_LFS = b"version https://git-lfs.github.com/spec/"
+# A list or an object takes a hundred bytes in memory and one in the text.
+_MOST_PARTS = 1_000_000
 _AGAIN = "Fetch the file again, or correct it."
+
+
+def check_no_pointer(path: Path) -> None:
+    """Raise ``ModelError`` where ``path`` is a Git LFS pointer that stands for the file, or something else than a file:
+    a pipe would be waited for."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}", _AGAIN)
+    with path.open("rb") as opened:
+        if opened.read(len(_LFS)) == _LFS:
+            raise ModelError(
+                f"{path}: is a Git LFS pointer, which stands for the file itself",
+                f"Fetch the file: git -C {path.parent} lfs pull",
+            )
 
 
 def json_object(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
@@ -34,11 +49,11 @@ def json_object(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
     if not text.strip():
         raise ModelError(f"{path}: is empty", _AGAIN)
     try:
-        values = json.loads(text, object_pairs_hook=_unique)
+        values = parsed(text)
     except _DuplicateError as error:
-        raise ModelError(f"{path}: the key {error} stands in it twice in one object", "Keep one of the two.") from error
-    except RecursionError as error:
-        raise ModelError(f"{path}: is nested too deep", _AGAIN) from error
+        raise ModelError(f"{path}: {error}", "Keep one of the two.") from error
+    except _LimitError as error:
+        raise ModelError(f"{path}: {error}", _AGAIN) from error
     except ValueError as error:
         raise ModelError(f"{path}: is no JSON: {error}", _AGAIN) from error
     if not isinstance(values, dict):
@@ -48,15 +63,31 @@ def json_object(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
     return values
 
 
-class _DuplicateError(Exception):
+def parsed(text: str) -> Any:
+    """``text`` as JSON. Raises ``ValueError``, also for an object with two of a key, and for too many or too deep
+    lists and objects."""
+    if text.count("[") + text.count("{") > _MOST_PARTS:
+        raise _LimitError(f"has more than {_MOST_PARTS:,} lists and objects")
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise _LimitError("is nested too deep") from error
+
+
+class _DuplicateError(ValueError):
+    pass
+
+
+class _LimitError(ValueError):
     pass
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DuplicateError(repr(next(key for key in keys if keys.count(key) > 1)))
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _DuplicateError(f"the key {key[:60]!r} stands in it twice in one object")
+        found[key] = value
     return found
 
 

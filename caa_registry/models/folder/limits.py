@@ -33,6 +33,7 @@ _NEEDED = re.compile(
     r"(num|n)_(hidden_|transformer_)?layers?|hidden_size|n_embd|d_model|model_dim|vocab_size|num_vocab|n_vocab"
     r"|(num|n)_(attention_|query_)?heads?|(num|n)_key_value_heads"
 )
+_CONTEXTS = ("max_position_embeddings", "n_positions")
 _NUMBER_TYPE = re.compile(r"(typing\.)?(int|float|Optional\[(int|float)\]|(int|float) \| None)")
 _HINT = "Fetch config.json of this very model again."
 
@@ -74,7 +75,7 @@ def _problem(key: str, value: int | float, layers: int) -> str:
             return "" if free or re.search("max|cap|clip", key) else "which no network can be made with"
         if not _COUNT.search(key):
             return ""
-    if _NEEDED.fullmatch(key) and value < 1:
+    if (_NEEDED.fullmatch(key) or key in _CONTEXTS) and value < 1:
         return "and there must be at least one"
     if value < -1 and _COUNT.search(key) and not free:
         return "which is negative"

@@ -5,7 +5,6 @@ MLX maps what a header names without asking whether it is there, so a header is 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import ModelError
+from caa_registry.models.folder.json_files import check_no_pointer, parsed
 
 BITS: Mapping[str, int] = {
     "BOOL": 8,
@@ -36,9 +36,9 @@ BITS: Mapping[str, int] = {
 }
 """The dtypes of the format, and how many bits an element of each takes."""
 
-_LFS = b"version https://git-lfs.github.com/spec/"
 # A quarter of a million tensors; what is parsed of a longer one could take gigabytes.
 _LONGEST_HEADER = 32_000_000
+_MOST_AXES = 8
 _AGAIN = "Fetch it again."
 
 
@@ -54,19 +54,6 @@ class StoredTensor:
     stop: int
 
 
-def check_no_pointer(path: Path) -> None:
-    """Raise ``ModelError`` where ``path`` is a Git LFS pointer that stands for the file, or something else than a file:
-    a pipe would be waited for."""
-    if path.exists() and not path.is_file():
-        raise ModelError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}", _AGAIN)
-    with path.open("rb") as opened:
-        if opened.read(len(_LFS)) == _LFS:
-            raise ModelError(
-                f"{path}: is a Git LFS pointer, which stands for the file itself",
-                f"Fetch the file: git -C {path.parent} lfs pull",
-            )
-
-
 def stored_tensors(path: Path) -> tuple[StoredTensor, ...]:
     """The tensors of the safetensors file ``path``, in the order of their bytes. Its data are not read.
 
@@ -80,12 +67,12 @@ def stored_tensors(path: Path) -> tuple[StoredTensor, ...]:
             raise ModelError(f"{path}: is no safetensors file, or ends early: it has {size:,} bytes", _AGAIN)
         text = opened.read(length)
     try:
-        header = json.loads(text)
+        header = parsed(text.decode())
         found = sorted(
             (_tensor(name, about, 8 + length) for name, about in header.items() if name != "__metadata__"),
             key=lambda tensor: (tensor.start, tensor.stop),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path}: its safetensors header cannot be read: {_reason(error)}", _AGAIN) from error
     end = 8 + length
     for tensor in found:
@@ -103,6 +90,8 @@ def _tensor(name: str, about: dict[str, Any], offset: int) -> StoredTensor:
     dtype, shape, (first, last) = about["dtype"], tuple(about["shape"]), about["data_offsets"]
     if dtype not in BITS:
         raise ValueError(f"{name} has the unknown dtype {dtype!r}")
+    if len(shape) > _MOST_AXES:
+        raise ValueError(f"{name} has {len(shape):,} axes, more than {_MOST_AXES}")
     if not all(type(number) is int and number >= 0 for number in (*shape, first, last)):
         raise ValueError(f"{name} has the shape {list(shape)} and the bytes {first} to {last}")
     if 8 * (last - first) != BITS[dtype] * math.prod(shape):
