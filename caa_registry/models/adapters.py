@@ -49,7 +49,7 @@ def apply_adapter(network: Any, adapter: Adapter) -> None:
 
 
 def _with_mlx_lm(network: Any, adapter: Adapter) -> None:
-    parameters = {"dropout": 0.0, **adapter.config["lora_parameters"]}
+    parameters = {**adapter.config["lora_parameters"], "dropout": 0.0}
     linear_to_lora_layers(
         network, adapter.config["num_layers"], parameters, use_dora=adapter.config.get("fine_tune_type") == "dora"
     )

@@ -88,8 +88,9 @@ def _loaded(
     from caa_registry.models.stream import ResidualStream
     from caa_registry.models.weights import prepare, unread
 
-    files = [*weight_files(folder), *([adapter.weights] if adapter is not None else [])]
-    looks = {file: look(file) for file in files}
+    looks = {file: look(file) for file in weight_files(folder)}
+    if adapter is not None:
+        looks[adapter.weights] = adapter.look  # it is identified already
     network, tokenizer, config = unread(folder, stored)
     if not getattr(tokenizer._tokenizer, "is_fast", False):
         raise ModelError(f"{folder}: its tokenizer has no fast version, so token offsets are unknown")

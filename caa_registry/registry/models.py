@@ -121,9 +121,12 @@ class Models:
         stored = info.fingerprint
         now = identify(self.where(info), revision=info.revision, adapter=info.adapter_path)
         same = {part: getattr(stored, part) == getattr(now, part) for part in PARTS}
-        # Parts that a model has only in part, and what an earlier version did not record.
+        # Only where there is anything of the kind. An earlier version, which knew no tensors, did not look for it.
+        known = [stored] if stored.tensors is None else [stored, now]
         same |= {
-            part: getattr(stored, part) == getattr(now, part) for part in MORE if getattr(stored, part) is not None
+            part: getattr(stored, part) == getattr(now, part)
+            for part in MORE
+            if any(getattr(each, part) is not None for each in known)
         }
         if not same["weights"] and stored.tensors is not None:
             same["weights"] = stored.tensors == now.tensors

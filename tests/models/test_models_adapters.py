@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,21 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 import pytest
-from support.adapters import RANK, SCALE, merge, of_mlx_lm, of_peft
+from mlx.utils import tree_flatten
+from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
+from mlx_lm.utils import load_model
+from support.adapters import LAYERS, PATHS, RANK, SCALE, merge, of_mlx_lm, of_peft
 from support.tiny_models import TinyModels, build
 
 from caa_registry.errors import ModelError, NotFoundError
+from caa_registry.models import loading
+from caa_registry.models.folder.adapters import Adapter, open_adapter
 from caa_registry.models.folder.fingerprint import compare
 from caa_registry.models.loading import load
 from caa_registry.models.model import Model
 
 PROMPT = "Is the sky blue?"
+LEAF = re.compile(r"\.(lora_a|lora_b|m)$")
 
 
 @pytest.fixture
@@ -60,6 +67,28 @@ def test_quantized_weights_take_an_adapter_too(tmp_path: Path, dtype: str | None
     wanted = logits(load(plain, adapter=adapter)) - logits(load(plain))
     off = 0.1 if dtype is None else 0.25
     assert np.abs((after - before) - wanted).max() < off * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize("keys", [list(PATHS), [*PATHS, "model.embed_tokens"]])
+def test_it_computes_what_mlx_lm_computes(base: Path, tmp_path: Path, kind: str, keys: list[str]) -> None:
+    parameters = {"rank": RANK, "scale": SCALE, "dropout": 0.5, "keys": keys}
+    folder = of_mlx_lm(tmp_path / "adapter", base, fine_tune_type=kind, lora_parameters=parameters)
+    network, _ = load_model(base)
+    linear_to_lora_layers(network, len(LAYERS), parameters, use_dora=kind == "dora")
+    places = {name: array for name, array in tree_flatten(network.parameters()) if LEAF.search(name)}
+    mx.random.seed(3)
+    mx.save_safetensors(
+        str(folder / "adapters.safetensors"),
+        {name: array + 0.1 * mx.random.normal(array.shape) for name, array in places.items()},
+    )
+    network, _ = load_model(base)
+    load_adapters(network, str(folder)).eval()
+    network.set_dtype(mx.float32)
+    model = load(base, adapter=folder)
+    expected = np.array(network(mx.array([model.template().prompt(PROMPT).ids]))[0])
+    assert np.abs(logits(model) - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(logits(load(base)) - expected).max() > 0.01 * np.abs(expected).max()
 
 
 def test_it_has_an_identity_of_its_own(base: Path, tmp_path: Path) -> None:
@@ -142,6 +171,18 @@ PEFT_A = "base_model.model.model.layers.1.mlp.down_proj.lora_A.weight"
         (of_peft, config(peft_type="IA3"), "peft_type is 'IA3'"),
         (of_peft, config(modules_to_save=["lm_head"]), "modules_to_save"),
         (of_peft, config(rank_pattern={"x": 3}), "rank_pattern"),
+        *[
+            (of_peft, config(init_lora_weights=kind), f"init_lora_weights is '{kind}'")
+            for kind in ("pissa", "pissa_niter_16", "olora", "corda", "loftq")
+        ],
+        (of_peft, config(alora_invocation_tokens=[1, 2]), "alora_invocation_tokens"),
+        (of_peft, config(trainable_token_indices=[1]), "trainable_token_indices"),
+        (of_peft, config(target_parameters=["experts.w"]), "target_parameters"),
+        (of_peft, config(lora_bias=True), "lora_bias"),
+        (of_peft, config(use_qalora=True), "use_qalora"),
+        (of_peft, tensors(dict.clear), "holds no tensors"),
+        (of_mlx_lm, tensors(dict.clear), "holds no tensors"),
+        (of_mlx_lm, config(num_layers=1.5), r"num_layers is 1\.5, where a whole number belongs"),
         (of_peft, config(r=0), "r is 0"),
         (of_peft, config(r=3), "other shapes"),
         (of_peft, tensors(lambda t: t.pop(PEFT_A)), "lacks tensors"),
@@ -191,3 +232,24 @@ def test_weights_that_change_before_they_are_read_are_refused(base: Path, tmp_pa
     path.write_bytes(data)
     with pytest.raises(ModelError, match="changed since the model was loaded"):
         model.generate(PROMPT, max_tokens=1)
+
+
+@pytest.mark.parametrize("start", [None, True, False, "gaussian", "eva", "orthogonal"])
+def test_how_a_plain_adapter_began_to_be_trained_does_not_matter(base: Path, tmp_path: Path, start: Any) -> None:
+    plain, begun = of_peft(tmp_path / "a", base), of_peft(tmp_path / "b", base, init_lora_weights=start)
+    assert load(base, adapter=begun).info.fingerprint == load(base, adapter=plain).info.fingerprint
+
+
+def test_an_adapter_that_changes_after_it_was_identified_is_refused(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = of_mlx_lm(tmp_path / "a", base), of_mlx_lm(tmp_path / "b", base, seed=8)
+
+    def opened(path: str | Path) -> Adapter:
+        adapter = open_adapter(path)
+        shutil.copy(other / "adapters.safetensors", folder / "adapters.safetensors")
+        return adapter
+
+    monkeypatch.setattr(loading, "open_adapter", opened)
+    with pytest.raises(ModelError, match="changed since the model was loaded"):
+        logits(load(base, adapter=folder))

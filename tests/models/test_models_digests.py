@@ -75,6 +75,32 @@ def test_what_is_not_finite_is_found_and_nothing_else(
     assert weight_digests(path).not_finite == (None if finite else "t")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size", "numbers", "none"),
+    [
+        ("F8_E4M3", 1, [0x00, 0x7E, 0xFE, 0x78], [0x7F, 0xFF]),
+        ("F8_E5M2", 1, [0x00, 0x7B, 0xFB], [0x7C, 0xFC, 0x7D, 0xFF]),
+        ("F8_E8M0", 1, [0x00, 0x7F, 0xFE], [0xFF]),
+        ("C64", 8, [0x3F80_0000_3F80_0000], [0x7F80_0000_3F80_0000, 0x3F80_0000_7FC0_0000]),
+        ("F64", 8, [0x7FEF_FFFF_FFFF_FFFF], [0x7FF0_0000_0000_0000, 0xFFF8_0000_0000_0000]),
+        ("U8", 1, [0x7F, 0xFF], []),
+    ],
+)
+def test_dtypes_that_numpy_lacks_are_judged_by_their_bits(
+    tmp_path: Path, dtype: str, size: int, numbers: list[int], none: list[int]
+) -> None:
+    def holds(*values: int) -> str | None:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
+        about = {"dtype": dtype, "shape": [len(values)], "data_offsets": [0, size * len(values)]}
+        header = json.dumps({"t": about}).encode()
+        data = b"".join(value.to_bytes(size, "little") for value in values)
+        path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+        return weight_digests(path).not_finite
+
+    assert holds(*numbers) is None
+    assert [holds(*numbers, value) for value in none] == ["t"] * len(none)
+
+
 def test_a_file_is_read_once_until_it_changes(remembered: Path, reads: list[Path], tmp_path: Path) -> None:
     path = written(tmp_path / "w.safetensors")
     first = weight_digests(path)

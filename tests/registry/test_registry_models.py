@@ -83,6 +83,27 @@ def test_verify_reads_the_bytes_and_asks_no_cache(
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("hf_quant_config.json", '{"quantization": {"quant_algo": "NVFP4"}}'),
+        ("generation_config.json", '{"eos_token_id": 7}'),
+    ],
+)
+def test_a_file_that_came_later_is_found_where_it_is_read(
+    registry: Registry, folder: Path, name: str, content: str
+) -> None:
+    registry.models.add(folder)
+    assert "files" not in registry.models.verify("m")
+    (folder / name).write_text(content, encoding="utf-8")
+    assert registry.models.verify("m")["files"] is False
+    # Whether there was such a file when an earlier version recorded it, nobody knows.
+    with registry.workspace.database.write() as session:
+        session.execute(text("DROP TRIGGER keep_model_tensors_update"))
+        session.execute(text("UPDATE model SET tensors = NULL"))
+    assert all(registry.models.verify("m").values())
+
+
 def test_the_same_tensors_in_two_files_verify(
     registry: Registry, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

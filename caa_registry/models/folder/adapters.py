@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from caa_registry.digests import digest_object, floats_as_text
 from caa_registry.errors import ModelError, NotFoundError
-from caa_registry.models.folder.digests import weight_digests
+from caa_registry.models.folder.digests import Look, look, weight_digests
 from caa_registry.models.folder.json_files import json_object
 
 Layout = Literal["mlx-lm", "peft"]
@@ -34,17 +34,29 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "alpha_pattern": (None, {}),
     "fan_in_fan_out": (None, False),
     "layer_replication": (None,),
+    # The other ways to begin take something out of the model's own weights first.
+    "init_lora_weights": (None, True, False, "gaussian", "eva", "orthogonal"),
+    "lora_bias": (None, False),
+    "use_qalora": (None, False),
+    "use_bdlora": (None, False),
+    "alora_invocation_tokens": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+    "arrow_config": (None,),
 }
+_WHOLE = ("r", "num_layers", "lora_parameters.rank")
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter on disk: its folder, layout and config, the file of its weights, and the digest of what computes."""
+    """An adapter on disk: its folder, layout and config, the file of its weights, how that looked before it was read,
+    and the digest of what computes."""
 
     folder: Path
     layout: Layout
     config: Mapping[str, Any]
     weights: Path
+    look: Look
     digest: str
 
 
@@ -68,7 +80,10 @@ def open_adapter(folder: str | Path, *, again: bool = False) -> Adapter:
     weights = path / _WEIGHTS[layout]
     if not weights.is_file():
         raise ModelError(f"{path}: no weights ({weights.name}) in this adapter", "Fetch the adapter again.")
+    before = look(weights)
     found = weight_digests(weights, again=again)
+    if not found.tensors:
+        raise ModelError(f"{weights}: holds no tensors, so it would change nothing", "Fetch the adapter again.")
     if found.not_finite is not None:
         raise ModelError(
             f"{weights}: the tensor {found.not_finite} holds values that are infinite or no numbers",
@@ -82,7 +97,7 @@ def open_adapter(folder: str | Path, *, again: bool = False) -> Adapter:
     if isinstance(parameters := computing.get("lora_parameters"), dict):
         computing["lora_parameters"] = {key: parameters.get(key) for key in ("rank", "scale", "keys")}
     digest = digest_object("adapter", {"layout": layout, "config": floats_as_text(computing), "tensors": tensors})
-    return Adapter(path, layout, config, weights, digest)
+    return Adapter(path, layout, config, weights, before, digest)
 
 
 def refuse_adapter(folder: Path) -> None:
@@ -120,3 +135,5 @@ def _check_config(path: Path, config: Mapping[str, Any], layout: Layout) -> None
     for key, value in numbers.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < abs(value) < 1e6:
             raise ModelError(f"{path}: {key} is {value!r}, where a number belongs", "Fetch the adapter again.")
+        if key in _WHOLE and not isinstance(value, int):
+            raise ModelError(f"{path}: {key} is {value!r}, where a whole number belongs", "Fetch the adapter again.")

@@ -33,6 +33,11 @@ _EXPONENTS = {
     "F32": ("<u4", 0x7F80_0000),
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
+    "C64": ("<u4", 0x7F80_0000),
+    "F8_E5M2": ("u1", 0x7C),
+    # These two have no infinity, and one pattern that is no number.
+    "F8_E4M3": ("u1", 0x7F),
+    "F8_E8M0": ("u1", 0xFF),
 }
 
 
