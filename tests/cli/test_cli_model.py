@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import click
+import mlx.core as mx
 import pytest
 from cli.command_line import caa, process
+from support.adapters import of_mlx_lm, of_peft
 from support.chat_templates import SHAPES
 from support.hub_server import HubServer, client_environment
 from support.tiny_models import build
+
+from caa_registry.cli.main import cli
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -83,3 +91,92 @@ def test_a_template_that_is_refused_shows_what_it_wrote(tmp_path: Path) -> None:
     shown = caa("model", "show", folder, "--template")
     assert (shown.code, shown.out) == (1, "")
     assert "it drops the question. It writes: '<|user|><|assistant|>'" in shown.err
+
+
+def test_verify_finds_one_byte_under_a_restored_time(empty: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    assert caa("model", "add", folder).code == 0
+    as_before = caa("model", "verify", "m", "--json")
+    assert (as_before.code, as_before.json) == (
+        0,
+        {"name": "m", "parts": dict.fromkeys(("weights", "config", "tokenizer", "chat_template"), True), "ok": True},
+    )
+    path = folder / "model.safetensors"
+    stat = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)  # the lowest bits of a float32, so that it stays a number
+        byte = file.read(1)[0]
+        file.seek(-4, os.SEEK_END)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    damaged = caa("model", "verify", "m")
+    assert damaged.code == 1
+    assert [line.split() for line in damaged.out.splitlines() if "DIFFERS" in line] == [["weights", "DIFFERS"]]
+
+
+def test_verify_says_that_the_same_tensors_lie_in_other_files(empty: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "m"))
+    assert caa("model", "add", folder).code == 0
+    names = sorted(tensors := mx.load(str(folder / "model.safetensors")))
+    mx.eval(tensors)
+    for number in (0, 1):
+        part = folder / f"model-0000{number + 1}-of-00002.safetensors"
+        mx.save_safetensors(str(part), {name: tensors[name] for name in names[number::2]})
+    (folder / "model.safetensors").unlink()
+    verified = process("model", "verify", "m")
+    assert verified.code == 0, verified.err
+    assert "every tensor is the same" in verified.err
+    (folder / "model.safetensors").write_bytes((folder / "model-00001-of-00002.safetensors").read_bytes())
+    doubled = caa("model", "verify", "m")
+    assert doubled.code == 1
+    assert "is in both model-00001-of-00002.safetensors and model.safetensors" in doubled.err
+
+
+@pytest.mark.parametrize("write", [of_mlx_lm, of_peft])
+def test_an_adapter_makes_another_model_in_every_command(
+    full: Path, tiny_folder: Path, tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    adapter = write(tmp_path / "kind", tiny_folder)
+    on_top = ("--model", tiny_folder, "--adapter", adapter)
+    asked = ("next-token", "Is the sky blue?", "--json")
+    plain = caa(*asked, "--model", tiny_folder).json
+    assert caa(*asked, *on_top).json != plain
+    # A vector of the model alone is of other weights, and the other way round.
+    steered = ("generate", "Is it?", "--layer", "1", "--max-tokens", "2")
+    refused = caa(*steered, "--vector", "team/s", *on_top)
+    assert refused.code == 1 and "--allow-mismatch" in refused.err, refused.err
+    assert caa(*steered, "--vector", "team/s", *on_top, "--allow-mismatch").code == 0
+    assert caa("vector", "compute", "team/own", "--dataset", "team/s", *on_top).code == 0
+    refused = caa(*steered, "--vector", "team/own", "--model", tiny_folder)
+    assert refused.code == 1 and "--allow-mismatch" in refused.err, refused.err
+    # What is recorded is loaded again with its adapter, where none is given.
+    assert caa(*steered, "--vector", "team/own").code == 0
+    measured = caa("eval", "propensity", "team/own", "--layers", "1", "--multipliers", "0,1", "--json")
+    assert measured.code == 0, measured.err
+    shown = caa("model", "show", f"{tiny_folder.name}+kind", "--json").json
+    assert shown["adapter_path"] == str(adapter) and shown["adapter"].startswith("sha256:")
+    assert caa("model", "verify", f"{tiny_folder.name}+kind", "--json").json["parts"]["adapter"] is True
+    given = caa("model", "add", adapter)
+    assert given.code == 1
+    assert "is an adapter, not a model" in given.err and "some/base" in given.err and "--adapter" in given.err
+
+
+def test_every_command_that_loads_a_model_takes_an_adapter() -> None:
+    # These read a config and a tokenizer only, or search the catalogue.
+    without = {"doctor", "dataset lint", "eval leaderboard", "vector ls"}
+
+    def commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
+        found: dict[str, click.Command] = {}
+        for name in group.list_commands(click.Context(group)):
+            command = group.get_command(click.Context(group), name)
+            assert command is not None
+            found |= commands(command, f"{name} ") if isinstance(command, click.Group) else {before + name: command}
+        return found
+
+    with_model = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands(cli).items()
+        if any("--model" in parameter.opts for parameter in command.params)
+    }
+    assert {name for name, options in with_model.items() if "--adapter" not in options} == without
