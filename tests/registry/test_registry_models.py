@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
+import numpy as np
 import pytest
 from registry.registry_support import check_consistent, events
 from sqlalchemy import text
-from support.adapters import of_mlx_lm
+from support.adapters import merge, of_mlx_lm
 
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.registry.records import DatasetVersion
@@ -154,3 +155,22 @@ def test_an_adapter_is_a_model_of_its_own(
     mx.save_safetensors(str(path), {name: tensor * 2 for name, tensor in changed.items()})
     assert registry.models.verify("m+kind")["adapter"] is False
     check_consistent(registry)
+
+
+def test_what_is_extracted_and_steered_is_that_of_merged_weights(
+    registry: Registry, folder: Path, pairs: DatasetVersion, tmp_path: Path
+) -> None:
+    merged = Path(shutil.copytree(folder, tmp_path / "merged"))
+    merge(merged)
+    adapted = registry.models.load(folder, adapter=of_mlx_lm(tmp_path / "kind", folder))
+    models = {"plain": registry.models.load(folder), "adapted": adapted, "merged": registry.models.load(merged)}
+    found, following = {}, {}
+    for name, model in models.items():
+        vector = registry.vectors.compute(f"team/{name}", dataset=pairs, model=model)
+        found[name] = np.stack([layer.values for layer in registry.vectors.load(vector).layers])
+        with registry.steer(model, vector, layer=1, multiplier=2.0):
+            tokens = model.next_tokens("Is the sky blue?", top=400)
+            following[name] = np.array([token.probability for token in sorted(tokens, key=lambda token: token.id)])
+    for values, off in ((found, 1e-5 * np.abs(found["merged"]).max()), (following, 1e-5)):
+        assert np.abs(values["adapted"] - values["merged"]).max() < off
+        assert np.abs(values["adapted"] - values["plain"]).max() > 100 * off
