@@ -92,7 +92,7 @@ def _read(path: Path) -> WeightDigests:
     tensors = stored_tensors(path)
     size, whole, not_finite = path.stat().st_size, hashlib.sha256(), None
     progress, digests = phase(f"hashing {path.name}"), []
-    # Hashing takes most of the time and leaves Python's lock alone: two hashes on two cores take as long as one.
+    # Hashing takes most of the time and leaves the lock of Python alone: a second core takes one of the two hashes.
     with path.open("rb") as file, ThreadPoolExecutor(1) as beside:
         header = file.read(tensors[0].start if tensors else size)
         whole.update(header)
