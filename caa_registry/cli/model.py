@@ -71,7 +71,9 @@ def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
 
 @model.command(epilog="Example: caa model show demo --template")
 @click.argument("name")
-@click.option("--template", is_flag=True, help="Show how its template renders a conversation; it need not be recorded.")
+@click.option(
+    "--template", is_flag=True, help="Show a conversation as the model reads it. The model need not be recorded."
+)
 @common
 def show(settings: Settings, name: str, template: bool) -> None:
     """Show a model, given its name, hub repository or fingerprint.

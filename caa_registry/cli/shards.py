@@ -61,6 +61,8 @@ def merge(settings: Settings, files: tuple[str, ...], model: ModelChoice) -> Non
     not read.
     """
     with settings.open() as registry:
-        evaluation = registry.evaluations.merge(files, model=model.given(registry) if model.name else None)
+        evaluation = registry.evaluations.merge(
+            files, model=model.given(registry) if model.name or model.adapter else None
+        )
         answers = registry.evaluations.answers(evaluation) if evaluation.kind == "open-ended" else []
     say_evaluation(settings, evaluation, [] if answers else None, answers)

@@ -30,8 +30,8 @@ def show_template(settings: Settings, name: str) -> None:
     output.fields(
         {
             "template": f"{shown.template} ({short(shown.rendering.digest)})",
-            "system prompt": "at the beginning of the user message" if shown.folded else "in a place of its own",
-            "messages": f"in parts: {', '.join(shown.parts)}" if shown.parts else None,
+            "system prompt": "at the start of the first user message" if shown.folded else "in a place of its own",
+            "messages": f"as parts: {', '.join(shown.parts)}" if shown.parts else None,
             "corrections": "; ".join(shown.rendering.differences) or None,
         }
     )

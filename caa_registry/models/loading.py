@@ -63,8 +63,17 @@ def load(
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"there is no dtype {dtype!r}", f"Choose one of {', '.join(DTYPES)}.")
     place = locate(name, revision)
-    folder = place[0]
     # Before anything is imported or built: what is wrong with the files is said at once.
+    stored = _checked(place[0])
+    # Imported by the thread that asks, which an interruption stops.
+    import_module("caa_registry.models.model")
+
+    on_top = open_adapter(adapter) if adapter is not None else None
+    return mx_thread.run(_loaded, *place, stored, dtype, on_top)
+
+
+def _checked(folder: Path) -> Stored:
+    """What the weight files of ``folder`` hold. Raises ``ModelError`` where one of its files is broken."""
     stored = checked_weights(folder)
     checked_config(folder, len(stored))
     check_files(folder)
@@ -72,11 +81,7 @@ def load(
         from caa_registry.models.folder.trial import try_tokenizer  # most uses of this module load no model
 
         try_tokenizer(folder)
-    # Imported by the thread that asks, which an interruption stops.
-    import_module("caa_registry.models.model")
-
-    on_top = open_adapter(adapter) if adapter is not None else None
-    return mx_thread.run(_loaded, *place, stored, dtype, on_top)
+    return stored
 
 
 def _loaded(
@@ -206,10 +211,9 @@ def identify(name: str | Path, *, revision: str | None = None, adapter: str | Pa
     from caa_registry.models.weights import tokenizer_of
 
     folder, _, _ = locate(name, revision)
-    checked_weights(folder)
-    config = checked_config(folder)
-    check_files(folder)
-    tokenizer = tokenizer_of(folder, config)._tokenizer
+    _checked(folder)
+    # Where answers end does not matter here.
+    tokenizer = tokenizer_of(folder, {})._tokenizer
     complete_template(folder, tokenizer)
     return _fingerprint(folder, tokenizer, open_adapter(adapter, again=True) if adapter else None, again=True)
 

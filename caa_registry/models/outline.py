@@ -111,7 +111,7 @@ def _network(folder: Path, tensors: Stored | None) -> tuple[Any, dict[str, Any]]
     if (parameters := get_total_parameters(network)) > _MOST_PARAMETERS:
         raise ModelError(
             f"{folder / 'config.json'}: describes {parameters:,} parameters, more than any model has",
-            "Fetch config.json of this very model again.",
+            "Fetch config.json of this model again.",
         )
     _quantize(network, config)
     return network, config

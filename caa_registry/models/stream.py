@@ -274,7 +274,7 @@ class ResidualStream:
             reason = " ".join(str(error).split())[:200]  # some print a page
             raise ModelError(
                 f"{name}: cannot be run on tokens alone: {type(error).__name__}: {reason}",
-                "Fetch config.json of this very model again; docs/tested-architectures.md lists what was tested.",
+                "Fetch config.json of this model again; docs/tested-architectures.md lists what was tested.",
             ) from error
         if seen != list(range(self.n_layers)):
             raise ModelError(

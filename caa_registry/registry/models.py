@@ -135,7 +135,9 @@ class Models:
                     "%s: its weights lie in other files than when it was recorded; every tensor is the same.", name
                 )
         elif not same["weights"]:
-            _log.warning("%s was recorded by an earlier version, which knew its weights by file only.", name)
+            _log.warning(
+                "%s was recorded by an earlier version, so the same weights in other files count as different.", name
+            )
         return same
 
     @staticmethod

@@ -161,7 +161,7 @@ def test_bad_models(empty: Path, tmp_path: Path) -> None:
     refused(caa("doctor", "--model", tmp_path / "gone" / "x"), 1, "there is no model folder")
     config = tmp_path / "config.json"
     config.write_text("{")
-    refused(caa("doctor", "--model", tmp_path), 1, "config.json: is no JSON")
+    refused(caa("doctor", "--model", tmp_path), 1, "config.json: is not JSON")
     config.write_text('{"model_type": "no_such"}')
     refused(caa("doctor", "--model", tmp_path), 1, "Model type no_such not supported")
     config.write_text(json.dumps({**ARCHITECTURES["llama"], "model_type": "nanbeige", "num_loops": 2}))

@@ -70,10 +70,10 @@ def test_a_template_is_shown_with_what_is_steered_and_read(empty: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("gemma", "at the beginning of the user message"),
-        ("smolvlm", "in parts: assistant, system, user"),
+        ("gemma", "at the start of the first user message"),
+        ("smolvlm", "as parts: assistant, system, user"),
         ("gpt-oss", "<|channel|>final<|message|\u27e6>\u27e7(\u27eaA\u27eb)"),
-        ("deepseek-r1", "the thought is closed"),
+        ("deepseek-r1", "an opened thought is closed"),
         ("smollm3", "the date is fixed"),
         ("llama-3.1", "Today: 26 Jul 2024"),
     ],
@@ -180,3 +180,8 @@ def test_every_command_that_loads_a_model_takes_an_adapter() -> None:
         if any("--model" in parameter.opts for parameter in command.params)
     }
     assert {name for name, options in with_model.items() if "--adapter" not in options} == without
+
+
+def test_an_adapter_without_its_model_is_not_ignored(full: Path, tmp_path: Path) -> None:
+    done = caa("eval", "merge", tmp_path / "shard", "--adapter", tmp_path)
+    assert done.code == 2 and "no model is given" in done.err, done.err

@@ -132,7 +132,7 @@ def test_parts_of_any_name_are_bounded(tiny: TinyModels, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(build, "_MODULES", 10)
     monkeypatch.setattr(build, "_MODULES_A_TENSOR", 0)
-    with pytest.raises(ModelError, match="more than 10 parts"):
+    with pytest.raises(ModelError, match="more than 10 modules"):
         load(tiny.folder("llama"))
     monkeypatch.undo()
     assert isinstance(load(tiny.folder("llama")), Model)

@@ -26,7 +26,7 @@ from caa_registry.models.rendering.sample import sample
 SYSTEM = "Be kind, Bob."
 AB = 'Is tea good?\n\nChoices:\n (A) Yes, "it" is\n (B) No & no'
 FREE = "Write about war."
-FOLDED = "the system prompt begins the user message"
+FOLDED = "the system prompt is in the first user message"
 TURNS = (Example("Is the sky blue?", "(B)"), Example("And the sea?", "I think so."))
 
 SOUND = {name: shape for name, shape in SHAPES.items() if not shape.error}
@@ -75,8 +75,6 @@ def test_every_text_stands_in_order_and_the_answer_in_its_place(
     head = text_of(template, tokens.ids[: tokens.prompt_end + 1])
     assert head == text[: len(head)]
     assert head.rstrip("\n ") == text[: -len(answer)].rstrip("\n ")
-    # What is generated from begins alike.
-    assert not earlier or text.startswith(text_of(template, template.prompt(prompt, system).ids)[:3])
     if not earlier:
         assert head == text_of(template, template.prompt(prompt, system).ids)
 
@@ -143,7 +141,7 @@ def test_a_system_prompt_changes_what_is_read_and_is_said_once(caplog: pytest.Lo
     texts = {template.prompt(AB, system).text for system in ("", SYSTEM, "Be rude, Bob.")}
     assert len(texts) == 3
     assert [record.getMessage() for record in caplog.records] == [
-        "The chat template has no place for a system prompt: it begins the first user message."
+        "The chat template has no place for a system prompt, so it is put at the start of the first user message."
     ]
 
 
@@ -217,7 +215,7 @@ def test_a_template_with_several_texts_needs_a_default() -> None:
     tokenizer.chat_template = {"default": chatml(), "tool_use": "no"}
     assert Template("chat", tokenizer).prompt("Hi").text.startswith("<|im_start|>user")
     tokenizer.chat_template = {"rag": chatml(), "tool_use": "no"}
-    with pytest.raises(ModelError, match="no chat template that is the default one, only rag, tool_use"):
+    with pytest.raises(ModelError, match="several chat templates and no default one: rag, tool_use"):
         Template("chat", tokenizer)
     tokenizer.chat_template = None
     with pytest.raises(UsageError, match="this model has no chat template"):
@@ -230,7 +228,7 @@ def test_a_template_that_is_code_is_no_plain_text(tmp_path: Path) -> None:
     edit.write_text(edit.read_text().replace("{", '{"chat_template_type": "deepseek_v32",', 1))
     model = load(folder)
     assert model.default_template == "chat"
-    with pytest.raises(ModelError, match=r"written by code of mlx-lm \(deepseek_v32\)"):
+    with pytest.raises(ModelError, match=r"written by code of mlx-lm \(deepseek_v32\), not by a chat template"):
         model.template()
 
 

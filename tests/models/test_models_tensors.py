@@ -47,7 +47,7 @@ def test_a_sound_file(tmp_path: Path) -> None:
     [
         (b"", "0 bytes"),
         (b"\x00" * 7, "7 bytes"),
-        (b"\xff" * 100, "is no safetensors file, or ends early"),
+        (b"\xff" * 100, "is not a safetensors file, or ends early"),
         (made(b"{"), "header cannot be read"),
         (made(b"\xff\xfe"), "header cannot be read"),
         (made(b"[]"), "header cannot be read"),

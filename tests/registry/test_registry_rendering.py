@@ -15,7 +15,7 @@ from caa_registry.models.rendering.chat import Chat
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
 
-FOLDED = "the system prompt begins the user message"
+FOLDED = "the system prompt is in the first user message"
 
 
 def model_of(tmp_path: Path, shape: str) -> Model:
@@ -69,14 +69,16 @@ def test_a_vector_of_an_earlier_revision_applies_and_what_differs_is_named(
     with registry.steer(model, "team/v:v1", layer=1, multiplier=1.0):
         model.generate("Hi", max_tokens=1)
     assert [record.getMessage() for record in caplog.records] == [
-        "team/v:v1 was computed from texts rendered by revision 1. What differs now: the date is fixed."
+        "team/v:v1 was computed by an earlier version, which rendered its texts differently. "
+        "What has changed: the date is fixed."
     ]
     caplog.clear()
 
     version = registry.vectors.compute("team/v", dataset=pairs, model=model)
     assert version.reference == "team/v:v2"
     assert caplog.records[0].getMessage() == (
-        "team/v:v1 has this recipe, but revision 1 rendered its texts otherwise. What differs now: the date is fixed."
+        "team/v:v1 has this recipe, but an earlier version rendered its texts differently. "
+        "What has changed: the date is fixed."
     )
     caplog.clear()
     with registry.steer(model, "team/v:v2", layer=1, multiplier=1.0):

@@ -170,10 +170,10 @@ FAULTS: dict[str, Fault] = {
     # config.json
     "no config": Fault(remove("config.json"), "no config.json"),
     "empty config": Fault(write("config.json", ""), r"config\.json: is empty"),
-    "config cut off": Fault(cut("config.json"), r"config\.json: is no JSON"),
-    "config is a list": Fault(write("config.json", "[]"), r"config\.json: holds no JSON object"),
+    "config cut off": Fault(cut("config.json"), r"config\.json: is not JSON"),
+    "config is a list": Fault(write("config.json", "[]"), r"config\.json: is not a JSON object"),
     "config in UTF-16": Fault(write("config.json", '{"a": "ä"}'.encode("utf-16")), r"config\.json: is not in UTF-8"),
-    "a key twice": Fault(write("config.json", '{"model_type": "llama", "a": 1, "a": 2}'), "'a' stands in it twice"),
+    "a key twice": Fault(write("config.json", '{"model_type": "llama", "a": 1, "a": 2}'), "'a' appears twice"),
     "deep config": Fault(config(deep=json.loads("[" * 90 + "]" * 90)), r"config\.json: is nested too deep"),
     "endless config": Fault(write("config.json", "[" * 10**6), r"config\.json: is nested too deep"),
     "long config": Fault(
@@ -191,7 +191,8 @@ FAULTS: dict[str, Fault] = {
     ),
     # headers and settings of endless parts
     "header names a tensor twice": Fault(
-        header(lambda text: '{"model.norm.weight": {},' + text.lstrip()[1:]), "the key 'model.norm.weight' stands in it"
+        header(lambda text: '{"model.norm.weight": {},' + text.lstrip()[1:]),
+        "the key 'model.norm.weight' appears twice",
     ),
     "header of endless parts": Fault(
         header(lambda text: '{"__metadata__": [' + "[]," * 2_000_000 + "[]]}"),
@@ -220,7 +221,7 @@ FAULTS: dict[str, Fault] = {
     "wide within limits": Fault(config(hidden_size=2**24, head_dim=2**22), "has the shape", endless=True),
     "vocabulary": Fault(config(vocab_size=10**12), "vocab_size is 1,000,000,000,000", endless=True),
     "endless number": Fault(
-        write("config.json", '{"model_type":"llama","hidden_size":' + "9" * 5000 + "}"), "is no JSON"
+        write("config.json", '{"model_type":"llama","hidden_size":' + "9" * 5000 + "}"), "is not JSON"
     ),
     "negative width": Fault(config(hidden_size=-64), "hidden_size is -64"),
     "no heads": Fault(config(num_attention_heads=0), "num_attention_heads is 0"),
@@ -240,7 +241,9 @@ FAULTS: dict[str, Fault] = {
     "bits that are none": Fault(config(quantization={"bits": 5000, "group_size": 32}), "quantization.bits is 5,000"),
     "quantization is text": Fault(config(quantization="4 bits"), "quantization is '4 bits'"),
     "said to be quantized": Fault(config(quantization={"bits": 4, "group_size": 32}), "and they are not quantized"),
-    "quantized in silence": Fault(config(quantization=...), "tensors are in its weights without a place", QUANTIZED),
+    "quantized in silence": Fault(
+        config(quantization=...), "tensors are in its weights, but not in the network", QUANTIZED
+    ),
     "other bits": Fault(config(quantization={"bits": 8, "group_size": 64}), "they are 4 bits in groups", QUANTIZED),
     "packed as int8": Fault(stored_as(QUERY, "I8"), f"{QUERY} is stored as I8", QUANTIZED),
     # weights
@@ -251,17 +254,19 @@ FAULTS: dict[str, Fault] = {
     ),
     "weights are a pointer": Fault(write(WEIGHTS, POINTER), r"model\.safetensors: is a Git LFS pointer"),
     "weights are a folder": Fault(instead(WEIGHTS, Path.mkdir), r"model\.safetensors: is a folder"),
-    "weights are a pipe": Fault(instead(WEIGHTS, os.mkfifo), r"model\.safetensors: is no regular file"),
-    "template is a pipe": Fault(instead("chat_template.jinja", os.mkfifo), r"\.jinja: is no regular file"),
-    "settings are a pipe": Fault(instead("tokenizer_config.json", os.mkfifo), r"_config\.json: is no regular file"),
+    "weights are a pipe": Fault(instead(WEIGHTS, os.mkfifo), r"model\.safetensors: is not a regular file"),
+    "template is a pipe": Fault(instead("chat_template.jinja", os.mkfifo), r"\.jinja: is not a regular file"),
+    "settings are a pipe": Fault(instead("tokenizer_config.json", os.mkfifo), r"_config\.json: is not a regular file"),
     "dangling link": Fault(
         instead(WEIGHTS, lambda path: path.symlink_to("gone")), r"model\.safetensors: cannot be read"
     ),
     "empty weights": Fault(write(WEIGHTS, b""), r"model\.safetensors: .* 0 bytes"),
     "weights cut off": Fault(cut(WEIGHTS), r"model\.safetensors: ends early"),
-    "noise": Fault(write(WEIGHTS, b"\xff" * 64), "is no safetensors file"),
+    "noise": Fault(write(WEIGHTS, b"\xff" * 64), "is not a safetensors file"),
     "a tensor missing": Fault(tensors(lambda t: t.pop(NORM)), f"1 tensor is missing from its weights: {NORM}"),
-    "a tensor too many": Fault(tensors(lambda t: t.update(odd=mx.ones(3))), "1 tensor is in its weights .*: odd"),
+    "a tensor too many": Fault(
+        tensors(lambda t: t.update(odd=mx.ones(3))), "1 tensor is in its weights, but not in the network: odd"
+    ),
     "all misnamed": Fault(
         tensors(lambda t: [t.update({f"x.{k}": t.pop(k)}) for k in list(t)]), "tensors are missing .* and 2. more"
     ),
@@ -269,7 +274,7 @@ FAULTS: dict[str, Fault] = {
     "no size": Fault(
         tensors(lambda t: t.update({EMBEDDING: mx.zeros((0, 64))})), rf"{EMBEDDING} has the shape \[0, 64"
     ),
-    "fewer layers said": Fault(config(num_hidden_layers=2), "in its weights without a place: .* and 6 more"),
+    "fewer layers said": Fault(config(num_hidden_layers=2), "in its weights, but not in the network: .* and 6 more"),
     "F8": Fault(stored_as(QUERY, "F8_E4M3"), f"{QUERY} is stored as F8_E4M3"),
     "F8 of the other kind": Fault(stored_as(QUERY, "F8_E5M2"), f"{QUERY} is F8_E5M2"),
     "int8": Fault(stored_as(QUERY, "I8"), f"{QUERY} is stored as I8"),
@@ -283,8 +288,8 @@ FAULTS: dict[str, Fault] = {
         instead(WEIGHTS, lambda path: (path.parent / "model-00001-of-00003.safetensors").touch()),
         "missing: model-00002-of-00003.safetensors, model-00003-of-00003.safetensors",
     ),
-    "index is cut off": Fault(write(INDEX, '{"weight_map": {'), r"index\.json: is no JSON"),
-    "index names no files": Fault(write(INDEX, '{"weight_map": {"a": 1}}'), "no object of file names"),
+    "index is cut off": Fault(write(INDEX, '{"weight_map": {'), r"index\.json: is not JSON"),
+    "index names no files": Fault(write(INDEX, '{"weight_map": {"a": 1}}'), "is not an object of file names"),
     "index leads out": Fault(index({NORM: "../model.safetensors"}), "outside its folder"),
     "index contradicts": Fault(index({"odd.weight": WEIGHTS}), "does not hold the tensor odd.weight"),
     "a tensor twice": Fault(
@@ -292,10 +297,10 @@ FAULTS: dict[str, Fault] = {
     ),
     # the tokenizer
     "no tokenizer": Fault(remove(TOKENIZER), "no tokenizer"),
-    "tokenizer cut off": Fault(cut(TOKENIZER), r"tokenizer\.json: is no tokenizer that can be read"),
-    "tokenizer is no JSON": Fault(write(TOKENIZER, "tokens"), r"tokenizer\.json: is no tokenizer that can be read"),
+    "tokenizer cut off": Fault(cut(TOKENIZER), r"tokenizer\.json: cannot be read as a tokenizer"),
+    "tokenizer is no JSON": Fault(write(TOKENIZER, "tokens"), r"tokenizer\.json: cannot be read as a tokenizer"),
     "tokenizer is a pointer": Fault(write(TOKENIZER, POINTER), r"tokenizer\.json: is a Git LFS pointer"),
-    "broken settings": Fault(cut("tokenizer_config.json"), r"tokenizer_config\.json: is no JSON"),
+    "broken settings": Fault(cut("tokenizer_config.json"), r"tokenizer_config\.json: is not JSON"),
     "template is a pointer": Fault(
         write("chat_template.jinja", POINTER), r"chat_template\.jinja: is a Git LFS pointer"
     ),

@@ -25,9 +25,9 @@ class Shape:
 
 
 PARTS, PLACE, THOUGHT, DATED = (
-    "messages are given in parts",
-    "an answer stands where the template puts one",
-    "the thought is closed",
+    "messages are given as parts",
+    "the answer stands where the template puts answers",
+    "an opened thought is closed",
     "the date is fixed",
 )
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from caa_registry.digests import digest_object, floats_as_text
 from caa_registry.errors import ModelError, NotFoundError
-from caa_registry.models.folder.digests import Look, look, weight_digests
+from caa_registry.models.folder.digests import Look, listed, look, weight_digests
 from caa_registry.models.folder.json_files import json_object
 
 Layout = Literal["mlx-lm", "peft"]
@@ -73,7 +73,7 @@ def open_adapter(folder: str | Path, *, again: bool = False) -> Adapter:
         hint = (
             "Give a model with --model." if (path / "config.json").is_file() else "Give the folder of a LoRA adapter."
         )
-        raise ModelError(f"{path}: no {_CONFIG} in this folder, so it is no adapter", hint)
+        raise ModelError(f"{path}: no {_CONFIG} in this folder, so it is not an adapter", hint)
     config = json_object(path / _CONFIG)
     layout: Layout = "peft" if "peft_type" in config else "mlx-lm"
     _check_config(path / _CONFIG, config, layout)
@@ -86,17 +86,15 @@ def open_adapter(folder: str | Path, *, again: bool = False) -> Adapter:
         raise ModelError(f"{weights}: holds no tensors, so it would change nothing", "Fetch the adapter again.")
     if found.not_finite is not None:
         raise ModelError(
-            f"{weights}: the tensor {found.not_finite} holds values that are infinite or no numbers",
+            f"{weights}: the tensor {found.not_finite} holds NaN or infinite values",
             "Fetch the adapter again.",
         )
-    tensors = [
-        {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "digest": t.digest}
-        for t in sorted(found.tensors, key=lambda tensor: tensor.name)
-    ]
     computing = {key: config.get(key) for key in _COMPUTING[layout]}
     if isinstance(parameters := computing.get("lora_parameters"), dict):
         computing["lora_parameters"] = {key: parameters.get(key) for key in ("rank", "scale", "keys")}
-    digest = digest_object("adapter", {"layout": layout, "config": floats_as_text(computing), "tensors": tensors})
+    digest = digest_object(
+        "adapter", {"layout": layout, "config": floats_as_text(computing), "tensors": listed(found.tensors)}
+    )
     return Adapter(path, layout, config, weights, before, digest)
 
 
@@ -106,9 +104,10 @@ def refuse_adapter(folder: Path) -> None:
         return
     config = json_object(folder / _CONFIG)
     base = config.get("base_model_name_or_path") or config.get("model")
-    named = f" ({base}, its config says)" if isinstance(base, str) else ""
+    named = f" ({base}, according to its config)" if isinstance(base, str) else ""
     raise ModelError(
-        f"{folder}: is an adapter, not a model", f"Give its model{named} as the model, and this folder with --adapter."
+        f"{folder}: is an adapter, not a model",
+        f"Give the model it was trained on{named} as the model, and this folder with --adapter.",
     )
 
 
@@ -117,7 +116,7 @@ def _check_config(path: Path, config: Mapping[str, Any], layout: Layout) -> None
         for key, plain in _PLAIN.items():
             if config.get(key) not in plain:
                 raise ModelError(
-                    f"{path}: {key} is {config.get(key)!r}, and only plain LoRA adapters are read",
+                    f"{path}: {key} is {config.get(key)!r}, and only plain LoRA adapters are supported",
                     "Merge the adapter into its model, and give that as the model.",
                 )
         numbers: Mapping[str, Any] = {"r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
@@ -129,7 +128,7 @@ def _check_config(path: Path, config: Mapping[str, Any], layout: Layout) -> None
                 "Fuse it with its model (mlx_lm.fuse), and give that as the model.",
             )
         if not isinstance(parameters, dict):
-            raise ModelError(f"{path}: lora_parameters is missing or no object", "Fetch the adapter again.")
+            raise ModelError(f"{path}: lora_parameters is missing or not an object", "Fetch the adapter again.")
         numbers = {"num_layers": config.get("num_layers")}
         numbers |= {f"lora_parameters.{key}": parameters.get(key) for key in ("rank", "scale")}
     for key, value in numbers.items():

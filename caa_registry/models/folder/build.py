@@ -20,7 +20,7 @@ from caa_registry.mx import mx, nn, tree_flatten
 _MODULES = 20_000
 _MODULES_A_TENSOR = 4
 _WHOLE = "Use a version of the model in 16 or 32 bits, or one that mlx-lm has quantized."
-_AGAIN = "Fetch config.json and the weights of one and the same model again."
+_AGAIN = "Fetch config.json and the weights again, from the same model."
 
 
 def build(folder: Path, stored: Stored) -> tuple[Any, dict[str, Any]]:
@@ -94,7 +94,7 @@ def bounded(folder: Path, tensors: int = 0) -> Iterator[None]:
             made += 1
             if made > most:
                 raise ModelError(
-                    f"{folder / 'config.json'}: describes a network of more than {most:,} parts, which it cannot have",
+                    f"{folder / 'config.json'}: describes a network of more than {most:,} modules, far too many",
                     _AGAIN,
                 )
         plain(self, *args, **kwargs)
@@ -113,8 +113,8 @@ def _check_weights(folder: Path, network: Any, weights: dict[str, Any], stored: 
         raise ModelError(f"{folder}: {_tensors(missing)} missing from its weights: {few(missing)}", _AGAIN)
     if extra := weights.keys() - places.keys():
         quantized = any(name.endswith(".scales") for name in extra)
-        hint = "config.json does not say how the weights are quantized." if quantized else _AGAIN
-        raise ModelError(f"{folder}: {_tensors(extra)} in its weights without a place: {few(extra)}", hint)
+        hint = "Fetch config.json again: it does not say how the weights are quantized." if quantized else _AGAIN
+        raise ModelError(f"{folder}: {_tensors(extra)} in its weights, but not in the network: {few(extra)}", hint)
     for name, place in places.items():
         value = weights[name]
         if value.shape != place.shape:
@@ -125,7 +125,7 @@ def _check_weights(folder: Path, network: Any, weights: dict[str, Any], stored: 
             )
         if not _fits(value.dtype, place.dtype):
             dtype = stored[name][1].dtype if name in stored else str(value.dtype).rsplit(".", 1)[-1]
-            raise ModelError(f"{folder}: the tensor {name} is stored as {dtype}, which is not computed with", _WHOLE)
+            raise ModelError(f"{folder}: the tensor {name} is stored as {dtype}, which cannot be computed with", _WHOLE)
 
 
 def _tensors(names: Any) -> str:

@@ -1,6 +1,6 @@
 """The digests of a weight file: of its bytes, and of each tensor in it, whatever file that lies in.
 
-One pass finds both, and the first tensor that holds values that are no numbers. Weights are large and rarely change, so
+One pass finds both, and the first tensor with NaN or infinite values. Weights are large and rarely change, so
 what was found is remembered for as long as the file looks the same.
 """
 
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ Look = tuple[int, int, int, int]
 
 # Bytes that are read at a time: a multiple of every element's size.
 _PIECE = 1 << 22
-# Bits that are all set in what is infinite or no number, with the unsigned integers that hold them.
+# Bits that are all set in NaN and infinite values, with the unsigned integers that hold them.
 _EXPONENTS = {
     "F64": ("<u8", 0x7FF0_0000_0000_0000),
     "F32": ("<u4", 0x7F80_0000),
@@ -35,7 +35,7 @@ _EXPONENTS = {
     "BF16": ("<u2", 0x7F80),
     "C64": ("<u4", 0x7F80_0000),
     "F8_E5M2": ("u1", 0x7C),
-    # These two have no infinity, and one pattern that is no number.
+    # These two have no infinity, and one pattern for NaN.
     "F8_E4M3": ("u1", 0x7F),
     "F8_E8M0": ("u1", 0xFF),
 }
@@ -53,8 +53,8 @@ class TensorDigest:
 
 @dataclass(frozen=True)
 class WeightDigests:
-    """What one weight file holds. ``file``: the digest of all its bytes; ``not_finite``: the first tensor with a value
-    that is infinite or no number."""
+    """What one weight file holds. ``file``: the digest of all its bytes; ``not_finite``: the first tensor with a NaN
+    or infinite value."""
 
     size: int
     file: str
@@ -72,7 +72,7 @@ def weight_digests(path: Path, *, again: bool = False) -> WeightDigests:
     """The digests of a weight file: remembered ones where the file looks as it did, unless they are to be found
     ``again``.
 
-    Raises ``ModelError`` for a file that is no sound safetensors file, or that changes while it is read.
+    Raises ``ModelError`` for a file that is not a sound safetensors file, or that changes while it is read.
     """
     real = path.resolve()
     before = look(real)
@@ -86,6 +86,14 @@ def weight_digests(path: Path, *, again: bool = False) -> WeightDigests:
         raise ModelError(f"{path}: changed while it was read", "Load the model again when nothing writes there.")
     _remember(remembered, str(real), before, found)
     return found
+
+
+def listed(tensors: Iterable[TensorDigest]) -> list[dict[str, Any]]:
+    """Tensors by name, as a composite digest covers them."""
+    return [
+        {"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "digest": t.digest}
+        for t in sorted(tensors, key=lambda tensor: tensor.name)
+    ]
 
 
 def _read(path: Path) -> WeightDigests:

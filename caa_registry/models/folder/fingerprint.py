@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from caa_registry.digests import digest_file, digest_object, floats_as_text
 from caa_registry.errors import ModelError
-from caa_registry.models.folder.digests import weight_digests
+from caa_registry.models.folder.digests import listed, weight_digests
 
 Verdict = Literal["exact", "same-weights", "same-architecture", "mismatch"]
 
@@ -132,18 +132,17 @@ def fingerprint_folder(
     """The fingerprint of a model folder, with the digest of an ``adapter`` on top.
 
     ``again``: every byte is read, whatever is remembered of the files. Raises ``ModelError`` where it holds no weights,
-    or weights that are no numbers.
+    or NaN or infinite weights.
     """
     found = {file: weight_digests(file, again=again) for file in weight_files(folder)}
     for file, digests in found.items():
         if digests.not_finite is not None:
             raise ModelError(
-                f"{file}: the tensor {digests.not_finite} holds values that are infinite or no numbers",
+                f"{file}: the tensor {digests.not_finite} holds NaN or infinite values",
                 "Fetch the file again, or use another version of the model.",
             )
     manifest = [{"name": file.name, "size": each.size, "sha256": each.file} for file, each in found.items()]
-    tensors = sorted((tensor for each in found.values() for tensor in each.tensors), key=lambda tensor: tensor.name)
-    listed = [{"name": t.name, "dtype": t.dtype, "shape": list(t.shape), "digest": t.digest} for t in tensors]
+    tensors = listed(tensor for each in found.values() for tensor in each.tensors)
     quantized = folder / _QUANTIZATION
     return Fingerprint(
         weights=digest_object("weights", {"files": manifest}),
@@ -151,7 +150,7 @@ def fingerprint_folder(
         tokenizer=digest_object("tokenizer", _tokenizer_parts(folder)),
         chat_template=digest_object("chat-template", {"text": chat_template}),
         tensors=digest_object(
-            "tensors", {"tensors": listed, "quantization": digest_file(quantized) if quantized.is_file() else None}
+            "tensors", {"tensors": tensors, "quantization": digest_file(quantized) if quantized.is_file() else None}
         ),
         files=_other_files(folder, config),
         adapter=adapter,

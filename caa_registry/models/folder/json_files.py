@@ -21,7 +21,7 @@ def check_no_pointer(path: Path) -> None:
     """Raise ``ModelError`` where ``path`` is a Git LFS pointer that stands for the file, or something else than a file:
     a pipe would be waited for."""
     if path.exists() and not path.is_file():
-        raise ModelError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}", _AGAIN)
+        raise ModelError(f"{path}: is {'a folder' if path.is_dir() else 'not a regular file'}", _AGAIN)
     with path.open("rb") as opened:
         if opened.read(len(_LFS)) == _LFS:
             raise ModelError(
@@ -38,9 +38,7 @@ def json_object(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
         check_no_pointer(path)
         size = path.stat().st_size
         if size > largest:
-            raise ModelError(
-                f"{path}: has {size:,} bytes, more than the {largest:,} that are read of such a file", _AGAIN
-            )
+            raise ModelError(f"{path}: has {size:,} bytes, more than the {largest:,} allowed for such a file", _AGAIN)
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ModelError(f"{path}: is not in UTF-8 (byte {error.start:,})", _AGAIN) from error
@@ -55,9 +53,9 @@ def json_object(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
     except _LimitError as error:
         raise ModelError(f"{path}: {error}", _AGAIN) from error
     except ValueError as error:
-        raise ModelError(f"{path}: is no JSON: {error}", _AGAIN) from error
+        raise ModelError(f"{path}: is not JSON: {error}", _AGAIN) from error
     if not isinstance(values, dict):
-        raise ModelError(f"{path}: holds no JSON object", _AGAIN)
+        raise ModelError(f"{path}: is not a JSON object", _AGAIN)
     if _too_deep(values):
         raise ModelError(f"{path}: is nested too deep (more than {_DEEPEST} levels)", _AGAIN)
     return values
@@ -86,7 +84,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _DuplicateError(f"the key {key[:60]!r} stands in it twice in one object")
+            raise _DuplicateError(f"the key {key[:60]!r} appears twice in one object")
         found[key] = value
     return found
 

@@ -35,7 +35,7 @@ _NEEDED = re.compile(
 )
 _CONTEXTS = ("max_position_embeddings", "n_positions")
 _NUMBER_TYPE = re.compile(r"(typing\.)?(int|float|Optional\[(int|float)\]|(int|float) \| None)")
-_HINT = "Fetch config.json of this very model again."
+_HINT = "Fetch config.json of this model again."
 
 
 def check_config(path: Path, config: dict[str, Any], tensors: int | None = None) -> None:
@@ -70,13 +70,13 @@ def _problem(key: str, value: int | float, layers: int) -> str:
     free = _FREE.search(key) is not None
     if isinstance(value, float):
         if math.isnan(value):
-            return "which is no number"
+            return "which is not a number"
         if math.isinf(value):
-            return "" if free or re.search("max|cap|clip", key) else "which no network can be made with"
+            return "" if free or re.search("max|cap|clip", key) else "which no network can be built with"
         if not _COUNT.search(key):
             return ""
     if (_NEEDED.fullmatch(key) or key in _CONTEXTS) and value < 1:
-        return "and there must be at least one"
+        return "but must be at least 1"
     if value < -1 and _COUNT.search(key) and not free:
         return "which is negative"
     if abs(value) > (_LARGEST_NUMBER if free else _MOST):

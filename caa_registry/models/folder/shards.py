@@ -39,7 +39,7 @@ def weight_map(folder: Path) -> dict[str, str]:
         return {}
     named = json_object(path, largest=_LARGEST_INDEX).get("weight_map", {})
     if not isinstance(named, dict) or not all(isinstance(file, str) for file in named.values()):
-        raise ModelError(f"{path}: its weight_map is no object of file names", _AGAIN)
+        raise ModelError(f"{path}: its weight_map is not an object of file names", _AGAIN)
     if odd := {file for file in named.values() if Path(file).name != file}:
         raise ModelError(f"{path}: names files outside its folder: {few(odd)}", _AGAIN)
     return named

@@ -64,7 +64,7 @@ def stored_tensors(path: Path) -> tuple[StoredTensor, ...]:
     with path.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         if size < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise ModelError(f"{path}: is no safetensors file, or ends early: it has {size:,} bytes", _AGAIN)
+            raise ModelError(f"{path}: is not a safetensors file, or ends early: it has {size:,} bytes", _AGAIN)
         text = opened.read(length)
     try:
         header = parsed(text.decode())

@@ -125,7 +125,7 @@ def _run(folder: Path, names: list[str], task: dict[str, Any]) -> None:
     kind, _, about = next(step for step in reversed(steps) if step != "memory").partition(" ")
     path = folder / "tokenizer.json"
     if kind == "unreadable":
-        raise ModelError(f"{path}: is no tokenizer that can be read: {about}", _HINT)
+        raise ModelError(f"{path}: cannot be read as a tokenizer: {about}", _HINT)
     subject = f"{folder / names[int(about)]}: this chat template" if kind == "template" else f"{path}: this tokenizer"
     status = process.returncode
     if steps[-1] == "memory" or outgrown or status == -signal.SIGABRT:

@@ -29,8 +29,8 @@ def check_vocabulary(folder: Path, network: Any, tokenizer: Any, vocabulary: int
     rows = tables[name]
     if vocabulary > rows:
         raise ModelError(
-            f"{folder}: its network chooses one of {vocabulary:,} tokens, and its embedding ({name}) has {rows:,} rows",
-            "Fetch config.json and the weights of one and the same model again.",
+            f"{folder}: its network scores {vocabulary:,} tokens, and its embedding ({name}) has {rows:,} rows",
+            "Fetch config.json and the weights again, from the same model.",
         )
     beyond = {str(token): int(id) for token, id in tokenizer.get_vocab().items() if id >= rows}
     produced = {beyond[token]: repr(token) for token in _producible(tokenizer, beyond)}

@@ -40,7 +40,7 @@ class Chat:
             raise UsageError("this model has no chat template", _OTHER)
         self.text = template_text(tokenizer)
         if not self.text:
-            raise ModelError(f"this model has no chat template{_others(tokenizer)}", _OTHER)
+            raise ModelError(_instead(tokenizer), _OTHER)
         self._tokens: Mapping[str, str] = tokenizer.special_tokens_map
         self._layouts: dict[tuple[bool, bool], Layout] = {}
         self._said = False
@@ -61,7 +61,10 @@ class Chat:
         layout = self.layout(system=bool(system), earlier=bool(earlier))
         if layout.folded and system and not self._said:
             self._said = True
-            _log.warning("The chat template has no place for a system prompt: it begins the first user message.")
+            _log.warning(
+                "The chat template has no place for a system prompt, "
+                "so it is put at the start of the first user message."
+            )
         text = self._write(layout.messages(system, earlier, prompt), generate=True, **dict(layout.flags))
         place = 0
         for asked in (system, *(text for turn in earlier for text in turn), prompt):
@@ -72,7 +75,9 @@ class Chat:
                 )
             place += len(asked.strip())
         if not text.endswith(layout.drop):
-            raise ModelError(f"the model's chat template ends this prompt unlike others. {quoted(text)}", _OTHER)
+            raise ModelError(
+                f"the model's chat template ends this prompt differently from others. {quoted(text)}", _OTHER
+            )
         return text[: len(text) - len(layout.drop)] + layout.add, layout.gap
 
     def differences(self, *, system: bool) -> tuple[str, ...]:
@@ -85,12 +90,12 @@ class Chat:
         layouts = [layout for _, layout in shapes]
         named = {
             "the date is fixed": any(self._asks_for_the_date(layout, system=shape) for shape, layout in shapes),
-            "messages are given in parts": any(layout.parts for layout in layouts),
-            "an answer stands where the template puts one": any(
+            "messages are given as parts": any(layout.parts for layout in layouts),
+            "the answer stands where the template puts answers": any(
                 (layout.drop or layout.add) and not layout.closed for layout in layouts
             ),
-            "the thought is closed": any(layout.closed or layout.flags for layout in layouts),
-            "the system prompt begins the user message": system and any(layout.folded for layout in layouts),
+            "an opened thought is closed": any(layout.closed or layout.flags for layout in layouts),
+            "the system prompt is in the first user message": system and any(layout.folded for layout in layouts),
         }
         return tuple(name for name, holds in named.items() if holds)
 
@@ -121,9 +126,9 @@ class Chat:
             ) from error
 
 
-def _others(tokenizer: Any) -> str:
-    """What it has instead of a chat template that could be used, in words."""
-    if isinstance(tokenizer.chat_template, dict) and tokenizer.chat_template:
-        return f" that is the default one, only {', '.join(sorted(tokenizer.chat_template))}"
+def _instead(tokenizer: Any) -> str:
+    """What it has instead of a chat template that can be used, in words."""
+    if tokenizer.chat_template:
+        return f"this model has several chat templates and no default one: {', '.join(sorted(tokenizer.chat_template))}"
     kind = tokenizer.init_kwargs.get("chat_template_type")
-    return f" as text: its conversations are written by code of mlx-lm ({kind})" if kind else ""
+    return f"this model's conversations are written by code of mlx-lm ({kind}), not by a chat template"

@@ -67,7 +67,7 @@ def render(
 
 @lru_cache(maxsize=32)
 def compiled(template: str) -> Any:
-    """The template, ready to render. Raises ``ModelError`` for one that is no Jinja."""
+    """The template, ready to render. Raises ``ModelError`` for one that is not Jinja."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )

@@ -154,7 +154,7 @@ def _lost(text: str, marks: Sequence[str]) -> str:
         if text.count(mark) > 1:
             return f"it writes the {name} {text.count(mark)} times."
         if text.index(mark) < place:
-            return f"it moves the {name}."
+            return f"it puts the {name} out of order."
         place = text.index(mark)
     return ""
 

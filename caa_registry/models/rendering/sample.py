@@ -24,9 +24,9 @@ class SampleToken:
 class Sample:
     """A system prompt, a question and its answer as ``template`` renders them.
 
-    ``folded``: the system prompt begins the user message. ``parts``: roles whose messages are given as a list of parts.
-    ``first_steered``, ``start`` and ``read``: the places in ``tokens`` of the first token that is steered after the
-    prompt, of the answer's first token, and of the token that holds its letter.
+    ``folded``: the system prompt is in the first user message. ``parts``: roles whose messages are given as a list of
+    parts. ``first_steered``, ``start`` and ``read``: the places in ``tokens`` of the first steered token, of the answer's
+    first token, and of the token that holds its letter.
     """
 
     template: TemplateName

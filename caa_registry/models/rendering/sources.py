@@ -30,5 +30,5 @@ def complete_template(folder: Path, tokenizer: Any) -> None:
         if isinstance(template, list) and all(isinstance(each, dict) and set(each) >= _NAMED for each in template):
             template = {each["name"]: each["template"] for each in template}
         if template and not isinstance(template, str | dict):
-            raise ModelError(f"{path}: its {_KEY} is no text", "Fetch it again.")
+            raise ModelError(f"{path}: its {_KEY} is not text", "Fetch it again.")
         tokenizer.chat_template = template or None

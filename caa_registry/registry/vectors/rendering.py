@@ -32,7 +32,7 @@ def warn_of_rendering(version: VectorVersion, model: Model) -> None:
         return
     if recipe.template_digest not in {rendering.digest for rendering in now}:
         _log.warning(
-            "%s was computed from texts rendered by revision 1. What differs now: %s.",
+            "%s was computed by an earlier version, which rendered its texts differently. What has changed: %s.",
             version.reference,
             "; ".join(now[0].differences),
         )
@@ -45,7 +45,7 @@ def warn_of_earlier(session: Session, name: str, origin: Origin) -> None:
     for row in session.scalars(of_origin(name, origin)):
         if {key: value for key, value in row.recipe.items() if key not in _RENDERING} == kept:
             _log.warning(
-                "%s:v%d has this recipe, but revision 1 rendered its texts otherwise. What differs now: %s.",
+                "%s:v%d has this recipe, but an earlier version rendered its texts differently. What has changed: %s.",
                 name,
                 row.number,
                 "; ".join(origin.recipe.rendering),
