@@ -25,8 +25,8 @@ class Sample:
     """A system prompt, a question and its answer as ``template`` renders them.
 
     ``folded``: the system prompt is in the first user message. ``parts``: roles whose messages are given as a list of
-    parts. ``first_steered``, ``start`` and ``read``: the places in ``tokens`` of the first steered token, of the answer's
-    first token, and of the token that holds its letter.
+    parts. ``first_steered``, ``start`` and ``read``: the places in ``tokens`` of the first steered token, of the
+    answer's first token, and of the token that holds its letter.
     """
 
     template: TemplateName
