@@ -16,8 +16,11 @@ from sqlalchemy import Engine, event, insert
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.digests import digest_bytes
+from caa_registry.catalog.row_digests import Sealed, digest_of_row, digest_of_rows
+from caa_registry.digests import digest_bytes, digest_object
+from caa_registry.models.folder.fingerprint import Fingerprint
 from caa_registry.pairs.source import Source
+from caa_registry.registry.evaluations.store import SCORE
 from caa_registry.registry.registry import Registry
 
 BEHAVIORS = 20
@@ -107,6 +110,8 @@ class _Rows:
     def add(self, table: Any, rows: Iterable[dict[str, Any]]) -> None:
         part: list[dict[str, Any]] = []
         for row in rows:
+            if issubclass(table, Sealed):
+                row["row_digest"] = digest_of_row(table.__tablename__, row, table.__movable__)
             part.append(row)
             if len(part) == _AT_ONCE:
                 self._session.execute(insert(table), part)
@@ -184,12 +189,13 @@ def _named(rows: _Rows, names: dict[int, str], stated: dict[int, str]) -> None:
 def _vectors(rows: _Rows, of_version: list[int]) -> None:
     versions = len(of_version)
     part = {"config": digest("config"), "tokenizer": digest("tokenizer"), "chat_template": digest("none")}
+    fingerprints = [Fingerprint(digest(f"weights {m}"), **part).digest for m in range(MODELS)]
     rows.add(
         t.Model,
         (
             {
                 "name": f"model-{m}",
-                "fingerprint": digest(f"model {m}"),
+                "fingerprint": fingerprints[m],
                 "weights": digest(f"weights {m}"),
                 **part,
                 "architecture": "llama",
@@ -218,6 +224,18 @@ def _vectors(rows: _Rows, of_version: list[int]) -> None:
         "pairs": 2,
         "skipped_too_long": 0,
     }
+    layers = [
+        {
+            "layer": layer,
+            "offset": 4 * layer,
+            "nbytes": 4,
+            "sha256": digest(f"layer {layer}"),
+            "norm": 1.0,
+            "residual_norm": 2.0,
+            "quality": None,
+        }
+        for layer in range(LAYERS)
+    ]
     rows.add(t.Blob, ({"digest": digest(f"blob {i}"), "size": 1, "data": b"."} for i in range(versions)))
     rows.add(
         t.VectorVersion,
@@ -225,8 +243,17 @@ def _vectors(rows: _Rows, of_version: list[int]) -> None:
             {
                 "vector_id": i % names + 1,
                 "number": i // names + 1,
-                "digest": digest(f"vector {i}"),
+                "digest": digest_object(
+                    "vector",
+                    {
+                        "tensors": digest(f"tensors {i}"),
+                        "dataset": digest(f"dataset {of_version[i]}"),
+                        "model": fingerprints[i // names % MODELS],
+                        "recipe": recipe,
+                    },
+                ),
                 "tensor_digest": digest(f"tensors {i}"),
+                "layers_digest": digest_of_rows("vector_layer", (list(layer.values()) for layer in layers)),
                 "dataset_version_id": of_version[i],
                 "model_id": i // names % MODELS + 1,
                 "recipe": recipe,
@@ -239,20 +266,7 @@ def _vectors(rows: _Rows, of_version: list[int]) -> None:
     )
     rows.add(
         t.VectorLayer,
-        (
-            {
-                "version_id": i + 1,
-                "layer": layer,
-                "offset": 4 * layer,
-                "nbytes": 4,
-                "sha256": digest(f"layer {layer}"),
-                "norm": 1.0,
-                "residual_norm": 2.0,
-                "quality": None,
-            }
-            for i in range(versions)
-            for layer in range(LAYERS)
-        ),
+        ({"version_id": i + 1, **layer} for i in range(versions) for layer in layers),
     )
     rows.add(
         t.Alias,
@@ -316,6 +330,7 @@ def _evaluations(rows: _Rows, of_version: list[int]) -> None:
                 "template": "plain",
                 "parameters": parameters,
                 "measurements": None,
+                "scores_digest": digest_of_rows("score", ([row[name] for name in SCORE] for row in _scores(i))),
                 **_at(),
             }
             for i, dataset in enumerate(of_version)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Double, MetaData, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    event,
+)
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from caa_registry.catalog.damage import DamagedCell
 
 # Every constraint has a name, because one without cannot be changed by a later migration on SQLite.
 NAMING = {
@@ -22,11 +38,76 @@ NAMING = {
 KEEP_IDS = {"sqlite_autoincrement": True}
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class Checked(TypeDecorator[Any]):
+    """A column that checks what it reads: SQLite keeps whatever it is given, and a damaged file anything at all.
+
+    ``kinds``: the Python types that it reads. Raises ``DamagedCell`` for another, and for what cannot be decoded.
+    """
+
+    __abstract__ = True
+    cache_ok = True
+    kinds: tuple[type, ...] = ()
+    place = ""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        decode, kinds = super().result_processor(dialect, coltype), self.kinds
+
+        def read(value: Any) -> Any:
+            if value is not None and decode is not None:
+                try:
+                    value = decode(value)
+                except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+                    raise DamagedCell(self.place) from error
+            if value is None or not kinds or isinstance(value, kinds):
+                return value
+            raise DamagedCell(self.place)
+
+        return read
+
+
+class CheckedText(Checked):
+    impl = Text
+    cache_ok = True
+    kinds = (str,)
+
+
+class CheckedString(Checked):
+    """Text of a known length at most."""
+
+    impl = String
+    cache_ok = True
+    kinds = (str,)
+
+
+class CheckedInteger(Checked):
+    impl = Integer
+    cache_ok = True
+    kinds = (int,)
+
+
+class CheckedBigInteger(CheckedInteger):
+    impl = BigInteger
+    cache_ok = True
+
+
+class CheckedFloat(Checked):
+    impl = Double
+    cache_ok = True
+    kinds = (float, int)
+
+
+class CheckedBoolean(Checked):
+    impl = Boolean
+    cache_ok = True
+    kinds = (bool,)
+
+
+class UtcDateTime(Checked):
     """An aware datetime, stored in UTC. A naive one is refused, since nobody can say which moment it means."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
+    kinds = (datetime,)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -42,7 +123,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Json(TypeDecorator[Any]):
+class Json(Checked):
     """JSON; on PostgreSQL JSONB. That dialect takes a tenth of a second to import, which SQLite need not wait for."""
 
     impl = JSON(none_as_null=True)
@@ -56,9 +137,17 @@ class Json(TypeDecorator[Any]):
         return dialect.type_descriptor(JSONB(none_as_null=True))
 
 
+@event.listens_for(Column, "after_parent_attach")
+def _name_place(column: Column[Any], table: Any) -> None:
+    """A column that checks what it reads has a type of its own, which knows where it stands."""
+    if isinstance(column.type, Checked):
+        column.type = column.type.copy()
+        column.type.place = f"{table.name}.{column.name}"
+
+
 JsonObject = dict[str, Any]
 
-Digest = Annotated[str, mapped_column(String(71))]
+Digest = Annotated[str, mapped_column(CheckedString(71))]
 """``sha256:`` and 64 hex digits."""
 
 Id = Annotated[int, mapped_column(primary_key=True, autoincrement=True)]
@@ -69,8 +158,10 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
-        str: Text,
-        float: Double,
+        str: CheckedText,
+        int: CheckedInteger,
+        float: CheckedFloat,
+        bool: CheckedBoolean,
         datetime: UtcDateTime,
         JsonObject: Json,
     }

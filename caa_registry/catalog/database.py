@@ -14,12 +14,13 @@ from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from caa_registry.catalog.damage import DamagedCell, located
 from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine, take_lock
 from caa_registry.catalog.files import prepare_file
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
 from caa_registry.catalog.upgrade import upgrade_file, upgrade_server
-from caa_registry.errors import RegistryError
+from caa_registry.errors import IntegrityError, RegistryError
 
 
 class ReadSession(Session):
@@ -129,6 +130,14 @@ class Database:
             if type(error) is not DatabaseError:
                 raise
             raise explain(self._location, error) from error
+        except DamagedCell as error:
+            raise self._named(error) from error
+
+    def _named(self, cell: DamagedCell) -> IntegrityError:
+        from caa_registry.catalog.models import Base
+
+        with self._readers.connect() as connection:
+            return located(connection, cell, Base.metadata.tables[cell.place.split(".")[0]])
 
     def close(self) -> None:
         """Close all connections. On SQLite the last one to close folds the log into the file."""

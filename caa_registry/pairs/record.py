@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from caa_registry.digests import digest_object
@@ -38,7 +39,7 @@ class Pair:
         for name in ("prompt", "positive", "negative", "system"):
             object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The identity of the pair: its four texts."""
         return digest_object(

@@ -1,25 +1,15 @@
-"""From references and rows to records."""
+"""From references to rows."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.filters import behavior as contrasted
 from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.references import Kind, Reference, parse, ranges
-from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion
-from caa_registry.vectors import LayerQuality
-
-if TYPE_CHECKING:
-    from caa_registry.registry.records import DatasetVersion
 
 _KINDS: tuple[Kind, ...] = ("dataset", "vector")
 
@@ -78,12 +68,12 @@ def references(session: Session, kind: Kind, condition: ColumnElement[bool]) -> 
     """The references of all versions that meet ``condition`` and are not deleted, by name and number."""
     owner_table, table, owner_column = _tables(kind)
     query = (
-        select(owner_table.name, table.number)
+        select(owner_table, table)
         .join(owner_table, owner_table.id == owner_column)
         .where(condition, table.deleted_at.is_(None))
         .order_by(owner_table.name, table.number)
     )
-    return [f"{name}:v{number}" for name, number in session.execute(query)]
+    return [f"{owner.name}:v{version.number}" for owner, version in session.execute(query)]
 
 
 def _tables(kind: Kind) -> tuple[Any, Any, Any]:
@@ -188,165 +178,3 @@ def aliases_of(session: Session, kind: Kind, version_id: int) -> tuple[str, ...]
     """The aliases that point at a version."""
     column = t.Alias.dataset_version_id if kind == "dataset" else t.Alias.vector_version_id
     return tuple(session.scalars(select(t.Alias.name).where(column == version_id).order_by(t.Alias.name)))
-
-
-def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = False) -> DatasetVersion:
-    """A dataset version as a record."""
-    (version,) = dataset_records(session, select(t.DatasetVersion.id).where(t.DatasetVersion.id == row.id))
-    return replace(version, existing=existing)
-
-
-def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
-    """The dataset versions whose ids ``ids`` selects, by name and number, in at most four statements however many they
-    are."""
-    from caa_registry.registry.records import DatasetVersion, source_of  # listings of vectors do without
-
-    version, parent = t.DatasetVersion, aliased(t.DatasetVersion)
-    rows = session.execute(
-        select(version, t.Dataset.name, t.Dataset.kind, parent.number)
-        .join(t.Dataset, t.Dataset.id == version.dataset_id)
-        .join(parent, parent.id == version.parent_id, isouter=True)
-        .where(version.id.in_(ids))
-        .order_by(t.Dataset.name, version.number)
-    ).all()
-    aliases = _aliases(session, t.Alias.dataset_version_id, ids)
-    uncounted = {kind for row, _, kind, _ in rows if row.statistics is None}
-    splits = {id: counts for kind in sorted(uncounted) for id, counts in _counted(session, ids, kind).items()}
-    return [
-        DatasetVersion(
-            id=row.id,
-            name=name,
-            number=row.number,
-            digest=row.digest,
-            kind="pairs" if kind == "pairs" else "questions",
-            n_items=row.n_items,
-            splits=splits.get(row.id, {}) if row.statistics is None else _stored_splits(row.statistics),
-            source=source_of(row.source, f"{name}:v{row.number}"),
-            licence=row.licence,
-            message=row.message,
-            parent=None if parent_number is None else f"{name}:v{parent_number}",
-            created_at=row.created_at,
-            aliases=tuple(aliases[row.id]),
-        )
-        for row, name, kind, parent_number in rows
-    ]
-
-
-def _stored_splits(statistics: Mapping[str, Any]) -> dict[str, int]:
-    return {split["split"]: split["rows"] for split in statistics["splits"]}
-
-
-def _counted(session: Session, ids: Select[int], kind: str) -> dict[int, dict[str, int]]:
-    """By version the rows of its splits, of versions that are older than their figures."""
-    item = t.DatasetMember if kind == "pairs" else t.DatasetQuestion
-    older = select(t.DatasetVersion.id).where(t.DatasetVersion.id.in_(ids), t.DatasetVersion.statistics.is_(None))
-    query = (
-        select(item.version_id, item.split, func.count())
-        .where(item.version_id.in_(older))
-        .group_by(item.version_id, item.split)
-        .order_by(item.version_id, item.split)
-    )
-    counts: dict[int, dict[str, int]] = defaultdict(dict)
-    for id, split, rows in session.execute(query):
-        counts[id][split] = rows
-    return counts
-
-
-def model_info(row: t.Model) -> ModelInfo:
-    """A model row as ``ModelInfo``."""
-    return ModelInfo(
-        name=row.name,
-        fingerprint=Fingerprint(
-            row.weights, row.config, row.tokenizer, row.chat_template, row.tensors, row.files, row.adapter
-        ),
-        architecture=row.architecture,
-        n_layers=row.n_layers,
-        d_model=row.d_model,
-        context_length=row.context_length,
-        quantization=row.quantization or None,
-        repo_id=row.repo_id,
-        revision=row.revision,
-        path=row.path,
-        adapter_path=row.adapter_path,
-    )
-
-
-def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = False) -> VectorVersion:
-    """A vector version as a record."""
-    (version,) = vector_records(session, select(t.VectorVersion.id).where(t.VectorVersion.id == row.id))
-    return replace(version, existing=existing)
-
-
-def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
-    """The vector versions whose ids ``ids`` selects, by name and number, in five statements however many they are."""
-    versions, models, datasets = t.VectorVersion, t.Model, t.DatasetVersion
-    rows = session.execute(
-        select(
-            versions.id, t.Vector.name, versions.number, versions.digest, versions.tensor_digest,
-            versions.dataset_version_id, versions.model_id, versions.recipe, versions.blob_digest, versions.d_model,
-            versions.created_at,
-        )
-        .join(t.Vector, t.Vector.id == versions.vector_id)
-        .where(versions.id.in_(ids))
-        .order_by(t.Vector.name, versions.number)
-    ).all()  # fmt: skip
-    layers = _layers(session, ids)
-    aliases = _aliases(session, t.Alias.vector_version_id, ids)
-    of_models = select(versions.model_id).where(versions.id.in_(ids))
-    infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
-    of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
-    origins = {
-        id: (f"{name}:v{number}", digest, behavior)
-        for id, name, number, digest, behavior in session.execute(
-            select(datasets.id, t.Dataset.name, datasets.number, datasets.digest, contrasted())
-            .join(t.Dataset, t.Dataset.id == datasets.dataset_id)
-            .where(datasets.id.in_(of_datasets))
-        )
-    }
-    records = []
-    for row in rows:
-        dataset, dataset_digest, behavior = origins[row.dataset_version_id]
-        records.append(
-            VectorVersion(
-                id=row.id,
-                name=row.name,
-                number=row.number,
-                digest=row.digest,
-                tensor_digest=row.tensor_digest,
-                dataset=dataset,
-                behavior=behavior,
-                dataset_digest=dataset_digest,
-                model=infos[row.model_id],
-                recipe=Recipe.from_json(row.recipe, f"{row.name}:v{row.number}"),
-                blob=row.blob_digest,
-                layers=tuple(layers[row.id]),
-                d_model=row.d_model,
-                created_at=row.created_at,
-                aliases=tuple(aliases[row.id]),
-            )
-        )
-    return records
-
-
-def _layers(session: Session, ids: Select[int]) -> Mapping[int, list[LayerRecord]]:
-    layer = t.VectorLayer
-    query = (
-        select(layer.version_id, layer.layer, layer.norm, layer.residual_norm, layer.sha256, layer.quality)
-        .where(layer.version_id.in_(ids))
-        .order_by(layer.version_id, layer.layer)
-    )
-    layers: dict[int, list[LayerRecord]] = defaultdict(list)
-    for id, number, norm, residual_norm, sha256, quality in session.execute(query):
-        measured = LayerQuality.from_json(quality) if quality else None
-        layers[id].append(LayerRecord(number, norm, residual_norm, sha256, measured))
-    return layers
-
-
-def _aliases(
-    session: Session, column: InstrumentedAttribute[int | None], ids: Select[int]
-) -> Mapping[int | None, list[str]]:
-    """By version, which ``column`` of an alias names, its aliases."""
-    aliases: dict[int | None, list[str]] = defaultdict(list)
-    for id, name in session.execute(select(column, t.Alias.name).where(column.in_(ids)).order_by(t.Alias.name)):
-        aliases[id].append(name)
-    return aliases

@@ -16,8 +16,8 @@ from caa_registry.catalog.events import append_event
 from caa_registry.catalog.filters import storable
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
-from caa_registry.registry.lookup import model_info
 from caa_registry.registry.records import Listing, ModelRecord, check_limit
+from caa_registry.registry.rows import model_info
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -54,6 +54,7 @@ FLOORS = [
     "models",
     "provenance",
     "lookup",
+    "rows",
     "records",
     "workspace",
 ]

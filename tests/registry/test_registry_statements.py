@@ -12,6 +12,7 @@ import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.row_digests import digest_of_rows
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
@@ -141,13 +142,19 @@ def test_all_passes_of_a_judge_are_read_at_once(sized: list[tuple[Registry, Fill
     for passes in (2, 9):
         with registry.database.write() as session:
             for _ in range(passes):
-                given = t.Judgement(evaluation_id=1, judge=judge, judge_digest="sha256:0", created_at=NOW)
+                given = t.Judgement(
+                    evaluation_id=1,
+                    judge=judge,
+                    judge_digest="sha256:0",
+                    ratings_digest=digest_of_rows("rating", [(0, 7.0, "7")]),
+                    created_at=NOW,
+                )
                 session.add(given)
                 session.flush()
-                session.add(t.Rating(judgement_id=given.id, position=0, evaluation_id=1, value=given.id, reply="7"))
+                session.add(t.Rating(judgement_id=given.id, position=0, evaluation_id=1, value=7.0, reply="7"))
         with counted() as statements:
             judgements = registry.evaluations.judgements(1)
-        assert [j.ratings for j in judgements] == [{0: j.id} for j in judgements]
+        assert [j.ratings for j in judgements] == [{0: 7.0} for _ in judgements]
         counts.append((len(judgements), len(statements)))
     assert [number for number, _ in counts] == [2, 11] and counts[0][1] == counts[1][1]
 

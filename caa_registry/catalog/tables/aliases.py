@@ -6,10 +6,11 @@ from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Id, JsonObject
+from caa_registry.catalog.row_digests import Sealed
 from caa_registry.catalog.tables import vectors  # noqa: F401 - what its keys refer to
 
 
-class Alias(Base):
+class Alias(Sealed, Base):
     """A movable name of one version, with what an evaluation recommended for it."""
 
     __tablename__ = "alias"

@@ -7,10 +7,11 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, Json, JsonObject
+from caa_registry.catalog.row_digests import Sealed
 from caa_registry.catalog.tables import pairs  # noqa: F401 - what its keys refer to
 
 
-class LintReport(Base):
+class LintReport(Sealed, Base):
     """What lint found in a dataset version, and with which parameters. The newest of a version counts."""
 
     __tablename__ = "lint_report"
@@ -25,7 +26,7 @@ class LintReport(Base):
     created_at: Mapped[datetime]
 
 
-class Review(Base):
+class Review(Sealed, Base):
     """One decision of one reviewer about a pair of a dataset, in whichever of its versions. Their newest counts."""
 
     __tablename__ = "review"
@@ -45,7 +46,7 @@ class Review(Base):
     created_at: Mapped[datetime]
 
 
-class Recall(Base):
+class Recall(Sealed, Base):
     """A pair or a dataset version was recalled, or (``lifted``) its recall taken back. The newest of each counts."""
 
     __tablename__ = "recall"

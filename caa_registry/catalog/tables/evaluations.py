@@ -6,10 +6,11 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.row_digests import Sealed
 from caa_registry.catalog.tables import vectors  # noqa: F401 - what its keys refer to
 
 
-class Evaluation(Base):
+class Evaluation(Sealed, Base):
     """One measurement of a vector version on a dataset version, or on text that is none. Its figures are the rows of
     ``score``; the items they were made of are the blob ``measurements``, or the rows of ``response``."""
 
@@ -27,6 +28,8 @@ class Evaluation(Base):
     template: Mapped[str]
     parameters: Mapped[JsonObject]
     measurements: Mapped[Digest | None] = mapped_column(index=True)
+    scores_digest: Mapped[Digest | None]
+    responses_digest: Mapped[Digest | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 
@@ -65,7 +68,7 @@ class Response(Base):
     coherence: Mapped[JsonObject]
 
 
-class Judgement(Base):
+class Judgement(Sealed, Base):
     """One pass of one judge over the answers of an evaluation."""
 
     __tablename__ = "judgement"
@@ -75,6 +78,7 @@ class Judgement(Base):
     evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluation.id"), index=True)
     judge: Mapped[JsonObject]
     judge_digest: Mapped[Digest]
+    ratings_digest: Mapped[Digest | None]
     created_at: Mapped[datetime]
 
 

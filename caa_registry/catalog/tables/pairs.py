@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.row_digests import Sealed
 
 
 class Pair(Base):
@@ -20,7 +21,7 @@ class Pair(Base):
     system: Mapped[str]
 
 
-class Dataset(Base):
+class Dataset(Sealed, Base):
     """The name of a dataset and the kind of item all its versions hold."""
 
     __tablename__ = "dataset"
@@ -36,7 +37,7 @@ class Dataset(Base):
     created_at: Mapped[datetime]
 
 
-class DatasetVersion(Base):
+class DatasetVersion(Sealed, Base):
     """One immutable state of a dataset. ``statistics``: what it holds, in figures; none where it is older than these.
     ``deleted_at`` marks it deleted; the row stays as a tombstone."""
 
@@ -59,6 +60,7 @@ class DatasetVersion(Base):
     licence: Mapped[str] = mapped_column(default="")
     n_items: Mapped[int]
     statistics: Mapped[JsonObject | None]
+    items_digest: Mapped[Digest | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.base import KEEP_IDS, Base, CheckedBigInteger, CheckedString, Digest, Id, JsonObject
+from caa_registry.catalog.row_digests import Sealed
 
 
-class Run(Base):
+class Run(Sealed, Base):
     """One finished activity with its parameters and environment."""
 
     __tablename__ = "run"
@@ -34,8 +35,8 @@ class RunIO(Base):
     )
 
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), primary_key=True)
-    direction: Mapped[str] = mapped_column(String(6), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    direction: Mapped[str] = mapped_column(CheckedString(6), primary_key=True)
+    kind: Mapped[str] = mapped_column(CheckedString(16), primary_key=True)
     object_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     role: Mapped[str] = mapped_column(primary_key=True, default="")
 
@@ -64,7 +65,7 @@ class Blob(Base):
     __tablename__ = "blob"
 
     digest: Mapped[Digest] = mapped_column(primary_key=True)
-    size: Mapped[int] = mapped_column(BigInteger)
+    size: Mapped[int] = mapped_column(CheckedBigInteger)
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 

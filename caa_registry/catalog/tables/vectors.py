@@ -2,17 +2,19 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.base import KEEP_IDS, Base, CheckedBigInteger, CheckedString, Digest, Id, JsonObject
+from caa_registry.catalog.row_digests import Sealed
 from caa_registry.catalog.tables import pairs  # noqa: F401 - what its keys refer to
 
 
-class Model(Base):
+class Model(Sealed, Base):
     """The identity of a model: the parts of its fingerprint, its shape and where it came from."""
 
     __tablename__ = "model"
+    __movable__ = frozenset({"tensors", "path", "adapter_path"})
     __table_args__ = (UniqueConstraint("fingerprint"), KEEP_IDS)
 
     id: Mapped[Id]
@@ -31,13 +33,13 @@ class Model(Base):
     context_length: Mapped[int | None]
     quantization: Mapped[JsonObject] = mapped_column(default=dict)
     repo_id: Mapped[str | None]
-    revision: Mapped[str | None] = mapped_column(String(40))
+    revision: Mapped[str | None] = mapped_column(CheckedString(40))
     path: Mapped[str | None]
     adapter_path: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
-class Vector(Base):
+class Vector(Sealed, Base):
     """The name of a steering vector."""
 
     __tablename__ = "vector"
@@ -48,7 +50,7 @@ class Vector(Base):
     created_at: Mapped[datetime]
 
 
-class VectorVersion(Base):
+class VectorVersion(Sealed, Base):
     """One immutable set of directions, one per layer. Its bytes are the blob ``blob_digest``.
 
     That is no foreign key, because blobs may live outside the database.
@@ -72,6 +74,7 @@ class VectorVersion(Base):
     recipe: Mapped[JsonObject]
     blob_digest: Mapped[Digest] = mapped_column(index=True)
     d_model: Mapped[int]
+    layers_digest: Mapped[Digest | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 
@@ -88,8 +91,8 @@ class VectorLayer(Base):
 
     version_id: Mapped[int] = mapped_column(ForeignKey("vector_version.id"), primary_key=True)
     layer: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    offset: Mapped[int] = mapped_column(BigInteger)
-    nbytes: Mapped[int] = mapped_column(BigInteger)
+    offset: Mapped[int] = mapped_column(CheckedBigInteger)
+    nbytes: Mapped[int] = mapped_column(CheckedBigInteger)
     sha256: Mapped[Digest]
     norm: Mapped[float]
     residual_norm: Mapped[float | None]

@@ -18,7 +18,7 @@ from caa_registry.registry.datasets.store import (
     newest_versions,
     register,
 )
-from caa_registry.registry.lookup import dataset_record, find_version
+from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance import recalls
 from caa_registry.registry.provenance.recalls import Downstream
@@ -38,6 +38,7 @@ from caa_registry.registry.records import (
     of_pairs,
     of_questions,
 )
+from caa_registry.registry.rows import dataset_record
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -11,11 +11,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
-from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.record import PairItem
 from caa_registry.registry.datasets.review import decision
-from caa_registry.registry.lookup import dataset_records, find_version, references
+from caa_registry.registry.datasets.store import stored_pair
+from caa_registry.registry.lookup import find_version, references
 from caa_registry.registry.provenance.recalls import find_pair, quarantine, standing
 from caa_registry.registry.records import Blame, DatasetVersion, LogEntry, Recall, of_pairs
+from caa_registry.registry.rows import dataset_records
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def blame(workspace: Workspace, prefix: str) -> Blame:
         )
         return Blame(
             digest,
-            Pair(row.prompt, row.positive, row.negative, row.system),
+            stored_pair(digest, row.prompt, row.positive, row.negative, row.system),
             [(f"{name}:v{number}", split, details.get("row")) for name, number, split, details in held],
             references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
             sorted(reached.evaluations),
@@ -140,7 +142,7 @@ def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int])
             .join(pair, pair.digest == member.pair_digest)
             .where(member.pair_digest.in_(part), member.version_id == version_id)
         )  # fmt: skip
-        held += [(row[0], row[1], PairItem(Pair(*row[2:6]), row[6], row[7])) for row in session.execute(query)]
+        held += [(row[0], row[1], PairItem(stored_pair(*row[1:6]), row[6], row[7])) for row in session.execute(query)]
     left: dict[tuple[str, str], int] = defaultdict(int, counts)
     rows = []
     for _, digest, item in sorted(held, key=lambda row: row[0]):

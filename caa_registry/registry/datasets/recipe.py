@@ -21,8 +21,8 @@ from caa_registry.pairs.curation.operations import operation_of
 from caa_registry.pairs.source import OperationRecord, Source
 from caa_registry.pairs.sources.mappings import mapping_of
 from caa_registry.references import check_name
-from caa_registry.registry.lookup import dataset_record
 from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.rows import dataset_record
 
 RECIPE = 1
 MOST_STEPS = 1000

@@ -33,7 +33,7 @@ def statistics(session: Session, version: DatasetVersion) -> DatasetStatistics:
 
 def split_figures(session: Session, version: DatasetVersion) -> tuple[SplitStatistics, ...]:
     """What each split of a version holds, as it was stored with it; counted now in a version older than that."""
-    stored = session.scalar(select(t.DatasetVersion.statistics).where(t.DatasetVersion.id == version.id))
+    stored = session.get_one(t.DatasetVersion, version.id).statistics
     if stored is not None:
         return tuple(SplitStatistics.from_json(split) for split in stored["splits"])
     return tuple(split_statistics(load_items(session, version)))

@@ -12,14 +12,24 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
+from caa_registry.catalog.damage import damaged
 from caa_registry.catalog.numbering import next_number
+from caa_registry.catalog.row_digests import digest_of_rows
 from caa_registry.errors import UsageError
-from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, checked_text, dataset_digest
+from caa_registry.pairs.record import (
+    DatasetKind,
+    Imported,
+    Pair,
+    PairItem,
+    QuestionItem,
+    checked_text,
+    dataset_digest,
+)
 from caa_registry.pairs.statistics import statistics_json
 from caa_registry.references import check_name
-from caa_registry.registry.lookup import dataset_record, dataset_records
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion
+from caa_registry.registry.rows import dataset_record, dataset_records
 from caa_registry.registry.workspace import Workspace
 
 
@@ -46,6 +56,7 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     for field, text in (("message", new.message), ("licence", imported.licence)):
         checked_text(text, field=field)
     digest = dataset_digest(imported.kind, imported.items)
+    items_digest = _items_digest(imported.items)
     figures = statistics_json(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
@@ -75,6 +86,7 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
             licence=imported.licence,
             n_items=len(imported.items),
             statistics=figures,
+            items_digest=items_digest,
             created_at=datetime.now(UTC),
         )
         session.add(version)
@@ -103,24 +115,32 @@ def newest_versions(session: Session) -> list[DatasetVersion]:
 def load_pairs(
     session: Session, version_id: int, split: str | None = None, *, limit: int | None = None
 ) -> list[PairItem]:
-    """The pairs of a version in the order of its source, of one split or of all; the first ``limit`` of them."""
+    """The pairs of a version in the order of its source, of one split or of all; the first ``limit`` of them.
+
+    Raises ``IntegrityError`` where a pair is not what its digest says or, without a ``limit``, where the version does
+    not hold the rows that were stored.
+    """
     member, pair = t.DatasetMember, t.Pair
     query = (
-        select(pair.prompt, pair.positive, pair.negative, pair.system, member.split, member.details)
-        .join(pair, pair.digest == member.pair_digest)
+        select(member.pair_digest, pair.prompt, pair.positive, pair.negative, pair.system, member.split, member.details)
+        .outerjoin(pair, pair.digest == member.pair_digest)
         .where(member.version_id == version_id)
         .order_by(member.position)
         .limit(limit)
     )
-    if split is not None:
+    if split is not None and limit is not None:
         query = query.where(member.split == split)
-    return [PairItem(Pair(*row[:4]), row[4], row[5]) for row in session.execute(query)]
+    items = [PairItem(stored_pair(row[0], *row[1:5]), row[5], row[6]) for row in session.execute(query)]
+    if limit is None:
+        _check_items(session, version_id, items)
+    return items if split is None else [item for item in items if item.split == split]
 
 
 def load_questions(
     session: Session, version_id: int, split: str | None = None, *, limit: int | None = None
 ) -> list[QuestionItem]:
-    """The open-ended questions of a version in the order of its source; the first ``limit`` of them."""
+    """The open-ended questions of a version in the order of its source; the first ``limit`` of them. Raises
+    ``IntegrityError`` as ``load_pairs`` does."""
     question = t.DatasetQuestion
     query = (
         select(question.text, question.split, question.details)
@@ -128,9 +148,42 @@ def load_questions(
         .order_by(question.position)
         .limit(limit)
     )
-    if split is not None:
+    if split is not None and limit is not None:
         query = query.where(question.split == split)
-    return [QuestionItem(*row) for row in session.execute(query)]
+    items = [QuestionItem(*row) for row in session.execute(query)]
+    if limit is None:
+        _check_items(session, version_id, items)
+    return items if split is None else [item for item in items if item.split == split]
+
+
+def stored_pair(digest: str, *texts: str | None) -> Pair:
+    """The pair of that digest from its row. Raises ``IntegrityError`` where the row is missing or says something
+    else."""
+    if None in texts:
+        raise damaged(f"pair {digest}", "it is missing")
+    pair = Pair(*(str(text) for text in texts))
+    if pair.digest != digest:
+        raise damaged(f"pair {digest}", "its texts are not those that were stored")
+    return pair
+
+
+def _check_items(session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
+    """Raise ``IntegrityError`` unless ``items`` are all that a version holds, as it was stored."""
+    version = session.get_one(t.DatasetVersion, version_id)
+    dataset = session.get_one(t.Dataset, version.dataset_id)
+    kind: DatasetKind = "pairs" if dataset.kind == "pairs" else "questions"
+    if version.items_digest != _items_digest(items) or version.digest != dataset_digest(kind, items):
+        raise damaged(f"dataset {dataset.name}:v{version.number}", f"its {kind} are not those that were stored")
+
+
+def _items_digest(items: Sequence[PairItem | QuestionItem]) -> str:
+    """The digest of the rows of a version, in their order and with their metadata."""
+    questions = bool(items) and isinstance(items[0], QuestionItem)
+    rows = (
+        (place, item.text if isinstance(item, QuestionItem) else item.digest, item.split, item.metadata)
+        for place, item in enumerate(items)
+    )
+    return digest_of_rows("dataset_question" if questions else "dataset_member", rows)
 
 
 def load_items(session: Session, version: DatasetVersion) -> list[PairItem] | list[QuestionItem]:

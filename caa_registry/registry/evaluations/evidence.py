@@ -13,9 +13,9 @@ from caa_registry.catalog.batches import among
 from caa_registry.catalog.filters import behavior, of_behavior, of_model
 from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.store import load
-from caa_registry.registry.lookup import vector_records
 from caa_registry.registry.provenance.recalls import mark_vectors
 from caa_registry.registry.records import Evaluation, Evidence, Statistic, VectorVersion, check_statistic
+from caa_registry.registry.rows import vector_records
 from caa_registry.registry.workspace import Workspace
 
 
@@ -92,7 +92,7 @@ def _length(session: Session, array: Any) -> ColumnElement[int]:
 def _evaluations(session: Session, ids: Sequence[int], metric: Statistic) -> list[Evaluation]:
     """The evaluations of ``ids`` with the scores of ``metric`` alone, of the vector and of random directions."""
     those = select(t.Evaluation.id).where(among(session, t.Evaluation.id, ids))
-    return load(session, those, t.Score.metric == metric, t.Score.condition.in_(("vector", "random")))
+    return load(session, those, lambda score: score.metric == metric and score.condition in ("vector", "random"))
 
 
 def _evidence(

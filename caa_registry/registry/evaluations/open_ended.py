@@ -11,9 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.damage import damaged
+from caa_registry.catalog.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
-from caa_registry.registry.evaluations.store import begin, store
+from caa_registry.registry.evaluations.store import RESPONSE, begin, store
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Answer, DatasetVersion, Evaluation, OpenEndedSettings
 from caa_registry.registry.records.evaluation_settings import RecordedOpenEnded, Sampling
@@ -133,13 +135,17 @@ def answers(session: Session, evaluation: Evaluation, questions: Sequence[str]) 
     """The answers of an open-ended evaluation, by question, then multiplier. ``questions``: all of its split."""
     r = t.Response
     query = (
-        select(r.position, r.question, r.multiplier, r.text, r.finish, r.coherence)
+        select(*(getattr(r, column) for column in RESPONSE))
         .where(r.evaluation_id == evaluation.id)
         .order_by(r.position)
     )
+    rows = session.execute(query).all()
+    stored = session.get_one(t.Evaluation, evaluation.id).responses_digest
+    if (digest_of_rows("response", rows) if rows else None) != stored:
+        raise damaged(f"evaluation {evaluation.id}", "its answers are not those that were stored")
     return [
         Answer(position, questions[question], multiplier, text, finish, coherence)
-        for position, question, multiplier, text, finish, coherence in session.execute(query)
+        for position, question, multiplier, text, finish, coherence in rows
     ]
 
 

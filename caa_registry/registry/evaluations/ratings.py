@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from caa_registry import settings
 from caa_registry.catalog import models as t
+from caa_registry.catalog.damage import damaged
+from caa_registry.catalog.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Answer, Judged
@@ -84,7 +86,11 @@ def judgements(session: Session, evaluation: int) -> list[Judged]:
         select(t.Rating).where(t.Rating.evaluation_id == evaluation).order_by(t.Rating.judgement_id, t.Rating.position)
     )
     for rating in session.scalars(ratings):
-        of_pass[rating.judgement_id].append(rating)
+        of_pass.setdefault(rating.judgement_id, []).append(rating)
+    for judgement in passes:
+        rows = [(rating.position, rating.value, rating.reply) for rating in of_pass[judgement.id]]
+        if judgement.ratings_digest != digest_of_rows("rating", rows):
+            raise damaged(f"evaluation {evaluation}", f"the ratings of its judgement {judgement.id} are not as stored")
     return [
         Judged(
             judgement.id,
@@ -119,7 +125,13 @@ def _store_ratings(
     judge = identity.as_json()
     activity = Activity("rate", workspace.actor, {"evaluation": evaluation, "judge": judge})
     with workspace.database.write() as session:
-        judgement = t.Judgement(evaluation_id=evaluation, judge=judge, judge_digest=identity.digest, created_at=now)
+        judgement = t.Judgement(
+            evaluation_id=evaluation,
+            judge=judge,
+            judge_digest=identity.digest,
+            ratings_digest=digest_of_rows("rating", [(i, *rating) for i, rating in enumerate(ratings)]),
+            created_at=now,
+        )
         session.add(judgement)
         session.flush()
         session.add_all(

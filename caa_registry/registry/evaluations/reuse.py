@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import false, select
+from sqlalchemy import select
 
 from caa_registry.catalog import models as t
 from caa_registry.pairs.halves import Half
@@ -48,7 +48,7 @@ def earlier(workspace: Workspace, request: PropensityRequest | SideEffectsReques
         )
     )
     with workspace.database.read() as session:
-        evaluations = load(session, ids, false())
+        evaluations = load(session, ids)
     for evaluation in reversed(evaluations):
         if _of_evaluation(evaluation) == sought:
             return get(workspace, evaluation.id)

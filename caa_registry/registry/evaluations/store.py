@@ -4,24 +4,27 @@ are read in a fixed number of statements."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.damage import damaged
 from caa_registry.catalog.filters import behavior
+from caa_registry.catalog.row_digests import digest_of_rows
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.registry.evaluations.target import Target
-from caa_registry.registry.lookup import find_version, model_info
+from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.recalls import mark_evaluations
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion, Evaluation, EvaluationSettings, Listing, Score, check_limit
 from caa_registry.registry.records.evaluation_settings import RecordedSideEffects, settings_from_json
+from caa_registry.registry.rows import model_info
 from caa_registry.registry.vectors.steering import record_mismatch
 from caa_registry.registry.workspace import Workspace
 
@@ -101,6 +104,8 @@ def store(
             template=underway.template,
             parameters=underway.settings.to_json(),
             measurements=measurements,
+            scores_digest=_digest_of("score", SCORE, scores),
+            responses_digest=_digest_of("response", RESPONSE, responses) if responses else None,
             created_at=datetime.now(UTC),
         )
         session.add(evaluation)
@@ -146,7 +151,7 @@ def ls(workspace: Workspace, vector: str | None, conditions: Sequence[str], limi
     with workspace.database.read() as session:
         ids = _of_vector(session, vector)
         page = ids if limit is None else ids.order_by(t.Evaluation.id.desc()).limit(limit)
-        records = load(session, page, t.Score.condition.in_(conditions))
+        records = load(session, page, lambda score: score.condition in conditions)
         total = len(records)
         if limit is not None:
             total = session.scalar(select(func.count()).select_from(ids.subquery())) or 0
@@ -170,13 +175,16 @@ def measurements(workspace: Workspace, evaluation: Evaluation) -> Measurements:
     return from_bytes(workspace.blobs.get(evaluation.measurements))
 
 
-def load(session: Session, ids: Select[int], *scores: ColumnElement[bool]) -> list[Evaluation]:
-    """The evaluations whose ids ``ids`` selects, oldest first, with those of their scores that meet ``scores``."""
+def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | None = None) -> list[Evaluation]:
+    """The evaluations whose ids ``ids`` selects, oldest first, with those of their scores that ``keep`` wants.
+
+    All their scores are read, whichever are wanted: their digest covers them together. Raises ``IntegrityError``.
+    """
     evaluations, vectors, datasets = t.Evaluation, t.VectorVersion, t.DatasetVersion
     query = (
-        select(evaluations, t.Vector.name, vectors.number, t.Dataset.name, datasets.number, behavior())
-        .join(vectors, vectors.id == evaluations.vector_version_id)
-        .join(t.Vector, t.Vector.id == vectors.vector_id)
+        select(evaluations, t.Vector, vectors, t.Dataset, datasets, behavior())
+        .outerjoin(vectors, vectors.id == evaluations.vector_version_id)
+        .outerjoin(t.Vector, t.Vector.id == vectors.vector_id)
         .outerjoin(datasets, datasets.id == evaluations.dataset_version_id)
         .outerjoin(t.Dataset, t.Dataset.id == datasets.dataset_id)
         .where(evaluations.id.in_(ids))
@@ -185,17 +193,25 @@ def load(session: Session, ids: Select[int], *scores: ColumnElement[bool]) -> li
     rows = session.execute(query).all()
     of_models = select(evaluations.model_id).where(evaluations.id.in_(ids))
     models = {row.id: model_info(row) for row in session.scalars(select(t.Model).where(t.Model.id.in_(of_models)))}
-    by_evaluation = _scores(session, ids, *scores)
+    by_evaluation = _scores(session, ids)
     records = []
-    for row, vector, number, dataset, dataset_number, contrasted in rows:
+    for row, owner, vector, dataset, asked, contrasted in rows:
+        sources = [owner, models.get(row.model_id), dataset if row.dataset_version_id is not None else row]
+        if None in sources:
+            raise damaged(f"evaluation {row.id}", "what it was measured on is missing")
+        cells = by_evaluation[row.id]
+        if row.scores_digest != digest_of_rows("score", cells):
+            raise damaged(f"evaluation {row.id}", "its scores are not those that were stored")
+        scores = [Score(**dict(zip(SCORE[1:], cell[1:], strict=True))) for cell in cells]
         settings = settings_from_json(row.kind, row.parameters, row.id)
-        reference = f"{dataset}:v{dataset_number}"
         if isinstance(settings, RecordedSideEffects):
             reference = f"text {settings.text}"
+        else:
+            reference = f"{dataset.name}:v{asked.number}"
         records.append(
             Evaluation(
                 id=row.id,
-                vector=f"{vector}:v{number}",
+                vector=f"{owner.name}:v{vector.number}",
                 dataset=reference,
                 behavior=contrasted or "",
                 split=row.split,
@@ -204,7 +220,7 @@ def load(session: Session, ids: Select[int], *scores: ColumnElement[bool]) -> li
                 positions=row.positions,
                 template=row.template,
                 settings=settings,
-                scores=tuple(by_evaluation[row.id]),
+                scores=tuple(scores if keep is None else filter(keep, scores)),
                 created_at=row.created_at,
                 measurements=row.measurements,
                 kind=row.kind,
@@ -213,14 +229,23 @@ def load(session: Session, ids: Select[int], *scores: ColumnElement[bool]) -> li
     return mark_evaluations(session, records)
 
 
-def _scores(session: Session, ids: Select[int], *conditions: ColumnElement[bool]) -> dict[int, list[Score]]:
+# What the digests of an evaluation's rows cover, in this order.
+SCORE = ("position", "condition", "layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n")
+RESPONSE = ("position", "question", "multiplier", "text", "finish", "coherence")
+
+
+def _digest_of(table: str, columns: Sequence[str], rows: Iterable[t.Score] | Iterable[t.Response]) -> str:
+    return digest_of_rows(table, ([getattr(row, column) for column in columns] for row in rows))
+
+
+def _scores(session: Session, ids: Select[int]) -> dict[int, list[Sequence[Any]]]:
     s = t.Score
     query = (
-        select(s.evaluation_id, s.layer, s.multiplier, s.metric, s.value, s.ci_low, s.ci_high, s.n, s.condition)
-        .where(s.evaluation_id.in_(ids), *conditions)
+        select(s.evaluation_id, *(getattr(s, column) for column in SCORE))
+        .where(s.evaluation_id.in_(ids))
         .order_by(s.evaluation_id, s.position)
     )
-    scores: dict[int, list[Score]] = defaultdict(list)
-    for evaluation, layer, multiplier, metric, value, low, high, n, condition in session.execute(query):
-        scores[evaluation].append(Score(layer, multiplier, metric, value, low, high, n, condition))
+    scores: dict[int, list[Sequence[Any]]] = defaultdict(list)
+    for evaluation, *cells in session.execute(query):
+        scores[evaluation].append(cells)
     return scores

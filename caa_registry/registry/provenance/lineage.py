@@ -135,10 +135,10 @@ def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
 
 
 def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:
-    run = t.Run
-    columns = (run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)
-    rows = session.execute(select(*columns).where(among(session, run.id, list(ids))))
-    return {row.id: RunRecord(*row) for row in rows}
+    return {
+        run.id: RunRecord(run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)
+        for run in session.scalars(select(t.Run).where(among(session, t.Run.id, list(ids))))
+    }
 
 
 def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
@@ -148,28 +148,25 @@ def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
     names: dict[Thing, _Name] = {
         ("evaluation", id): _Name(f"evaluation:{id}", f"evaluation {id}") for id in ids["evaluation"]
     }
-    models = session.execute(
-        select(t.Model.id, t.Model.name, t.Model.fingerprint).where(among(session, t.Model.id, ids["model"]))
-    )
-    for id, name, fingerprint in models:
-        names["model", id] = _Name(f"model:{name}@{fingerprint[:19]}", name, fingerprint)
+    for model in session.scalars(select(t.Model).where(among(session, t.Model.id, ids["model"]))):
+        names["model", model.id] = _Name(f"model:{model.name}@{model.fingerprint[:19]}", model.name, model.fingerprint)
     dataset, vector = t.DatasetVersion, t.VectorVersion
     versions = {
-        "dataset": select(dataset.id, t.Dataset.name, dataset.number, dataset.digest)
+        "dataset": select(dataset, t.Dataset)
         .join(t.Dataset, t.Dataset.id == dataset.dataset_id)
         .where(among(session, dataset.id, ids["dataset"])),
-        "vector": select(vector.id, t.Vector.name, vector.number, vector.digest)
+        "vector": select(vector, t.Vector)
         .join(t.Vector, t.Vector.id == vector.vector_id)
         .where(among(session, vector.id, ids["vector"])),
     }
     for kind, query in versions.items():
         column = t.Alias.dataset_version_id if kind == "dataset" else t.Alias.vector_version_id
         aliases: dict[int | None, list[str]] = defaultdict(list)
-        for version_id, alias in session.execute(
-            select(column, t.Alias.name).where(among(session, column, ids[kind])).order_by(t.Alias.name)
-        ):
-            aliases[version_id].append(alias)
-        for id, name, number, digest in session.execute(query):
-            reference = f"{name}:v{number}"
-            names[kind, id] = _Name(f"{kind}:{reference}", reference, digest, tuple(aliases[id]))
+        for alias in session.scalars(select(t.Alias).where(among(session, column, ids[kind])).order_by(t.Alias.name)):
+            aliases[alias.dataset_version_id if kind == "dataset" else alias.vector_version_id].append(alias.name)
+        for version, owner in session.execute(query):
+            reference = f"{owner.name}:v{version.number}"
+            names[kind, version.id] = _Name(
+                f"{kind}:{reference}", reference, version.digest, tuple(aliases[version.id])
+            )
     return names

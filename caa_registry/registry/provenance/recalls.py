@@ -113,22 +113,23 @@ def standing(session: Session) -> list[Recall]:
     """The recalls that were not taken back, oldest first."""
     newest = select(func.max(t.Recall.id)).group_by(t.Recall.pair_digest, t.Recall.version_id)
     query = (
-        select(t.Recall, t.Dataset.name, t.DatasetVersion.number)
+        select(t.Recall, t.Dataset, t.DatasetVersion)
         .outerjoin(t.DatasetVersion, t.DatasetVersion.id == t.Recall.version_id)
         .outerjoin(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
-        .where(t.Recall.id.in_(newest), t.Recall.lifted.is_(False))
+        .where(t.Recall.id.in_(newest))
         .order_by(t.Recall.id)
     )
     return [
         Recall(
-            row.pair_digest or f"{name}:v{number}",
+            row.pair_digest or f"{dataset.name}:v{version.number}",
             row.why,
             row.actor,
             row.created_at,
             row.pair_digest,
             row.version_id,
         )
-        for row, name, number in session.execute(query)
+        for row, dataset, version in session.execute(query)
+        if not row.lifted
     ]
 
 

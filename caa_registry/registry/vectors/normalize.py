@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from caa_registry.catalog import models as t
 from caa_registry.errors import UsageError
 from caa_registry.references import check_name
-from caa_registry.registry.lookup import vector_record
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import VectorVersion
 from caa_registry.registry.records.recipe import Normalized
+from caa_registry.registry.rows import vector_record
 from caa_registry.registry.vectors.store import Origin, add, find, store_bytes
 from caa_registry.registry.vectors.tensors import load_set
 from caa_registry.registry.workspace import Workspace

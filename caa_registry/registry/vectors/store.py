@@ -14,10 +14,10 @@ from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog import models as t
 from caa_registry.catalog.numbering import next_number
 from caa_registry.digests import digest_object
-from caa_registry.registry.lookup import vector_record
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Reading, Recipe, VectorVersion
+from caa_registry.registry.rows import layers_digest, vector_record
 from caa_registry.registry.vectors.computation import Computation
 from caa_registry.registry.workspace import Workspace
 
@@ -101,6 +101,18 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
     existing = find(session, name, stored.origin)
     if existing is not None:
         return existing, False
+    rows = [
+        t.VectorLayer(
+            layer=vector.layer,
+            offset=stored.places[vector.layer].offset,
+            nbytes=stored.places[vector.layer].nbytes,
+            sha256=vector.sha256,
+            norm=vector.norm,
+            residual_norm=vector.residual_norm,
+            quality=vector.quality.as_json() if vector.quality else None,
+        )
+        for vector in stored.vectors.layers
+    ]
     version = t.VectorVersion(
         vector_id=owner.id,
         number=next_number(session, t.VectorVersion, owner.id),
@@ -111,23 +123,14 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
         recipe=stored.origin.recipe.to_json(),
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
+        layers_digest=layers_digest(rows),
         created_at=datetime.now(UTC),
     )
     session.add(version)
     session.flush()
-    session.add_all(
-        t.VectorLayer(
-            version_id=version.id,
-            layer=vector.layer,
-            offset=stored.places[vector.layer].offset,
-            nbytes=stored.places[vector.layer].nbytes,
-            sha256=vector.sha256,
-            norm=vector.norm,
-            residual_norm=vector.residual_norm,
-            quality=vector.quality.as_json() if vector.quality else None,
-        )
-        for vector in stored.vectors.layers
-    )
+    for row in rows:
+        row.version_id = version.id
+    session.add_all(rows)
     session.flush()
     return version, True
 

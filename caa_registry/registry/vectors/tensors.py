@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from caa_registry.blobs.store import BlobStore
@@ -9,7 +10,7 @@ from caa_registry.catalog import models as t
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.references import ranges
-from caa_registry.registry.records import Comparison, VectorVersion
+from caa_registry.registry.records import Comparison, LayerRecord, VectorVersion
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
     if stored.tensor_digest != version.tensor_digest:
         raise IntegrityError(f"the numbers stored for {version.reference} are not those that were computed")
     known = {record.layer: record for record in version.layers}
+    for vector in stored.layers:
+        record = known.get(vector.layer)
+        if record is None or vector.sha256 != record.sha256 or not _same_length(vector, record):
+            raise _other_layer(version, vector.layer)
+    if len(known) != len(stored.layers):
+        raise _other_layer(version, max(known.keys() - {vector.layer for vector in stored.layers}))
     return VectorSet.of(
         LayerVector(v.layer, v.values, known[v.layer].residual_norm, known[v.layer].quality) for v in stored.layers
     )
@@ -41,14 +48,36 @@ def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> Laye
         raise UsageError(
             f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
         )
+    from caa_registry.formats.safetensors_file import header_length, places
+
     with workspace.database.read() as session:
-        row = session.get_one(t.VectorLayer, (version.id, layer))
+        row = session.get(t.VectorLayer, (version.id, layer))
+    record = next(record for record in version.layers if record.layer == layer)
+    # The header of the file says which layer lies where; a row that says otherwise would give another one.
+    header = workspace.blobs.read_range(version.blob, 0, header_length(workspace.blobs.read_range(version.blob, 0, 8)))
+    place = places(header).get(layer)
+    if row is None or place is None or (row.offset, row.nbytes) != (place.offset, place.nbytes):
+        raise _other_layer(version, layer)
     data = workspace.blobs.read_range(version.blob, row.offset, row.nbytes)
-    if digest_bytes(data) != row.sha256:
+    if digest_bytes(data) != record.sha256:
         raise IntegrityError(
             f"layer {layer} of {version.reference} does not match its digest", "Restore the registry from a backup."
         )
-    return LayerVector(layer, np.frombuffer(data, dtype="<f4").astype(np.float32), row.residual_norm)
+    vector = LayerVector(layer, np.frombuffer(data, dtype="<f4").astype(np.float32), record.residual_norm)
+    if not _same_length(vector, record):
+        raise _other_layer(version, layer)
+    return vector
+
+
+def _same_length(vector: LayerVector, record: LayerRecord) -> bool:
+    # Another machine's BLAS may add up the last digits in another order.
+    return math.isclose(vector.norm, record.norm, rel_tol=1e-6)
+
+
+def _other_layer(version: VectorVersion, layer: int) -> IntegrityError:
+    return IntegrityError(
+        f"the row of layer {layer} of {version.reference} does not fit its file", "Restore the registry from a backup."
+    )
 
 
 def compare(stored: VectorSet, computed: VectorSet) -> Comparison:

@@ -18,9 +18,10 @@ from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 from caa_registry.references import check_name
-from caa_registry.registry.lookup import find_version, vector_record, vector_records
+from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
 from caa_registry.registry.records import Listing, VectorVersion, check_limit, check_split
+from caa_registry.registry.rows import vector_record, vector_records
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -1,0 +1,215 @@
+"""From rows to records. A row is compared with its digests before anything is made of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.damage import damaged
+from caa_registry.catalog.filters import behavior as contrasted
+from caa_registry.catalog.row_digests import check_row, digest_of_rows
+from caa_registry.digests import digest_object
+from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
+from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion
+from caa_registry.vectors import LayerQuality
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import DatasetVersion
+
+
+def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = False) -> DatasetVersion:
+    """A dataset version as a record."""
+    (version,) = dataset_records(session, select(t.DatasetVersion.id).where(t.DatasetVersion.id == row.id))
+    return replace(version, existing=existing)
+
+
+def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
+    """The dataset versions whose ids ``ids`` selects, by name and number, in at most four statements however many they
+    are."""
+    from caa_registry.registry.records import DatasetVersion, source_of  # listings of vectors do without
+
+    version, parent = t.DatasetVersion, aliased(t.DatasetVersion)
+    rows = session.execute(
+        select(version, t.Dataset, parent)
+        .outerjoin(t.Dataset, t.Dataset.id == version.dataset_id)
+        .outerjoin(parent, parent.id == version.parent_id)
+        .where(version.id.in_(ids))
+        .order_by(t.Dataset.name, version.number)
+    ).all()
+    aliases = _aliases(session, t.Alias.dataset_version_id, ids)
+    for row, dataset, _ in rows:
+        if dataset is None:
+            raise damaged(f"dataset version {row.id}", "the dataset that it belongs to is missing")
+    uncounted = {dataset.kind for row, dataset, _ in rows if row.statistics is None}
+    splits = {id: counts for kind in sorted(uncounted) for id, counts in _counted(session, ids, kind).items()}
+    return [
+        DatasetVersion(
+            id=row.id,
+            name=dataset.name,
+            number=row.number,
+            digest=row.digest,
+            kind="pairs" if dataset.kind == "pairs" else "questions",
+            n_items=row.n_items,
+            splits=splits.get(row.id, {}) if row.statistics is None else _stored_splits(row.statistics),
+            source=source_of(row.source, f"{dataset.name}:v{row.number}"),
+            licence=row.licence,
+            message=row.message,
+            parent=None if older is None else f"{dataset.name}:v{older.number}",
+            created_at=row.created_at,
+            aliases=tuple(aliases[row.id]),
+        )
+        for row, dataset, older in rows
+    ]
+
+
+def _stored_splits(statistics: Mapping[str, Any]) -> dict[str, int]:
+    return {split["split"]: split["rows"] for split in statistics["splits"]}
+
+
+def _counted(session: Session, ids: Select[int], kind: str) -> dict[int, dict[str, int]]:
+    """By version the rows of its splits, of versions that are older than their figures."""
+    item = t.DatasetMember if kind == "pairs" else t.DatasetQuestion
+    older = select(t.DatasetVersion.id).where(t.DatasetVersion.id.in_(ids), t.DatasetVersion.statistics.is_(None))
+    query = (
+        select(item.version_id, item.split, func.count())
+        .where(item.version_id.in_(older))
+        .group_by(item.version_id, item.split)
+        .order_by(item.version_id, item.split)
+    )
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    for id, split, rows in session.execute(query):
+        counts[id][split] = rows
+    return counts
+
+
+def model_info(row: t.Model) -> ModelInfo:
+    """A model row as ``ModelInfo``."""
+    return ModelInfo(
+        name=row.name,
+        fingerprint=Fingerprint(
+            row.weights, row.config, row.tokenizer, row.chat_template, row.tensors, row.files, row.adapter
+        ),
+        architecture=row.architecture,
+        n_layers=row.n_layers,
+        d_model=row.d_model,
+        context_length=row.context_length,
+        quantization=row.quantization or None,
+        repo_id=row.repo_id,
+        revision=row.revision,
+        path=row.path,
+        adapter_path=row.adapter_path,
+    )
+
+
+def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = False) -> VectorVersion:
+    """A vector version as a record."""
+    (version,) = vector_records(session, select(t.VectorVersion.id).where(t.VectorVersion.id == row.id))
+    return replace(version, existing=existing)
+
+
+def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
+    """The vector versions whose ids ``ids`` selects, by name and number, in five statements however many they are."""
+    versions, models, datasets = t.VectorVersion, t.Model, t.DatasetVersion
+    columns = versions.__table__.columns
+    rows = session.execute(
+        select(*columns, t.Vector.name)
+        .outerjoin(t.Vector, t.Vector.id == versions.vector_id)
+        .where(versions.id.in_(ids))
+        .order_by(t.Vector.name, versions.number)
+    ).all()
+    layers = _layers(session, ids)
+    aliases = _aliases(session, t.Alias.vector_version_id, ids)
+    of_models = select(versions.model_id).where(versions.id.in_(ids))
+    infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
+    of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
+    origins = {
+        version.id: (f"{dataset.name}:v{version.number}", version.digest, behavior)
+        for version, dataset, behavior in session.execute(
+            select(datasets, t.Dataset, contrasted())
+            .join(t.Dataset, t.Dataset.id == datasets.dataset_id)
+            .where(datasets.id.in_(of_datasets))
+        )
+    }
+    records = []
+    for row in rows:
+        reference = f"{row.name}:v{row.number}"
+        if row.name is None:
+            raise damaged(f"vector version {row.id}", "the vector that it belongs to is missing")
+        check_row(versions, {column.name: getattr(row, column.name) for column in columns}, session)
+        if row.layers_digest != digest_of_rows("vector_layer", layers[row.id]):
+            raise damaged(f"vector {reference}", "its layers are not those that were stored")
+        dataset, dataset_digest, behavior = origins.get(row.dataset_version_id, ("", "", ""))
+        model = infos.get(row.model_id)
+        identity = {
+            "tensors": row.tensor_digest,
+            "dataset": dataset_digest,
+            "model": model.fingerprint.digest if model else "",
+            "recipe": row.recipe,
+        }
+        if model is None or row.digest != digest_object("vector", identity):
+            raise damaged(f"vector {reference}", "its pairs, model and recipe are not those of its digest")
+        records.append(
+            VectorVersion(
+                id=row.id,
+                name=row.name,
+                number=row.number,
+                digest=row.digest,
+                tensor_digest=row.tensor_digest,
+                dataset=dataset,
+                behavior=behavior,
+                dataset_digest=dataset_digest,
+                model=model,
+                recipe=Recipe.from_json(row.recipe, reference),
+                blob=row.blob_digest,
+                layers=tuple(_layer(cells) for cells in layers[row.id]),
+                d_model=row.d_model,
+                created_at=row.created_at,
+                aliases=tuple(aliases[row.id]),
+            )
+        )
+    return records
+
+
+def layers_digest(rows: Iterable[t.VectorLayer]) -> str:
+    """The digest of the layers of a vector version, ascending."""
+    return digest_of_rows(
+        "vector_layer", ([getattr(row, name) for name in _LAYER] for row in sorted(rows, key=lambda row: row.layer))
+    )
+
+
+_LAYER = ("layer", "offset", "nbytes", "sha256", "norm", "residual_norm", "quality")
+
+
+def _layers(session: Session, ids: Select[int]) -> Mapping[int, list[Sequence[Any]]]:
+    layer = t.VectorLayer
+    query = (
+        select(layer.version_id, *(getattr(layer, name) for name in _LAYER))
+        .where(layer.version_id.in_(ids))
+        .order_by(layer.version_id, layer.layer)
+    )
+    layers: dict[int, list[Sequence[Any]]] = defaultdict(list)
+    for id, *cells in session.execute(query):
+        layers[id].append(cells)
+    return layers
+
+
+def _layer(cells: Sequence[Any]) -> LayerRecord:
+    number, _, _, sha256, norm, residual_norm, quality = cells
+    measured = LayerQuality.from_json(quality) if quality else None
+    return LayerRecord(number, norm, residual_norm, sha256, measured)
+
+
+def _aliases(
+    session: Session, column: InstrumentedAttribute[int | None], ids: Select[int]
+) -> Mapping[int | None, list[str]]:
+    """By version, which ``column`` of an alias names, its aliases."""
+    aliases: dict[int | None, list[str]] = defaultdict(list)
+    for alias in session.scalars(select(t.Alias).where(column.in_(ids)).order_by(t.Alias.name)):
+        aliases[getattr(alias, column.key)].append(alias.name)
+    return aliases

@@ -1,0 +1,274 @@
+"""Damage done to a registry file, what reading it then says, and what of that is wrong.
+
+A registry of everything is made once with the demo model; ``check_damage.py`` and a test damage copies of it and read
+them back in every way that there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import caa_registry as caa
+from caa_registry.catalog.events import verify_chain
+from caa_registry.errors import CaaError
+from caa_registry.evaluation.open_ended.judging import Answered, JudgeIdentity, Rating
+from caa_registry.pairs.curation.choosing import Filter
+from caa_registry.registry.records import OpenEndedSettings, Recommendation
+from caa_registry.registry.registry import Registry
+from caa_registry.wire.plain import plain
+
+# What no check covers, by table; the list of docs/durability.md, which a test compares with this one.
+UNCOVERED: Mapping[str, tuple[str, ...]] = {
+    "blob": ("size",),
+    "dataset_version": ("deleted_at", "unchecked_before"),
+    "evaluation": ("deleted_at", "unchecked_before"),
+    "meta": ("key", "value"),
+    "model": ("tensors", "path", "adapter_path"),
+    "run_io": ("run_id", "direction", "kind", "object_id", "role"),
+    "vector_version": ("deleted_at", "unchecked_before"),
+}
+_KINDS = ("bytes", "page", "cell", "swap")
+
+Views = dict[str, str]
+"""By way of reading what came out: the result as JSON, or the typed error."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one damage did. ``kind``: ``harmless``, ``reported``, ``uncovered``, ``silent`` or ``untyped``."""
+
+    kind: str
+    damage: str
+    detail: str = ""
+
+
+class _FixedJudge:
+    """A judge that gives every answer a 7."""
+
+    identity = JudgeIdentity("human", "ada", "sha256:" + "0" * 64)
+
+    def ratings(self, answers: Sequence[Answered]) -> Iterator[Rating]:
+        return (Rating(index, 7.0, "7") for index in range(len(answers)))
+
+
+def make(path: Path) -> None:
+    """Make a registry at ``path`` with some of everything that it can hold."""
+    pairs, questions = path.with_name("pairs.jsonl"), path.with_name("questions.jsonl")
+    rows = [
+        {
+            "prompt": f"Was dish {i} good?\n\nChoices:\n (A) It was bad.\n (B) It was good.",
+            "positive": "(B)",
+            "negative": "(A)",
+            "split": "generate" if i < 8 else "test",
+            "category": f"dish{i % 3}",
+        }
+        for i in range(14)
+    ]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions.write_text("".join(json.dumps({"question": f"How was dish {i}?"}) + "\n" for i in range(3)))
+    with caa.open(str(path), create=True) as registry:
+        datasets, evaluations = registry.datasets, registry.evaluations
+        first = datasets.import_(str(pairs), name="team/dishes", behavior="praise")
+        datasets.import_(str(questions), name="team/questions")
+        datasets.curate(Filter("split == 'test' or '1' in prompt"), first, message="fewer")
+        datasets.lint(first)
+        digests = [item.digest for item in datasets.pairs(first)]
+        datasets.review(first, [(digest, "accepted", "fine") for digest in digests[:3]])
+        datasets.recall(digests[-1], why="unclear")
+        model = registry.models.load("demo")
+        registry.models.add(model)
+        vector = registry.vectors.compute("team/praise", dataset=first, model=model)
+        registry.vectors.compute("team/praise", dataset=first, model=model, layers=[1, 2])
+        evaluations.propensity(vector, model=model, layers=[1, 2])
+        evaluations.side_effects(vector, model=model, text="demo", layers=[1], multipliers=[0.0, 1.0])
+        answered = evaluations.open_ended(
+            vector,
+            dataset="team/questions",
+            model=model,
+            layers=[1],
+            multipliers=[0.0, 1.0],
+            settings=OpenEndedSettings(max_tokens=6),
+        )
+        evaluations.rate(answered, _FixedJudge())
+        registry.aliases.set(vector.reference, "best", Recommendation((1,), 1.5))
+        registry.aliases.set(first.reference, "main")
+
+
+def views(path: Path) -> Views:
+    """What every way of reading the registry says. Raises what is no typed error."""
+    found: Views = {}
+    try:
+        registry = caa.open(str(path))
+    except CaaError as error:
+        return {"open": f"error: {error}"}
+    with registry:
+        for name, read in _ways(registry):
+            try:
+                found[name] = json.dumps(read(), default=_plain, sort_keys=True)
+            except CaaError as error:
+                found[name] = f"error: {error}"
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    try:
+        return plain(value)
+    except TypeError:
+        return {key: item for key, item in vars(value).items() if not key.startswith("_")}
+
+
+def _ways(registry: Registry) -> Iterator[tuple[str, Callable[[], Any]]]:
+    datasets, vectors, evaluations = registry.datasets, registry.vectors, registry.evaluations
+    for name in ("team/dishes:v1", "team/dishes:v2", "team/dishes:main"):
+        yield f"dataset {name}", lambda name=name: datasets.get(name)
+        yield f"pairs {name}", lambda name=name: datasets.pairs(name)
+        yield f"statistics {name}", lambda name=name: datasets.statistics(name).splits
+        yield f"reviews {name}", lambda name=name: datasets.reviews(name)
+        yield f"lint {name}", lambda name=name: datasets.lint_report(name)
+        yield f"recipe {name}", lambda name=name: datasets.recipe(name)
+        yield f"card {name}", lambda name=name: datasets.card(name)
+    yield "questions", lambda: datasets.questions("team/questions")
+    yield "datasets", datasets.ls
+    yield "diff", lambda: datasets.diff("team/dishes:v1", "team/dishes:v2")
+    yield "log", lambda: datasets.log("team/dishes")
+    yield "blame", lambda: datasets.blame(datasets.pairs("team/dishes:v1")[-1].digest[7:27])
+    yield "vectors", vectors.ls
+    for name in ("team/praise:v1", "team/praise:v2", "team/praise:best"):
+        yield f"vector {name}", lambda name=name: vectors.get(name)
+        yield f"numbers {name}", lambda name=name: [(v.layer, v.values) for v in vectors.load(name).layers]
+        for layer in (1, 2):
+            yield f"layer {layer} {name}", lambda name=name, layer=layer: vectors.layer(name, layer).values
+    yield "evaluations", evaluations.ls
+    yield "leaderboard", evaluations.leaderboard
+    for number in (1, 2, 3):
+        yield f"evaluation {number}", lambda number=number: evaluations.get(number)
+    yield "measurements", lambda: vars(evaluations.measurements(1))
+    yield "answers", lambda: evaluations.answers(3)
+    yield "judgements", lambda: evaluations.judgements(3)
+    yield "models", registry.models.ls
+    yield "model", lambda: registry.models.get("demo")
+    yield "aliases", registry.aliases.ls
+    yield "alias", lambda: registry.aliases.get("team/praise:best")
+    yield "lineage", lambda: registry.lineage("team/dishes:v1")
+    yield "events", lambda: _events(registry)
+
+
+def _events(registry: Registry) -> int:
+    with registry.database.read() as session:
+        return verify_chain(session)
+
+
+def outcome(whole: Path, before: Views, copy: Path, seed: int) -> Outcome:
+    """Damage a copy of ``whole``, which reads as ``before``, in the way that ``seed`` says, and read it."""
+    shutil.copy(whole, copy)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{copy}{suffix}").unlink(missing_ok=True)
+    chance = random.Random(seed)
+    kind = _KINDS[seed % len(_KINDS)]
+    damage, place = _damage_file(copy, kind, chance) if kind in ("bytes", "page") else _damage_cell(copy, kind, chance)
+    try:
+        now = views(copy)
+    except Exception as error:
+        return Outcome("untyped", damage, f"{type(error).__name__}: {error}")
+    differing = [name for name in before if now.get(name, now.get("open", "missing")) != before[name]]
+    wrong = [name for name in differing if not now.get(name, now.get("open", "")).startswith("error: ")]
+    if not differing:
+        return Outcome("harmless", damage)
+    if not wrong:
+        return Outcome("reported", damage, now.get(differing[0], now.get("open", "")))
+    places = {place} if place else _changed(whole, copy)
+    if places <= {(table, column) for table, columns in UNCOVERED.items() for column in columns}:
+        return Outcome("uncovered", damage, ", ".join(wrong))
+    first = wrong[0]
+    return Outcome("silent", f"{damage} {sorted(places)}", f"{first}: {before[first][:400]} -> {now[first][:400]}")
+
+
+def _damage_file(path: Path, kind: str, chance: random.Random) -> tuple[str, None]:
+    data = bytearray(path.read_bytes())
+    if kind == "page":
+        size = int.from_bytes(data[16:18], "big")
+        first, second = chance.sample(range(1, len(data) // size), 2)
+        how = chance.choice(["zeroed", "swapped", "doubled"])
+        one, other = slice(first * size, (first + 1) * size), slice(second * size, (second + 1) * size)
+        if how == "zeroed":
+            data[one] = bytes(size)
+        elif how == "swapped":
+            data[one], data[other] = data[other], data[one]
+        else:
+            data[other] = data[one]
+        path.write_bytes(data)
+        return f"page {first} {how} ({second})", None
+    start, length = chance.randrange(len(data)), chance.choice([1, 1, 1, 2, 8, 64])
+    for i in range(start, min(start + length, len(data))):
+        data[i] ^= chance.randrange(1, 256)
+    path.write_bytes(data)
+    return f"bytes {start} to {start + length}", None
+
+
+def _damage_cell(path: Path, kind: str, chance: random.Random) -> tuple[str, tuple[str, str]]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables = [name for name in tables if not name.startswith(("sqlite_", "caa_"))]
+        while True:
+            table = chance.choice(tables)
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            column = chance.choice(columns)
+            rows = connection.execute(f'SELECT rowid, "{column}" FROM {table}').fetchall()
+            if not rows:
+                continue
+            row, value = chance.choice(rows)
+            new = _other(value, [other for _, other in rows], kind, chance)
+            with contextlib.suppress(sqlite3.IntegrityError):
+                connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', (new, row))
+                return f"{table}.{column} {value!r:.60} -> {new!r:.60}", (table, column)
+
+
+def _other(value: Any, others: list[Any], kind: str, chance: random.Random) -> Any:
+    if kind == "swap":
+        return chance.choice(others)
+    wild: list[Any] = [None, "", 0, -1, 2**62, 1.5, float("inf"), "x", "[]", "{}", "null", b"\xff\x00", "2024-13-45"]
+    if isinstance(value, str) and value and chance.random() < 0.6:
+        place = chance.randrange(len(value))
+        return value[:place] + chance.choice(["", "0", "}", "é", '"', "\x00"]) + value[place + chance.randrange(2) :]
+    if isinstance(value, int | float) and chance.random() < 0.6:
+        return value + chance.choice([1, -1, 0.5, 1e-9])
+    return chance.choice(wild)
+
+
+def _changed(whole: Path, copy: Path) -> set[tuple[str, str]]:
+    """The cells that differ, as (table, column); a row that is gone or new counts as the column ``*``."""
+    found: set[tuple[str, str]] = set()
+    with closing(sqlite3.connect(whole)) as one, closing(sqlite3.connect(copy)) as other:
+        tables = [row[0] for row in one.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            columns = [row[1] for row in one.execute(f"PRAGMA table_info({table})")]
+            try:
+                before = {row[0]: row[1:] for row in one.execute(f"SELECT rowid, * FROM {table}")}
+                after = {row[0]: row[1:] for row in other.execute(f"SELECT rowid, * FROM {table}")}
+            except sqlite3.Error:
+                found.add((table, "?"))
+                continue
+            if before.keys() != after.keys():
+                found.add((table, "*"))
+            for row in before.keys() & after.keys():
+                cells = zip(columns, before[row], after[row], strict=True)
+                found |= {(table, column) for column, a, b in cells if a != b}
+    return found
