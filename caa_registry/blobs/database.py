@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import LargeBinary, func, insert, select
+from sqlalchemy import func, insert, select
 
 from caa_registry.blobs.store import check_range, checked_digest
 from caa_registry.catalog import models as t
@@ -46,7 +46,7 @@ class DatabaseBlobStore:
 
     def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
         check_range(offset, nbytes)
-        piece = func.substr(t.Blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=LargeBinary)
+        piece = func.substr(t.Blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=t.Blob.data.type)
         with self._database.read() as session:
             row = session.execute(
                 select(t.Blob.digest, piece).where(t.Blob.digest == checked_digest(digest))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Dialect,
     Double,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -94,6 +95,12 @@ class CheckedFloat(Checked):
     impl = Double
     cache_ok = True
     kinds = (float, int)
+
+
+class CheckedBinary(Checked):
+    impl = LargeBinary
+    cache_ok = True
+    kinds = (bytes, memoryview)
 
 
 class CheckedBoolean(Checked):

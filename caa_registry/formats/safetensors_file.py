@@ -60,7 +60,8 @@ def header_length(first: bytes) -> int:
     """How many bytes from the start of the file its header ends, by its first 8. Raises ``IntegrityError``."""
     if len(first) != 8:
         raise IntegrityError("the vector file cannot be read: it has no header")
-    return 8 + struct.unpack("<Q", first)[0]
+    (length,) = struct.unpack("<Q", first)
+    return 8 + int(length)
 
 
 def sniff(data: bytes) -> bool:

@@ -2,10 +2,19 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caa_registry.catalog.base import KEEP_IDS, Base, CheckedBigInteger, CheckedString, Digest, Id, JsonObject
+from caa_registry.catalog.base import (
+    KEEP_IDS,
+    Base,
+    CheckedBigInteger,
+    CheckedBinary,
+    CheckedString,
+    Digest,
+    Id,
+    JsonObject,
+)
 from caa_registry.catalog.row_digests import Sealed
 
 
@@ -66,7 +75,7 @@ class Blob(Base):
 
     digest: Mapped[Digest] = mapped_column(primary_key=True)
     size: Mapped[int] = mapped_column(CheckedBigInteger)
-    data: Mapped[bytes] = mapped_column(LargeBinary)
+    data: Mapped[bytes] = mapped_column(CheckedBinary)
 
 
 class Meta(Base):

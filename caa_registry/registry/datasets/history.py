@@ -13,7 +13,7 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.pairs.record import PairItem
 from caa_registry.registry.datasets.review import decision
-from caa_registry.registry.datasets.store import stored_pair
+from caa_registry.registry.datasets.store import check_rows, stored_pair
 from caa_registry.registry.lookup import find_version, references
 from caa_registry.registry.provenance.recalls import find_pair, quarantine, standing
 from caa_registry.registry.records import Blame, DatasetVersion, LogEntry, Recall, of_pairs
@@ -29,6 +29,8 @@ def compare(workspace: Workspace, before: DatasetVersion, after: DatasetVersion)
     from caa_registry.pairs.diff import diff
 
     with workspace.database.read() as session:
+        for version in (before, after):
+            check_rows(session, of_pairs(version))
         counts = _differing(session, of_pairs(before).id, of_pairs(after).id)
         removed = _rows(session, before.id, {key: n for key, n in counts.items() if n > 0})
         added = _rows(session, after.id, {key: -n for key, n in counts.items() if n < 0})
@@ -65,7 +67,7 @@ def blame(workspace: Workspace, prefix: str) -> Blame:
         row = session.get_one(t.Pair, digest)
         member = t.DatasetMember
         held = session.execute(
-            select(t.Dataset.name, t.DatasetVersion.number, member.split, member.details)
+            select(t.Dataset, t.DatasetVersion, member.split, member.details)
             .join(t.DatasetVersion, t.DatasetVersion.dataset_id == t.Dataset.id)
             .join(member, member.version_id == t.DatasetVersion.id)
             .where(member.pair_digest == digest, t.DatasetVersion.deleted_at.is_(None))
@@ -73,7 +75,7 @@ def blame(workspace: Workspace, prefix: str) -> Blame:
         )
         reached = quarantine(session, [Recall(digest, "", "", datetime.min, pair=digest)])
         reviews = session.execute(
-            select(t.Dataset.name, t.Review)
+            select(t.Dataset, t.Review)
             .join(t.Dataset, t.Dataset.id == t.Review.dataset_id)
             .where(t.Review.pair_digest == digest)
             .order_by(t.Review.id)
@@ -81,10 +83,10 @@ def blame(workspace: Workspace, prefix: str) -> Blame:
         return Blame(
             digest,
             stored_pair(digest, row.prompt, row.positive, row.negative, row.system),
-            [(f"{name}:v{number}", split, details.get("row")) for name, number, split, details in held],
+            [(f"{of.name}:v{version.number}", split, details.get("row")) for of, version, split, details in held],
             references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
             sorted(reached.evaluations),
-            [(name, decision(review)) for name, review in reviews],
+            [(dataset.name, decision(review)) for dataset, review in reviews],
             [recall for recall in standing(session) if recall.pair == digest],
         )
 
@@ -136,10 +138,10 @@ def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int])
     for part in batches(digests):
         query = (
             select(
-                member.position, pair.digest, pair.prompt, pair.positive, pair.negative, pair.system, member.split,
-                member.details,
+                member.position, member.pair_digest, pair.prompt, pair.positive, pair.negative, pair.system,
+                member.split, member.details,
             )
-            .join(pair, pair.digest == member.pair_digest)
+            .outerjoin(pair, pair.digest == member.pair_digest)
             .where(member.pair_digest.in_(part), member.version_id == version_id)
         )  # fmt: skip
         held += [(row[0], row[1], PairItem(stored_pair(*row[1:6]), row[6], row[7])) for row in session.execute(query)]

@@ -167,6 +167,19 @@ def stored_pair(digest: str, *texts: str | None) -> Pair:
     return pair
 
 
+def check_rows(session: Session, version: DatasetVersion) -> None:
+    """Raise ``IntegrityError`` unless a version of pairs holds the rows that were stored. Reads no texts."""
+    member = t.DatasetMember
+    query = (
+        select(member.position, member.pair_digest, member.split, member.details)
+        .where(member.version_id == version.id)
+        .order_by(member.position)
+    )
+    stored = session.get_one(t.DatasetVersion, version.id).items_digest
+    if stored != digest_of_rows(member.__tablename__, session.execute(query)):
+        raise damaged(f"dataset {version.reference}", "its pairs are not those that were stored")
+
+
 def _check_items(session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
     """Raise ``IntegrityError`` unless ``items`` are all that a version holds, as it was stored."""
     version = session.get_one(t.DatasetVersion, version_id)

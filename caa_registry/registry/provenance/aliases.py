@@ -8,6 +8,7 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
+from caa_registry.catalog.damage import damaged
 from caa_registry.catalog.events import append_event
 from caa_registry.digests import floats_as_text
 from caa_registry.errors import NotFoundError, UsageError
@@ -137,6 +138,8 @@ def _record(session: Session, row: t.Alias) -> Alias:
     return _of_row(*session.execute(_joined().where(t.Alias.id == row.id)).one())
 
 
-def _of_row(row: t.Alias, name: str, number: int) -> Alias:
+def _of_row(row: t.Alias, name: str | None, number: int | None) -> Alias:
+    if name is None or number is None:
+        raise damaged(f"alias {row.name}", "what it names is missing")
     recommendation = Recommendation.from_json(row.recommendation) if row.recommendation else None
     return Alias(row.kind, name, row.name, f"{name}:v{number}", recommendation, row.updated_at)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
@@ -150,20 +150,25 @@ def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
     }
     for model in session.scalars(select(t.Model).where(among(session, t.Model.id, ids["model"]))):
         names["model", model.id] = _Name(f"model:{model.name}@{model.fingerprint[:19]}", model.name, model.fingerprint)
-    dataset, vector = t.DatasetVersion, t.VectorVersion
-    versions = {
-        "dataset": select(dataset, t.Dataset)
-        .join(t.Dataset, t.Dataset.id == dataset.dataset_id)
-        .where(among(session, dataset.id, ids["dataset"])),
-        "vector": select(vector, t.Vector)
-        .join(t.Vector, t.Vector.id == vector.vector_id)
-        .where(among(session, vector.id, ids["vector"])),
+    dataset, vector, alias = t.DatasetVersion, t.VectorVersion, t.Alias
+    versions: dict[str, tuple[Any, InstrumentedAttribute[int | None]]] = {
+        "dataset": (
+            select(dataset, t.Dataset)
+            .join(t.Dataset, t.Dataset.id == dataset.dataset_id)
+            .where(among(session, dataset.id, ids["dataset"])),
+            alias.dataset_version_id,
+        ),
+        "vector": (
+            select(vector, t.Vector)
+            .join(t.Vector, t.Vector.id == vector.vector_id)
+            .where(among(session, vector.id, ids["vector"])),
+            alias.vector_version_id,
+        ),
     }
-    for kind, query in versions.items():
-        column = t.Alias.dataset_version_id if kind == "dataset" else t.Alias.vector_version_id
+    for kind, (query, column) in versions.items():
         aliases: dict[int | None, list[str]] = defaultdict(list)
-        for alias in session.scalars(select(t.Alias).where(among(session, column, ids[kind])).order_by(t.Alias.name)):
-            aliases[alias.dataset_version_id if kind == "dataset" else alias.vector_version_id].append(alias.name)
+        for row in session.scalars(select(alias).where(among(session, column, ids[kind])).order_by(alias.name)):
+            aliases[getattr(row, column.key)].append(row.name)
         for version, owner in session.execute(query):
             reference = f"{owner.name}:v{version.number}"
             names[kind, version.id] = _Name(
