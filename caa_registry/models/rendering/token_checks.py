@@ -25,7 +25,7 @@ def token_findings(
     for i, row in enumerate(rows):
         pair = row.pair
         try:
-            sides = [template.complete(pair.prompt, text, pair.system) for text in (pair.positive, pair.negative)]
+            sides = template.sides(pair)
             head = template.prompt(pair.prompt, pair.system).ids if pair.prompt.strip() else ()
         except (InputError, UsageError) as error:
             findings.append(row.finding("answer-not-a-token", error.message))

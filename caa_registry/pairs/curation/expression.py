@@ -8,7 +8,7 @@ from typing import Any
 import regex
 
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.answers import choices, form_of, letter_of
+from caa_registry.pairs.answers import form_of, sides_of
 from caa_registry.pairs.questions import question, said
 from caa_registry.pairs.record import PairItem
 
@@ -80,6 +80,7 @@ _CONSTANTS = {"True": True, "False": False, "None": None}
 def _values(item: PairItem) -> dict[str, Any]:
     pair = item.pair
     matching, other = said(pair)
+    sides = sides_of(pair)
     return {
         "prompt": pair.prompt,
         "positive": pair.positive,
@@ -87,8 +88,8 @@ def _values(item: PairItem) -> dict[str, Any]:
         "system": pair.system,
         "split": item.split,
         "form": form_of(pair),
-        "letter": letter_of(pair.positive) or "",
-        "choices": len(choices(pair.prompt)),
+        "letter": sides.positive.letter if sides.positive else "",
+        "choices": len(sides.choices),
         "question": question(pair),
         "matching": matching,
         "other": other,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.answers import sides_of
+from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.record import (
     TEST,
     DatasetKind,
@@ -86,12 +87,11 @@ class ItemBuilder:
             row=row.number,
         )
         metadata = self._metadata(row)
-        count = len(choices(pair.prompt))
-        if count > 2:
-            metadata["choices"] = count
+        sides = sides_of(pair)
+        if len(sides.choices) > 2:
+            metadata["choices"] = len(sides.choices)
             self.notes.add(sentences.MORE_CHOICES, row.number)
-        letter = letter_of(pair.positive)
-        if letter and letter not in "AB":
+        if sides.positive and place_of(sides.positive.letter) > 1:
             self.notes.add(sentences.OTHER_LETTER, row.number)
         for sentence in self.cleaning.remarks(pair, row.values):
             self.notes.add(sentence, row.number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import read_file, readable
 from caa_registry.pairs.sources.formats import check_format
 from caa_registry.pairs.sources.mappings import SavedMapping, find_mapping
+from caa_registry.pairs.sources.replies import mixture_notes, reply_notes
 from caa_registry.pairs.sources.table import read_table
 
 
@@ -81,7 +82,11 @@ def load(
         options["limit"] = limit
     imported = _reader(source, format, options)(source, **options)
     # Recorded, so that the import can be repeated.
-    return replace(imported, source=replace(imported.source, split=split, limit=limit))
+    return replace(
+        imported,
+        source=replace(imported.source, split=split, limit=limit),
+        notes=[*imported.notes, *reply_notes(_pairs(imported))],
+    )
 
 
 def _reader(source: str, format: str | None, options: Mapping[str, Any]) -> Callable[..., Imported]:
@@ -151,7 +156,7 @@ def load_splits(
     if len(set(kinds.values())) > 1:
         described = ", ".join(f"{split} gives {kind}" for split, kind in kinds.items())
         raise UsageError(f"the sources are of different kinds: {described}", "Import them as two datasets.")
-    pairs = [item for part in parts.values() for item in part.items if isinstance(item, PairItem)]
+    pairs = [item for part in parts.values() for item in _pairs(part)]
     questions = [item for part in parts.values() for item in part.items if isinstance(item, QuestionItem)]
     licences = list(dict.fromkeys(part.licence for part in parts.values() if part.licence))
     return Imported(
@@ -159,8 +164,18 @@ def load_splits(
         pairs or questions,
         _merged_source(sources, parts),
         "; ".join(licences),
-        [f"{split}: {note}" for split, part in parts.items() for note in part.notes],
+        [f"{split}: {note}" for split, part in parts.items() for note in part.notes] + _between_splits(pairs, parts),
     )
+
+
+def _pairs(imported: Imported) -> list[PairItem]:
+    return [item for item in imported.items if isinstance(item, PairItem)]
+
+
+def _between_splits(pairs: Sequence[PairItem], parts: Mapping[str, Imported]) -> list[str]:
+    """What the pairs of several sources are together and each source is not."""
+    own = {note for part in parts.values() for note in mixture_notes(_pairs(part))}
+    return [note for note in mixture_notes(pairs) if not own]
 
 
 def _merged_source(sources: Mapping[str, str], parts: Mapping[str, Imported]) -> Source:
