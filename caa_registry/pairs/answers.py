@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from caa_registry.pairs.choices import CLOSE, LABEL, MARKS, OPEN, Choice, Listing, first_like, letter_from, listings
+from caa_registry.pairs.choices import (
+    CLOSE,
+    LABEL,
+    MARKS,
+    OPEN,
+    Choice,
+    Listing,
+    first_like,
+    letter_from,
+    listings,
+    paper_listing,
+)
 from caa_registry.pairs.record import Pair
 
 Form = Literal["A/B", "yes-no", "free-form"]
@@ -107,12 +118,16 @@ def choices(prompt: str, completions: Sequence[str] = ()) -> list[Choice]:
 def listing_of(prompt: str, completions: Sequence[str] = ()) -> Listing | None:
     """The last list of choices in ``prompt`` that ``completions`` answer to, else the last that offers choices whatever
     the answers are."""
+    answers = [read_letter(completion) for completion in completions]
+    numbered = {answer.letter.isdecimal() for answer in answers if answer}
+    of_letters = bool(answers) and all(answers) and len(numbered) == 1
+    paper = paper_listing(prompt) if of_letters and numbered == {False} else None
+    if paper is not None:
+        return paper
     found = listings(prompt)
     if not found:
         return None
-    answers = [read_letter(completion) for completion in completions]
-    numbered = {answer.letter.isdecimal() for answer in answers if answer}
-    if answers and all(answers) and len(numbered) == 1:
+    if of_letters:
         of_kind = [listing for listing in reversed(found) if listing.numbered in numbered]
         for listing in sorted(of_kind, key=lambda listing: listing.inline):
             plain = listing.evidence == "sure" or (listing.evidence == "likely" and not listing.inline)
@@ -164,6 +179,8 @@ def _letter(completion: str, listing: Listing | None) -> Letter | None:
     return letter if plain else None
 
 
+# Sets of letters answer with the same few completions again and again.
+@lru_cache(maxsize=256)
 def read_letter(completion: str) -> Letter | None:
     """The letter or number that ``completion`` is or begins with, whether or not it answers with it."""
     start = len(completion) - len(completion.lstrip())
@@ -189,7 +206,7 @@ def ab(pair: Pair, *, positive_first: bool) -> Pair:
 
 def form_of(pair: Pair) -> Form:
     """How a pair answers: by letters (numbers of choices too), by Yes and No, or by free text."""
-    if sides_of(pair).letters:
+    if sides_of(pair).letters is not None:
         return "A/B"
     if {yes_or_no(pair.positive), yes_or_no(pair.negative)} == {"yes", "no"}:
         return "yes-no"

@@ -41,6 +41,7 @@ _LABEL = re.compile(
 )
 # Without a second label standing alone there is no list: most prompts need no more than this search.
 _SECOND = re.compile(r"(?<![A-Za-z0-9])[Bb2Ｂｂ２](?![A-Za-z0-9])")
+_PAPER = re.compile(r"^[ \t]*\(([A-Z])\)(?:[.:](?=\s))?[ \t]*(.*)$", re.MULTILINE)
 _LINE_START = re.compile(r"[ \t>]*(?:[-+*•·–◦][ \t]+)?")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _HEADS = r"choices?(?:\(s\))?|options|alternatives|answers|responses"
@@ -115,13 +116,12 @@ class _Label(NamedTuple):
 
 def letter_from(label: str) -> str:
     """A label as A to Z or a number: ``b`` and the full-width letter are ``B``."""
-    return unicodedata.normalize("NFKC", label).upper()
+    return (label if label.isascii() else unicodedata.normalize("NFKC", label)).upper()
 
 
 def first_like(label: str) -> str:
     """The first label of the kind that ``label`` is: ``A``, ``a`` or ``1``."""
-    plain = unicodedata.normalize("NFKC", label)
-    return "1" if plain.isdecimal() else "A" if plain.isupper() else "a"
+    return "1" if label.isdecimal() else "A" if label.isupper() else "a"
 
 
 def place_of(letter: str) -> int:
@@ -145,6 +145,23 @@ def listings(prompt: str) -> list[Listing]:
             by_style[label.style].append(label)
     found = [listing for labels in by_style.values() if len(labels) > 1 for listing in _of_style(prompt, labels)]
     return sorted(found, key=lambda listing: listing.begin)
+
+
+def paper_listing(prompt: str) -> Listing | None:
+    """The list of a prompt that ends with one in the paper's layout, a line a choice, and has no other in that layout:
+    what ``listings`` gives last, several times as fast."""
+    found: list[Choice] = []
+    end = 0
+    for match in _PAPER.finditer(prompt):
+        letter, text = match[1], match[2].strip()
+        apart = bool(found) and not prompt[end : match.start()].isspace()
+        if ord(letter) - ord("A") != len(found) or not text or apart:
+            return None
+        found.append(Choice(letter, text, match.start(), match.start(2), match.end(2)))
+        end = match.end()
+    if len(found) < 2 or prompt[end:].strip():
+        return None
+    return Listing(tuple(found), "(A)", "A", inline=False, evidence="sure")
 
 
 def without_heading(text: str) -> str:
@@ -240,7 +257,8 @@ def _listing(prompt: str, run: Sequence[_Label]) -> Listing | None:
         if following is None and not label.at_line:
             raw = _without_question(raw, choices)
         text = raw.strip()
-        start = label.end + len(raw) - len(raw.lstrip()) if text else label.end
+        blanks = len(raw) - len(raw.lstrip() if text else raw.lstrip(" \t"))
+        start = label.end + blanks
         choices.append(Choice(label.letter, text, label.begin, start, label.end + len(raw) if text else start))
     if style != "(A)" or inline:
         empty = _NOTHING if inline else re.compile("")

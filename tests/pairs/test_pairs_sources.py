@@ -294,7 +294,7 @@ def test_notes_of_merged_sources_say_their_split(write: Write) -> None:
 
 
 def test_what_json_cannot_hold_is_left_out_and_said(write: Write) -> None:
-    columns = {"prompt": ["q", "r"], "positive": ["a", "a"], "negative": ["b", "b"]}
+    columns = {"prompt": ["q", "r"], "positive": ["good", "good"], "negative": ["bad", "bad"]}
     data = parquet(**columns, image=[b"\x00", None], score=[float("nan"), 1.5], tags=[["x"], []])
     imported = load(write("d.parquet", data))
     assert imported.items[0].metadata == {"score": None, "tags": ["x"], "row": 1}

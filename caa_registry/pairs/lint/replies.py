@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from caa_registry.pairs.answers import Form, Letter, Sides, form_of, read_letter, sides_of, spelled, yes_or_no
 from caa_registry.pairs.choices import CLOSE, OPEN, listings, place_of
@@ -20,22 +21,36 @@ _LETTER = re.compile(rf"[{OPEN}]?[Aa1Ａａ１](?![A-Za-z])(?:[{CLOSE}]|[.:．�
 _NAMES: Mapping[Form, str] = {"A/B": "letters", "yes-no": "Yes and No", "free-form": "free text"}
 
 
+@dataclass
+class Mixture:
+    """How a set answers. ``written``: how often letters are written in each way, such as ``(A)`` or ``a)``, once for a
+    pair that writes both alike; ``kinds``: by split, how many pairs answer with letters, Yes and No, or free text."""
+
+    written: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, pair: Pair, split: str) -> None:
+        """Count one pair."""
+        sides = sides_of(pair)
+        if sides.letters is not None:
+            self.written.update({letter.form for letter in (sides.positive, sides.negative) if letter})
+        self.kinds[split][_NAMES[form_of(pair)]] += 1
+
+
 def replies(subject: Subject) -> Iterator[Finding]:
-    """Letters without a choice, choices without an answer, and answers written otherwise than their choices."""
+    """Letters without a choice, choices without an answer, and answers written otherwise than their choices; of the
+    set, letters that are written in several ways, and splits that answer in several."""
+    mixture = Mixture()
     for row in subject.rows:
         for rule, message in misfits(row.pair):
             yield row.finding(rule, message)
-
-
-def mixed(subject: Subject) -> Iterator[Finding]:
-    """Letters that are written in several ways, and splits that answer partly with letters and partly with texts."""
-    written = letter_forms(row.pair for row in subject.rows)
-    if len(written) > 1:
+        mixture.add(row.pair, row.split)
+    if len(mixture.written) > 1:
+        written = mixture.written
         yield Finding("mixed-answers", f"letters are written as {shares(written)}", figures=dict(written))
-    for split in sorted({row.split for row in subject.rows}):
-        forms = answer_forms(row.pair for row in subject.rows if row.split == split)
-        if len(forms) > 1:
-            yield Finding("mixed-answers", f"the pairs answer with {shares(forms)}", split, figures=dict(forms))
+    for split, kinds in sorted(mixture.kinds.items()):
+        if len(kinds) > 1:
+            yield Finding("mixed-answers", f"the pairs answer with {shares(kinds)}", split, figures=dict(kinds))
 
 
 def misfits(pair: Pair) -> list[tuple[str, str]]:
@@ -58,21 +73,6 @@ def misfits(pair: Pair) -> list[tuple[str, str]]:
     if spelled(listing, completions):
         return [("choice-text-answer", f"the sides are texts of the choices {', '.join(listing.texts)}")]
     return [("choices-without-answer", f"lists {', '.join(listing.texts)} and answers {pair.positive.strip()[:40]!r}")]
-
-
-def letter_forms(pairs: Iterable[Pair]) -> Counter[str]:
-    """How often letters are written in each way, such as ``(A)`` or ``a)``; once for a pair that writes both alike."""
-    forms: Counter[str] = Counter()
-    for pair in pairs:
-        sides = sides_of(pair)
-        if sides.letters is not None:
-            forms.update({letter.form for letter in (sides.positive, sides.negative) if letter})
-    return forms
-
-
-def answer_forms(pairs: Iterable[Pair]) -> Counter[str]:
-    """How many pairs answer with letters, with Yes and No, and with free text."""
-    return Counter(_NAMES[form_of(pair)] for pair in pairs)
 
 
 def shares(counts: Mapping[str, int]) -> str:

@@ -261,7 +261,7 @@ _RULES = (
         "set",
         "letters are written in several ways, or pairs answer partly with letters and partly with texts",
         "caa dataset to-free-form, then to-ab, writes all letters alike; caa dataset filter keeps pairs of one form.",
-        "caa_registry.pairs.lint.replies:mixed",
+        "caa_registry.pairs.lint.replies:replies",
     ),
     Rule(
         "letter-imbalance",

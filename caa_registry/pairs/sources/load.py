@@ -10,6 +10,7 @@ from typing import Any
 
 from caa_registry.errors import UsageError
 from caa_registry.extensions import Extensions, resolve
+from caa_registry.pairs.lint.replies import Mixture
 from caa_registry.pairs.record import Imported, PairItem, QuestionItem, check_split_name
 from caa_registry.pairs.source import Source
 from caa_registry.pairs.sources.columns import check_mapping
@@ -173,9 +174,12 @@ def _pairs(imported: Imported) -> list[PairItem]:
 
 
 def _between_splits(pairs: Sequence[PairItem], parts: Mapping[str, Imported]) -> list[str]:
-    """What the pairs of several sources are together and each source is not."""
-    own = {note for part in parts.values() for note in mixture_notes(_pairs(part))}
-    return [note for note in mixture_notes(pairs) if not own]
+    """What the pairs of several sources are together and no source is alone."""
+    mixture = Mixture()
+    for item in pairs:
+        mixture.add(item.pair, item.split)
+    said = {note for part in parts.values() for note in part.notes}
+    return [note for note in mixture_notes(mixture) if note not in said]
 
 
 def _merged_source(sources: Mapping[str, str], parts: Mapping[str, Imported]) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from caa_registry.pairs.lint.replies import answer_forms, letter_forms, misfits, shares
+from caa_registry.pairs.lint.replies import Mixture, misfits, shares
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources.notes import Notes, Sentence
 
@@ -36,20 +36,22 @@ _SENTENCES: Mapping[str, Sentence] = {
 def reply_notes(items: Sequence[PairItem]) -> list[str]:
     """Notes about ``items``, which have their rows' numbers, and about the set that they are."""
     notes = Notes()
+    mixture = Mixture()
     for place, item in enumerate(items, 1):
         for rule, message in misfits(item.pair):
             # "lists choices as A) and answers as (A)"
             plural = message.replace("lists ", "list ").replace(" answers ", " answer ")
             notes.add(_SENTENCES.get(rule, (message, plural)), item.row or place)
-    return [*notes.sentences(), *mixture_notes(items)]
+        mixture.add(item.pair, item.split)
+    return [*notes.sentences(), *mixture_notes(mixture)]
 
 
-def mixture_notes(items: Sequence[PairItem]) -> list[str]:
+def mixture_notes(mixture: Mixture) -> list[str]:
     """What a set says of letters written in several ways, and of splits that answer in several."""
-    written = letter_forms(item.pair for item in items)
-    notes = [f"the letters are written in several ways: {shares(written)}"] if len(written) > 1 else []
-    for split in dict.fromkeys(item.split for item in items):
-        forms = answer_forms(item.pair for item in items if item.split == split)
-        if len(forms) > 1:
-            notes.append(f"the answers of {split} are of several kinds: {shares(forms)}")
+    notes = []
+    if len(mixture.written) > 1:
+        notes.append(f"the letters are written in several ways: {shares(mixture.written)}")
+    for split, kinds in mixture.kinds.items():
+        if len(kinds) > 1:
+            notes.append(f"the answers of {split} are of several kinds: {shares(kinds)}")
     return notes
