@@ -28,14 +28,14 @@ _LEAD = r"(?i:(?:the\s+)?(?:(?:correct|best|right|my)\s+)?(?:answer|choice|optio
 # A letter alone: ``(A)``, ``A``, ``**B**``, ``Answer: A``.
 _ALONE = re.compile(
     rf"""{_LEAD}(?P<open>["'“‘]?{MARKS}[{OPEN}]?{MARKS})(?P<label>{LABEL})
-    (?P<close>{MARKS}[{CLOSE}]?{MARKS})[.:,．：。]?{MARKS}["'”’]?\.?""",
+    (?P<close>{MARKS}[{CLOSE}]?{MARKS})[.:,．：。、]?{MARKS}["'”’]?\.?""",
     re.VERBOSE,
 )
 # A letter with a text behind it: ``A. Yes``, ``(B) No, because``.
 _WITH_TEXT = re.compile(
     rf"""{_LEAD}(?P<open>{MARKS}[{OPEN}]?{MARKS})(?P<label>{LABEL})
-    (?P<close>{MARKS}(?:[{CLOSE}]{MARKS}[.:：]?|[.:,．：、]{MARKS}(?=\s|[^\x00-\x7f])|[ \t]+[-–—](?=\s)|(?=\s*\n))
-      |[*_`]{{1,3}}(?=\s))
+    (?P<close>{MARKS}(?:[{CLOSE}]{MARKS}[.:：]?|[．：、]{MARKS}|[.:,]{MARKS}(?=\s|[^\x00-\x7f])
+        |[ \t]+[-–—](?=\s)|(?=\s*\n))|[*_`]{{1,3}}(?=\s))
     {MARKS}\s*(?P<text>\S.*)""",
     re.VERBOSE | re.DOTALL,
 )

@@ -31,7 +31,7 @@ _LABEL = re.compile(
     (?: (?P<open>[{OPEN}]){MARKS}(?P<inside>{LABEL}){MARKS}[{CLOSE}]
       | (?P<label>{LABEL})
         (?: {MARKS}(?P<close>[)）])
-          | {MARKS}(?P<stop>[.．:：、])(?={MARKS}(?:\s|$|[^\x00-\x7f]))
+          | {MARKS}(?P<stop>[．：、]|[.:](?={MARKS}(?:\s|$|[^\x00-\x7f])))
           | (?P<dash>[ \t]+[-–—])(?=[ \t])
           | (?(mark)(?P=mark)(?=[ \t\n.:])|(?!))
         )
