@@ -39,6 +39,8 @@ _LABEL = re.compile(
     (?(mark){MARKS})(?:[.:：](?=\s))?""",
     re.VERBOSE,
 )
+# What stands behind the brackets of a label and belongs to neither label nor text.
+_BEHIND = re.compile(rf"(?<=[{CLOSE}])[*_`]*[.:：]$")
 # Without a second label standing alone there is no list: most prompts need no more than this search.
 _SECOND = re.compile(r"(?<![A-Za-z0-9])[Bb2Ｂｂ２](?![A-Za-z0-9])")
 _PAPER = re.compile(r"^[ \t]*\(([A-Z])\)(?:[.:](?=\s))?[ \t]*(.*)$", re.MULTILINE)
@@ -267,6 +269,7 @@ def _listing(prompt: str, run: Sequence[_Label]) -> Listing | None:
     first = run[0]
     # Without what emphasizes it or stands before it on its line.
     form = _LINE_START.sub("", prompt[first.begin : first.end], count=1).strip(" \t*_`")
+    form = _BEHIND.sub("", form)
     return Listing(tuple(choices), form, first.kind, inline, _evidence(prompt, run, inline, choices[-1].stop))
 
 
