@@ -98,20 +98,26 @@ def prepare(
     ``propensity_completion``.
 
     ``paper`` scores over A and B only, and 0 where another letter matches. ``system`` stands before each pair's own
-    system prompt, ``examples`` before its question. A warning says how many are too long, and for what. Raises
-    ``InputError`` where nothing can be scored.
+    system prompt, ``examples`` before its question. Warnings say how many are too long, and for what, and how many
+    have letters that the tokenizer does not treat alike. Raises ``InputError`` where nothing can be scored.
     """
     longest = model.longest()
     metric: Metric = "propensity" if all(form_of(pair) != "free-form" for pair in pairs) else "propensity_completion"
     items: list[Item] = []
-    more_choices = beyond = too_long = unscorable = 0
+    more_choices = beyond = too_long = unscorable = unlike = 0
     for row, pair in enumerate(pairs):
-        letters = sides_of(pair).letters if metric == "propensity" else None
-        letter = letters[0] if letters else None
-        others = _others(pair, paper) if letters else [pair.negative]
+        answered = sides_of(pair)
+        letter = answered.positive if metric == "propensity" and answered.letters else None
+        others = _others(pair, paper) if letter else [pair.negative]
         system_prompt = "\n\n".join(text for text in (system, pair.system) if text)
-        sides = [template.complete(pair.prompt, text, system_prompt, examples) for text in (pair.positive, *others)]
-        item = Item(row, sides[0], tuple(sides[1:]), _shared(sides), letter, beyond=not others)
+        place = letter.start if letter else None
+        sides = [
+            template.complete(pair.prompt, text, system_prompt, examples, letter=place)
+            for text in (pair.positive, *others)
+        ]
+        shared = _shared(sides)
+        unlike += letter is not None and any(side.answer != shared for side in sides if others)
+        item = Item(row, sides[0], tuple(sides[1:]), shared, letter.letter if letter else None, beyond=not others)
         if not item.beyond and not longest.holds(max(len(side.ids) for side in sides)):
             too_long += 1
         elif not item.beyond and item.shared == 0:
@@ -128,6 +134,13 @@ def prepare(
         )
     if too_long:
         _log.warning("%d of %d questions are left out, longer than %s.", too_long, len(pairs), longest)
+    if unlike:
+        _log.warning(
+            "In %d of %d questions this model's tokenizer has one token for some letters and two for others: their scores "
+            "compare the first. Letters in brackets, such as (A), have tokens of their own.",
+            unlike,
+            len(pairs),
+        )
     return ItemSet(metric, tuple(items), more_choices, beyond, too_long, unscorable)
 
 
