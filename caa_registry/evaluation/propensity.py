@@ -136,8 +136,8 @@ def prepare(
         _log.warning("%d of %d questions are left out, longer than %s.", too_long, len(pairs), longest)
     if unlike:
         _log.warning(
-            "In %d of %d questions this model's tokenizer has one token for some letters and two for others: their scores "
-            "compare the first. Letters in brackets, such as (A), have tokens of their own.",
+            "In %d of %d questions this model's tokenizer has one token for some letters and two for others: their "
+            "scores compare the first. Letters in brackets, such as (A), have tokens of their own.",
             unlike,
             len(pairs),
         )

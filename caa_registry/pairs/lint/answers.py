@@ -44,6 +44,8 @@ def alike(subject: Subject) -> Iterator[Finding]:
     for row in subject.rows:
         if row.letters is not None and not row.choices:
             continue  # letters alone say nothing about what they stand for
+        if row.letters is None and row.sides.positive and row.sides.negative:
+            continue  # one letter on both sides: lint/replies.py says so
         positive, negative = _skeletons(row.positive, row.negative)
         if positive == negative:
             yield row.finding("equal-sides", f"both say {row.positive.strip()[:60]!r}")

@@ -78,7 +78,8 @@ def misfits(pair: Pair) -> list[tuple[str, str]]:
 def shares(counts: Mapping[str, int]) -> str:
     """``(A) in 40 pairs, a) in 2``, most first."""
     first, *others = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join([f"{first[0]} in {first[1]} pairs", *(f"{name} in {n}" for name, n in others)])
+    noun = "pair" if first[1] == 1 else "pairs"
+    return ", ".join([f"{first[0]} in {first[1]} {noun}", *(f"{name} in {n}" for name, n in others)])
 
 
 def _unlisted(sides: Sides) -> Iterator[tuple[str, str]]:
