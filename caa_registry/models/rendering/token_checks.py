@@ -35,10 +35,11 @@ def token_findings(
             findings.append(row.finding("longer-than-context", f"{longest} tokens of {model.info.context_length}"))
         if head and any(side.ids[: len(head)] != head for side in sides):
             findings.append(row.finding("answer-not-a-token", "the answer shares a token with the end of the prompt"))
-        if (row.letters or not row.speaks) and _token(sides[0]) == _token(sides[1]):
+        of_letters = row.sides.positive is not None and row.sides.negative is not None
+        if (of_letters or not row.speaks) and _token(sides[0]) == _token(sides[1]):
             text = model.tokenizer.decode([_token(sides[0])])
             findings.append(row.finding("same-token-read", f"both sides have {text!r} there"))
-        if row.speaks and row.letters is None:
+        if row.speaks and not of_letters:
             lengths.append((len(sides[0].ids) - sides[0].start, len(sides[1].ids) - sides[1].start))
         if progress is not None and i % 100 == 0:
             progress(i, len(rows))
