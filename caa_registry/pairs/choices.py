@@ -44,6 +44,8 @@ _BEHIND = re.compile(rf"(?<=[{CLOSE}])[*_`]*[.:：]$")
 # Without a second label standing alone there is no list: most prompts need no more than this search.
 _SECOND = re.compile(r"(?<![A-Za-z0-9])[Bb2Ｂｂ２](?![A-Za-z0-9])")
 _PAPER = re.compile(r"^[ \t]*\(([A-Z])\)(?:[.:](?=\s))?[ \t]*(.*)$", re.MULTILINE)
+# The last list counts: of more than these, in examples before the question, none is looked at.
+_LAST = 8
 _LINE_START = re.compile(r"[ \t>]*(?:[-+*•·–◦][ \t]+)?")
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _HEADS = r"choices?(?:\(s\))?|options|alternatives|answers|responses"
@@ -197,8 +199,8 @@ def _label(prompt: str, match: re.Match[str], line: int, paragraph: int) -> _Lab
 
 def _of_style(prompt: str, labels: Sequence[_Label]) -> Iterator[Listing]:
     """Lists whose labels all begin lines, and where there is none, those with labels within lines."""
-    lines = list(_runs(prompt, [label for label in labels if label.at_line]))
-    mixed = [] if all(label.at_line for label in labels) else list(_runs(prompt, labels))
+    lines = list(_runs(prompt, [label for label in labels if label.at_line]))[-_LAST:]
+    mixed = [] if all(label.at_line for label in labels) else list(_runs(prompt, labels))[-_LAST:]
     for run in mixed:
         others = [line for line in lines if line[0].begin < run[-1].end and run[0].begin < line[-1].end]
         if others and (labels[0].style == "(A)" or len(run) <= len(others[0]) or not _columns(prompt, run)):
