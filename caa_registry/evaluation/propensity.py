@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import InputError
 from caa_registry.models.model import Model
-from caa_registry.models.rendering.prompts import CompletedTokens, Example, Template
+from caa_registry.models.rendering.prompts import CompletedTokens, Example, Template, earlier
 from caa_registry.pairs.answers import choices, form_of, letter_of
 from caa_registry.pairs.record import Pair
 
@@ -96,7 +96,7 @@ def prepare(
     ``propensity_completion``.
 
     ``paper`` scores over A and B only, and 0 where another letter matches. ``system`` stands before each pair's own
-    system prompt, ``examples`` before its question. A warning says how many are too long, and for what. Raises
+    system prompt, ``examples`` before its turns. A warning says how many are too long, and for what. Raises
     ``InputError`` where nothing can be scored.
     """
     longest = model.longest()
@@ -107,7 +107,8 @@ def prepare(
         letter = letter_of(pair.positive) if metric == "propensity" else None
         others = _others(pair, letter, paper)
         system_prompt = "\n\n".join(text for text in (system, pair.system) if text)
-        sides = [template.complete(pair.prompt, text, system_prompt, examples) for text in (pair.positive, *others)]
+        before = [*examples, *earlier(pair)]
+        sides = [template.complete(pair.prompt, text, system_prompt, before) for text in (pair.positive, *others)]
         item = Item(row, sides[0], tuple(sides[1:]), _shared(sides), letter, beyond=not others)
         if not item.beyond and not longest.holds(max(len(side.ids) for side in sides)):
             too_long += 1

@@ -57,7 +57,8 @@ class ToFreeForm(Operation):
         for item in items:
             positive, negative = said(item.pair)
             if form_of(item.pair) == "A/B" and (positive, negative) != (item.pair.positive, item.pair.negative):
-                pair = Pair(_CHOICES.sub("", item.pair.prompt), positive, negative, item.pair.system)
+                prompt = _CHOICES.sub("", item.pair.prompt)
+                pair = replace(item.pair, prompt=prompt, positive=positive, negative=negative)
                 if positive.strip() != negative.strip():
                     rows.append(replace(item, pair=pair))
         return CurationResult(rows, _left_out(len(items) - len(rows), "free form"))
