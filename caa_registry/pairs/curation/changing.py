@@ -174,8 +174,8 @@ class Edit(Operation):
     """Rows changed, dropped and added.
 
     Each of ``changes`` names a ``pair`` by digest and its ``split``: ``to`` lists what rows of it become, ``drop`` says
-    how many of it are dropped. ``added`` are new rows. A row is its four texts, its ``turns``, ``split`` and ``metadata``. ``why``:
-    the reason.
+    how many of it are dropped. ``added`` are new rows. A row is its four texts, ``turns``, ``split`` and ``metadata``.
+    ``why``: the reason.
     """
 
     name = "edit"

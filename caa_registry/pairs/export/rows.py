@@ -13,9 +13,9 @@ Items = Sequence[PairItem] | Sequence[QuestionItem]
 
 
 def row(item: PairItem | QuestionItem) -> dict[str, Any]:
-    """``prompt``, ``positive``, ``negative``, ``system``, ``split`` and ``metadata`` of a pair, ``turns`` where there are
-    any; ``question``, ``split`` and ``metadata`` of a question. The row number and the count of choices are left out:
-    an import finds them."""
+    """``prompt``, ``positive``, ``negative``, ``system``, ``split`` and ``metadata`` of a pair, and any ``turns``;
+    ``question``, ``split`` and ``metadata`` of a question. The row number and the count of choices are left out: an
+    import finds them."""
     metadata = {name: value for name, value in item.metadata.items() if name not in RESERVED}
     if isinstance(item, QuestionItem):
         return {"question": item.text, "split": item.split, "metadata": metadata}
