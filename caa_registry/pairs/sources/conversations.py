@@ -107,7 +107,7 @@ class _Reading:
         return dict(zip(self.fields, (positive.text, negative.text), strict=True))
 
     def _prompt(self) -> list[Message] | None:
-        """The messages of the prompt. A transcript that ends within an answer stays a text. Notes every text that has the
+        """The messages of the prompt. A transcript that ends within an answer stays a text. Notes a text that has the
         marks of a transcript and stays one."""
         column = self.columns["prompt"]
         value = self.row.values.get(column) if column else None

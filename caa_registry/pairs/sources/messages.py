@@ -135,7 +135,7 @@ def _message(entry: Any, number: int, bad: Bad) -> Message:
         )
     if held:
         refuse(
-            f"has more than a role and a text: {', '.join(repr(str(key)[:40]) for key in held)}",
+            f"has more than a role and a text: {_names(held)}",
             "It is not dropped unasked: take it out of the messages, or leave the row out.",
         )
     if content is None:
@@ -150,11 +150,15 @@ def _text(content: Any, refuse: Callable[[str], NoReturn]) -> str:
         refuse(f"has no text but {type(content).__name__}")
     texts = []
     for part in content:
-        if isinstance(part, dict):
-            part = {key: value for key, value in part.items() if value is not None}
-            if set(part) == {"type", "text"} and part["type"] == "text" and isinstance(part["text"], str):
-                texts.append(part["text"])
-                continue
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        refuse(f"has a part that is no text: {str(kind)[:40]!r}")
+        held = {key: value for key, value in part.items() if value is not None} if isinstance(part, dict) else {}
+        if held.pop("type", None) != "text" or not isinstance(text := held.pop("text", None), str):
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            refuse(f"has a part that is no text: {str(kind)[:40]!r}")
+        if held:
+            refuse(f"has a part with more than a text: {_names(held)}")
+        texts.append(text)
     return "".join(texts)
+
+
+def _names(held: Mapping[Any, Any]) -> str:
+    return ", ".join(repr(str(key)[:40]) for key in held)
