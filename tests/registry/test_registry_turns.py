@@ -13,6 +13,7 @@ from cli.command_line import caa
 from registry.registry_support import Row, jsonl
 from sqlalchemy import text
 from support.plain_forward import hidden_states
+from support.tiny_models import CHAT, TinyModels
 
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.schema import migrations_folder
@@ -57,6 +58,11 @@ def pairs(n: int = 4) -> list[Pair]:
         )
         for row in rows(n)
     ]
+
+
+@pytest.fixture
+def chat(tiny: TinyModels) -> Model:
+    return tiny("llama", chat=CHAT, max_position_embeddings=512)
 
 
 def test_turns_are_stored_once_and_found_again(url: str, tmp_path: Path) -> None:
@@ -106,12 +112,12 @@ def test_digests_of_pairs_without_turns_are_those_of_earlier_releases() -> None:
     )
 
 
-def test_a_vector_of_conversations_is_that_of_a_plain_loop(registry: Registry, model: Model, tmp_path: Path) -> None:
+def test_a_vector_of_conversations_is_that_of_a_plain_loop(registry: Registry, chat: Model, tmp_path: Path) -> None:
     registry.datasets.import_(jsonl(tmp_path / "a.jsonl", rows(6)), name="team/tea")
-    version = registry.vectors.compute("team/tea", dataset="team/tea", model=model, template="chat")
+    version = registry.vectors.compute("team/tea", dataset="team/tea", model=chat, template="chat")
     found = registry.vectors.load(version)
 
-    network, tokenizer = model.network, model.tokenizer
+    network, tokenizer = chat.network, chat.tokenizer
     sums = 0.0
     for row in rows(6):
         sides = []
@@ -123,28 +129,28 @@ def test_a_vector_of_conversations_is_that_of_a_plain_loop(registry: Registry, m
             holding = [i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a <= place < b]
             sides.append(hidden_states(network, encoded["input_ids"])[:, holding[-1]])
         sums = sums + sides[0] - sides[1]
-    for layer in found.layers:
-        np.testing.assert_allclose(found.layers[layer].values, (sums / 6)[layer], atol=2e-5)
+    for vector in found.layers:
+        np.testing.assert_allclose(vector.values, (sums / 6)[vector.layer], atol=2e-5)
 
 
-def test_propensity_is_asked_after_the_turns(model: Model) -> None:
-    template = model.template("chat")
+def test_propensity_is_asked_after_the_turns(chat: Model) -> None:
+    template = chat.template("chat")
     given = pairs(3)
-    scores = score(model, prepare(given, template, model))
+    scores = score(chat, prepare(given, template, chat))
     shots = [
         score(
-            model,
+            chat,
             prepare(
                 [Pair(pair.prompt, pair.positive, pair.negative)],
                 template,
-                model,
+                chat,
                 examples=[Example(a.text, b.text) for a, b in zip(pair.turns[::2], pair.turns[1::2], strict=True)],
             ),
         )[0]
         for pair in given
     ]
     np.testing.assert_allclose(scores, shots, atol=1e-6)
-    without = score(model, prepare([Pair(p.prompt, p.positive, p.negative) for p in given], template, model))
+    without = score(chat, prepare([Pair(p.prompt, p.positive, p.negative) for p in given], template, chat))
     assert np.abs(scores - without)[1:].min() > 1e-6
 
 
@@ -152,9 +158,9 @@ def test_a_shot_of_few_brings_its_turns() -> None:
     assert _examples([pairs()[1]], 1) == [Example("Is it 0 or 1?", "Is it 1 or 1?"), Example(pairs()[1].prompt, "(A)")]
 
 
-def test_pairs_that_are_too_long_with_their_turns_are_found(model: Model) -> None:
+def test_pairs_that_are_too_long_with_their_turns_are_found(chat: Model) -> None:
     long = Pair("Why?", "(A)", "(B)", turns=(Turn("user", "tea " * 5000), Turn("assistant", "Yes.")))
-    found = token_findings(rows_of([PairItem(long)]), Template("chat", model.tokenizer), model)
+    found = token_findings(rows_of([PairItem(long)]), Template("chat", chat.tokenizer), chat)
     assert "longer-than-context" in {finding.rule for finding in found}
 
 
@@ -173,7 +179,7 @@ def test_turns_are_shown(tmp_path: Path, registry: Registry) -> None:
     blamed = caa("--registry", url, "--json", "dataset", "blame", pairs()[1].digest[7:27]).json
     assert blamed["pair"]["turns"] == other["turns"]
     assert "assistant: Is it 1 or 1?" in caa("--registry", url, "dataset", "blame", pairs()[1].digest[7:27]).out
-    refused = caa("--registry", url, "dataset", "export", "team/tea", "--format", "caa", "--out", tmp_path / "caa")
+    refused = caa("--registry", url, "dataset", "export", "team/tea", "--format", "caa", tmp_path / "caa")
     assert refused.code == 2
     assert "turns before the prompt, which row 2 of generate has" in refused.err
 
