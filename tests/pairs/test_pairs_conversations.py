@@ -236,7 +236,7 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
     "the assistant first": (before([bot("a"), user("b")]), "prompt", "the assistant speaks first"),
     "two answers": (before([user("a"), bot("b"), bot("c"), user("d")]), "prompt", "message 3 is the assistant's"),
     "a system message in between": (before([user("a"), system("b"), user("c")]), "prompt", "message 2 is a system"),
-    "an empty list": (before([]), "prompt", "not a string but an empty list"),
+    "an empty list": (before([]), "prompt", "not a string but list"),
     "an empty message": (before([user("a"), bot(""), user("b")]), "prompt", "message 2 of the assistant is empty"),
     "an image": (
         before([user([{"type": "image_url", "image_url": {"url": "x"}}])]), "prompt", "is no text: 'image_url'",
@@ -276,7 +276,7 @@ REFUSED: dict[str, tuple[Values, str, str]] = {
         {"turns": BEFORE[1:2], "prompt": "a", "positive": "b", "negative": "c"}, "turns", "assistant speaks first",
     ),
     "several answers": (
-        {"prompt": "a", "positive": ["b", "c"], "negative": "d"}, "positive", "not a string but a list of texts",
+        {"prompt": "a", "positive": ["b", "c"], "negative": "d"}, "positive", "not a string but list",
     ),
 }  # fmt: skip
 

@@ -124,7 +124,8 @@ class ItemBuilder:
             answers = column in (self._columns.positive, self._columns.negative)
             several = answers and isinstance(value, list) and all(isinstance(part, str) for part in value)
             hint = " --format anthropic takes the first of several answers." if several and value else ""
-            raise self._bad(f"not a string but {_kind(value)}", f"Write one text.{hint}", row, column)
+            kind = "null" if value is None else type(value).__name__
+            raise self._bad(f"not a string but {kind}", f"Write one text.{hint}", row, column)
         return value
 
     def _answer(self, row: Row, column: str) -> str:
@@ -188,15 +189,6 @@ class ItemBuilder:
             parts = [self._json(part, row, name, depth + 1) for part in value.values()]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else dict(zip(keys, parts, strict=True))
         return _UNUSABLE
-
-
-def _kind(value: Any) -> str:
-    """What ``value`` is, in words."""
-    if isinstance(value, list):
-        of = " of texts" if value and all(isinstance(part, str) for part in value) else ""
-        return f"a list{of}" if value else "an empty list"
-    names = {dict: "an object", bool: "a boolean", int: "a number", float: "a number"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
 def _is_exported(values: Mapping[str, Any]) -> bool:
