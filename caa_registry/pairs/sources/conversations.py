@@ -14,7 +14,7 @@ from caa_registry.errors import InputError
 from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.columns import known_column
 from caa_registry.pairs.sources.files import SourceData
-from caa_registry.pairs.sources.messages import Message, messages_in, parting, speaks_inside, transcript_in
+from caa_registry.pairs.sources.messages import Message, may_speak, messages_in, parting, speaks_inside, transcript_in
 from caa_registry.pairs.sources.rows import Conversation, Row
 from caa_registry.pairs.turns import Turn
 
@@ -38,6 +38,9 @@ class Conversations:
         Of a row that an export wrote only the turns are messages: its texts are what they are. Raises ``InputError``
         naming row and field.
         """
+        # Most sources hold no messages: their rows are not looked into.
+        if not exported and not any(may_speak(value) for value in row.values.values()):
+            return row
         columns = {part: known_column(part, row.values, self._given) for part in ("prompt", "system", *_SIDES)}
         if not columns["positive"] or not columns["negative"]:
             return row

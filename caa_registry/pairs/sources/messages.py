@@ -44,6 +44,13 @@ class Message:
         object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
 
 
+def may_speak(value: Any) -> bool:
+    """Whether ``value`` may be messages or a transcript: a quick look, which other values may pass too."""
+    if isinstance(value, str):
+        return value.lstrip()[:1] in ("[", "{") or "Human:" in value or "Assistant:" in value
+    return isinstance(value, list | dict)
+
+
 def messages_in(value: Any, bad: Bad) -> list[Message] | None:
     """The messages that a column holds, or ``None`` where it holds something else, such as a plain text.
 
