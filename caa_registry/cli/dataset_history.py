@@ -145,6 +145,7 @@ def blame(settings: Settings, pair: str) -> None:
     output.fields(
         {
             "pair": found.digest,
+            "turns": "\n".join(f"{turn.role}: {_short(turn.text)}" for turn in found.pair.turns),
             "prompt": _short(found.pair.prompt),
             "positive": _short(found.pair.positive),
             "negative": _short(found.pair.negative),

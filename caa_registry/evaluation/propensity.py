@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.errors import InputError
 from caa_registry.models.model import Model
-from caa_registry.models.rendering.prompts import CompletedTokens, Example, Template
+from caa_registry.models.rendering.prompts import CompletedTokens, Example, Template, earlier
 from caa_registry.pairs.answers import form_of, sides_of
 from caa_registry.pairs.record import Pair
 
@@ -98,8 +98,8 @@ def prepare(
     ``propensity_completion``.
 
     ``paper`` scores over A and B only, and 0 where another letter matches. ``system`` stands before each pair's own
-    system prompt, ``examples`` before its question. Warnings say how many are too long, and for what, and how many
-    have letters that the tokenizer does not treat alike. Raises ``InputError`` where nothing can be scored.
+    system prompt, ``examples`` before its turns. Warnings say how many are too long, and for what, and how many have
+    letters that the tokenizer does not treat alike. Raises ``InputError`` where nothing can be scored.
     """
     longest = model.longest()
     metric: Metric = "propensity" if all(form_of(pair) != "free-form" for pair in pairs) else "propensity_completion"
@@ -111,8 +111,9 @@ def prepare(
         others = _others(pair, paper) if letter else [pair.negative]
         system_prompt = "\n\n".join(text for text in (system, pair.system) if text)
         place = letter.start if letter else None
+        before = [*examples, *earlier(pair)]
         sides = [
-            template.complete(pair.prompt, text, system_prompt, examples, letter=place)
+            template.complete(pair.prompt, text, system_prompt, before, letter=place)
             for text in (pair.positive, *others)
         ]
         shared = _shared(sides)

@@ -16,9 +16,10 @@ def plain(text: str) -> str:
 
 
 def question(pair: Pair) -> str:
-    """What the pair asks, plain: its prompt up to the choices; both sides where it has no prompt."""
+    """What the pair asks, plain: its turns, and its prompt up to the choices; both sides where it has no prompt."""
     listing = sides_of(pair).listing
     text = plain(_HEADING.sub("", pair.prompt[: listing.begin] if listing else pair.prompt))
+    text = " ".join([*(plain(turn.text) for turn in pair.turns), text])
     return text or " / ".join(sorted((plain(pair.positive), plain(pair.negative))))
 
 

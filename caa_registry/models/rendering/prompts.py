@@ -66,10 +66,16 @@ class Rendering:
 
 
 class Example(NamedTuple):
-    """A question with its answer that stands before the question asked: one shot of few."""
+    """A question with its answer that stands before the question asked: one shot of few, or two earlier turns."""
 
     prompt: str
     completion: str
+
+
+def earlier(pair: Pair) -> list[Example]:
+    """The turns before the prompt of ``pair``, a question with its answer each."""
+    texts = [turn.text for turn in pair.turns]
+    return [Example(*both) for both in zip(texts[::2], texts[1::2], strict=True)]
 
 
 def check_template(name: str) -> TemplateName:
@@ -105,11 +111,12 @@ class Template:
         digest = digest_object("template", {"name": self.name, "text": text, "renderer": revision})
         return Rendering(digest, differences)
 
-    def prompt(self, prompt: str, system: str = "") -> PromptTokens:
-        """A prompt up to where the model answers. Raises ``UsageError`` for an empty one."""
+    def prompt(self, prompt: str, system: str = "", examples: Sequence[Example] = ()) -> PromptTokens:
+        """A prompt up to where the model answers, ``examples`` as in ``complete``. Raises ``UsageError`` for an empty
+        one."""
         if not prompt.strip():
             raise UsageError("the prompt is empty", "Give some text to continue.")
-        text, _ = self.render(prompt, system)
+        text, _ = self.render(prompt, system, examples)
         ids, _ = self.encode(text, special=self.name != "chat")
         if not ids:
             raise UsageError("the prompt has no token in this model's tokenizer", "Give some other text to continue.")
@@ -157,12 +164,13 @@ class Template:
         return CompletedTokens(ids, in_prompt[-1] if in_prompt else 0, start, holding[-1])
 
     def sides(self, pair: Pair) -> tuple[CompletedTokens, CompletedTokens]:
-        """The prompt of ``pair`` with its positive and with its negative side. Raises ``InputError``."""
-        sides = sides_of(pair)
+        """The prompt of ``pair``, after its turns, with its positive and with its negative side. Raises ``InputError``,
+        and ``ModelError`` where the chat template does not keep a text."""
+        sides, examples = sides_of(pair), earlier(pair)
         places = [letter.start if sides.letters and letter else None for letter in (sides.positive, sides.negative)]
         return (
-            self.complete(pair.prompt, pair.positive, pair.system, letter=places[0]),
-            self.complete(pair.prompt, pair.negative, pair.system, letter=places[1]),
+            self.complete(pair.prompt, pair.positive, pair.system, examples, letter=places[0]),
+            self.complete(pair.prompt, pair.negative, pair.system, examples, letter=places[1]),
         )
 
     def render(self, prompt: str, system: str, examples: Sequence[Example] = ()) -> tuple[str, str]:

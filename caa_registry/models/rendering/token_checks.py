@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from caa_registry.errors import InputError, UsageError
-from caa_registry.models.rendering.prompts import CompletedTokens, Template
+from caa_registry.models.rendering.prompts import CompletedTokens, Template, earlier
 from caa_registry.pairs.lint.balance import confound
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Row
@@ -26,7 +26,7 @@ def token_findings(
         pair = row.pair
         try:
             sides = template.sides(pair)
-            head = template.prompt(pair.prompt, pair.system).ids if pair.prompt.strip() else ()
+            head = template.prompt(pair.prompt, pair.system, earlier(pair)).ids if pair.prompt.strip() else ()
         except (InputError, UsageError) as error:
             findings.append(row.finding("answer-not-a-token", error.message))
             continue

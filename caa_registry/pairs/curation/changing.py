@@ -27,6 +27,7 @@ from caa_registry.pairs.curation.result import CurationResult, count, metadata_k
 from caa_registry.pairs.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem, checked_pair
+from caa_registry.pairs.turns import turns_of
 from caa_registry.progress import Progress
 
 DEV = "dev"
@@ -196,8 +197,8 @@ class Edit(Operation):
     """Rows changed, dropped and added.
 
     Each of ``changes`` names a ``pair`` by digest and its ``split``: ``to`` lists what rows of it become, ``drop`` says
-    how many of it are dropped. ``added`` are new rows. A row is its four texts, ``split`` and ``metadata``. ``why``:
-    the reason.
+    how many of it are dropped. ``added`` are new rows. A row is its four texts, ``turns``, ``split`` and ``metadata``.
+    ``why``: the reason.
     """
 
     name = "edit"
@@ -234,5 +235,6 @@ class Edit(Operation):
 
 def row_of(value: Mapping[str, Any]) -> PairItem:
     """The row that JSON describes. Raises ``InputError``."""
-    pair = Pair(value.get("prompt", ""), value["positive"], value["negative"], value.get("system", ""))
+    texts = {name: value.get(name, "") for name in ("prompt", "positive", "negative", "system")}
+    pair = Pair(**texts, turns=turns_of(value.get("turns")))
     return PairItem(checked_pair(pair), value.get("split", GENERATE), value.get("metadata", {}))

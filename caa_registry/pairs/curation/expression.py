@@ -11,6 +11,7 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.answers import form_of, sides_of
 from caa_registry.pairs.questions import question, said
 from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.turns import turns_text
 
 MOST_CHARACTERS = 2000
 # Of one regular expression on one text: some patterns never end, and may come with somebody else's recipe.
@@ -21,11 +22,13 @@ NAMES: Mapping[str, str] = {
     "positive": "the positive completion",
     "negative": "the negative completion",
     "system": "the system prompt",
+    "turns": "how many turns stand before the prompt",
+    "before": "the texts of these turns, each behind its role",
     "split": "the split",
     "form": "A/B, yes-no or free-form",
     "letter": "the letter that matches, or empty",
     "choices": "how many choices the prompt lists",
-    "question": "the prompt without its choices, in lower case",
+    "question": "the turns and the prompt without its choices, in lower case",
     "matching": "the text of the positive side, its letter replaced by its option",
     "other": "the text of the negative side",
 }
@@ -86,6 +89,8 @@ def _values(item: PairItem) -> dict[str, Any]:
         "positive": pair.positive,
         "negative": pair.negative,
         "system": pair.system,
+        "turns": len(pair.turns),
+        "before": turns_text(pair.turns),
         "split": item.split,
         "form": form_of(pair),
         "letter": sides.positive.letter if sides.positive else "",

@@ -55,7 +55,8 @@ class ToFreeForm(Operation):
             listing = sides_of(item.pair).listing
             if form_of(item.pair) != "A/B" or listing is None:
                 continue
-            pair = Pair(without_heading(item.pair.prompt[: listing.begin]), positive, negative, item.pair.system)
+            prompt = without_heading(item.pair.prompt[: listing.begin])
+            pair = replace(item.pair, prompt=prompt, positive=positive, negative=negative)
             options = (positive, negative) != (item.pair.positive, item.pair.negative)
             if options and positive.strip() != negative.strip():
                 rows.append(replace(item, pair=pair))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.export.rows import Items
@@ -16,15 +17,21 @@ def write_caa(items: Items, path: Path, behavior: str) -> None:
     """``generate/BEHAVIOR/generate_dataset.json`` and ``test/BEHAVIOR/test_dataset_ab.json``, or of questions
     ``test/BEHAVIOR/test_dataset_open_ended.json``.
 
-    System prompts and metadata have no place in it. Raises ``UsageError`` for other splits than these two, for pairs
-    with a system prompt, and for letters that are not written as ``(A)``: the repository's scripts read the token
-    before the last one.
+    System prompts, turns and metadata have no place in it. Raises ``UsageError`` for other splits than these two, for
+    pairs with a system prompt or turns, and for letters that are not written as ``(A)``: the repository's scripts read
+    the token before the last one.
     """
     for item in items:
         if item.split not in (GENERATE, TEST):
             raise UsageError(f"the CAA layout has no split {item.split!r}", "Export as jsonl, or split the set anew.")
         if isinstance(item, PairItem) and item.pair.system:
             raise UsageError("the CAA layout has no place for system prompts", "Export as jsonl.")
+        if isinstance(item, PairItem) and item.pair.turns:
+            where = f"row {item.row}" if item.row else f"pair {short(item.digest)}"
+            raise UsageError(
+                f"the CAA layout has no place for turns before the prompt, which {where} of {item.split} has",
+                "Export as jsonl, or leave such pairs out: caa dataset filter 'turns == 0'.",
+            )
         if isinstance(item, PairItem):
             _check_letters(item.pair)
     for split in (GENERATE, TEST):

@@ -63,7 +63,7 @@ def given_away(subject: Subject) -> Iterator[Finding]:
             continue
         if row.sides.listing and spelled(row.sides.listing, (row.pair.positive, row.pair.negative)):
             continue  # the prompt offers both
-        prompt = f" {_words(row.pair.prompt)} "
+        prompt = "".join(f" {_words(text)} " for text in (*(turn.text for turn in row.pair.turns), row.pair.prompt))
         for side, text in (("positive", row.positive), ("negative", row.negative)):
             words = _words(text)
             if words.count(" ") + 1 >= _QUOTED_WORDS and f" {words} " in prompt:

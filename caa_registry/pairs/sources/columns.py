@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from caa_registry.errors import InputError, UsageError
@@ -19,8 +19,8 @@ RESERVED = ("row", "choices")
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", CAA_QUESTION),
-    "positive": ("positive", CAA_POSITIVE, CORRECT),
-    "negative": ("negative", CAA_NEGATIVE, INCORRECT),
+    "positive": ("positive", CAA_POSITIVE, CORRECT, "chosen"),
+    "negative": ("negative", CAA_NEGATIVE, INCORRECT, "rejected"),
     "system": ("system",),
     "split": ("split",),
 }
@@ -66,8 +66,9 @@ def find_columns(names: Sequence[str], given: Mapping[str, str], *, source: str,
     """The columns of a source whose first row has the names ``names``.
 
     ``given`` names columns itself (an empty name: the source has none); what it leaves out is recognised by the
-    names ``prompt positive negative system split``, those of CAA's files, or ``correct incorrect``. Rows with nothing
-    but a ``question`` are questions. Raises ``InputError`` that lists the columns where a part is missing.
+    names ``prompt positive negative system split``, those of CAA's files, ``correct incorrect`` or ``chosen rejected``.
+    Rows with nothing but a ``question`` are questions. Raises ``InputError`` that lists the columns where a part is
+    missing.
     """
     parts = {part: _find(part, names, given, source, row) for part in _NAMES}
     if given.get("question"):
@@ -90,6 +91,13 @@ def find_columns(names: Sequence[str], given: Mapping[str, str], *, source: str,
 def _find(part: str, names: Sequence[str], given: Mapping[str, str], source: str, row: int) -> str | None:
     if part in given:
         return _given(part, names, given[part], source, row) if given[part] else None
+    return known_column(part, names, given)
+
+
+def known_column(part: str, names: Collection[str], given: Mapping[str, str]) -> str | None:
+    """The column of ``part`` among ``names``: the one that is ``given``, else one known by its name."""
+    if part in given:
+        return given[part] if given[part] in names else None
     taken = set(given.values())
     return next((name for name in _NAMES[part] if name in names and name not in taken), None)
 

@@ -24,6 +24,7 @@ from caa_registry.pairs.record import (
 from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
 from caa_registry.pairs.sources.columns import RESERVED, Columns, find_columns
+from caa_registry.pairs.sources.conversations import Conversations
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
@@ -31,7 +32,7 @@ MAX_METADATA_DEPTH = 32
 
 _UNUSABLE = object()
 # The columns of an export (pairs/export/rows.py).
-_EXPORTED = {"prompt", "positive", "negative", "system", "split", "question", "metadata"}
+_EXPORTED = {"prompt", "positive", "negative", "system", "turns", "split", "question", "metadata"}
 
 Choice = Callable[[Row], Cleaning]
 """Which convention a source follows, seen in its first row."""
@@ -54,7 +55,9 @@ class ItemBuilder:
         """The items in row order. The first bad row raises ``InputError``; no rows at all do too."""
         pairs: list[PairItem] = []
         questions: list[QuestionItem] = []
-        for row in counted(rows, self._file):
+        conversations = Conversations(self._file, self._given, self.notes)
+        read = (conversations.read(row, exported=_is_exported(row.values)) for row in rows)
+        for row in counted(read, self._file):
             before = len(pairs) + len(questions)
             try:
                 if not before:
@@ -75,13 +78,15 @@ class ItemBuilder:
         return InputError(message, hint, source=self._file.label, row=row.number, field=field)
 
     def _pair(self, row: Row) -> PairItem:
-        columns = self._columns
+        columns, said = self._columns, row.conversation
+        prompt = said.prompt if said else self._text(row, columns.prompt) if columns.prompt else ""
         pair = checked_pair(
             Pair(
-                prompt=self.cleaning.prompt(self._text(row, columns.prompt)) if columns.prompt else "",
+                prompt=self.cleaning.prompt(prompt),
                 positive=self._answer(row, columns.positive),
                 negative=self._answer(row, columns.negative),
-                system=self._optional(row, columns.system),
+                system=said.system if said else self._optional(row, columns.system),
+                turns=said.turns if said else (),
             ),
             source=self._file.label,
             row=row.number,
@@ -116,9 +121,11 @@ class ItemBuilder:
             raise self._bad(f"the field is missing; columns: {listed(row.values)}", "Every row needs it.", row, column)
         value = row.values[column]
         if not isinstance(value, str):
+            answers = column in (self._columns.positive, self._columns.negative)
+            several = answers and isinstance(value, list) and all(isinstance(part, str) for part in value)
+            hint = " --format anthropic takes the first of several answers." if several and value else ""
             kind = "null" if value is None else type(value).__name__
-            first = "; --format anthropic takes the first of several answers" if isinstance(value, list) else ""
-            raise self._bad(f"not a string but {kind}", f"Texts are strings{first}.", row, column)
+            raise self._bad(f"not a string but {kind}", f"Write one text.{hint}", row, column)
         return value
 
     def _answer(self, row: Row, column: str) -> str:
@@ -154,7 +161,7 @@ class ItemBuilder:
     def _metadata(self, row: Row) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for name, value in _unfolded(row.values).items():
-            if name in self._columns.used:
+            if name in self._columns.used or (row.conversation and name == "prompt"):
                 continue
             checked_text(name, source=self._file.label, row=row.number)
             usable = self._json(value, row, name, 0)
@@ -184,9 +191,14 @@ class ItemBuilder:
         return _UNUSABLE
 
 
+def _is_exported(values: Mapping[str, Any]) -> bool:
+    """Whether a row has the columns that an export writes, and no other."""
+    return "metadata" in values and set(values) <= _EXPORTED
+
+
 def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values of a row, and those in its ``metadata`` where the row is one that an export wrote."""
-    if "metadata" not in values or not set(values) <= _EXPORTED:
+    if not _is_exported(values):
         return values
     folded = values["metadata"]
     if isinstance(folded, str):

@@ -14,6 +14,15 @@ OTHER_TEXT = (
 )
 SEVERAL_ANSWERS = ("gives several answers; the first was taken", "give several answers; the first was taken")
 
+JOINED = (
+    "has messages of the user that follow each other; they were joined",
+    "have messages of the user that follow each other; they were joined",
+)
+TRANSCRIPT_KEPT = (
+    "holds the marks of a transcript (Human:, Assistant:) inside a text, which was kept as one text",
+    "hold the marks of a transcript (Human:, Assistant:) inside a text, which was kept as one text",
+)
+
 Sentence = tuple[str, str]
 
 

@@ -8,14 +8,26 @@ from typing import Any
 
 from caa_registry.errors import InputError
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData
+from caa_registry.pairs.turns import Turn
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a row's messages say before the answers: ``turns`` and then ``prompt``, under ``system``."""
+
+    system: str
+    turns: tuple[Turn, ...]
+    prompt: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """``number`` is 1-based: the element of a list, the line of JSONL, the data row of a table."""
+    """``number`` is 1-based: the element of a list, the line of JSONL, the data row of a table. ``conversation``: where
+    the row is one of messages."""
 
     number: int
     values: Mapping[str, Any]
+    conversation: Conversation | None = None
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:

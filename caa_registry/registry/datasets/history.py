@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.turns import turns_of
 from caa_registry.registry.datasets.review import decision
 from caa_registry.registry.lookup import dataset_records, find_version, references
 from caa_registry.registry.provenance.recalls import find_pair, quarantine, standing
@@ -78,7 +79,7 @@ def blame(workspace: Workspace, prefix: str) -> Blame:
         )
         return Blame(
             digest,
-            Pair(row.prompt, row.positive, row.negative, row.system),
+            Pair(row.prompt, row.positive, row.negative, row.system, turns_of(row.turns)),
             [(f"{name}:v{number}", split, details.get("row")) for name, number, split, details in held],
             references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
             sorted(reached.evaluations),
@@ -134,13 +135,16 @@ def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int])
     for part in batches(digests):
         query = (
             select(
-                member.position, pair.digest, pair.prompt, pair.positive, pair.negative, pair.system, member.split,
-                member.details,
+                member.position, pair.digest, pair.prompt, pair.positive, pair.negative, pair.system, pair.turns,
+                member.split, member.details,
             )
             .join(pair, pair.digest == member.pair_digest)
             .where(member.pair_digest.in_(part), member.version_id == version_id)
         )  # fmt: skip
-        held += [(row[0], row[1], PairItem(Pair(*row[2:6]), row[6], row[7])) for row in session.execute(query)]
+        held += [
+            (row[0], row[1], PairItem(Pair(*row[2:6], turns_of(row[6])), row[7], row[8]))
+            for row in session.execute(query)
+        ]
     left: dict[tuple[str, str], int] = defaultdict(int, counts)
     rows = []
     for _, digest, item in sorted(held, key=lambda row: row[0]):

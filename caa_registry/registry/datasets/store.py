@@ -16,6 +16,7 @@ from caa_registry.catalog.numbering import next_number
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, checked_text, dataset_digest
 from caa_registry.pairs.statistics import statistics_json
+from caa_registry.pairs.turns import turns_json, turns_of
 from caa_registry.references import check_name
 from caa_registry.registry.lookup import dataset_record, dataset_records
 from caa_registry.registry.provenance.runs import Activity, record_run
@@ -106,7 +107,7 @@ def load_pairs(
     """The pairs of a version in the order of its source, of one split or of all; the first ``limit`` of them."""
     member, pair = t.DatasetMember, t.Pair
     query = (
-        select(pair.prompt, pair.positive, pair.negative, pair.system, member.split, member.details)
+        select(pair.prompt, pair.positive, pair.negative, pair.system, pair.turns, member.split, member.details)
         .join(pair, pair.digest == member.pair_digest)
         .where(member.version_id == version_id)
         .order_by(member.position)
@@ -114,7 +115,7 @@ def load_pairs(
     )
     if split is not None:
         query = query.where(member.split == split)
-    return [PairItem(Pair(*row[:4]), row[4], row[5]) for row in session.execute(query)]
+    return [PairItem(Pair(*row[:4], turns_of(row[4])), row[5], row[6]) for row in session.execute(query)]
 
 
 def load_questions(
@@ -169,6 +170,7 @@ def _insert_pairs(session: Session, pairs: Sequence[Pair]) -> None:
             "positive": pair.positive,
             "negative": pair.negative,
             "system": pair.system,
+            "turns": turns_json(pair.turns) if pair.turns else None,
         }
         for pair in pairs
     }
