@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
@@ -128,11 +129,37 @@ def test_the_shards_of_one_split_are_read_together(client: HubServer) -> None:
     assert sum(request.startswith("GET /api/datasets/") for request in client.requests) == 1
 
 
-def test_shards_of_several_splits_have_to_be_chosen(client: HubServer) -> None:
-    client.commit("team/pairs", {f"{name}-00000-of-00001.parquet": parquet(name) for name in ("train", "test")})
+def test_a_repository_with_files_for_its_splits_is_one_import(client: HubServer) -> None:
+    files = {
+        "data/test-00000-of-00001.parquet": parquet("four"),
+        "data/train-00000-of-00002.parquet": parquet("one", "two"),
+        "data/train-00001-of-00002.parquet": parquet("three"),
+    }
+    beside = {"dataset_infos.json": b"{}", ".gitattributes": b"", "README.md": b"# x", ".cache/x.json": b"[]"}
+    client.commit("team/pairs", {**files, **beside})
+    imported = load("hf:team/pairs")
+    found = [(item.split, item.pair.prompt) for item in imported.items if isinstance(item, PairItem)]
+    assert found == [("test", "four"), ("generate", "one"), ("generate", "two"), ("generate", "three")]
+    assert [(file.name, file.split, file.rows) for file in imported.source.files] == [
+        (name, split, rows)
+        for name, split, rows in zip(files, ("test", "generate", "generate"), (1, 2, 1), strict=True)
+    ]
+    assert prompts("hf:team/pairs/data/test-00000-of-00001.parquet") == ["four"]
+    with pytest.raises(UsageError, match="has the splits test, train"):
+        load("hf:team/pairs", split="generate")
+
+
+def test_splits_are_read_in_other_formats_and_compressed(client: HubServer) -> None:
+    client.commit(
+        "team/pairs", {"train.jsonl.gz": gzip.compress(jsonl("one")), "test.jsonl.gz": gzip.compress(jsonl("two"))}
+    )
+    assert [item.split for item in load("hf:team/pairs").items] == ["test", "generate"]
+
+
+def test_files_of_several_folders_have_to_be_chosen(client: HubServer) -> None:
+    client.commit("team/pairs", {f"{name}/train-00000-of-00001.parquet": parquet(name) for name in ("de", "en")})
     with pytest.raises(HubError, match="holds 2 data files"):
         load("hf:team/pairs")
-    assert prompts("hf:team/pairs/test-00000-of-00001.parquet") == ["test"]
 
 
 def test_an_incomplete_set_of_shards_is_not_taken_for_the_whole(client: HubServer) -> None:

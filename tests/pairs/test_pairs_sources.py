@@ -299,7 +299,10 @@ def test_what_json_cannot_hold_is_left_out_and_said(write: Write) -> None:
     imported = load(write("d.parquet", data))
     assert imported.items[0].metadata == {"score": None, "tags": ["x"], "row": 1}
     assert imported.items[1].metadata == {"image": None, "score": 1.5, "tags": [], "row": 2}
-    assert imported.notes == ["1 item has no JSON value in 'image', left out: row 1"]
+    assert imported.notes == [
+        "1 item has no JSON value in 'image', left out: row 1",
+        "1 item has NaN in 'score', kept as null: row 1",
+    ]
 
 
 def test_notes_are_shortened_only_where_they_list_rows() -> None:

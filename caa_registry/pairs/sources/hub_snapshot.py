@@ -18,6 +18,9 @@ TIMEOUT = 30.0
 # Of these the first rows can be read without the rest.
 STREAMED = (".jsonl", ".ndjson", ".parquet")
 
+# What the datasets library writes beside the rows.
+_DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "config.json")
+
 _BLOCK = 1024 * 1024
 
 
@@ -33,7 +36,12 @@ class Snapshot:
 
     @property
     def data_files(self) -> list[str]:
-        return sorted(name for name in self.sizes if by_suffix(name))
+        """The files of rows; what describes them, and hidden files, are none."""
+        return sorted(name for name in self.sizes if by_suffix(name) and not _beside(PurePosixPath(name)))
+
+
+def _beside(path: PurePosixPath) -> bool:
+    return path.name in _DESCRIPTIONS or any(part.startswith(".") for part in path.parts)
 
 
 def resolved(repo: str, revision: str | None, source: str) -> Snapshot:

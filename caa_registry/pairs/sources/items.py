@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -23,9 +22,18 @@ from caa_registry.pairs.record import (
 )
 from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
-from caa_registry.pairs.sources.columns import RESERVED, Columns, find_columns
+from caa_registry.pairs.sources.columns import (
+    OPTIONAL,
+    RESERVED,
+    Columns,
+    find_columns,
+    later_columns,
+    no_column,
+    respelled,
+)
 from caa_registry.pairs.sources.conversations import Conversations
 from caa_registry.pairs.sources.files import SourceData
+from caa_registry.pairs.sources.json_values import UnusableJson, json_value
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
 MAX_METADATA_DEPTH = 32
@@ -35,7 +43,7 @@ _UNUSABLE = object()
 _EXPORTED = {"prompt", "positive", "negative", "system", "turns", "split", "question", "metadata"}
 
 Choice = Callable[[Row], Cleaning]
-"""Which convention a source follows, seen in its first row."""
+"""Which convention a row follows: that of the first row, which all have to follow."""
 
 
 class ItemBuilder:
@@ -47,23 +55,21 @@ class ItemBuilder:
         self._split = split
         self._given = given
         self._columns = Columns()
+        # The orders of columns that rows have, each with the names that are spelled otherwise.
+        self._layouts: dict[tuple[str, ...], Mapping[str, str]] = {}
         self.cleaning = VERBATIM
         self.notes = sentences.Notes()
+        self._conversations = Conversations(file, given, self.notes)
         self.kind: DatasetKind = "pairs"
 
     def build(self, rows: Iterable[Row]) -> list[PairItem] | list[QuestionItem]:
         """The items in row order. The first bad row raises ``InputError``; no rows at all do too."""
         pairs: list[PairItem] = []
         questions: list[QuestionItem] = []
-        conversations = Conversations(self._file, self._given, self.notes)
-        read = (conversations.read(row, exported=_is_exported(row.values)) for row in rows)
-        for row in counted(read, self._file):
+        for row in counted(rows, self._file):
             before = len(pairs) + len(questions)
             try:
-                if not before:
-                    self.cleaning = self._choose(row)
-                    self._columns = find_columns(list(row.values), self._given, source=self._file.label, row=row.number)
-                    self.kind = "questions" if self._columns.question else "pairs"
+                row = self._laid_out(row, first=not before)
                 if self.kind == "questions":
                     questions.append(self._question(row))
                 else:
@@ -72,7 +78,40 @@ class ItemBuilder:
                 raise say_rows_before(error, before) from error.__cause__
         if not pairs and not questions:
             raise no_rows(self._file)
+        for part in OPTIONAL:
+            name = self._given.get(part)
+            if name and not any(name in layout for layout in self._layouts):
+                raise no_column(part, name, list(next(iter(self._layouts))), self._file.label, None)
         return questions if self.kind == "questions" else pairs
+
+    def _laid_out(self, row: Row, *, first: bool) -> Row:
+        """``row`` with its columns as they are known. The first row decides which they are; what begins in a later one
+        counts from there, or is an error."""
+        names = tuple(row.values)
+        others = self._layouts.get(names)
+        new = others is None
+        if others is None:
+            others = respelled(names, self._given, source=self._file.label, row=row.number)
+            self._layouts[names] = others
+        if others:
+            row = Row(row.number, {others.get(name, name): value for name, value in row.values.items()})
+        row = self._conversations.read(row, exported=_is_exported(row.values))
+        if first:
+            self.cleaning = self._choose(row)
+            self._columns = find_columns(list(row.values), self._given, source=self._file.label, row=row.number)
+            self.kind = "questions" if self._columns.question else "pairs"
+        elif new:
+            self._columns = later_columns(
+                self._columns, row.values.keys(), self._given, source=self._file.label, row=row.number
+            )
+        if not first and self.kind == "pairs" and self._choose(row) is not self.cleaning:
+            chosen = self.cleaning.name or "verbatim"
+            raise self._bad(
+                f"the row is not laid out as those before it, whose texts are read as the format {chosen}",
+                "Say how all rows are read: --format NAME, or --column FIELD=COLUMN to keep the texts as they are.",
+                row,
+            )
+        return row
 
     def _bad(self, message: str, hint: str, row: Row, field: str = "") -> InputError:
         return InputError(message, hint, source=self._file.label, row=row.number, field=field)
@@ -160,7 +199,7 @@ class ItemBuilder:
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         kept: dict[str, Any] = {}
-        for name, value in _unfolded(row.values).items():
+        for name, value in self._unfolded(row).items():
             if name in self._columns.used or (row.conversation and name == "prompt"):
                 continue
             checked_text(name, source=self._file.label, row=row.number)
@@ -180,7 +219,10 @@ class ItemBuilder:
         if value is None or isinstance(value, bool | int):
             return value
         if isinstance(value, float):
-            return value if math.isfinite(value) else None
+            if math.isnan(value):
+                self.notes.add(sentences.no_number(name), row.number)
+                return None
+            return value if math.isfinite(value) else _UNUSABLE
         if isinstance(value, list):
             parts = [self._json(part, row, name, depth + 1) for part in value]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts
@@ -190,22 +232,26 @@ class ItemBuilder:
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else dict(zip(keys, parts, strict=True))
         return _UNUSABLE
 
+    def _unfolded(self, row: Row) -> Mapping[str, Any]:
+        """The values of a row, and those in its ``metadata`` where the row is one that an export wrote."""
+        values = row.values
+        if not _is_exported(values):
+            return values
+        folded = values["metadata"]
+        if isinstance(folded, str):
+            if not folded.lstrip().startswith("{"):
+                return values
+            try:
+                folded = json_value(folded)
+            except UnusableJson as error:
+                raise self._bad(f"{error} (key {error.key!r})", error.hint, row, "metadata") from None
+            except (ValueError, RecursionError):
+                return values
+        if not isinstance(folded, dict) or set(folded) & {*_EXPORTED, *RESERVED}:
+            return values
+        return {**{name: value for name, value in values.items() if name != "metadata"}, **folded}
+
 
 def _is_exported(values: Mapping[str, Any]) -> bool:
     """Whether a row has the columns that an export writes, and no other."""
     return "metadata" in values and set(values) <= _EXPORTED
-
-
-def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a row, and those in its ``metadata`` where the row is one that an export wrote."""
-    if not _is_exported(values):
-        return values
-    folded = values["metadata"]
-    if isinstance(folded, str):
-        try:
-            folded = json.loads(folded)
-        except (ValueError, RecursionError):
-            return values
-    if not isinstance(folded, dict) or set(folded) & {*_EXPORTED, *RESERVED}:
-        return values
-    return {**{name: value for name, value in values.items() if name != "metadata"}, **folded}

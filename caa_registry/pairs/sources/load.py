@@ -18,6 +18,7 @@ from caa_registry.pairs.sources.files import read_file, readable
 from caa_registry.pairs.sources.formats import check_format
 from caa_registry.pairs.sources.mappings import SavedMapping, find_mapping
 from caa_registry.pairs.sources.replies import mixture_notes, reply_notes
+from caa_registry.pairs.sources.saved_folders import is_saved_folder, load_folder
 from caa_registry.pairs.sources.table import read_table
 
 
@@ -109,7 +110,10 @@ def _reader(source: str, format: str | None, options: Mapping[str, Any]) -> Call
 
 
 def _load_file(source: str, *, limit: int | None = None, **options: Any) -> Imported:
-    imported = read_table(read_file(Path(source)), source, **options)
+    path = Path(source)
+    if is_saved_folder(path):
+        return load_folder(source, limit=limit, **options)
+    imported = read_table(read_file(path), source, **options)
     return imported if limit is None else replace(imported, items=imported.items[:limit])
 
 

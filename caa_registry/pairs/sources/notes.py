@@ -48,6 +48,11 @@ def left_out(column: str) -> Sentence:
     return (f"has no JSON value in {column!r}, left out", f"have no JSON value in {column!r}, left out")
 
 
+def no_number(column: str) -> Sentence:
+    """The sentence for a column whose value is NaN, by which tables mark what is missing."""
+    return (f"has NaN in {column!r}, kept as null", f"have NaN in {column!r}, kept as null")
+
+
 def _note(sentence: Sentence, rows: Sequence[int]) -> str:
     if len(rows) == 1:
         return f"1 item {sentence[0]}: row {rows[0]}"

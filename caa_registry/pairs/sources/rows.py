@@ -31,10 +31,15 @@ class Row:
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:
-    """Names for a message, the first ``limit`` of them."""
+    """Names for a message, the first ``limit`` of them; one with spaces or commas in quotes, so that they are seen."""
     every = list(names)
-    shown = ", ".join(repr(name)[1:-1] for name in every[:limit])
+    shown = ", ".join(_shown(name) for name in every[:limit])
     return f"{shown} and {len(every) - limit} more" if len(every) > limit else shown
+
+
+def _shown(name: str) -> str:
+    quoted = repr(name)
+    return quoted if not name or "," in name or any(char.isspace() for char in name) else quoted[1:-1]
 
 
 def no_rows(file: SourceData) -> InputError:
