@@ -8,7 +8,8 @@ from caa_registry.pairs.answers import choices, letter_of
 from caa_registry.pairs.record import Pair
 
 _FIRST_CHOICE = re.compile(r"^[ \t]*\([A-Z]\)", re.MULTILINE)
-_HEADING = re.compile(r"\s*(choices|options|answers?):\s*$", re.IGNORECASE)
+# Begins where white space does, so that a long run of it is read once.
+_HEADING = re.compile(r"(?<!\s)\s*(choices|options|answers?):\s*$", re.IGNORECASE)
 
 
 def plain(text: str) -> str:

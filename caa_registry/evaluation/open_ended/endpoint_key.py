@@ -7,13 +7,13 @@ machine. Without a key, as local servers allow, requests carry none.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from caa_registry.errors import UsageError
+from caa_registry.hub import is_loopback
 
 ANY_JUDGE = "CAA_JUDGE_KEY"
 OPENAI = "OPENAI_API_KEY"
@@ -49,7 +49,7 @@ def judge_key(url: str, variable: str | None = None) -> JudgeKey:
     characters that a key cannot have, and for a key that would go over plain http to another machine.
     """
     scheme, host, port = _checked(url)
-    loopback = _is_loopback(host)
+    loopback = is_loopback(host)
     openai = (scheme, host, port or 443) == ("https", _OPENAI_HOST, 443)
     names = (variable,) if variable is not None else (ANY_JUDGE, OPENAI) if openai else (ANY_JUDGE,)
     name, secret = next(((name, value) for name in names if (value := _value(name))), ("", ""))
@@ -80,13 +80,6 @@ def _hint(name: str, openai: bool) -> str:
             f"for this judge: {OPTION} {OPENAI}."
         )
     return f"It was given no key, since none is set. Set {ANY_JUDGE}."
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _checked(url: str) -> tuple[str, str, int | None]:

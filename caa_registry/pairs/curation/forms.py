@@ -13,8 +13,9 @@ from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress
 
+# Begins where white space does, so that a long run of it is read once.
 _CHOICES = re.compile(
-    r"\s*(?:^[ \t]*(?:Choices|Options|Answers?):[ \t]*\n)?^[ \t]*\([A-Z]\).*", re.MULTILINE | re.DOTALL
+    r"(?<!\s)\s*(?:^[ \t]*(?:Choices|Options|Answers?):[ \t]*\n)?^[ \t]*\([A-Z]\).*", re.MULTILINE | re.DOTALL
 )
 
 

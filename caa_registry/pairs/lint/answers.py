@@ -19,7 +19,8 @@ _CHOICE_LINE = re.compile(r"^[ \t]*\([A-Z]\).*$", re.MULTILINE)
 _LABELLED = re.compile(r"(?:^|[\s(])([A-Z])[).:]", re.MULTILINE)
 # Letters of other alphabets that look like Latin ones, small and large.
 _LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһⅼоАЕОРСХНКМТВ", "aeopcyxijsdhloAEOPCXHKMTB")
-_STOPS = re.compile(r"[.,;:!?…]+(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
+# A run of stops is read once, and not from each of them.
+_STOPS = re.compile(r"(?<![.,;:!?…])[.,;:!?…]++(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
 # "Aa" and "AA" may be two things; "Yes" and "YES" are not.
 _PROSE = re.compile(r"[a-z]{2}")
 
