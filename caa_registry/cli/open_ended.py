@@ -129,12 +129,12 @@ def answers(settings: Settings, id: int, limit: int) -> None:
         return
     questions = list(dict.fromkeys(answer.question for answer in given))
     for question in questions[: limit or None]:
-        click.echo(click.style(output.visible(question), bold=True))
+        output.line(question, bold=True)
         for answer in given:
             if answer.question == question:
                 values = [judged.ratings[answer.position] for judged in judgements]
                 rating = "".join(f" ({'no rating' if value is None else f'{value:g}'})" for value in values)
-                click.echo(f"  [{output.strength(answer.multiplier)}]{rating} {output.visible(answer.text.strip())}")
+                output.line(f"  [{output.strength(answer.multiplier)}]{rating} {answer.text.strip()}")
     if 0 < limit < len(questions):
         output.message(f"{len(questions) - limit} more questions; --limit 0 shows all.")
 
@@ -206,7 +206,7 @@ def rubrics(settings: Settings, name: str | None) -> None:
         if settings.as_json:
             output.print_json(rubric_json(rubric))
             return
-        click.echo(rubric.text.strip())
+        output.document(f"{rubric.text.strip()}\n")
         if rubric.note:
             output.paragraph(f"Note: {rubric.note}")
         return

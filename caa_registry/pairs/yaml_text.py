@@ -12,7 +12,7 @@ MOST_DEPTH = 50
 MOST_REPEATED = 100_000
 # Numbers of more digits than this take long to read, and none is meant.
 _MOST_DIGITS = 1000
-_NUMERIC = re.compile(r"[-+0-9_:.a-fA-Fox]+")
+_NUMERIC = re.compile(r"[-+0-9_:.]+")
 
 
 class _BeyondBoundsError(Exception):
@@ -22,8 +22,8 @@ class _BeyondBoundsError(Exception):
 def yaml_value(text: str, source: str) -> Any:
     """The value of ``text``; nothing in it is run.
 
-    ``InputError`` with the line where it is not YAML, where it is nested more than ``MOST_DEPTH`` levels deep, and where
-    its aliases repeat more than ``MOST_REPEATED`` values.
+    ``InputError`` with the line where it is not YAML, where it is nested more than ``MOST_DEPTH`` levels deep, and
+    where its aliases repeat more than ``MOST_REPEATED`` values.
     """
     import yaml
 
