@@ -28,12 +28,20 @@ def yaml_value(text: str, source: str) -> Any:
     import yaml
 
     try:
-        _check(text)
-        return yaml.safe_load(text)
+        return loaded(text, source)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise InputError(f"not YAML{where}", "Quote texts with colons, braces or stars.", source=source) from None
+
+
+def loaded(text: str, source: str) -> Any:
+    """As ``yaml_value``, but where ``text`` is not YAML it raises the ``YAMLError``."""
+    import yaml
+
+    try:
+        _check(text)
+        return yaml.safe_load(text)
     except _BeyondBoundsError as error:
         raise InputError(str(error), "Write the values out, each in its place.", source=source) from None
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError):
