@@ -48,17 +48,17 @@ def compiled(expression: str) -> Callable[[PairItem], bool]:
         raise UsageError(f"the expression is longer than {MOST_CHARACTERS} characters", "Filter in steps.")
     try:
         tree = ast.parse(expression.strip(), mode="eval")
-        check(tree)
+        parts = check(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UsageError(f"{expression!r} is not an expression: {_reason(error)}", _WHAT_THERE_IS) from None
-    bounds = Bounds()
+    bounds = Bounds(parts)
     evaluator = _evaluator(bounds)
 
     def holds(item: PairItem) -> bool:
         pair = item.pair
+        evaluator.names = {**_CONSTANTS, **_values(item)}
         bounds.begin(len(pair.prompt) + len(pair.positive) + len(pair.negative) + len(pair.system))
         try:
-            evaluator.names = {**_CONSTANTS, **_values(item)}
             evaluator.functions["meta"] = item.metadata.get
             return bool(evaluator.eval(expression, previously_parsed=tree.body))
         except (

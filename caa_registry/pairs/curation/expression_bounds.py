@@ -3,7 +3,7 @@
 Before anything runs, the parsed expression is held against a list of what there is (``check``). While it runs, each row
 may make ``MOST_MADE`` characters (and eight times its own texts, as ``lower`` copies them) and ``MOST_ITEMS`` items of
 lists, whole numbers have at most ``MOST_BITS``, and all rows of a pass together take ``PASS_SECONDS`` of processor time
-and a millisecond a row (``Bounds``).
+beyond what a sensible expression of as many parts takes on texts of that length (``Bounds``).
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ MOST_DEPTH = 60
 MOST_MADE = 1_000_000
 MOST_ITEMS = 100_000
 MOST_BITS = 4096
-PASS_SECONDS = 5.0
+PASS_SECONDS = 3.0
 # Of one regular expression on one text.
 SECONDS = 0.5
-_ROW_SECONDS = 0.001
+# What a row may take beside: by itself, for each part of the expression, and for each character of its texts.
+_ROW_SECONDS, _PART_SECONDS, _CHARACTER_SECONDS = 20e-6, 5e-6, 50e-9
 _COPIES = 8
 _MOST_REPEATS = 100_000
 _MOST_PATTERN = 2000
@@ -50,8 +51,9 @@ class BeyondBoundsError(ValueError):
     """An expression is larger than it may be, or makes or takes more."""
 
 
-def check(tree: ast.Expression) -> None:
-    """Raise ``BeyondBoundsError`` where the expression holds what there is not, or is too deep or too large."""
+def check(tree: ast.Expression) -> int:
+    """How many parts the expression has. Raises ``BeyondBoundsError`` where it holds what there is not, or is too deep
+    or too large."""
     nodes: list[tuple[ast.AST, int]] = [(tree, 0)]
     count = 0
     while nodes:
@@ -70,6 +72,7 @@ def check(tree: ast.Expression) -> None:
             if not all(isinstance(part, ast.Constant) and not _WIDE.search(str(part.value)) for part in parts):
                 raise BeyondBoundsError("a format may ask for 99 characters at most")
         nodes.extend((child, depth + 1) for child in ast.iter_child_nodes(node))
+    return count
 
 
 def bounded(value: Any) -> Any:
@@ -82,13 +85,15 @@ def bounded(value: Any) -> Any:
 class Bounds:
     """What the evaluation of one expression has made of the present row and taken of all so far. For one thread."""
 
-    def __init__(self) -> None:
-        self._rows = self._steps = self._items = self._made = self._most_made = 0
+    def __init__(self, parts: int) -> None:
+        self._row_seconds = _ROW_SECONDS + _PART_SECONDS * parts
+        self._steps = self._items = self._made = self._most_made = 0
+        self._allowed = PASS_SECONDS
         self._taken = self._since = 0.0
 
     def begin(self, characters: int) -> None:
         """A row whose texts have so many characters."""
-        self._rows += 1
+        self._allowed += self._row_seconds + _CHARACTER_SECONDS * characters
         self._items = self._made = 0
         self._most_made = MOST_MADE + _COPIES * characters
         self._since = time.thread_time()
@@ -98,9 +103,9 @@ class Bounds:
 
     def left(self) -> float:
         """Seconds that are left of the pass. Raises ``BeyondBoundsError`` where none are."""
-        seconds = PASS_SECONDS + _ROW_SECONDS * self._rows - self._taken - (time.thread_time() - self._since)
+        seconds = self._allowed - self._taken - (time.thread_time() - self._since)
         if seconds <= 0:
-            raise BeyondBoundsError(f"it takes too long: more than {PASS_SECONDS:g} seconds beyond a millisecond a row")
+            raise BeyondBoundsError(f"it takes {PASS_SECONDS:g} seconds longer than so many rows should")
         return seconds
 
     def step(self, value: Any, *, made: bool) -> Any:
