@@ -1,205 +1,105 @@
-"""Damages sound files and reads them: every reader gives rows or an error for people, never another one.
+"""Mutates sound inputs and reads them: whatever was done to one, the outcome is a value or a ``CaaError``.
 
-    python scripts/check_fuzz.py                    # 300 damages for each target
-    python scripts/check_fuzz.py --count 5000 --seed 7 --only csv,json
+    python scripts/check_fuzz.py --count 5000 [--seed 0] [--only NAME] [--json]
 
-Bytes are flipped, cut out, doubled and spliced, and values of JSON change their types. A failure names the target and
-the seed that gives it again: ``--only TARGET --seed N --count 1``.
+``--count`` inputs are divided among the targets of ``fuzz_texts.py`` and of ``fuzz_imports.py``. Ends with 1 where
+another exception came, and prints what caused it.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
 import json
 import random
 import sys
-import tempfile
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import warnings
+
+from fuzz_imports import TARGETS as IMPORTS
+from fuzz_imports import check
+from fuzz_texts import Target, targets
 
 from caa_registry.errors import CaaError
-from caa_registry.pairs.sources import load
-from caa_registry.pairs.sources.mappings import read_mapping
 
-ROWS: Sequence[dict[str, Any]] = [
-    {"prompt": f"Is it {i}?\n\nChoices:\n (A) Yes\n (B) No", "positive": "(A)", "negative": "(B)", "system": "s",
-     "split": "test" if i % 3 == 0 else "generate", "score": i / 7, "tags": ["é", None, {"k": i}]}
-    for i in range(12)
-]  # fmt: skip
-ODD: Sequence[Any] = (None, True, 0, -1, 1e308, float("nan"), "", "\x00", "\ud800", [], [[]], {}, {"": 1}, "x" * 300)
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader and what it reads. ``make`` gives sound bytes; ``read`` takes them damaged, in a folder of its own."""
-
-    name: str
-    make: Callable[[random.Random], bytes]
-    read: Callable[[bytes, Path], object]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="names of targets, with commas")
-    given = parser.parse_args()
-    names = set(given.only.split(",")) if given.only else {target.name for target in TARGETS}
-    failures = [line for target in TARGETS if target.name in names for line in check(target, given.count, given.seed)]
-    print("\n".join(failures) or f"{given.count} damages of each: {', '.join(sorted(names))}; only errors for people")
-    sys.exit(1 if failures else 0)
-
-
-def check(target: Target, count: int, seed: int = 0) -> list[str]:
-    """The failures of ``count`` damages: target, seed, and where another error was raised."""
-    failures = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(seed, seed + count):
-            chance = random.Random(f"{target.name} {number}")
-            try:
-                target.read(damaged(target.make(chance), chance), Path(folder))
-            except CaaError:
-                continue
-            except Exception:  # noqa: BLE001 - whatever it is, it is a failure
-                failures.append(f"{target.name}, seed {number}:\n{traceback.format_exc(limit=-4)}")
-    return failures
-
-
-def damaged(data: bytes, chance: random.Random) -> bytes:
-    """``data`` with one to four damages."""
-    content = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        at, other = (chance.randrange(len(content) + 1) for _ in range(2))
-        kind = chance.randrange(6)
-        if kind == 0 and at < len(content):
-            content[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            del content[at:]
-        elif kind == 2:
-            del content[min(at, other) : max(at, other)]
-        elif kind == 3:
-            content[at:at] = content[min(at, other) : max(at, other)]
-        elif kind == 4:
-            content[at:at] = chance.randbytes(chance.randint(1, 8))
-        else:
-            content[at:at] = chance.choice(
-                (b"{", b"}", b"[", b'"', b",", b"\n", b"\x00", b"1e999", b"NaN", b"9" * 5000)
-            )
-    return bytes(content)
-
-
-def rows(chance: random.Random) -> list[dict[str, Any]]:
-    """Sound rows, a third of the time with a value of another type or another name."""
-    changed = [dict(row) for row in ROWS]
-    if chance.random() < 0.33:
-        row = chance.choice(changed)
-        name = chance.choice([*row, "Split", "metadata", "question", "correct"])
-        row[name] = chance.choice(ODD)
-    return changed
-
-
-def json_list(chance: random.Random) -> bytes:
-    return json.dumps(rows(chance)).encode()
-
-
-def json_lines(chance: random.Random) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows(chance)).encode()
-
-
-def table(chance: random.Random) -> bytes:
-    import csv
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(ROWS[0]), delimiter=chance.choice(",;\t|"))
-    writer.writeheader()
-    writer.writerows(ROWS)
-    return text.getvalue().encode()
-
-
-def arrow_table() -> Any:
-    import pyarrow as pa
-
-    return pa.Table.from_pylist([{**row, "tags": str(row["tags"])} for row in ROWS])
-
-
-def parquet(chance: random.Random) -> bytes:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(arrow_table(), buffer)
-    return buffer.getvalue()
-
-
-def arrow(chance: random.Random) -> bytes:
-    import pyarrow as pa
-
-    buffer = io.BytesIO()
-    held = arrow_table()
-    with pa.ipc.new_stream(buffer, held.schema) as writer:
-        writer.write_table(held)
-    return buffer.getvalue()
-
-
-def zstandard(chance: random.Random) -> bytes:
-    import pyarrow as pa
-
-    buffer = pa.BufferOutputStream()
-    with pa.output_stream(buffer, compression="zstd") as stream:
-        stream.write(json_lines(chance))
-    return bytes(buffer.getvalue().to_pybytes())
-
-
-def mapping(chance: random.Random) -> bytes:
-    part = b'  - match: "*"\n    rows: columns\n    positive: p\n    negative: n\n'
-    return b"name: m\nrepos: [a/b]\nsplit: test\nfiles:\n" + part
-
-
-def as_file(name: str) -> Callable[[bytes, Path], object]:
-    def read(data: bytes, folder: Path) -> object:
-        path = folder / name
-        path.write_bytes(data)
-        return load(str(path))
-
-    return read
-
-
-def as_lines(data: bytes, folder: Path) -> object:
-    (folder / "other.txt").write_bytes(b"a\nb\nc\n")
-    (folder / "lines.txt").write_bytes(data)
-    return load(f"lines:{folder / 'lines.txt'},{folder / 'other.txt'}")
-
-
-def as_folder(data: bytes, folder: Path) -> object:
-    (folder / "set").mkdir(exist_ok=True)
-    (folder / "set" / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
-    (folder / "set" / "data.arrow").write_bytes(data)
-    return load(str(folder / "set"))
-
-
-def as_state(data: bytes, folder: Path) -> object:
-    (folder / "state").mkdir(exist_ok=True)
-    (folder / "state" / "state.json").write_bytes(data)
-    return load(str(folder / "state"))
-
-
-TARGETS: Sequence[Target] = (
-    Target("json", json_list, as_file("d.json")),
-    Target("jsonl", json_lines, as_file("d.jsonl")),
-    Target("csv", table, as_file("d.csv")),
-    Target("parquet", parquet, as_file("d.parquet")),
-    Target("gz", lambda chance: gzip.compress(json_lines(chance)), as_file("d.jsonl.gz")),
-    Target("zst", zstandard, as_file("d.jsonl.zst")),
-    Target("lines", lambda chance: b"one\ntwo\nthree\n", as_lines),
-    Target("folder", arrow, as_folder),
-    Target("state", lambda chance: b'{"_data_files": [{"filename": "data.arrow"}]}', as_state),
-    Target("unnamed", json_list, as_file("d")),
-    Target("mapping", mapping, lambda data, folder: read_mapping(data.decode("utf-8", "replace"), "m.yaml")),
+# What breaks readers: ends, controls, halves of characters, other encodings, nesting, large numbers, syntax.
+_PIECES = (
+    *(b"\0", b"\n", b"\r", b"\t", b"\x1b[31m", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", "\u202e\u2028é😀".encode()),
+    *(b'"', b"'", b",", b";", b"{", b"}", b"[", b"]", b"(", b")", b":", b"&a ", b"*a ", b"<<: ", b"- ", b"%", b"\\u"),
+    *(b"null", b"true", b"NaN", b"-1", b"1e999", b"0x", b"9" * 400, b"9" * 5000, b"[" * 400, b"(" * 90, b"- " * 90),
+    *(b"**9**9", b"*10**9", b"[0]*9999", b"f'{1:99999}'", b" not ", b"lambda: ", b".__class__", b"if", b"=", b"#"),
+    *(b"!!python/name:os.system", b"2024-99-99", b"1:1:1", b"{0.x}", b"\\ud800", b"(?R)", b"(a|aa)+$"),
 )
 
+
+def mutated(data: bytes, choices: random.Random) -> bytes:
+    """``data`` after one to six changes: bytes changed, cut out, repeated, moved or put in."""
+    for _ in range(choices.choice((1, 1, 1, 2, 3, 6))):
+        at = choices.randrange(len(data) + 1)
+        end = min(len(data), at + choices.choice((1, 2, 8, 40)))
+        match choices.randrange(6):
+            case 0:
+                data = data[:at] + bytes([choices.randrange(256)]) + data[at + 1 :]
+            case 1:
+                data = data[:at] + data[end:]
+            case 2:
+                data = data[:end] + data[at:end] * choices.choice((1, 2, 30)) + data[end:]
+            case 3:
+                data = data[:at]
+            case _:
+                data = data[:at] + choices.choice(_PIECES) + data[end if choices.random() < 0.5 else at :]
+    return data[:200_000]
+
+
+def tried(target: Target, count: int, seed: int) -> tuple[dict[str, int], list[tuple[bytes, str]]]:
+    """How many of ``count`` inputs were read and refused, and those that ended in another exception, with it."""
+    choices = random.Random(f"{seed} {target.name}")
+    outcomes = {"read": 0, "refused": 0, "failed": 0}
+    failures = []
+    for _ in range(count):
+        data = mutated(choices.choice(target.sound), choices)
+        try:
+            target.read(data)
+            outcomes["read"] += 1
+        except CaaError:
+            outcomes["refused"] += 1
+        except Exception:  # noqa: BLE001 - what is looked for
+            outcomes["failed"] += 1
+            failures.append((data, traceback.format_exc()))
+    return outcomes, failures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=5000, help="inputs in all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="the target of this name")
+    parser.add_argument("--json", action="store_true", help="print figures only")
+    options = parser.parse_args()
+    # Python's own remarks on an expression that it parses.
+    warnings.simplefilter("ignore")
+    chosen = [target for target in targets() if options.only in (None, target.name)]
+    files = [target for target in IMPORTS if options.only in (None, target.name)]
+    each = -(-options.count // max(len(chosen) + len(files), 1))
+    figures = {}
+    for importer in files:
+        problems = check(importer, each, options.seed)
+        figures[importer.name] = {"read or refused": each - len(problems), "failed": len(problems)}
+        if not options.json:
+            print(f"{importer.name}: {each - len(problems)} read or refused, {len(problems)} failed", flush=True)
+        print("".join(f"{problem}\n" for problem in problems[:3]), end="", file=sys.stderr)
+    for target in chosen:
+        for data in target.sound:
+            target.read(data)
+        outcomes, failures = tried(target, each, options.seed)
+        figures[target.name] = outcomes
+        if not options.json:
+            print(f"{target.name}: {', '.join(f'{n} {what}' for what, n in outcomes.items())}", flush=True)
+        for data, text in failures[:3]:
+            print(f"{target.name}: {data[:500]!r}\n{text}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(figures))
+    return int(any(outcomes["failed"] for outcomes in figures.values()))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -156,7 +156,7 @@ def reviews(settings: Settings, reference: str) -> None:
     for one in agreements:
         kappa = "not defined (all the same)" if one.kappa is None else f"{one.kappa:.2f}"
         share = f"{one.same} of {one.n}" if one.n else "no pair in common"
-        click.echo(f"{one.one} and {one.other}: {share} the same, Cohen's kappa {kappa}")
+        output.line(f"{one.one} and {one.other}: {share} the same, Cohen's kappa {kappa}")
     different = found.disagreements()
     if different:
         click.echo()

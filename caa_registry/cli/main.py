@@ -119,17 +119,20 @@ def main() -> None:
     try:
         sys.exit(_run())
     except click.ClickException as error:
-        error.show()
+        # click repeats what was typed.
+        shown = io.StringIO()
+        error.show(file=shown)
+        message(shown.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
     except CaaError as error:
         if debug:
             raise
-        click.echo(f"Error: {error.message}", err=True)
+        message(f"Error: {error.message}")
         if error.hint:
-            click.echo(error.hint, err=True)
+            message(error.hint)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. The registry holds nothing incomplete.", err=True)
+        message("Interrupted. The registry holds nothing incomplete.")
         sys.exit(130)
     except ReaderGoneError:
         # No error (caa ... | head). Python must not complain while it closes the streams.
@@ -140,8 +143,8 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        click.echo(f"Internal error: {type(error).__name__}: {error}", err=True)
-        click.echo("This is a bug in caa. Run the command again with --debug and report what it prints.", err=True)
+        message(f"Internal error: {type(error).__name__}: {error}")
+        message("This is a bug in caa. Run the command again with --debug and report what it prints.")
         sys.exit(1)
     finally:
         logging.getLogger("caa_registry").removeHandler(notes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from caa_registry.cli.output import message
 from caa_registry.errors import UsageError
 from caa_registry.extraction.methods import METHODS
 from caa_registry.models.read_position import READ_POSITIONS
@@ -60,7 +61,7 @@ class Settings:
         if new:
             # A mistyped path or URL must not pass for the registry that was meant.
             where = "a SQLite file" if registry.database.path is not None else "tables in this PostgreSQL database"
-            click.echo(f"Created the registry {registry.database.shown} ({where}).", err=True)
+            message(f"Created the registry {registry.database.shown} ({where}).")
         return registry
 
 

@@ -140,4 +140,4 @@ def _write(settings: Settings, pictures: Mapping[str, Figure], folder: Path, nam
         output.print_json([str(path) for path in paths])
         return
     for path in paths:
-        click.echo(str(path))
+        output.document(f"{path}\n")

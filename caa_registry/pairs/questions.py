@@ -7,7 +7,8 @@ import re
 from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.record import Pair
 
-_HEADING = re.compile(r"\s*(choices|options|answers?):\s*$", re.IGNORECASE)
+# Begins where white space does, so that a long run of it is read once.
+_HEADING = re.compile(r"(?<!\s)\s*(choices|options|answers?):\s*$", re.IGNORECASE)
 
 
 def plain(text: str) -> str:

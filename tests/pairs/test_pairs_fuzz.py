@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from check_fuzz import TARGETS, Target, check
+from fuzz_imports import TARGETS, Target, check
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

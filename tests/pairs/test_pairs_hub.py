@@ -16,6 +16,7 @@ from support.hub_server import TOKEN, HubServer, client_environment, point_clien
 
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import HubError, InputError, UsageError
+from caa_registry.hub import check_endpoint
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load, load_splits
 from caa_registry.pairs.sources.hub import parse_hub
@@ -166,6 +167,19 @@ def test_an_incomplete_set_of_shards_is_not_taken_for_the_whole(client: HubServe
     client.commit("team/pairs", {f"train-0000{n}-of-00003.parquet": parquet("x") for n in (0, 2)})
     with pytest.raises(HubError, match="holds 2 data files"):
         load("hf:team/pairs")
+
+
+def test_no_token_goes_over_plain_http_to_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    point_client_at(monkeypatch, "http://hub.invalid", tmp_path, TOKEN)
+    with pytest.raises(HubError, match="over plain http") as caught:
+        load("hf:team/secret")
+    assert "https" in caught.value.hint and TOKEN not in str(caught.value)
+    monkeypatch.delenv("HF_TOKEN")
+    (tmp_path / "token").write_text(TOKEN)
+    with pytest.raises(HubError, match="over plain http"):
+        check_endpoint("a model")
+    (tmp_path / "token").unlink()
+    check_endpoint("a model")
 
 
 def test_a_private_dataset_needs_the_token_of_the_environment(

@@ -25,7 +25,8 @@ _GIVEN = {
 _NAMED = {"A": re.compile(r"\b[A-Z]\b"), "a": re.compile(r"\b[a-z](?=[)\]）])"), "1": re.compile(r"\b[0-9]{1,2}\b")}
 # Letters of other alphabets that look like Latin ones, small and large.
 _LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһⅼоАЕОРСХНКМТВ", "aeopcyxijsdhloAEOPCXHKMTB")
-_STOPS = re.compile(r"[.,;:!?…]+(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
+# A run of stops is read once, and not from each of them.
+_STOPS = re.compile(r"(?<![.,;:!?…])[.,;:!?…]++(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
 # "Aa" and "AA" may be two things; "Yes" and "YES" are not.
 _PROSE = re.compile(r"[a-z]{2}")
 

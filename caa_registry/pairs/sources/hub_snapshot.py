@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from caa_registry.errors import HubError, InputError
-from caa_registry.hub import client_errors, is_commit, is_offline, translated
+from caa_registry.hub import check_endpoint, client_errors, is_commit, is_offline, translated
 from caa_registry.pairs.sources.files import MAX_FILE_BYTES, SourceData
 from caa_registry.pairs.sources.formats import by_suffix
 from caa_registry.pairs.sources.parquet_rows import MAX_ROW_GROUP_BYTES
@@ -49,6 +49,7 @@ def resolved(repo: str, revision: str | None, source: str) -> Snapshot:
     downloaded. ``source`` names the source in errors. Raises ``HubError``."""
     from huggingface_hub import HfApi
 
+    check_endpoint(source)
     try:
         info = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT, files_metadata=True)
         sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.digests import short
 from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import client_errors, is_commit, parse_hub, translated
+from caa_registry.hub import check_endpoint, client_errors, is_commit, parse_hub, translated
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
 from caa_registry.pairs.export.rows import splits_of
@@ -132,6 +132,7 @@ def _upload(folder: Path, names: Sequence[str], request: PushRequest) -> str:
     version, repo, branch = request.version, request.repo, request.branch
     added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
     message = request.message or f"{version.reference} ({short(version.digest)})"
+    check_endpoint(f"hf:{repo}")
     api = HfApi()
     try:
         api.create_repo(repo, repo_type="dataset", private=not request.public, exist_ok=True)
