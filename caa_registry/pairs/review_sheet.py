@@ -25,10 +25,12 @@ _STATES: Mapping[str, State] = {
 }
 
 
-def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]]) -> int:
+def write_sheet(
+    path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]], *, force: bool = False
+) -> int:
     """Write the pairs, each once, with the reviewer's ``decisions`` so far, (state, reason) by digest; how many pairs.
 
-    Raises ``UsageError``.
+    Raises ``UsageError`` for a file that exists, unless ``force`` is set.
     """
     rows = {
         item.digest: (
@@ -41,7 +43,7 @@ def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, t
         )
         for item in items
     }
-    spreadsheet.write_sheet(path, COLUMNS, rows.values(), "somebody's reviews")
+    spreadsheet.write_sheet(path, COLUMNS, rows.values(), "somebody's reviews", force=force)
     return len(rows)
 
 

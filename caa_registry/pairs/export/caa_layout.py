@@ -9,6 +9,7 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.export.rows import Items
 from caa_registry.pairs.record import GENERATE, TEST, PairItem
 from caa_registry.pairs.sources.columns import CAA_NEGATIVE, CAA_POSITIVE, CAA_QUESTION
+from caa_registry.references import check_name
 
 
 def write_caa(items: Items, path: Path, behavior: str) -> None:
@@ -18,6 +19,8 @@ def write_caa(items: Items, path: Path, behavior: str) -> None:
     System prompts and metadata have no place in it. Raises ``UsageError`` for other splits than these two, and for
     pairs with a system prompt.
     """
+    if behavior:
+        check_name(behavior)  # it becomes a path, and a registry may come from anybody
     for item in items:
         if item.split not in (GENERATE, TEST):
             raise UsageError(f"the CAA layout has no split {item.split!r}", "Export as jsonl, or split the set anew.")

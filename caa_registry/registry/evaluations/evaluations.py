@@ -308,11 +308,11 @@ class Evaluations:
         """
         return rate(self._workspace, self._to_rate(evaluation), judge, progress)
 
-    def write_sheet(self, evaluation: Evaluation | int, path: Path, *, seed: int = 0) -> int:
+    def write_sheet(self, evaluation: Evaluation | int, path: Path, *, seed: int = 0, force: bool = False) -> int:
         """Write the answers for people to rate, blind and shuffled; how many rows. See ``open_ended.human_ratings``."""
         from caa_registry.evaluation.open_ended.human_ratings import write_sheet
 
-        return write_sheet(path, self._to_rate(evaluation).answered, seed)
+        return write_sheet(path, self._to_rate(evaluation).answered, seed, force=force)
 
     def read_sheet(self, evaluation: Evaluation | int, path: Path, *, rater: str, rubric: Rubric) -> Judged:
         """Store the ratings of one person from a sheet."""

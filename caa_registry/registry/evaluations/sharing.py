@@ -94,7 +94,7 @@ class Division:
         from filelock import FileLock
 
         kept = unfinished.path.exists()
-        with FileLock(unfinished.lock):
+        with FileLock(unfinished.lock, mode=0o600):
             if kept and not unfinished.path.exists():
                 # Another shard was the last too, and has stored it.
                 stored = newest(workspace, target.version.reference)
