@@ -59,7 +59,8 @@ def new(path: Path, *, force: bool = False) -> Iterator[Path]:
     permissions of a replaced file are kept. A device or a pipe gets the bytes. Raises ``UsageError`` as ``check_new``
     does, ``WriteError`` where the disk is full or may not be written.
     """
-    check_new(path, force=force)
+    with explained(path):
+        check_new(path, force=force)
     with place(path, beside=not _is_device(path)) as part:
         yield part
         if _is_device(path):

@@ -103,6 +103,12 @@ def locate(url: str) -> Location:
         known = _KNOWN_ELSEWHERE.fullmatch(parsed.drivername)
         kind = repr(parsed.drivername) if known else "a database of that kind"
         raise RegistryError(f"a registry cannot be kept in {kind}", _EXAMPLES)
+    # Behind a password with a bare '@' the rest of it would count as the host, or as options.
+    rest = url.partition("://")[2]
+    if parsed.password is not None:
+        rest = rest.partition(":")[2].partition("@")[2]
+    if "@" in rest and (parsed.password is not None or parsed.username is None):
+        raise RegistryError(_NOT_UNDERSTOOD, _ENCODE)
     _check_parts(parsed)
     shown = parsed.set(
         drivername="postgresql", query={k: v if k in _SHOWN_OPTIONS else "***" for k, v in parsed.query.items()}

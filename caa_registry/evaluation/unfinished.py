@@ -141,7 +141,7 @@ class Unfinished:
 
     def _take(self, lines: Iterator[dict[str, Any]]) -> None:
         for line in lines:
-            if "condition" in line:
+            if isinstance(line.get("condition"), str) and isinstance(line.get("kept"), dict):
                 self._kept.setdefault(line["condition"], []).append(line["kept"])
 
 
@@ -151,7 +151,9 @@ def header(path: Path) -> Header:
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}", "Name the files that the shards kept.")
     found = next(_read(path), {}).get("header")
-    if not isinstance(found, dict) or not found.get("request"):
+    kinds = {"identity": dict, "request": dict, "shard": str}
+    whole = isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
+    if not whole or not found["request"]:
         raise InputError("it holds no shard of an evaluation", "Name a file that --shard kept.", source=str(path))
     return Header(found["identity"], found["request"], Shard.parse(found["shard"]))
 
@@ -206,4 +208,9 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.split(b"\n"):
         digest, _, text = line.partition(b" ")
         if text and digest.decode("ascii", "replace") == short(digest_bytes(text)):
-            yield json.loads(text)
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):  # whole, but written by something else
+                continue
+            if isinstance(value, dict):
+                yield value
