@@ -152,8 +152,11 @@ def header(path: Path) -> Header:
         raise NotFoundError(f"there is no file {path}", "Name the files that the shards kept.")
     found = next(_read(path), {}).get("header")
     kinds = {"identity": dict, "request": dict, "shard": str}
-    whole = isinstance(found, dict) and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
-    if not whole or not found["request"]:
+    if not (
+        isinstance(found, dict)
+        and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
+        and found["request"]
+    ):
         raise InputError("it holds no shard of an evaluation", "Name a file that --shard kept.", source=str(path))
     return Header(found["identity"], found["request"], Shard.parse(found["shard"]))
 

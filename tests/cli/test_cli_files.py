@@ -108,13 +108,8 @@ def test_a_file_may_be_stdout(full: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--json", "dataset", "ls"], ["dataset", "seeds"], ["--help"], ["vector", "ls"]])
 def test_output_on_a_full_disk(full: Path, arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as out:
-        done = subprocess.run(
-            [sys.executable, "-m", "caa_registry", *arguments],
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        program = [sys.executable, "-m", "caa_registry", *arguments]
+        done = subprocess.run(program, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: the disk is full: the output was not written\n")
     assert "Exception ignored" not in done.stderr and "Internal" not in done.stderr
