@@ -9,7 +9,6 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,6 +73,8 @@ def new(path: Path, *, force: bool = False) -> Iterator[Path]:
 def place(path: Path, *, beside: bool = True) -> Iterator[Path]:
     """A path in an empty folder that nobody else can enter, on the disk of ``path`` (``beside``) or with other
     temporary files. Both are gone afterwards. Raises ``WriteError`` for what goes wrong in there on this disk."""
+    import tempfile  # most commands write no file
+
     with explained(path), tempfile.TemporaryDirectory(prefix=".caa-", dir=path.parent if beside else None) as folder:
         yield Path(folder) / "written"
 

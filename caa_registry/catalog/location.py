@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import shlex
 from collections.abc import Iterable
@@ -120,6 +119,8 @@ def _check_parts(url: URL) -> None:
     """Raise ``RegistryError`` where a part holds what belongs to another, as after a password with a bare ``@``."""
     host, database = url.host or "", url.database or ""
     if ":" in host:
+        import ipaddress  # most registries are files
+
         try:
             ipaddress.ip_address(host.partition("%")[0])
         except ValueError:
