@@ -63,6 +63,10 @@ class RegistryError(CaaError):
     """The registry itself cannot be opened, created or upgraded."""
 
 
+class WriteError(CaaError):
+    """A file cannot be written: the disk is full or read-only, or permissions forbid it."""
+
+
 class IntegrityError(CaaError):
     """Stored bytes do not match their digest. Nothing is guessed or repaired."""
 

@@ -10,6 +10,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
+    FORCE,
     STEERED_MODEL,
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
@@ -180,14 +181,15 @@ def rate(
 @click.argument("id", type=int)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="CSV file to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Shuffles the rows.")
+@FORCE
 @common
-def sheet(settings: Settings, id: int, out: Path, seed: int) -> None:
+def sheet(settings: Settings, id: int, out: Path, seed: int, force: bool) -> None:
     """Write the answers of an open-ended evaluation as a CSV for a person to rate, blind and shuffled.
 
     It is read back with: caa eval rate ID --sheet FILE --rater NAME.
     """
     with settings.open() as registry:
-        count = registry.evaluations.write_sheet(id, out, seed=seed)
+        count = registry.evaluations.write_sheet(id, out, seed=seed, force=force)
     if settings.as_json:
         output.print_json({"sheet": str(out), "rows": count})
     else:

@@ -26,10 +26,13 @@ _STATES: Mapping[str, State] = {
 }
 
 
-def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]]) -> int:
+def write_sheet(
+    path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]], *, force: bool = False
+) -> int:
     """Write the pairs, each once, with the reviewer's ``decisions`` so far, (state, reason) by digest; how many pairs.
 
-    A column ``turns`` shows what was said before the prompts, where anything was. Raises ``UsageError``.
+    A column ``turns`` shows what was said before the prompts, where anything was. Raises ``UsageError`` for a file that
+    exists, unless ``force`` is set.
     """
     earlier = any(item.pair.turns for item in items)
     columns = (*COLUMNS[:2], "turns", *COLUMNS[2:]) if earlier else COLUMNS
@@ -45,7 +48,7 @@ def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, t
         )
         for item in items
     }
-    spreadsheet.write_sheet(path, columns, rows.values(), "somebody's reviews")
+    spreadsheet.write_sheet(path, columns, rows.values(), "somebody's reviews", force=force)
     return len(rows)
 
 

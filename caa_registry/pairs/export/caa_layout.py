@@ -11,6 +11,7 @@ from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.export.rows import Items
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem
 from caa_registry.pairs.sources.columns import CAA_NEGATIVE, CAA_POSITIVE, CAA_QUESTION
+from caa_registry.references import check_name
 
 
 def write_caa(items: Items, path: Path, behavior: str) -> None:
@@ -21,6 +22,8 @@ def write_caa(items: Items, path: Path, behavior: str) -> None:
     pairs with a system prompt or turns, and for letters that are not written as ``(A)``: the repository's scripts read
     the token before the last one.
     """
+    if behavior:
+        check_name(behavior)  # it becomes a path, and a registry may come from anybody
     for item in items:
         if item.split not in (GENERATE, TEST):
             raise UsageError(f"the CAA layout has no split {item.split!r}", "Export as jsonl, or split the set anew.")

@@ -129,16 +129,22 @@ class Datasets(DatasetImports):
         return review(self._workspace, ReviewRequest(version, list(decisions), by))
 
     def review_sheet(
-        self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None, split: str | None = None
+        self,
+        reference: str | DatasetVersion,
+        path: Path,
+        *,
+        reviewer: str | None = None,
+        split: str | None = None,
+        force: bool = False,
     ) -> int:
         """Write the pairs as a CSV sheet with the reviewer's decisions so far; how many pairs. Raises ``UsageError``
-        for a file that exists."""
+        for a file that exists, unless ``force`` is set."""
         from caa_registry.pairs.review_sheet import write_sheet
 
         version = of_pairs(self.get(reference))
         decisions = self.reviews(version).of(self._workspace.actor if reviewer is None else reviewer)
         states = {pair: (decision.state, decision.reason) for pair, decision in decisions.items()}
-        return write_sheet(path, self.pairs(version, split), states)
+        return write_sheet(path, self.pairs(version, split), states, force=force)
 
     def review_from(self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None) -> int:
         """Store the decisions of a sheet that was filled in, all or none; how many were new. Raises ``InputError``
@@ -239,7 +245,7 @@ class Datasets(DatasetImports):
         ``datasets.load_from_disk``) or ``caa`` (the folders of the CAA repository); by default as the suffix says.
 
         An import of the first three gives the same digest. Written whole or not at all; what is there already is
-        replaced only with ``force``. Raises ``UsageError``.
+        replaced only with ``force``, and of a folder only the files that are written anew. Raises ``UsageError``.
         """
         from caa_registry.registry.datasets.export import ExportRequest, export
 

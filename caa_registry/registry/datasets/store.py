@@ -17,7 +17,7 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem, checked_text, dataset_digest
 from caa_registry.pairs.statistics import statistics_json
 from caa_registry.pairs.turns import turns_json, turns_of
-from caa_registry.references import check_name
+from caa_registry.references import check_name, check_new_name
 from caa_registry.registry.lookup import dataset_record, dataset_records
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion
@@ -50,10 +50,11 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     figures = statistics_json(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
-        source = replace(source, behavior=check_name(new.behavior))
+        source = replace(source, behavior=check_new_name(new.behavior))
     with workspace.database.write() as session:
         dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
         if dataset is None:
+            check_new_name(name)
             dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))
             session.add(dataset)
             session.flush()
