@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from caa_registry.pairs.source import SourceInput as SourceInput
     from caa_registry.pairs.statistics import Lengths as Lengths
     from caa_registry.pairs.statistics import SplitStatistics as SplitStatistics
+    from caa_registry.pairs.turns import Turn as Turn
     from caa_registry.registry.evaluations.layers import best_layer as best_layer
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
     from caa_registry.registry.records import Alias as Alias
@@ -180,6 +181,7 @@ _PUBLIC = {
     "caa_registry.pairs.record": ["Imported", "Pair", "PairItem", "QuestionItem"],
     "caa_registry.pairs.source": ["OperationRecord", "Source", "SourceCard", "SourceFile", "SourceInput"],
     "caa_registry.pairs.statistics": ["Lengths", "SplitStatistics"],
+    "caa_registry.pairs.turns": ["Turn"],
     "caa_registry.registry.evaluations.layers": ["best_layer"],
     "caa_registry.registry.provenance.recalls": ["Downstream"],
     "caa_registry.registry.records": [

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
+# Controls but for tab and line feed, and what turns the direction of writing or ends a line without one.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters and marks of direction written out (``\\x1b``, ``\\u202e``): a text must not
+    steer the reader's terminal, nor look like another."""
+    return UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+
 
 class CaaError(Exception):
     """Base of every error this package raises on purpose.
@@ -50,6 +61,10 @@ class NotFoundError(CaaError):
 
 class RegistryError(CaaError):
     """The registry itself cannot be opened, created or upgraded."""
+
+
+class WriteError(CaaError):
+    """A file cannot be written: the disk is full or read-only, or permissions forbid it."""
 
 
 class IntegrityError(CaaError):

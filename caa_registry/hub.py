@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from caa_registry.errors import HubError, UsageError
 
@@ -49,6 +50,27 @@ def parse_hub(source: str) -> HubSource:
 def is_commit(revision: str | None) -> bool:
     """Whether ``revision`` is a commit: 40 hex digits."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine: 127.0.0.0/8, ``::1`` or ``localhost``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_endpoint(what: str) -> None:
+    """Raise ``HubError`` where asking for ``what`` would send a token over plain http to another machine."""
+    from huggingface_hub import constants, get_token
+
+    parts = urlsplit(constants.ENDPOINT)
+    if parts.scheme == "https" or constants.HF_HUB_OFFLINE or is_loopback(parts.hostname or "") or not get_token():
+        return
+    raise HubError(
+        f"{what}: the token of the hub would go to {parts.hostname} over plain http, where others can read it",
+        "Set HF_ENDPOINT to an https URL, or unset HF_TOKEN (and log out with hf auth logout).",
+    )
 
 
 def client_errors() -> tuple[type[Exception], ...]:

@@ -56,6 +56,22 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_new_name(name: str) -> str:
+    """``name`` if something new may have it, else ``UsageError``. What has an older name can still be used.
+
+    No part of it begins with ``-``, which a command would take for an option, or begins or ends with ``.``, which makes
+    a hidden file or none.
+    """
+    check_name(name)
+    for part in name.split("/"):
+        if part.startswith(("-", ".")) or part.endswith("."):
+            raise UsageError(
+                f"{name!r} cannot be the name of something new: {part!r} begins with '-' or '.', or ends with '.'",
+                "Begin each part with a letter or a digit: team/sycophancy",
+            )
+    return name
+
+
 def check_alias(alias: str) -> str:
     """``alias`` if it may be an alias, else ``UsageError``."""
     if not ALIAS.fullmatch(alias):

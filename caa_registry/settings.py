@@ -20,6 +20,10 @@ from caa_registry.errors import UsageError
 # What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
 _RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 
+# How a URL begins, with one slash or none too. One letter before the colon is a drive.
+_SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]+:|(?:postgres|postgresql|mysql|sqlite)(?:\+\w+)?//)")
+_CREDENTIALS = re.compile(r":.*@|%3a.*(?:@|%40)|:.*%40|pass\w*\s*=|pwd\s*=|secret\s*=", re.IGNORECASE | re.DOTALL)
+
 
 def launched() -> bool:
     """Whether something may have started this process as one of several."""
@@ -56,12 +60,33 @@ def _unreadable(path: Path, error: Exception) -> UsageError:
 
 
 def registry_url(flag: str | None = None) -> str:
-    """A SQLAlchemy URL: ``flag`` (a URL or a path), else ``CAA_REGISTRY``, else the file, else the default."""
+    """A SQLAlchemy URL: ``flag`` (a URL or a path), else ``CAA_REGISTRY``, else the file, else the default.
+
+    Raises ``UsageError`` for what looks like a URL and is none. It is not shown, since it may hold a password.
+    """
     given = flag or os.environ.get("CAA_REGISTRY") or _from_file("registry") or str(home() / "registry.db")
     if "://" in given:
         scheme, rest = given.split("://", 1)
         return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else given
-    return f"sqlite:///{Path(given).expanduser().absolute()}"
+    path = Path(given).expanduser().absolute()
+    if (_SCHEME.match(given) or may_hold_password(given)) and not _is_file(path):
+        raise UsageError(
+            "the registry is neither a path nor a URL that can be understood",
+            "Give a path (./NAME where it holds a colon), sqlite:///PATH or postgresql://USER@HOST/DATABASE.",
+        )
+    return f"sqlite:///{path}"
+
+
+def may_hold_password(text: str) -> bool:
+    """Whether a password may stand in ``text``, which is no proper URL: ``user:password@host``, ``password=...``."""
+    return _CREDENTIALS.search(text) is not None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def actor(flag: str | None = None) -> str:

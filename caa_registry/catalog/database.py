@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog.damage import DamagedCell, located
 from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine, take_lock
 from caa_registry.catalog.files import prepare_file
+from caa_registry.catalog.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
 from caa_registry.catalog.upgrade import upgrade_file, upgrade_server
@@ -50,8 +51,10 @@ class Database:
         self._thread = threading.local()
 
     @classmethod
-    def open(cls, url: str, *, create: bool, migrations: Path | None = None) -> Self:
+    def open(cls, url: str, *, create: bool, shared: bool = False, migrations: Path | None = None) -> Self:
         """Open the registry at ``url``, making it first where ``create`` is true and there is none.
+
+        A new SQLite file is for its owner only, unless it is ``shared``: then the umask decides.
 
         An older SQLite registry is backed up and upgraded; on PostgreSQL that is left to ``caa db upgrade``.
         Raises ``RegistryError`` when there is no registry, when it is newer than this installation, and when
@@ -62,7 +65,7 @@ class Database:
         engine: Engine | None = None
         try:
             if location.path is not None:
-                prepare_file(location.path, folder, create=create)
+                prepare_file(location.path, folder, create=create, shared=shared)
                 engine = sqlite_engine(location.path)
                 _ready_file(engine, location.path, folder)
             else:
@@ -71,7 +74,7 @@ class Database:
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             if engine is not None:
                 engine.dispose()
-            raise explain(location, error) from error
+            raise explain(location, error) from location.cause(error)
         except BaseException:
             if engine is not None:
                 engine.dispose()
@@ -124,12 +127,12 @@ class Database:
         try:
             yield
         except OperationalError as error:
-            raise explain(self._location, error) from error
+            raise explain(self._location, error) from self._location.cause(error)
         except DatabaseError as error:
             # Its subclasses (a broken constraint, bad SQL) are for the caller; the class itself is damage.
             if type(error) is not DatabaseError:
                 raise
-            raise explain(self._location, error) from error
+            raise explain(self._location, error) from self._location.cause(error)
         except DamagedCell as error:
             raise self._named(error) from error
 
@@ -157,7 +160,7 @@ class Database:
 
 def _ready_file(engine: Engine, path: Path, folder: Path) -> None:
     with readers(engine).connect() as connection:
-        if current_revision(connection) is None:
+        if checked_revision(connection, str(path), folder) is None:
             raise RegistryError(f"{path} is damaged: it holds no schema", "Restore a backup.")
         old = needs_upgrade(connection, str(path), folder)
     if old:

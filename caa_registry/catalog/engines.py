@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import os
+import shutil
 import sqlite3
 import time
 import weakref
@@ -19,11 +20,14 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import DBAPIError
 
 from caa_registry.catalog.location import Location
+from caa_registry.disk import is_full, refused
 from caa_registry.errors import RegistryError
 
 APPLICATION_ID = 0x43414152  # "CAAR", at offset 68 of the file
 READ_ONLY = "caa_read_only"
 LOCK_WAIT_MS = 30_000
+# The log grows with what one transaction writes. What is left of it afterwards is no larger than this.
+LOG_BYTES = 16 * 1024 * 1024
 
 # One number for every advisory lock on PostgreSQL: there is one writer at a time, as on SQLite.
 ADVISORY_LOCK = 0x4341415245474953
@@ -31,11 +35,14 @@ ADVISORY_LOCK = 0x4341415245474953
 # NaN is refused on both dialects, since only one of them could store it.
 _dump_json = partial(json.dumps, allow_nan=False)
 
+# What a write takes at least: some pages of the log and its index.
+_TOO_LITTLE = 65_536
+_DISK_FULL = "53100"  # the state of PostgreSQL
+
 _BUSY = "Another process has been writing for a long time. Try again when it has ended."
 _ADVICE = {
     "locked": _BUSY,
     "lock timeout": _BUSY,
-    "disk is full": "Free some space, then try again: nothing was written.",
     "malformed": "The file is damaged. Restore a backup.",
     "no such table": "The registry does not have the tables it should. Restore a backup.",
     "not a database": "The file is damaged or no registry. Restore a backup.",
@@ -78,8 +85,12 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
             row = connection.execute(f"PRAGMA {setting}").fetchone()
             return row[0] if row else None
 
-        pragma(f"busy_timeout={LOCK_WAIT_MS}")
+        # Before anything is read: the file may come from anybody.
         pragma("trusted_schema=OFF")
+        pragma("cell_size_check=ON")
+        pragma("mmap_size=0")
+        pragma(f"busy_timeout={LOCK_WAIT_MS}")
+        pragma(f"journal_size_limit={LOG_BYTES}")
         pragma("recursive_triggers=ON")  # else INSERT OR REPLACE would pass by the triggers on DELETE
         if purpose is Purpose.USE:
             pragma("foreign_keys=ON")
@@ -157,7 +168,16 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 def explain(location: Location, error: Exception) -> RegistryError:
     """What a driver or the operating system reported, as one message with what to do about it."""
+    if _is_full(location, error):
+        where = f"{location.shown} was not changed" if location.path else f"that of the server of {location.shown}"
+        return RegistryError(
+            f"the disk is full: {where}",
+            "Free some space for the registry and for temporary files, then try again: nothing was written.",
+        )
     if isinstance(error, OSError):
+        refusal = refused(error, error.filename or location.shown)
+        if refusal is not None:
+            return RegistryError(refusal.message, refusal.hint)
         reason = error.strerror or str(error)
     else:
         reason = str(error.orig if isinstance(error, DBAPIError) else error)
@@ -167,6 +187,20 @@ def explain(location: Location, error: Exception) -> RegistryError:
         usual = "Check the URL, the user and that the server runs."
     hint = next((advice for words, advice in _ADVICE.items() if words in reason), usual)
     return RegistryError(f"{location.shown}: {reason}", hint)
+
+
+def _is_full(location: Location, error: Exception) -> bool:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if is_full(error) or getattr(cause, "sqlstate", None) == _DISK_FULL:
+        return True
+    # SQLite tells of a full disk in other words too, such as "disk I/O error" for its shared memory.
+    failed = str(getattr(cause, "sqlite_errorname", "")).startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
+    if not failed or location.path is None:
+        return False
+    try:
+        return shutil.disk_usage(location.path.parent).free < _TOO_LITTLE
+    except OSError:
+        return False
 
 
 def _forget_connections() -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, inspect
 
 from caa_registry.catalog.engines import APPLICATION_ID, Purpose, sqlite_engine, transaction
 from caa_registry.catalog.schema import current_revision, migrate
+from caa_registry.disk import own_file, own_folder
 from caa_registry.errors import RegistryError
 
 _MAGIC = b"SQLite format 3\x00"
@@ -46,13 +47,14 @@ def check_file(path: Path) -> None:
             )
 
 
-def prepare_file(path: Path, folder: Path, *, create: bool) -> None:
+def prepare_file(path: Path, folder: Path, *, create: bool, shared: bool = False) -> None:
     """Make sure that ``path`` is a registry, making it where ``create`` allows.
 
-    A new file appears whole or not at all, also when several processes make it at once.
+    A new file appears whole or not at all, also when several processes make it at once. Only its owner can read it,
+    unless it is ``shared``: then the umask decides. SQLite gives the files beside it the same permissions.
     """
     if create and not path.exists():
-        _make(path, folder)
+        _make(path, folder, shared=shared)
     if create and _is_empty(path):
         _fill(path, folder)
     check_file(path)
@@ -62,12 +64,14 @@ def _is_empty(path: Path) -> bool:
     return path.is_file() and path.stat().st_size == 0
 
 
-def _make(path: Path, folder: Path) -> None:
+def _make(path: Path, folder: Path, *, shared: bool) -> None:
     missing = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
     try:
-        for parent in reversed(missing):
-            parent.mkdir(exist_ok=True)
-        _make_whole(path, folder)
+        if shared:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            own_folder(path.parent)
+        _make_whole(path, folder, shared=shared)
     except BaseException:
         for parent in missing:
             with suppress(OSError):  # not empty: somebody else uses it by now
@@ -75,23 +79,31 @@ def _make(path: Path, folder: Path) -> None:
         raise
 
 
-def _make_whole(path: Path, folder: Path) -> None:
+def _make_whole(path: Path, folder: Path, *, shared: bool) -> None:
     """Build the file under another name, then give it its own in one step."""
     new = path.with_name(f".caa-{os.getpid()}-{secrets.token_hex(4)}.new")
     try:
-        new.touch(exist_ok=False)
+        _make_empty(new, shared=shared)
         _fill(new, folder)
         try:
             path.hardlink_to(new)
         except FileExistsError:
             pass  # another process was first
         except OSError:  # a file system without hard links
-            path.touch()
+            with suppress(FileExistsError):
+                _make_empty(path, shared=shared)
             _fill(path, folder)
     finally:
         for suffix in _SIDE_FILES:
             with suppress(OSError):
                 new.with_name(new.name + suffix).unlink()
+
+
+def _make_empty(path: Path, *, shared: bool) -> None:
+    if shared:
+        path.touch(exist_ok=False)
+    else:
+        own_file(path)
 
 
 def _fill(path: Path, folder: Path) -> None:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from caa_registry.errors import RegistryError
+from caa_registry.settings import may_hold_password
 
 POSTGRES_DRIVER = "postgresql+psycopg"
 
 _SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
-_SECRET_OPTIONS = frozenset({"password", "passfile", "sslpassword"})
+# What a connection's options may be shown with. A name that is misspelt may be a password's.
+_SHOWN_OPTIONS = frozenset(
+    {
+        "application_name", "channel_binding", "client_encoding", "connect_timeout", "dbname", "gssencmode", "host",
+        "hostaddr", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "options", "port",
+        "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user",
+    }
+)  # fmt: skip
 _EXAMPLES = "Give a path, sqlite:///PATH or postgresql://USER@HOST/DATABASE."
+_NOT_UNDERSTOOD = "the registry URL cannot be understood"
+_ENCODE = f"{_EXAMPLES} In a user, a password or a database, '@', ':', '/' and '%' are written %40, %3A, %2F and %25."
+_KNOWN_ELSEWHERE = re.compile(r"(?:mysql|mariadb|mssql|oracle|postgresql|postgres|sqlite)(?:\+[a-z0-9]{1,12})?")
 
 
 @dataclass(frozen=True)
@@ -34,25 +48,42 @@ class Location:
         url = self.url.set(drivername="postgresql")
         if url.password:
             url = url.set(password="YOUR_PASSWORD")
-        url = url.set(query={k: "YOUR_PASSWORD" if k in _SECRET_OPTIONS else v for k, v in url.query.items()})
+        url = url.set(query={k: v if k in _SHOWN_OPTIONS else "YOUR_PASSWORD" for k, v in url.query.items()})
         return f"--registry {shlex.quote(url.render_as_string(hide_password=False))}"
 
     def without_secrets(self, text: str) -> str:
-        """``text`` with the password blotted out wherever it occurs."""
+        """``text`` with the password blotted out wherever it occurs, percent-encoded too."""
         if self.url is None:
             return text
-        values = [self.url.password, *(v for k, v in self.url.query.items() if k in _SECRET_OPTIONS)]
-        for value in values:
-            if isinstance(value, str) and value:
-                text = text.replace(value, "***")
+        secrets: list[str] = [str(self.url.password)] if self.url.password else []
+        for option, value in self.url.query.items():
+            if option not in _SHOWN_OPTIONS:
+                secrets += [value] if isinstance(value, str) else value
+        written = {form for secret in secrets for form in _written(secret) if form}
+        for form in sorted(written, key=len, reverse=True):
+            text = text.replace(form, "***")
         return text
+
+    def cause(self, error: Exception) -> Exception | None:
+        """``error``, to be shown as the cause of another, unless a message on the way to it holds the password."""
+        each: BaseException | None = error
+        while each is not None:
+            if self.without_secrets(str(each)) != str(each):
+                return None
+            each = each.__cause__ or each.__context__
+        return error
+
+
+def _written(secret: str) -> Iterable[str]:
+    return secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]
 
 
 def locate(url: str) -> Location:
     """Take ``url`` apart.
 
     A SQLite path is taken as it stands after ``sqlite:///``, so that ``?``, ``#`` and ``%`` may be part of it.
-    Raises ``RegistryError`` when it names no SQLite file and no PostgreSQL database.
+    Raises ``RegistryError`` when it names no SQLite file and no PostgreSQL database. What cannot be taken apart is
+    never shown, since nobody can say where in it a password stands.
     """
     for prefix in _SQLITE:
         if url.startswith(prefix):
@@ -60,28 +91,57 @@ def locate(url: str) -> Location:
     if not url.strip():
         raise RegistryError("the registry URL is empty", _EXAMPLES)
     if url.startswith("sqlite"):
-        raise RegistryError(f"{url!r} names no file", _EXAMPLES)
+        raise RegistryError("the registry URL names no file", _EXAMPLES)
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise RegistryError("the registry URL cannot be understood", _EXAMPLES) from error
+    except (ArgumentError, ValueError):
+        raise RegistryError(_NOT_UNDERSTOOD, _ENCODE) from None
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername=POSTGRES_DRIVER)
     if parsed.drivername != POSTGRES_DRIVER:
-        raise RegistryError(f"a registry cannot be kept in {parsed.drivername!r}", _EXAMPLES)
+        known = _KNOWN_ELSEWHERE.fullmatch(parsed.drivername)
+        kind = repr(parsed.drivername) if known else "a database of that kind"
+        raise RegistryError(f"a registry cannot be kept in {kind}", _EXAMPLES)
+    # Behind a password with a bare '@' the rest of it would count as the host, or as options.
+    rest = url.partition("://")[2]
+    if parsed.password is not None:
+        rest = rest.partition(":")[2].partition("@")[2]
+    if "@" in rest and (parsed.password is not None or parsed.username is None):
+        raise RegistryError(_NOT_UNDERSTOOD, _ENCODE)
+    _check_parts(parsed)
     shown = parsed.set(
-        drivername="postgresql",
-        query={k: "***" if k in _SECRET_OPTIONS else v for k, v in parsed.query.items()},
+        drivername="postgresql", query={k: v if k in _SHOWN_OPTIONS else "***" for k, v in parsed.query.items()}
     )
     return Location(shown.render_as_string(hide_password=True), url=parsed)
 
 
+def _check_parts(url: URL) -> None:
+    """Raise ``RegistryError`` where a part holds what belongs to another, as after a password with a bare ``@``."""
+    host, database = url.host or "", url.database or ""
+    if ":" in host:
+        import ipaddress  # most registries are files
+
+        try:
+            ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            raise RegistryError(_NOT_UNDERSTOOD, _ENCODE) from None
+    shown = [value for option, value in url.query.items() if option in _SHOWN_OPTIONS]
+    values = [each for value in shown for each in ([value] if isinstance(value, str) else value)]
+    misplaced = re.search(r"[@#\s;=]", host + database) or may_hold_password(database)
+    if misplaced or any("@" in value or may_hold_password(value) for value in values):
+        raise RegistryError(_NOT_UNDERSTOOD, _ENCODE)
+    if any(not re.fullmatch(r"[A-Za-z_]{1,40}", option) for option in url.query):
+        raise RegistryError(_NOT_UNDERSTOOD, _ENCODE)
+
+
 def _file(text: str) -> Location:
     if not text.strip() or text == ":memory:" or text.startswith("file:"):
-        raise RegistryError(f"{text!r} is not the path of a registry", _EXAMPLES)
+        raise RegistryError("the registry URL names no file", _EXAMPLES)
     if "\x00" in text:
         raise RegistryError("the path of the registry holds a NUL character", _EXAMPLES)
+    path = Path(text).absolute()
+    if may_hold_password(text) and not path.is_file():
+        raise RegistryError(_NOT_UNDERSTOOD, _EXAMPLES)
     if text.endswith("/"):
         raise RegistryError(f"{text} is a folder", "Name a file in it: registry.db")
-    path = Path(text).absolute()
     return Location(str(path), path=path)

@@ -59,8 +59,8 @@ def needs_upgrade(connection: Connection, shown: str, folder: Path) -> bool:
     )
 
 
-def migrate(connection: Connection, folder: Path) -> None:
-    """Bring the database to the newest schema, inside the transaction that ``connection`` is in."""
+def migrate(connection: Connection, folder: Path, revision: str = "head") -> None:
+    """Bring the database to ``revision``, the newest schema, inside the transaction that ``connection`` is in."""
     from alembic import command
     from alembic.config import Config
 
@@ -68,7 +68,7 @@ def migrate(connection: Connection, folder: Path) -> None:
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.attributes["connection"] = connection
     with _one_at_a_time:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
     if connection.dialect.name == "sqlite":
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
         if broken:

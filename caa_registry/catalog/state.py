@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine
 from caa_registry.catalog.files import check_file
+from caa_registry.catalog.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
 from caa_registry.errors import RegistryError
@@ -61,7 +62,10 @@ def _engine(location: Location, path: Path | None) -> Engine:
 
 def _look(engine: Engine, location: Location) -> RegistryState:
     with readers(engine).connect() as connection:
-        schema = current_revision(connection)
+        if location.path is None:
+            schema = current_revision(connection)
+        else:
+            schema = checked_revision(connection, location.shown, migrations_folder())
         if schema is not None:
             if not needs_upgrade(connection, location.shown, migrations_folder()):
                 return RegistryState(location.shown, "ready", schema=schema)

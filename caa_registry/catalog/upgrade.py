@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from caa_registry.catalog.engines import (
     transaction,
 )
 from caa_registry.catalog.files import check_file
+from caa_registry.catalog.inspection import checked_revision
 from caa_registry.catalog.location import locate
 from caa_registry.catalog.schema import (
     current_revision,
@@ -29,6 +30,7 @@ from caa_registry.catalog.schema import (
     migrations_folder,
     needs_upgrade,
 )
+from caa_registry.disk import own_file
 from caa_registry.errors import RegistryError
 
 
@@ -39,9 +41,10 @@ def upgrade_file(path: Path, folder: Path) -> None:
     is as it was. Several processes may do this at once: the first upgrades, the others find nothing to do.
     """
     with transaction(sqlite_engine(path, Purpose.UPGRADE)) as connection:
+        revision = checked_revision(connection, str(path), folder)
         if not needs_upgrade(connection, str(path), folder):
             return
-        _back_up(path, f"{path.name}.bak-{current_revision(connection) or 'none'}")
+        _back_up(path, f"{path.name}.bak-{revision or 'none'}")
         migrate(connection, folder)
 
 
@@ -61,7 +64,7 @@ def upgrade(url: str, *, migrations: Path | None = None) -> tuple[str, str]:
         if location.path is not None:
             check_file(location.path)
             with transaction(sqlite_engine(location.path, Purpose.UPGRADE)) as connection:
-                before = current_revision(connection)
+                before = checked_revision(connection, location.shown, folder)
             if before is not None:
                 upgrade_file(location.path, folder)
         else:
@@ -74,7 +77,7 @@ def upgrade(url: str, *, migrations: Path | None = None) -> tuple[str, str]:
             finally:
                 engine.dispose()
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        raise explain(location, error) from error
+        raise explain(location, error) from location.cause(error)
     if before is None:
         raise RegistryError(f"no registry at {location.shown}", f"Run: caa init {location.option}")
     return before, head_revision(folder)
@@ -92,8 +95,9 @@ def migration_connection(url: str) -> Iterator[Connection]:
 
 def _back_up(path: Path, name: str) -> None:
     target = path.with_name(name)
-    part = path.with_name(f"{name}.{os.getpid()}.part")
+    part = path.with_name(f".caa-{secrets.token_hex(8)}.part")
     try:
+        own_file(part)
         with (
             closing(sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(part)) as copy,

@@ -73,7 +73,7 @@ def say_curated(settings: Settings, curated: Curated, *, dry_run: bool) -> None:
     if dry_run:
         for what, items in curated.examples.items():
             if items:
-                click.echo(f"\n{what}, for example:")
+                output.line(f"\n{what}, for example:")
                 print_items(list(items))
         output.message(f"Dry run: {_change(curated)}. Nothing was stored.")
     elif curated.version is None:

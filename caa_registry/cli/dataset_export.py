@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import FORCE, Settings, common
 from caa_registry.pairs.curation.result import count
 from caa_registry.wire.datasets import pushed_json
 
@@ -21,7 +21,7 @@ from caa_registry.wire.datasets import pushed_json
     type=click.Choice(["jsonl", "csv", "parquet", "caa", "datasets"]),
     help="Format to write.  [default: by the suffix of PATH]",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@FORCE
 @common
 def export(settings: Settings, reference: str, path: Path, format_: str | None, force: bool) -> None:
     """Export a dataset for other programs.
@@ -30,6 +30,8 @@ def export(settings: Settings, reference: str, path: Path, format_: str | None, 
     jsonl, csv, parquet   one file; importing it gives the same dataset
     datasets              a folder for datasets.load_from_disk
     caa                   the folders generate/ and test/ of the CAA repository
+
+    In a folder that has content, --force replaces only the files that are written anew.
     """
     with settings.open() as registry:
         version = registry.datasets.get(reference)

@@ -64,14 +64,14 @@ def _say_row(item: PairItem, what: str) -> None:
     pair = item.pair
     text = " / ".join(part for part in (pair.prompt, pair.positive, pair.negative) if part)
     line = f"{sign} {item.split}{_number(item)}  {_short(text)}"
-    click.echo(click.style(line, fg=color))
+    output.line(line, fg=color)
 
 
 def _say_change(change: Change) -> None:
     before, after = change.before, change.after
     split = before.split if before.split == after.split else f"{before.split} -> {after.split}"
     kind = "" if change.kind == "edited" else f"{change.kind}  "
-    click.echo(f"~ {split}{_number(before)}  {kind}{_short(before.pair.prompt or before.pair.positive)}")
+    output.line(f"~ {split}{_number(before)}  {kind}{_short(before.pair.prompt or before.pair.positive)}")
     if change.kind == "edited":
         for name, pieces in change.words.items():
             click.echo(f"    {name}: {''.join(_piece(piece) for piece in pieces)}")
@@ -145,6 +145,7 @@ def blame(settings: Settings, pair: str) -> None:
     output.fields(
         {
             "pair": found.digest,
+            "turns": "\n".join(f"{turn.role}: {_short(turn.text)}" for turn in found.pair.turns),
             "prompt": _short(found.pair.prompt),
             "positive": _short(found.pair.positive),
             "negative": _short(found.pair.negative),

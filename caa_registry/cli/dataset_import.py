@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.dataset_show import PREVIEW, print_items, say_notes
 from caa_registry.cli.options import Settings, common
-from caa_registry.errors import UsageError
+from caa_registry.errors import NotFoundError, RegistryError, UsageError
 from caa_registry.pairs.curation.result import count
-from caa_registry.references import check_name
+from caa_registry.references import check_new_name
 from caa_registry.wire.datasets import dataset_json
 
 
@@ -65,7 +67,7 @@ def import_(
     """
     from caa_registry.pairs.sources import read_source
 
-    check_name(name)
+    _check_target(settings, name)
     wanted, split = _sources(source, splits)
     # Read before the registry is opened: a bad source must not even leave a new registry behind.
     imported = read_source(
@@ -109,6 +111,17 @@ def _sources(source: str | None, splits: tuple[str, ...]) -> tuple[str | dict[st
     if len(splits) > 1:
         raise UsageError("one source cannot go to several splits", "Give --split NAME=SOURCE for each.")
     return source, splits[0] if splits else None
+
+
+def _check_target(settings: Settings, name: str) -> None:
+    """Refuse a name that nothing new may have, unless there is a dataset of it, before a registry is made."""
+    try:
+        check_new_name(name)
+    except UsageError:
+        with suppress(NotFoundError, RegistryError), settings.open() as registry:
+            registry.datasets.get(f"dataset:{name}")
+            return
+        raise
 
 
 def _columns(columns: tuple[str, ...]) -> dict[str, str]:

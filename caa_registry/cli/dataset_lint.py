@@ -67,7 +67,7 @@ def _say(report: LintReport) -> None:
     summary = report.summary
     nouns = {"errors": "error", "warnings": "warning", "infos": "note"}
     counts = ", ".join(count(summary[key], noun) for key, noun in nouns.items())
-    click.echo(f"Score {summary['score']:g} of 100: {counts} in {count(summary['rows'], 'pair')}{beside}.")
+    output.line(f"Score {summary['score']:g} of 100: {counts} in {count(summary['rows'], 'pair')}{beside}.")
     if by_rule:
         first = next(iter(by_rule))
         output.message(f"To list every finding of a rule: caa dataset lint {report.dataset} --rule {first}")

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import FORCE, Settings, common
 from caa_registry.digests import short
+from caa_registry.disk import write_new
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import replay_json
@@ -18,17 +19,16 @@ from caa_registry.wire.curation import replay_json
 @click.command(epilog="Example: caa dataset recipe team/refusal --out refusal.recipe.json")
 @click.argument("reference")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead.")
+@FORCE
 @common
-def recipe(settings: Settings, reference: str, out: Path | None) -> None:
+def recipe(settings: Settings, reference: str, out: Path | None, force: bool) -> None:
     """Print how a version was made, from its sources on, as JSON for caa dataset replay."""
     with settings.open() as registry:
         found = registry.datasets.recipe(reference)
     if out is None:
         output.print_json(found)
         return
-    if out.exists():
-        raise UsageError(f"{out} exists", "Choose another name.")
-    out.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_new(out, (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode(), force=force)
     if settings.as_json:
         output.print_json({"out": str(out), "steps": len(found["steps"])})
     else:

@@ -13,7 +13,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.dataset_curate import say_curated
 from caa_registry.cli.dataset_show import print_item
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import FORCE, Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
@@ -36,6 +36,7 @@ CSV = click.Path(path_type=Path, dir_okay=False)
 @click.option("--all", "everything", is_flag=True, help="Include pairs that you have decided on.")
 @click.option("--to-csv", type=CSV, metavar="FILE", help="Write the pairs as a CSV to fill in instead.")
 @click.option("--from-csv", type=CSV, metavar="FILE", help="Read a filled-in CSV.")
+@FORCE
 @common
 def review(
     settings: Settings,
@@ -45,6 +46,7 @@ def review(
     everything: bool,
     to_csv: Path | None,
     from_csv: Path | None,
+    force: bool,
 ) -> None:
     """Decide on each pair that you have not reviewed yet, with one key.
 
@@ -61,7 +63,7 @@ def review(
         if to_csv and from_csv:
             raise UsageError("--to-csv and --from-csv are given", "Give one of the two.")
         if to_csv:
-            written = registry.datasets.review_sheet(version, to_csv, reviewer=name, split=split)
+            written = registry.datasets.review_sheet(version, to_csv, reviewer=name, split=split, force=force)
             done: dict[str, Any] = {"out": str(to_csv), "pairs": written}
             states = "accepted, rejected, needs-work"
             said = f"Wrote {count(written, 'pair')} to {to_csv}. Fill in state ({states}) and reason."
@@ -156,7 +158,7 @@ def reviews(settings: Settings, reference: str) -> None:
     for one in agreements:
         kappa = "not defined (all the same)" if one.kappa is None else f"{one.kappa:.2f}"
         share = f"{one.same} of {one.n}" if one.n else "no pair in common"
-        click.echo(f"{one.one} and {one.other}: {share} the same, Cohen's kappa {kappa}")
+        output.line(f"{one.one} and {one.other}: {share} the same, Cohen's kappa {kappa}")
     different = found.disagreements()
     if different:
         click.echo()

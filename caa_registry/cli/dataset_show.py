@@ -36,7 +36,7 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
         if settings.as_json:
             output.print_json({"card": text})
         else:
-            click.echo(text, nl=False)
+            output.document(text)
         return
     with settings.open() as registry:
         version = registry.datasets.get(reference)
@@ -127,10 +127,12 @@ def print_items(items: list[Any]) -> None:
 def print_item(head: str, item: Any) -> None:
     """One pair or question under ``head``."""
     row = item_json(item)
-    click.echo(f"\n{click.style(head, bold=True)}  {row['split']}")
-    for key in ("system", "prompt", "positive", "negative", "text"):
-        if row.get(key):
-            click.echo(f"  {click.style(f'{key:<9}', bold=True)}{_indented(row[key])}")
+    click.echo(f"\n{click.style(head, bold=True)}  {output.visible(row['split'])}")
+    said = [("system", row.get("system")), *((turn["role"], turn["content"]) for turn in row.get("turns", ()))]
+    for key, text in (*said, *((key, row.get(key)) for key in ("prompt", "positive", "negative", "text"))):
+        if text:
+            # At least one space stands behind the longest key, a turn's "assistant".
+            click.echo(f"  {click.style(f'{key:<9}', bold=True)}{' ' * (len(key) > 8)}{_indented(text)}")
 
 
 def _indented(text: str) -> str:

@@ -60,7 +60,7 @@ def _run(registry: Registry, *, say: bool) -> list[Evaluation]:
 
     def note(text: str) -> None:
         if say:
-            click.echo(f"  {text}")
+            output.line(f"  {text}")
 
     step("A registry: one SQLite file that holds pairs, vectors and scores.", "caa init")
     note(registry.database.shown)
@@ -140,7 +140,7 @@ def _generate(registry: Registry, model: Model, name: str, prompt: str, step: An
     for multiplier in MULTIPLIERS:
         with registry.steer(model, f"{name}:best", multiplier=multiplier):
             text = model.generate(prompt, temperature=0.7, seed=1)
-        click.echo(f"  [{output.strength(multiplier)}] {text.strip()}")
+        output.line(f"  [{output.strength(multiplier)}] {text.strip()}")
 
 
 def _table(evaluations: list[Evaluation]) -> None:

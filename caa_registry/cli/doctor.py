@@ -42,7 +42,7 @@ def doctor(settings: Settings, model: str | None) -> None:
         if health.model is not None:
             _say_model(health.model)
         for advice in health.advice or ("No problems found.",):
-            click.echo(output.visible(advice))
+            output.line(advice)
     sys.exit(0 if health.well else 1)
 
 

@@ -75,7 +75,7 @@ def generate(
                 for piece in loaded.stream_text(prompt, **options):
                     pieces.append(piece)
                     if not settings.as_json:
-                        click.echo(output.visible(piece), nl=False)
+                        output.document(piece)
                 if not settings.as_json:
                     click.echo()
                 results.append({"text": "".join(pieces), **plan_json(plan)})

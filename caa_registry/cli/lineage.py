@@ -47,7 +47,7 @@ def say_lineage(lineage: Lineage, depth: int = DEPTH) -> None:
     from rich.tree import Tree
 
     root = lineage.root
-    tree = Tree(Text(_line(root)))
+    tree = Tree(Text(output.visible(_line(root))))
     origin = "nothing recorded"
     if root.kind == "dataset":
         origin = f"its source (caa dataset show {root.reference})"
@@ -73,18 +73,18 @@ def _grow(
 
     keys = node.inputs if direction == "inputs" else node.outputs
     if not keys and empty:
-        tree.add(Text(empty))
+        tree.add(Text(output.visible(empty)))
     if keys and depth == 0:
         tree.add(Text(f"... {len(keys)} more, shown with a larger --depth"))
         return
     for key in keys:
         next_node = lineage.nodes[key]
         if key in unfolded:
-            tree.add(Text(f"{_name(next_node)} (shown above)"))
+            tree.add(Text(output.visible(f"{_name(next_node)} (shown above)")))
             continue
         if depth > 1 or not (next_node.inputs if direction == "inputs" else next_node.outputs):
             unfolded.add(key)
-        _grow(tree.add(Text(_line(next_node))), lineage, next_node, direction, depth - 1, unfolded)
+        _grow(tree.add(Text(output.visible(_line(next_node)))), lineage, next_node, direction, depth - 1, unfolded)
 
 
 def _name(node: LineageNode) -> str:

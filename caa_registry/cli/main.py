@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import select
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import click
 from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.options import Settings
 from caa_registry.cli.output import message
-from caa_registry.errors import CaaError
+from caa_registry.disk import is_full, refused
+from caa_registry.errors import CaaError, WriteError
 from caa_registry.package import __version__
 
 # name -> (module:attribute, what --help says). Modules are imported when a command is used, so that --help is quick.
@@ -117,34 +119,66 @@ def main() -> None:
     logging.getLogger("caa_registry").addHandler(notes)
     debug = "--debug" in sys.argv
     try:
-        sys.exit(_run())
+        with _closed_pipes():
+            code = _run()
+            sys.stdout.flush()
+        sys.exit(code)
     except click.ClickException as error:
-        error.show()
+        # click repeats what was typed.
+        shown = io.StringIO()
+        error.show(file=shown)
+        message(shown.getvalue().rstrip("\n"))
         sys.exit(error.exit_code)
     except CaaError as error:
         if debug:
             raise
-        click.echo(f"Error: {error.message}", err=True)
-        if error.hint:
-            click.echo(error.hint, err=True)
-        sys.exit(error.exit_code)
+        sys.exit(_say(error))
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. The registry holds nothing incomplete.", err=True)
+        message("Interrupted. The registry holds nothing incomplete.")
         sys.exit(130)
     except ReaderGoneError:
-        # No error (caa ... | head). Python must not complain while it closes the streams.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):
-            os.dup2(nowhere, descriptor)
-        sys.exit(0)
+        sys.exit(0)  # no error (caa ... | head)
     except Exception as error:
         if debug:
             raise
-        click.echo(f"Internal error: {type(error).__name__}: {error}", err=True)
-        click.echo("This is a bug in caa. Run the command again with --debug and report what it prints.", err=True)
+        refusal = _refusal(error)
+        if refusal is not None:
+            sys.exit(_say(refusal))
+        message(f"Internal error: {type(error).__name__}: {error}")
+        message("This is a bug in caa. Run the command again with --debug and report what it prints.")
         sys.exit(1)
     finally:
         logging.getLogger("caa_registry").removeHandler(notes)
+        for stream in (sys.stdout, sys.stderr):
+            _drop_unwritten(stream)
+
+
+def _say(error: CaaError) -> int:
+    """Print an error, where stderr takes it; its exit code."""
+    with suppress(OSError):
+        message(f"Error: {error.message}")
+        if error.hint:
+            message(error.hint)
+    return error.exit_code
+
+
+def _refusal(error: Exception) -> CaaError | None:
+    """What is said of a disk that is full or may not be written, wherever that happens; ``None`` for other errors."""
+    number, name = (error.errno, error.filename) if isinstance(error, OSError) else (None, None)
+    if number in (errno.EACCES, errno.EPERM) and name:
+        return WriteError(f"{name}: permission denied", "Change its permissions, or those of its folder.")
+    if is_full(error) or number == errno.EROFS:
+        return refused(error, name or "the output")
+    return None
+
+
+def _drop_unwritten(stream: Any) -> None:
+    """Send what a stream does not take nowhere, so that Python does not complain while it closes it."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
 
 
 def _prepare_streams() -> None:

@@ -10,6 +10,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
+    FORCE,
     STEERED_MODEL,
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 RUBRIC = click.option("--rubric", metavar="NAME|FILE", help="What is rated.  [default: that of the vector's behavior]")
 JUDGE_URL = click.option("--judge-url", metavar="URL", help="An OpenAI-compatible endpoint; key from CAA_JUDGE_KEY.")
+JUDGE_KEY = click.option(
+    "--judge-key-env",
+    metavar="NAME",
+    help="Environment variable with the key for --judge-url.  [default: CAA_JUDGE_KEY, and OPENAI_API_KEY for "
+    "api.openai.com only]",
+)
 JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-url, or a local one without it.")
 
 
@@ -62,6 +69,7 @@ JUDGE_MODEL = click.option("--judge-model", metavar="M", help="Model at --judge-
 @click.option("--limit", type=click.IntRange(1), help="Questions to ask.  [default: all]")
 @RUBRIC
 @JUDGE_URL
+@JUDGE_KEY
 @JUDGE_MODEL
 @SHARD
 @ALLOW_MISMATCH
@@ -76,6 +84,7 @@ def open_ended(
     multipliers: tuple[float, ...],
     rubric: str | None,
     judge_url: str | None,
+    judge_key_env: str | None,
     judge_model: str | None,
     shard: Shard | None,
     **asked: Any,
@@ -88,8 +97,8 @@ def open_ended(
     with kept_shard(settings, shard), settings.open() as registry:
         version = registry.vectors.get(vector)
         # Before anything is generated: a judge that cannot be asked must not cost an hour.
-        rated_by = rubric_of(rubric, version.behavior) if judge_url or judge_model else None
-        judge = _judge(registry, rated_by, judge_url, judge_model) if rated_by else None
+        rated_by = rubric_of(rubric, version.behavior) if judge_url or judge_model or judge_key_env else None
+        judge = _judge(registry, rated_by, judge_url, judge_model, judge_key_env) if rated_by else None
         with kept("answers") as progress:
             evaluation = registry.evaluations.open_ended(
                 version,
@@ -121,12 +130,12 @@ def answers(settings: Settings, id: int, limit: int) -> None:
         return
     questions = list(dict.fromkeys(answer.question for answer in given))
     for question in questions[: limit or None]:
-        click.echo(click.style(output.visible(question), bold=True))
+        output.line(question, bold=True)
         for answer in given:
             if answer.question == question:
                 values = [judged.ratings[answer.position] for judged in judgements]
                 rating = "".join(f" ({'no rating' if value is None else f'{value:g}'})" for value in values)
-                click.echo(f"  [{output.strength(answer.multiplier)}]{rating} {output.visible(answer.text.strip())}")
+                output.line(f"  [{output.strength(answer.multiplier)}]{rating} {answer.text.strip()}")
     if 0 < limit < len(questions):
         output.message(f"{len(questions) - limit} more questions; --limit 0 shows all.")
 
@@ -135,6 +144,7 @@ def answers(settings: Settings, id: int, limit: int) -> None:
 @click.argument("id", type=int)
 @RUBRIC
 @JUDGE_URL
+@JUDGE_KEY
 @JUDGE_MODEL
 @click.option("--sheet", type=click.Path(path_type=Path), help="A sheet filled in by a person, instead of a judge.")
 @click.option("--rater", help="Who filled in the sheet.")
@@ -144,6 +154,7 @@ def rate(
     id: int,
     rubric: str | None,
     judge_url: str | None,
+    judge_key_env: str | None,
     judge_model: str | None,
     sheet: Path | None,
     rater: str | None,
@@ -156,13 +167,13 @@ def rate(
         evaluation = registry.evaluations.get(id)
         chosen = rubric_of(rubric, registry.vectors.get(f"vector:{evaluation.vector}").behavior)
         if sheet is not None:
-            if judge_url or judge_model:
+            if judge_url or judge_model or judge_key_env:
                 raise UsageError("a sheet and a judge are two passes", "Give one at a time.")
             if not rater:
                 raise UsageError("the sheet has no rater", "Say who filled it in: --rater NAME.")
             registry.evaluations.read_sheet(evaluation, sheet, rater=rater, rubric=chosen)
         else:
-            _rate(registry, evaluation, _judge(registry, chosen, judge_url, judge_model), chosen)
+            _rate(registry, evaluation, _judge(registry, chosen, judge_url, judge_model, judge_key_env), chosen)
         _say(settings, registry, evaluation)
 
 
@@ -170,14 +181,15 @@ def rate(
 @click.argument("id", type=int)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="CSV file to write.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Shuffles the rows.")
+@FORCE
 @common
-def sheet(settings: Settings, id: int, out: Path, seed: int) -> None:
+def sheet(settings: Settings, id: int, out: Path, seed: int, force: bool) -> None:
     """Write the answers of an open-ended evaluation as a CSV for a person to rate, blind and shuffled.
 
     It is read back with: caa eval rate ID --sheet FILE --rater NAME.
     """
     with settings.open() as registry:
-        count = registry.evaluations.write_sheet(id, out, seed=seed)
+        count = registry.evaluations.write_sheet(id, out, seed=seed, force=force)
     if settings.as_json:
         output.print_json({"sheet": str(out), "rows": count})
     else:
@@ -196,7 +208,7 @@ def rubrics(settings: Settings, name: str | None) -> None:
         if settings.as_json:
             output.print_json(rubric_json(rubric))
             return
-        click.echo(rubric.text.strip())
+        output.document(f"{rubric.text.strip()}\n")
         if rubric.note:
             output.paragraph(f"Note: {rubric.note}")
         return
@@ -221,13 +233,15 @@ def rubric_of(name: str | None, behavior: str) -> Rubric:
     return read_rubric(Path(name)) if name.endswith(".md") or Path(name).is_file() else find_rubric(name)
 
 
-def _judge(registry: Registry, rubric: Rubric, url: str | None, model: str | None) -> Judge:
+def _judge(registry: Registry, rubric: Rubric, url: str | None, model: str | None, key_env: str | None) -> Judge:
     if not model:
         raise UsageError("the judge has no model", "Give --judge-model, with --judge-url or a local model.")
     if url:
         from caa_registry.evaluation.open_ended.endpoint import EndpointJudge
 
-        return EndpointJudge(url, model, rubric)
+        return EndpointJudge(url, model, rubric, key_env=key_env)
+    if key_env is not None:
+        raise UsageError("a local judge gets no key", "Leave out --judge-key-env, or give --judge-url.")
     from caa_registry.evaluation.open_ended.local_judge import LocalJudge
 
     return LocalJudge(registry.models.load(model), rubric)

@@ -6,12 +6,13 @@ import functools
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from caa_registry.cli.output import message
 from caa_registry.errors import UsageError
 from caa_registry.extraction.methods import METHODS
 from caa_registry.models.read_position import READ_POSITIONS
@@ -35,7 +36,7 @@ _LAYERS = re.compile(r"([0-9]+)(?:-([0-9]+))?")
 class Settings:
     """The global options. They may stand before the noun or after the verb."""
 
-    registry: str | None = None
+    registry: str | None = field(default=None, repr=False)  # it may hold a password
     as_json: bool = False
     debug: bool = False
 
@@ -48,19 +49,20 @@ class Settings:
 
         return rank() == 0
 
-    def open(self, *, create: bool = False) -> Registry:
-        """The registry that the options, the environment or the settings file name."""
+    def open(self, *, create: bool = False, shared: bool = False) -> Registry:
+        """The registry that the options, the environment or the settings file name. ``shared``: a new one is not for
+        its owner only."""
         from caa_registry.registry.registry import open as open_registry
 
         if self.registry is not None and not self.registry.strip():
             # An unset variable in a script must not silently mean the default registry.
             raise UsageError("--registry is empty", "Give a path or a URL, or leave the option out.")
         new = create and _is_missing(registry_url(self.registry))
-        registry = open_registry(self.registry, create=create)
+        registry = open_registry(self.registry, create=create, shared=shared)
         if new:
             # A mistyped path or URL must not pass for the registry that was meant.
             where = "a SQLite file" if registry.database.path is not None else "tables in this PostgreSQL database"
-            click.echo(f"Created the registry {registry.database.shown} ({where}).", err=True)
+            message(f"Created the registry {registry.database.shown} ({where}).")
         return registry
 
 
@@ -211,6 +213,9 @@ STEERED_LAYERS = click.option(
 ALLOW_MISMATCH = click.option(
     "--allow-mismatch", is_flag=True, help="Apply the vector to another model; the registry records it."
 )
+
+# Of the commands that write files.
+FORCE = click.option("--force", is_flag=True, help="Replace files that exist.")
 
 TEMPLATE = click.Choice(TEMPLATES)
 READ = click.Choice(READ_POSITIONS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import layout
+from caa_registry.errors import UNSEEN
+from caa_registry.errors import visible as visible
 from caa_registry.progress import shows_phases
 from caa_registry.wire.plain import plain
 
@@ -31,19 +32,31 @@ _WIDE = 160
 _WHOLE = {"version", "digest", "fingerprint"}
 # What must be done before it is said how long the rest will take.
 _LEAST_SHARE, _LEAST_SECONDS = 0.01, 3.0
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     # Where stdout cannot carry all of Unicode, JSON's own escapes do.
     narrow = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    click.echo(json.dumps(value, indent=2, ensure_ascii=narrow, allow_nan=False, default=plain))
+    text = json.dumps(value, indent=2, ensure_ascii=narrow, allow_nan=False, default=plain)
+    # JSON's escapes for what a terminal would act upon. JSON itself wants them for some of it only.
+    click.echo(UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def message(text: str) -> None:
     """A message for a person, on stderr."""
     click.echo(visible(text), err=True)
+
+
+def line(text: str = "", **style: Any) -> None:
+    """A line on stdout, in the style of ``click.style``."""
+    click.echo(click.style(visible(text), **style) if style else visible(text))
+
+
+def document(text: str) -> None:
+    """Text that is the result itself, such as what a model writes: as it is for a pipe or a file, visible on a
+    terminal."""
+    click.echo(visible(text) if sys.stdout.isatty() else text, nl=False)
 
 
 def paragraph(text: str) -> None:
@@ -65,11 +78,6 @@ def rich(renderable: RenderableType) -> None:
 def _room() -> int:
     """How wide stdout is. Off a terminal it is wide, so that pipes get whole lines."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters written out: stored text must not steer the reader's terminal."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
@@ -137,7 +145,7 @@ def progress(label: str) -> Iterator[Progress]:
     with _display() as (bar, starting):
 
         def added(label: str) -> TaskID:
-            return bar.add_task(label, total=None, visible=False, count="")
+            return bar.add_task(visible(label), total=None, visible=False, count="")
 
         def show(task: TaskID, done: int, total: int, count: str, visible: bool = True) -> None:
             bar.update(starting, visible=False)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import TEMPLATE, ModelChoice, Settings, common, with_adapter
+from caa_registry.cli.options import FORCE, TEMPLATE, ModelChoice, Settings, common, with_adapter
+from caa_registry.disk import check_new, explained, write_new
 from caa_registry.wire.vectors import projection_json
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--layer", type=click.IntRange(0), help="Layer to draw.  [default: the most steerable]")
 @click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Folder for the pictures.")
 @FORMAT
+@FORCE
 @common
-def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, format_: str) -> None:
+def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, format_: str, force: bool) -> None:
     """Draw an evaluation: score against multiplier, layers, every cell, every item.
 
     Files are named after what they show: evaluation-ID-dose-response.png and so on. Intervals, controls and baselines
@@ -40,18 +42,19 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
     """
     with settings.open() as registry:
         pictures = registry.reports.evaluation_pictures(id, layer=layer)
-    _write(settings, pictures, out, f"evaluation-{id}", format_)
+    _write(settings, pictures, out, f"evaluation-{id}", format_, force=force)
 
 
 @click.command("report", epilog="Example: caa eval report team/sycophancy --out report")
 @click.argument("vector")
 @click.option("--layer", type=click.IntRange(0), help="Layer to report.  [default: the most steerable]")
 @click.option("--out", type=FOLDER, required=True, metavar="FOLDER", help="Folder for report.md and its pictures.")
+@FORCE
 @common
-def report(settings: Settings, vector: str, layer: int | None, out: Path) -> None:
+def report(settings: Settings, vector: str, layer: int | None, out: Path, force: bool) -> None:
     """Write a Markdown report of a vector with pictures, every number with its reference."""
     with settings.open() as registry:
-        path = registry.reports.write(vector, out, layer=layer)
+        path = registry.reports.write(vector, out, layer=layer, force=force)
     if settings.as_json:
         output.print_json({"report": str(path)})
     else:
@@ -66,6 +69,7 @@ def report(settings: Settings, vector: str, layer: int | None, out: Path) -> Non
 @with_adapter
 @click.option("--out", type=FOLDER, default=".", show_default=True, metavar="FOLDER", help="Folder for the pictures.")
 @FORMAT
+@FORCE
 @common
 def plot_vector(
     settings: Settings,
@@ -75,6 +79,7 @@ def plot_vector(
     model: ModelChoice,
     out: Path,
     format_: str,
+    force: bool,
 ) -> None:
     """Draw the cosines between the layers of a vector, or between several vectors at one layer."""
     with settings.open() as registry, output.progress("activations") as reading:
@@ -84,7 +89,7 @@ def plot_vector(
             loaded = model.or_recorded(registry, versions[0].model)
         pictures = registry.reports.vector_pictures(versions, layer=layer, model=loaded, reading=reading)
     name = versions[0].reference.replace("/", "-").replace(":", "-") if len(versions) == 1 else "vectors"
-    _write(settings, pictures, out, name, format_)
+    _write(settings, pictures, out, name, format_, force=force)
 
 
 @click.command("tokens", epilog='Example: caa vector tokens team/sycophancy --layer 2 "I agree with you."')
@@ -96,6 +101,7 @@ def plot_vector(
 @with_adapter
 @click.option("--template", type=TEMPLATE, help="How the prompt is rendered.  [default: as for the vector]")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page instead.")
+@FORCE
 @common
 def tokens(
     settings: Settings,
@@ -106,6 +112,7 @@ def tokens(
     model: ModelChoice,
     template: Any,
     html: Path | None,
+    force: bool,
 ) -> None:
     """Show how far each token of a text points along a vector.
 
@@ -113,6 +120,8 @@ def tokens(
     """
     from caa_registry.evaluation.token_projection import as_html, as_text
 
+    if html is not None:
+        check_new(html, force=force)
     with settings.open() as registry:
         version = registry.vectors.get(vector)
         loaded = model.or_recorded(registry, version.model)
@@ -123,21 +132,27 @@ def tokens(
         output.print_json(projection_json(projected))
     elif html is not None:
         caption = f"{version.reference} ({version.digest}), layer {layer}; model {version.model.name}."
-        html.write_text(
-            as_html(projected, title=f"{version.reference}, layer {layer}", caption=caption), encoding="utf-8"
-        )
+        page = as_html(projected, title=f"{version.reference}, layer {layer}", caption=caption)
+        write_new(html, page.encode(), force=force)
         output.message(f"Wrote {html}.")
     else:
         output.rich(as_text(projected))
 
 
-def _write(settings: Settings, pictures: Mapping[str, Figure], folder: Path, name: str, format_: str) -> None:
+def _write(
+    settings: Settings, pictures: Mapping[str, Figure], folder: Path, name: str, format_: str, *, force: bool
+) -> None:
     from caa_registry.plots.style import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [save(picture, folder / f"{name}-{what}.{format_}") for what, picture in pictures.items()]
+    paths = [folder / f"{name}-{what}.{format_}" for what in pictures]
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        check_new(path, force=force)
+    for path, picture in zip(paths, pictures.values(), strict=True):
+        save(picture, path, force=force)
     if settings.as_json:
         output.print_json([str(path) for path in paths])
         return
     for path in paths:
-        click.echo(str(path))
+        output.document(f"{path}\n")

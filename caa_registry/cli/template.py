@@ -36,7 +36,7 @@ def show_template(settings: Settings, name: str) -> None:
         }
     )
     click.echo()
-    click.echo(output.visible(_marked(shown)))
+    output.line(_marked(shown))
     click.echo()
     rows = [
         (place, shown.tokens[place].id, repr(shown.tokens[place].text), _mark(shown, place))

@@ -76,10 +76,9 @@ def middle(values: NDArray[np.float64]) -> Interval:
 
 
 def letter_bias(observed: Observed) -> list[Interval] | None:
-    """Per layer and multiplier, in that order, the mean propensity of items whose matching letter is A minus that of
-    items where it is B. Without a preference for a letter it is 0. ``None`` where either is missing."""
-    letters = np.array(observed.letters)
-    groups = [observed.propensity[..., letters == letter] for letter in "AB"]
+    """Per layer and multiplier, in that order, the mean propensity of items whose matching letter is A (or 1) minus
+    that of items where it is B (or 2). Without a preference for a letter it is 0. ``None`` where either is missing."""
+    groups = [observed.propensity[..., np.isin(observed.letters, either)] for either in (["A", "1"], ["B", "2"])]
     if not all(group.shape[-1] for group in groups):
         return None
     one, other = (group.reshape(-1, group.shape[-1]).T for group in groups)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
-from caa_registry.errors import UsageError
+from caa_registry.errors import UsageError, visible
 from caa_registry.models.model import Model
 from caa_registry.models.rendering.prompts import Template
 from caa_registry.models.stream import Positions
@@ -20,9 +19,6 @@ from caa_registry.mx import mx
 
 if TYPE_CHECKING:
     from rich.text import Text
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -84,11 +80,6 @@ def _pieces(model: Model, ids: Sequence[int]) -> list[str]:
     return pieces
 
 
-def _visible(text: str) -> str:
-    """``text`` with control characters written out: a text must not steer the reader's terminal."""
-    return _CONTROL.sub(lambda control: repr(control[0])[1:-1], text)
-
-
 def as_text(tokens: Sequence[TokenProjection]) -> Text:
     """The text for a terminal: each token followed by its cosine in hundredths, and coloured where there is colour."""
     from rich.text import Text
@@ -99,7 +90,7 @@ def as_text(tokens: Sequence[TokenProjection]) -> Text:
         strength = token.cosine / largest
         bold = "bold " if abs(strength) >= 0.5 else ""
         colour = "blue" if strength > 0 else "red"
-        written.append(_visible(token.text), style=f"{bold}{colour}" if abs(strength) >= 0.1 else "")
+        written.append(visible(token.text), style=f"{bold}{colour}" if abs(strength) >= 0.1 else "")
         written.append(f"[{100 * token.cosine:+.0f}]", style="dim")
     return written
 
@@ -113,7 +104,7 @@ def as_html(tokens: Sequence[TokenProjection], *, title: str, caption: str) -> s
         strength = token.cosine / largest
         colour = "0,114,178" if strength > 0 else "213,94,0"
         line = "underline" if strength >= 0.5 else "line-through" if strength <= -0.5 else "none"
-        text = html.escape(_visible(token.text)).replace("\n", "<br>")
+        text = html.escape(visible(token.text)).replace("\n", "<br>")
         spans.append(
             f'<span style="background:rgba({colour},{0.75 * abs(strength):.2f});text-decoration:{line}" '
             f'title="dot {token.dot:+.3f}, cosine {token.cosine:+.3f}">{text}</span>'
@@ -122,7 +113,7 @@ def as_html(tokens: Sequence[TokenProjection], *, title: str, caption: str) -> s
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<title>{html.escape(title)}</title>
+<title>{html.escape(visible(title))}</title>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 1rem/2 system-ui, sans-serif; margin: 2rem auto; max-width: 46rem; padding: 0 1rem; }}
@@ -132,12 +123,12 @@ footer, p {{ font-size: 0.85rem; opacity: 0.8; line-height: 1.4; }}
 </style>
 </head>
 <body>
-<h1 style="font-size:1.2rem">{html.escape(title)}</h1>
+<h1 style="font-size:1.2rem">{html.escape(visible(title))}</h1>
 <p><span style="background:rgba(213,94,0,0.75);text-decoration:line-through">against the vector</span>
 (cosine {-largest:+.2f}) to <span style="background:rgba(0,114,178,0.75);text-decoration:underline">along it</span>
 (cosine {largest:+.2f}). Point at a token for its numbers.</p>
 <main>{"".join(spans)}</main>
-<footer>{html.escape(caption)}</footer>
+<footer>{html.escape(visible(caption))}</footer>
 </body>
 </html>
 """

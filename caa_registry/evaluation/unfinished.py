@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from caa_registry.digests import digest_bytes, digest_object, short
+from caa_registry.disk import is_own, own_folder, refused
 from caa_registry.engine import processes, texts
 from caa_registry.engine.sweeps import Part
 from caa_registry.errors import InputError, NotFoundError
@@ -32,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _SUFFIX = ".parts"
 _KEPT_DAYS = 30
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,27 @@ class Unfinished:
         """Keep a piece. Where the disk takes none, a warning says so, once."""
         self._kept.setdefault(condition, []).append(kept)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                if file.tell() == 0:
-                    file.write(_line({"header": self._header.as_json()}))
-                file.write(_line({"condition": condition, "kept": kept}))
+            self._append({"condition": condition, "kept": kept})
         except OSError as error:
             if not self._warned:
-                _log.warning("An interruption will lose what was measured: %s cannot be written: %s", self.path, error)
+                reason = refused(error, self.path) or error
+                _log.warning("An interruption will lose what was measured: %s", getattr(reason, "message", reason))
                 self._warned = True
+
+    def _append(self, value: Mapping[str, Any]) -> None:
+        own_folder(self.path.parent)
+        with os.fdopen(os.open(self.path, _APPEND, 0o600), "ab") as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                if size == 0:
+                    file.write(_line({"header": self._header.as_json()}))
+                file.write(_line(value))
+                file.flush()
+            except OSError:
+                # Half a line would spoil the one that is written when there is space again.
+                with suppress(OSError):
+                    os.truncate(self.path, size)
+                raise
 
     def take(self, paths: Sequence[Path]) -> None:
         """Take what the files of shards hold."""
@@ -121,11 +137,11 @@ class Unfinished:
                 continue  # another process deletes too
 
     def _files(self) -> list[Path]:
-        return sorted(self.path.parent.glob(self._all))
+        return sorted(path for path in self.path.parent.glob(self._all) if is_own(path))
 
     def _take(self, lines: Iterator[dict[str, Any]]) -> None:
         for line in lines:
-            if "condition" in line:
+            if isinstance(line.get("condition"), str) and isinstance(line.get("kept"), dict):
                 self._kept.setdefault(line["condition"], []).append(line["kept"])
 
 
@@ -135,7 +151,12 @@ def header(path: Path) -> Header:
     if not path.is_file():
         raise NotFoundError(f"there is no file {path}", "Name the files that the shards kept.")
     found = next(_read(path), {}).get("header")
-    if not isinstance(found, dict) or not found.get("request"):
+    kinds = {"identity": dict, "request": dict, "shard": str}
+    if not (
+        isinstance(found, dict)
+        and all(isinstance(found.get(key), kind) for key, kind in kinds.items())
+        and found["request"]
+    ):
         raise InputError("it holds no shard of an evaluation", "Name a file that --shard kept.", source=str(path))
     return Header(found["identity"], found["request"], Shard.parse(found["shard"]))
 
@@ -190,4 +211,9 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.split(b"\n"):
         digest, _, text = line.partition(b" ")
         if text and digest.decode("ascii", "replace") == short(digest_bytes(text)):
-            yield json.loads(text)
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):  # whole, but written by something else
+                continue
+            if isinstance(value, dict):
+                yield value

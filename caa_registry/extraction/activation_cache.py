@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from caa_registry.digests import canonical_json, digest_bytes, digest_object
+from caa_registry.disk import is_own, keep, refused
 from caa_registry.errors import IntegrityError
 from caa_registry.models.read_position import ReadPosition
 from caa_registry.models.rendering.prompts import CompletedTokens
@@ -79,6 +80,8 @@ class Section:
         missing = set(keys)
         places: dict[str, tuple[Segment, int]] = {}
         for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            if not is_own(path):  # its digests only say that it is whole
+                continue
             segment = _opened(path, missing, layers)
             if segment is not None:
                 places |= {key: (segment, row) for row, key in enumerate(segment.keys) if key in missing}
@@ -91,13 +94,11 @@ class Section:
         path = self._folder / f"{secrets.token_hex(8)}{_SUFFIX}"
         segment = Segment(tuple(keys), tuple(layers), path)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(_PART)
-            part.write_bytes(_as_bytes(segment, values))
-            part.replace(path)
+            keep(path, _as_bytes(segment, values))
         except OSError as error:
             if not self._warned:
-                _log.warning("Activations are kept in memory only, since %s cannot be written: %s", path.parent, error)
+                reason = refused(error, path.parent) or error
+                _log.warning("Activations are kept in memory only: %s", getattr(reason, "message", reason))
                 self._warned = True
             segment = Segment(segment.keys, segment.layers, path, values)
         return {key: (segment, row) for row, key in enumerate(keys)}

@@ -40,8 +40,7 @@ def encode_pairs(
     too_long: list[int] = []
     longest = longest or model.longest()
     for index, pair in enumerate(pairs):
-        positive = template.complete(pair.prompt, pair.positive, pair.system)
-        negative = template.complete(pair.prompt, pair.negative, pair.system)
+        positive, negative = template.sides(pair)
         if longest.holds(max(len(positive.ids), len(negative.ids))):
             kept.append(PairTokens(index, positive, negative))
         else:

@@ -153,8 +153,9 @@ def _download(repo: str, revision: str | None, weights: bool) -> tuple[Path, str
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
-    from caa_registry.hub import client_errors, translated
+    from caa_registry.hub import check_endpoint, client_errors, translated
 
+    check_endpoint(repo)
     patterns = ["*.json", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
     patterns += ["model*.safetensors"] if weights else []
     try:

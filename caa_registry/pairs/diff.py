@@ -12,7 +12,8 @@ from typing import Literal
 from caa_registry.pairs.curation.changing import exchanged
 from caa_registry.pairs.near_duplicates import all_near
 from caa_registry.pairs.questions import question, said
-from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.turns import turns_text
 
 ChangeKind = Literal["moved", "relabelled", "choices exchanged", "edited"]
 Piece = tuple[Literal["same", "old", "new"], str]
@@ -21,7 +22,6 @@ Piece = tuple[Literal["same", "old", "new"], str]
 _EDITED = 0.5
 # More comparisons than this take seconds; then only near duplicates are told from new rows.
 _COMPARED = 250_000
-_PARTS = ("system", "prompt", "positive", "negative")
 _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 
 
@@ -37,8 +37,10 @@ class Change:
     @property
     def words(self) -> dict[str, list[Piece]]:
         """Of each text that differs its pieces, word by word."""
-        texts = [(name, getattr(self.before.pair, name), getattr(self.after.pair, name)) for name in _PARTS]
-        return {name: word_diff(old, new) for name, old, new in texts if old != new}
+        after = _texts(self.after.pair)
+        return {
+            name: word_diff(old, after[name]) for name, old in _texts(self.before.pair).items() if old != after[name]
+        }
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,19 @@ def word_diff(old: str, new: str) -> list[Piece]:
     return pieces
 
 
-def _sides(item: PairItem) -> tuple[str, ...]:
+def _texts(pair: Pair) -> dict[str, str]:
+    return {
+        "system": pair.system,
+        "turns": turns_text(pair.turns),
+        "prompt": pair.prompt,
+        "positive": pair.positive,
+        "negative": pair.negative,
+    }
+
+
+def _sides(item: PairItem) -> tuple[Hashable, ...]:
     pair = item.pair
-    return (f"{pair.system}\0{pair.prompt}", pair.positive, pair.negative)
+    return ((pair.system, pair.turns, pair.prompt), pair.positive, pair.negative)
 
 
 def _matched(
@@ -142,6 +154,6 @@ def _alike(old: Sequence[PairItem], new: Sequence[PairItem]) -> list[tuple[int, 
 
 
 def _words(item: PairItem) -> frozenset[str]:
-    pair = item.pair
-    words = ((name, word) for name in _PARTS for word in re.findall(r"\w+", getattr(pair, name).casefold()))
-    return frozenset(f"{name} {word}" for name, word in words) or frozenset({pair.digest})
+    texts = _texts(item.pair).items()
+    words = ((name, word) for name, text in texts for word in re.findall(r"\w+", text.casefold()))
+    return frozenset(f"{name} {word}" for name, word in words) or frozenset({item.digest})

@@ -120,7 +120,7 @@ def _sketches(sets: Sequence[NDArray[np.uint64]], progress: Progress | None) -> 
 def _shingles(pair: Pair, words: dict[str, int]) -> NDArray[np.uint64]:
     """The hashes of the three-word sequences of a pair's texts, ascending, each once."""
     parts = []
-    for text in (pair.prompt, pair.positive, pair.negative):
+    for text in (*(turn.text for turn in pair.turns), pair.prompt, pair.positive, pair.negative):
         split = plain(text).split()
         hashes = np.fromiter((_hash(word, words) for word in split), np.uint64, len(split))
         # A text of one or two words is one sequence.
@@ -203,8 +203,8 @@ class Overlap:
 def overlap(questions: Sequence[Pair], seen: Sequence[Pair]) -> Overlap:
     """Which of ``questions`` are among ``seen``, computed exactly, whatever the size.
 
-    Two pairs are the same where their prompts are, or without prompts their completions, in any letter case and
-    spacing; nearly the same where their texts are near duplicates at ``THRESHOLD``.
+    Two pairs are the same where their prompts and turns are, or without prompts their completions, in any letter case
+    and spacing; nearly the same where their texts are near duplicates at ``THRESHOLD``.
     """
     texts = {_text(pair) for pair in seen}
     same = {i for i, pair in enumerate(questions) if _text(pair) in texts}
@@ -217,5 +217,5 @@ def overlap(questions: Sequence[Pair], seen: Sequence[Pair]) -> Overlap:
 
 def _text(pair: Pair) -> tuple[str, ...]:
     if pair.prompt.strip():
-        return (plain(pair.prompt),)
+        return (*(plain(turn.text) for turn in pair.turns), plain(pair.prompt))
     return tuple(sorted((plain(pair.positive), plain(pair.negative))))

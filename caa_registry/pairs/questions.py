@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.record import Pair
 
-_FIRST_CHOICE = re.compile(r"^[ \t]*\([A-Z]\)", re.MULTILINE)
-_HEADING = re.compile(r"\s*(choices|options|answers?):\s*$", re.IGNORECASE)
+# Begins where white space does, so that a long run of it is read once.
+_HEADING = re.compile(r"(?<!\s)\s*(choices|options|answers?):\s*$", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
@@ -17,17 +17,17 @@ def plain(text: str) -> str:
 
 
 def question(pair: Pair) -> str:
-    """What the pair asks, plain: its prompt up to the choices; both sides where it has no prompt."""
-    first = _FIRST_CHOICE.search(pair.prompt)
-    text = plain(_HEADING.sub("", pair.prompt[: first.start()] if first else pair.prompt))
+    """What the pair asks, plain: its turns, and its prompt up to the choices; both sides where it has no prompt."""
+    listing = sides_of(pair).listing
+    text = plain(_HEADING.sub("", pair.prompt[: listing.begin] if listing else pair.prompt))
+    text = " ".join([*(plain(turn.text) for turn in pair.turns), text])
     return text or " / ".join(sorted((plain(pair.positive), plain(pair.negative))))
 
 
 def said(pair: Pair) -> tuple[str, str]:
     """What the two sides say, positive first: the options of their letters where both have one, else their texts."""
-    letters = letter_of(pair.positive), letter_of(pair.negative)
-    if not all(letters):
+    sides = sides_of(pair)
+    if not (sides.letters and sides.listing):
         return pair.positive, pair.negative
-    listed = {choice.letter: choice.text for choice in choices(pair.prompt)}
-    positive, negative = (listed.get(letter or "", "") for letter in letters)
+    positive, negative = (sides.listing.texts.get(letter, "") for letter in sides.letters)
     return (positive, negative) if positive and negative else (pair.positive, pair.negative)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.source import Source
+from caa_registry.pairs.turns import ROLES, Turn, turns_json
 
 DatasetKind = Literal["pairs", "questions"]
 
@@ -26,31 +27,32 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Pair:
     """One prompt and two completions: ``positive`` shows the behavior, ``negative`` does not.
 
-    Where only whole texts contrast, ``prompt`` is empty. ``system`` is a system prompt, usually empty. The texts are
-    held in Unicode's composed form (NFC): what looks the same is the same to the model and to the digest.
+    Where only whole texts contrast, ``prompt`` is empty. ``system`` is a system prompt, usually empty. ``turns``: what
+    was said before the prompt, oldest first, user and assistant by turns. The texts are held in Unicode's composed form
+    (NFC): what looks the same is the same to the model and to the digest.
     """
 
     prompt: str
     positive: str
     negative: str
     system: str = ""
+    turns: tuple[Turn, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", tuple(self.turns))
         for name in ("prompt", "positive", "negative", "system"):
             object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)))
 
     @cached_property
     def digest(self) -> str:
-        """The identity of the pair: its four texts."""
-        return digest_object(
-            "pair",
-            {
-                "prompt": self.prompt,
-                "positive": self.positive,
-                "negative": self.negative,
-                "system": self.system,
-            },
-        )
+        """The identity of the pair: its four texts, and its turns where it has any."""
+        texts = {
+            "prompt": self.prompt,
+            "positive": self.positive,
+            "negative": self.negative,
+            "system": self.system,
+        }
+        return digest_object("pair", {**texts, "turns": turns_json(self.turns)} if self.turns else texts)
 
 
 @dataclass(frozen=True)
@@ -128,17 +130,37 @@ def checked_question(text: str, *, source: str = "", row: int | None = None) -> 
 
 
 def checked_pair(pair: Pair, *, source: str = "", row: int | None = None) -> Pair:
-    """``pair`` if both completions are there and differ, else ``InputError`` naming source and row."""
+    """``pair`` if both completions are there and differ, and its turns lead up to its prompt, else ``InputError``
+    naming source and row."""
     for name, text in (("positive", pair.positive), ("negative", pair.negative)):
         if not text.strip():
             raise InputError(f"the {name} completion is empty", "Every pair needs both sides.", source=source, row=row)
-    for text in (pair.prompt, pair.positive, pair.negative, pair.system):
-        checked_text(text, source=source, row=row)
+    for name in ("prompt", "positive", "negative", "system"):
+        checked_text(getattr(pair, name), source=source, row=row, field=name)
+    if pair.turns:
+        _check_turns(pair, source, row)
     if pair.positive.strip() == pair.negative.strip():
         raise InputError(
             f"both sides say {pair.positive.strip()[:60]!r}", "The two completions must differ.", source=source, row=row
         )
     return pair
+
+
+def _check_turns(pair: Pair, source: str, row: int | None) -> None:
+    def bad(message: str, hint: str) -> InputError:
+        return InputError(message, hint, source=source, row=row, field="turns")
+
+    if not pair.prompt.strip():
+        raise bad("turns stand before an empty prompt", "The prompt is the user's last message.")
+    for i, turn in enumerate(pair.turns):
+        if turn.role != ROLES[i % 2]:
+            said = repr(turn.role)[:40]
+            raise bad(f"turn {i + 1} is of {said}, not of {ROLES[i % 2]!r}", "User and assistant speak by turns.")
+        if not turn.text.strip():
+            raise bad(f"turn {i + 1} is empty", "Fill it in, or leave out what it answers too.")
+        checked_text(turn.text, source=source, row=row, field="turns")
+    if len(pair.turns) % 2:
+        raise bad("the last turn is of 'user', as the prompt is", "The assistant speaks between the two.")
 
 
 def dataset_digest(kind: DatasetKind, items: Sequence[PairItem] | Sequence[QuestionItem]) -> str:

@@ -12,6 +12,7 @@ from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources.csv_rows import csv_rows
 from caa_registry.pairs.sources.files import read_file
 from caa_registry.pairs.sources.rows import listed
+from caa_registry.pairs.turns import turns_text
 
 COLUMNS = ("digest", "split", "prompt", "positive", "negative", "state", "reason")
 
@@ -25,15 +26,21 @@ _STATES: Mapping[str, State] = {
 }
 
 
-def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]]) -> int:
+def write_sheet(
+    path: Path, items: Sequence[PairItem], decisions: Mapping[str, tuple[str, str]], *, force: bool = False
+) -> int:
     """Write the pairs, each once, with the reviewer's ``decisions`` so far, (state, reason) by digest; how many pairs.
 
-    Raises ``UsageError``.
+    A column ``turns`` shows what was said before the prompts, where anything was. Raises ``UsageError`` for a file that
+    exists, unless ``force`` is set.
     """
+    earlier = any(item.pair.turns for item in items)
+    columns = (*COLUMNS[:2], "turns", *COLUMNS[2:]) if earlier else COLUMNS
     rows = {
         item.digest: (
             item.digest,
             item.split,
+            *([turns_text(item.pair.turns)] if earlier else []),
             item.pair.prompt,
             item.pair.positive,
             item.pair.negative,
@@ -41,7 +48,7 @@ def write_sheet(path: Path, items: Sequence[PairItem], decisions: Mapping[str, t
         )
         for item in items
     }
-    spreadsheet.write_sheet(path, COLUMNS, rows.values(), "somebody's reviews")
+    spreadsheet.write_sheet(path, columns, rows.values(), "somebody's reviews", force=force)
     return len(rows)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from caa_registry.disk import new
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.sources.files import SourceData, decoded, readable
 
@@ -13,22 +15,26 @@ from caa_registry.pairs.sources.files import SourceData, decoded, readable
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_sheet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], holds: str) -> None:
+def write_sheet(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]], holds: str, *, force: bool = False
+) -> None:
     """Write a new sheet. A cell that would be taken for a formula gets an apostrophe before it.
 
-    Raises ``UsageError`` where ``path`` exists, since it may hold what somebody filled in (``holds``), or cannot be
-    written.
+    Raises ``UsageError`` where ``path`` exists, since it may hold what somebody filled in (``holds``), unless ``force``
+    is set; ``WriteError`` where it cannot be written.
     """
-    try:
-        # With a byte order mark, without which Excel does not take it for UTF-8.
-        with path.open("x", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    except FileExistsError:
-        raise UsageError(f"{readable(str(path))} exists", f"It may hold {holds}: choose another name.") from None
-    except OSError as error:
-        raise UsageError(f"{readable(str(path))} cannot be written ({error.strerror})") from error
+    if os.path.lexists(path) and not force:
+        raise UsageError(
+            f"{readable(str(path))} exists", f"It may hold {holds}: choose another name, or give --force to replace it."
+        )
+    # With a byte order mark, without which Excel does not take it for UTF-8.
+    with (
+        new(path, force=force) as part,
+        part.open("x", encoding="utf-8-sig", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows([_harmless(cell) for cell in row] for row in rows)
 
 
 def check_commas(file: SourceData) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from caa_registry.pairs.answers import form_of, letter_of
+from caa_registry.pairs.answers import form_of, sides_of
 from caa_registry.pairs.record import PairItem, QuestionItem
 
 
@@ -64,7 +64,7 @@ def _of(split: str, items: Sequence[PairItem | QuestionItem]) -> SplitStatistics
         # What makes two items the same are their texts; digests of all would be computed only for this.
         distinct=len(set(pairs)) if pairs else len(set(texts["text"])),
         forms=_counted(form_of(pair) for pair in pairs),
-        letters=_counted(letter for pair in pairs if (letter := letter_of(pair.positive))),
+        letters=_counted(letter.letter for pair in pairs if (letter := sides_of(pair).positive)),
         lengths={name: _lengths(values) for name, values in texts.items()},
     )
 

@@ -1,19 +1,120 @@
-"""YAML that a person wrote: templates and mappings."""
+"""YAML that a person wrote: templates, mappings, front matter. It may be a stranger's."""
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Any
 
 from caa_registry.errors import InputError
 
+MOST_DEPTH = 50
+# What aliases may add to what is written: a few lines of them can stand for more than any memory holds.
+MOST_REPEATED = 100_000
+# Numbers of more digits than this take long to read, and none is meant.
+_MOST_DIGITS = 1000
+_NUMERIC = re.compile(r"[-+0-9_:.]+")
+
+
+class _BeyondBoundsError(Exception):
+    """YAML that is nested, repeated or long beyond what a person writes."""
+
 
 def yaml_value(text: str, source: str) -> Any:
-    """The value of ``text``; nothing in it is run. ``InputError`` with the line where it is not YAML."""
+    """The value of ``text``; nothing in it is run.
+
+    ``InputError`` with the line where it is not YAML, where it is nested more than ``MOST_DEPTH`` levels deep, and
+    where its aliases repeat more than ``MOST_REPEATED`` values, and where a key is repeated.
+    """
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return loaded(text, source)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise InputError(f"not YAML{where}", "Quote texts with colons, braces or stars.", source=source) from None
+        raise InputError(
+            f"not YAML{_place(error)}", "Quote texts with colons, braces or stars.", source=source
+        ) from None
+
+
+def loaded(text: str, source: str) -> Any:
+    """As ``yaml_value``, but where ``text`` is not YAML it raises the ``YAMLError``."""
+    import yaml
+
+    try:
+        _check(text)
+        return yaml.load(text, _loader())
+    except _BeyondBoundsError as error:
+        raise InputError(str(error), "Write the values out, each in its place.", source=source) from None
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError):
+        # A date or a number that is none, such as 2024-13-01.
+        raise InputError("it holds a value that YAML cannot read", "Quote dates and numbers.", source=source) from None
+
+
+def _check(text: str) -> None:
+    """Raise ``_BeyondBoundsError`` or a ``YAMLError`` without making a value of ``text``."""
+    import yaml
+
+    sizes: dict[str, int] = {}
+    # Of each collection that is open: its anchor, and how many values it holds so far.
+    opened: list[tuple[str | None, int]] = []
+    repeated = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, 1))
+            if len(opened) > MOST_DEPTH:
+                raise _BeyondBoundsError(f"nested more than {MOST_DEPTH} levels deep at line {_line(event)}")
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = opened.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            anchor = None
+            # One that is not closed yet would hold itself.
+            size = sizes.get(str(event.anchor), MOST_REPEATED + 1)
+            repeated += size
+            if repeated > MOST_REPEATED:
+                raise _BeyondBoundsError(f"aliases repeat more than {MOST_REPEATED:,} values at line {_line(event)}")
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, size = event.anchor, 1
+            if len(event.value) > _MOST_DIGITS and not event.style and _NUMERIC.fullmatch(event.value):
+                raise _BeyondBoundsError(f"a number of more than {_MOST_DIGITS} digits at line {_line(event)}")
+            size += len(event.value) // 1000
+        else:
+            continue
+        if anchor is not None:
+            sizes[str(anchor)] = size
+        if opened:
+            opened[-1] = (opened[-1][0], opened[-1][1] + size)
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", "") or "")
+    said = f": {problem}" if problem.startswith(_REPEATED) else ""
+    return f" at line {mark.line + 1}{said}" if mark else ""
+
+
+_REPEATED = "the key "
+
+
+@cache
+def _loader() -> Any:
+    """PyYAML's safe loader, which lets the last of repeated keys win, made to refuse them."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in getattr(node, "value", ()):
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    if (key.tag, key.value) in seen:
+                        raise yaml.constructor.ConstructorError(
+                            None, None, f"{_REPEATED}{key.value!r} is there twice", key.start_mark
+                        )
+                    seen.add((key.tag, key.value))
+            return super().construct_mapping(node, deep)
+
+    return Loader

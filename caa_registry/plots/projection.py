@@ -17,6 +17,8 @@ from caa_registry.plots.style import figure, style, titled
 Rows = NDArray[np.float64]
 
 _COLUMNS, _FEW = 4, 16
+# The letters of first choices.
+_FIRST = ("A", "1")
 _POSITIVE, _NEGATIVE = "#0072B2", "#D55E00"
 
 
@@ -52,7 +54,7 @@ def projection(
     layers: Mapping[int, Projected], *, title: str, caption: str, letters: Sequence[tuple[str, str]] = ()
 ) -> Figure:
     """A panel a layer. Positive sides are circles, negative ones squares; where ``letters`` gives those of both sides
-    of each pair, sides that answer A are filled and others hollow."""
+    of each pair, sides that answer A (or 1) are filled and others hollow."""
     with style():
         # Many layers are drawn smaller, so that they fit a page.
         most, side = (_COLUMNS, 1.85) if len(layers) <= _FEW else (2 * _COLUMNS, 1.2)
@@ -62,7 +64,7 @@ def projection(
         for place, (layer, projected) in enumerate(layers.items()):
             axes = picture.add_subplot(rows, columns, place + 1)
             filled = np.array(
-                [[letter == "A" for letter in both] for both in letters] or [[True, True]] * len(projected.positive)
+                [[letter in _FIRST for letter in both] for both in letters] or [[True, True]] * len(projected.positive)
             )
             _side(axes, projected.negative, "s", _NEGATIVE, filled[:, 1])
             _side(axes, projected.positive, "o", _POSITIVE, filled[:, 0])
@@ -77,7 +79,9 @@ def projection(
             Line2D([], [], marker="s", color=_NEGATIVE, label="negative", **look),
         ]
         if letters:
-            handles.append(Line2D([], [], marker="o", color="#555555", label="answers A", **look))
+            answered = {letter for both in letters for letter in both}
+            first = " or ".join(letter for letter in _FIRST if letter in answered) or "A"
+            handles.append(Line2D([], [], marker="o", color="#555555", label=f"answers {first}", **look))
             handles.append(Line2D([], [], marker="o", color="#555555", fillstyle="none", label="another", **look))
         picture.suptitle(titled(title, 2.4 if columns < 3 else 3.6), x=0.01, ha="left", fontsize=9.5)
         picture.legend(handles=handles, loc="outside upper right", frameon=False, ncols=4)

@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from caa_registry.disk import write_new
 from caa_registry.errors import UsageError
 
 FORMATS = (".png", ".svg")
@@ -123,10 +124,11 @@ def signed(multiplier: float) -> str:
     return f"{multiplier:+.3g}".replace("-", "\u2212") if multiplier else "0"
 
 
-def save(picture: Figure, path: Path) -> Path:
+def save(picture: Figure, path: Path, *, force: bool = False) -> Path:
     """Write a picture as PNG (200 dpi) or SVG (text stays text), by the suffix; ``path``.
 
-    The file appears whole or not at all. The same picture has the same bytes. Raises ``UsageError`` for other suffixes.
+    The file appears whole or not at all. The same picture has the same bytes. Raises ``UsageError`` for other suffixes,
+    and for a file that exists, unless ``force`` is set.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -136,7 +138,5 @@ def save(picture: Figure, path: Path) -> Path:
     with style():
         metadata = {"Software": None} if suffix == ".png" else {"Date": None, "Creator": None}
         picture.savefig(data, format=suffix[1:], dpi=DPI, metadata=metadata)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data.getvalue())
-    part.replace(path)
+    write_new(path, data.getvalue(), force=force)
     return path

@@ -149,12 +149,13 @@ class Registry:
         self.close()
 
 
-def open(url: str | None = None, *, actor: str | None = None, create: bool = True) -> Registry:
+def open(url: str | None = None, *, actor: str | None = None, create: bool = True, shared: bool = False) -> Registry:
     """Open a registry: a path, a SQLAlchemy URL, or by default ``CAA_REGISTRY`` or ``~/.caa/registry.db``.
 
-    A registry that does not exist is created unless ``create`` is false. Raises ``RegistryError`` where it cannot be
+    A registry that does not exist is created unless ``create`` is false; its file is for its owner only, unless it is
+    ``shared``: then the umask decides who may read and write it. Raises ``RegistryError`` where it cannot be
     opened.
     """
     name = settings.actor(actor)  # before the database, so that a bad settings file leaves nothing open
-    database = Database.open(settings.registry_url(url), create=create)
+    database = Database.open(settings.registry_url(url), create=create, shared=shared)
     return Registry(database, DatabaseBlobStore(database), name)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from caa_registry.wire.datasets import dataset_json, item_json
+from caa_registry.wire.datasets import dataset_json, item_json, pair_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.diff import Change, Diff
@@ -64,7 +64,7 @@ def blame_json(blame: Blame) -> dict[str, Any]:
     """Where a pair is used, and what was said of it."""
     return {
         "digest": blame.digest,
-        "pair": dataclasses.asdict(blame.pair),
+        "pair": pair_json(blame.pair),
         "versions": [{"reference": r, "split": s, "row": n} for r, s, n in blame.versions],
         "vectors": list(blame.vectors),
         "evaluations": list(blame.evaluations),

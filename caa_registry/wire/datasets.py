@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from caa_registry.pairs.record import PairItem, QuestionItem
+from caa_registry.pairs.record import Pair, PairItem, QuestionItem
+from caa_registry.pairs.turns import turns_json
 
 if TYPE_CHECKING:
     from caa_registry.pairs.lint.findings import Finding
@@ -36,17 +37,16 @@ def dataset_json(version: DatasetVersion) -> dict[str, Any]:
     }
 
 
+def pair_json(pair: Pair) -> dict[str, Any]:
+    """The texts of a pair, and its turns where it has any."""
+    texts = {"prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative, "system": pair.system}
+    return {**texts, "turns": turns_json(pair.turns)} if pair.turns else texts
+
+
 def item_json(item: PairItem | QuestionItem) -> dict[str, Any]:
     """A row: a pair or a question."""
     if isinstance(item, PairItem):
-        pair = item.pair
-        texts = {
-            "prompt": pair.prompt,
-            "positive": pair.positive,
-            "negative": pair.negative,
-            "system": pair.system,
-        }
-        return {"digest": pair.digest, "split": item.split, **texts, "metadata": dict(item.metadata)}
+        return {"digest": item.digest, "split": item.split, **pair_json(item.pair), "metadata": dict(item.metadata)}
     return {"digest": item.digest, "split": item.split, "text": item.text, "metadata": dict(item.metadata)}
 
 

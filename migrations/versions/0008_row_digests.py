@@ -19,7 +19,7 @@ from caa_registry.catalog.row_digests import digest_of_row, digest_of_rows
 from caa_registry.digests import digest_object
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -86,7 +86,7 @@ QUESTIONS = ("dataset_question", "version_id", ("position", "text", "split", "me
 
 JSON = {
     *("source", "statistics", "metadata", "recipe", "quality", "parameters", "coherence", "judge", "recommendation"),
-    *("summary", "findings", "environment", "quantization"),
+    *("summary", "findings", "environment", "quantization", "turns"),
 }
 MOMENTS = {"created_at", "updated_at", "started_at", "finished_at", "deleted_at"}
 
@@ -193,8 +193,11 @@ def dataset_digest(bind: sa.Connection, version: Mapping[str, Any]) -> str:
         )
         for row in bind.execute(query, {"id": version["id"]}).mappings():
             texts = {name: row[name] for name in ("prompt", "positive", "negative", "system")}
-            are_texts = all(isinstance(text, str) for text in texts.values())
-            if not are_texts or digest_object("pair", texts) != row["digest"]:
+            if not all(isinstance(text, str) for text in texts.values()):
+                raise Damaged
+            turns = read({"turns": row["turns"]})["turns"]
+            # Only where there are any: a pair without them has the digest that it had before there were.
+            if digest_object("pair", {**texts, "turns": turns} if turns else texts) != row["digest"]:
                 raise Damaged
             members.append([row["digest"], row["split"]])
     return digest_object("dataset", {"kind": kind, "members": sorted(members)})

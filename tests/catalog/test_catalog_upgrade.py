@@ -191,7 +191,7 @@ def of_revision(folder: Path, url: str, revision: str) -> None:
         fill_older(session)
 
 
-@pytest.mark.parametrize("revision", ["0002", "0003", "0004", "0005"])
+@pytest.mark.parametrize("revision", ["0002", "0003", "0004", "0005", "0006"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, revision: str) -> None:
     url = f"sqlite:///{tmp_path / 'older.db'}" if dialect == "sqlite" else empty_postgres()
@@ -205,9 +205,11 @@ def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, rev
             assert (score.condition, score.multiplier, score.value, score.n) == ("vector", -1.0, 0.25, 50)
             (evaluation,) = session.scalars(select(t.Evaluation))
             assert evaluation.measurements is None
+            assert session.scalar(select(t.Pair)).turns is None
         for change in (
             "UPDATE vector_layer SET norm = 7",
             "UPDATE score SET condition = 'random'",
+            "UPDATE pair SET turns = NULL",
             "DELETE FROM score",
             "UPDATE evaluation SET measurements = 'x'",
             "UPDATE evaluation SET split = 'x'",

@@ -106,9 +106,10 @@ def test_a_reply_without_a_rating_is_kept() -> None:
 def test_the_key_comes_from_the_environment_and_is_shown_nowhere(
     server: JudgeServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    judge, _ = judge_at(server)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    judge, _ = judge_at(server, key_env="OPENAI_API_KEY")
     rate(judge, ANSWERS[:1])
+    judge, _ = judge_at(server)
     monkeypatch.setenv("CAA_JUDGE_KEY", f" {SECRET}\n")
     with caplog.at_level(logging.DEBUG):
         rate(judge, ANSWERS[:1])

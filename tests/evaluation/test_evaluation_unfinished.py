@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from caa_registry.digests import digest_bytes, short
 from caa_registry.engine.sweeps import Part
+from caa_registry.errors import InputError
 from caa_registry.evaluation.unfinished import Unfinished as Lines
-from caa_registry.evaluation.unfinished import part_as_json, part_of_json
+from caa_registry.evaluation.unfinished import _line, header, part_as_json, part_of_json
 
 PARTS = [
     Part(None, (0, 2), np.log(np.random.default_rng(0).random((2, 1, 2)))),
@@ -101,3 +104,59 @@ def test_what_nobody_went_on_with_for_a_month_goes(tmp_path: Path) -> None:
     os.utime(old, (0, time.time() - 40 * 24 * 3600))
     Unfinished(tmp_path, {"model": "w"}).delete()
     assert not old.exists() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_full_disk_spoils_no_later_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", small]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        unfinished = Lines(small / "kept", {"model": "x"})
+        unfinished.add("vector", {"n": 1})
+        with caplog.at_level(logging.WARNING):
+            unfinished.add("vector", {"n": 2, "much": "x" * 20_000})
+        assert "the disk is full" in caplog.text
+        unfinished.add("vector", {"n": 3})
+        kept = Lines(small / "kept", {"model": "x"}).kept("vector")
+        assert [part["n"] for part in kept] == [1, 3]
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_what_others_left_in_the_folder_is_passed_over(tmp_path: Path) -> None:
+    Unfinished(tmp_path, {"model": "x"}).add("vector", PARTS[0])
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert Unfinished(tmp_path, {"model": "x"}).kept("vector") == []
+    before = elsewhere.read_bytes()
+    Unfinished(tmp_path, {"model": "x"}).add("vector", PARTS[0])
+    assert elsewhere.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"header": {}},
+        {"header": {"identity": {}, "request": {"kind": "x"}}},
+        {"header": {"identity": [], "request": {"kind": "x"}, "shard": "1/2"}},
+        {"header": {"identity": {}, "request": "x", "shard": "1/2"}},
+        {"header": {"identity": {}, "request": {"kind": "x"}, "shard": 7}},
+        {"header": [1]},
+        [1],
+        "x",
+    ],
+)
+def test_a_header_that_says_too_little(tmp_path: Path, line: object) -> None:
+    path = tmp_path / "a.parts"
+    path.write_bytes(_line(line))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="holds no shard"):
+        header(path)
+    deep = b"[" * 100_000
+    path.write_bytes(f"{short(digest_bytes(deep))} ".encode() + deep + b"\n" + path.read_bytes())
+    with pytest.raises(InputError, match="holds no shard"):
+        header(path)

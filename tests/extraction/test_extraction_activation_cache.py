@@ -205,3 +205,23 @@ def test_memory_changes_the_batches_and_not_the_numbers(tiny: TinyModels, tmp_pa
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
     if memory == 1:
         assert work.forward_passes > free.forward_passes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_another_user_left_is_passed_over(tmp_path: Path) -> None:
+    section = cache(tmp_path).section({})
+    section.add(["a"], LAYERS, rows(1))
+    (path,) = segment_files(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+    assert set(section.find(["a"], LAYERS)) == {"a"}
+    os.chown(path, 12345, -1)
+    assert section.find(["a"], LAYERS) == {} and path.exists()
+
+
+def test_a_link_in_the_cache_is_passed_over(tmp_path: Path) -> None:
+    section = cache(tmp_path).section({})
+    section.add(["a"], LAYERS, rows(1))
+    (path,) = segment_files(tmp_path)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert section.find(["a"], LAYERS) == {}

@@ -22,6 +22,7 @@ BASE = {
     "errors",
     "references",
     "digests",
+    "disk",
     "settings",
     "progress",
     "package",

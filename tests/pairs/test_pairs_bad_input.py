@@ -68,11 +68,6 @@ def test_a_bad_row_is_named_with_what_came_before(write: Write, bad: str, said: 
     assert error.hint
 
 
-def test_a_repeated_key_takes_its_last_value(write: Write) -> None:
-    imported = load(write("d.jsonl", '{"prompt": "a", "prompt": "q", "positive": "x", "negative": "y"}'))
-    assert imported.items[0].digest == load(write("e.jsonl", line(positive="x", negative="y"))).items[0].digest
-
-
 @pytest.mark.parametrize("name", ["d.json", "d.jsonl", "d.csv", "d.parquet", "d.txt", "d"])
 @pytest.mark.parametrize("content", [b"", b" \n\t\r\n"])
 def test_an_empty_file_is_said(write: Write, name: str, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
@@ -15,6 +16,7 @@ from support.hub_server import TOKEN, HubServer, client_environment, point_clien
 
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import HubError, InputError, UsageError
+from caa_registry.hub import check_endpoint
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load, load_splits
 from caa_registry.pairs.sources.hub import parse_hub
@@ -128,17 +130,56 @@ def test_the_shards_of_one_split_are_read_together(client: HubServer) -> None:
     assert sum(request.startswith("GET /api/datasets/") for request in client.requests) == 1
 
 
-def test_shards_of_several_splits_have_to_be_chosen(client: HubServer) -> None:
-    client.commit("team/pairs", {f"{name}-00000-of-00001.parquet": parquet(name) for name in ("train", "test")})
+def test_a_repository_with_files_for_its_splits_is_one_import(client: HubServer) -> None:
+    files = {
+        "data/test-00000-of-00001.parquet": parquet("four"),
+        "data/train-00000-of-00002.parquet": parquet("one", "two"),
+        "data/train-00001-of-00002.parquet": parquet("three"),
+    }
+    beside = {"dataset_infos.json": b"{}", ".gitattributes": b"", "README.md": b"# x", ".cache/x.json": b"[]"}
+    client.commit("team/pairs", {**files, **beside})
+    imported = load("hf:team/pairs")
+    found = [(item.split, item.pair.prompt) for item in imported.items if isinstance(item, PairItem)]
+    assert found == [("test", "four"), ("generate", "one"), ("generate", "two"), ("generate", "three")]
+    assert [(file.name, file.split, file.rows) for file in imported.source.files] == [
+        (name, split, rows)
+        for name, split, rows in zip(files, ("test", "generate", "generate"), (1, 2, 1), strict=True)
+    ]
+    assert prompts("hf:team/pairs/data/test-00000-of-00001.parquet") == ["four"]
+    with pytest.raises(UsageError, match="has the splits test, train"):
+        load("hf:team/pairs", split="generate")
+
+
+def test_splits_are_read_in_other_formats_and_compressed(client: HubServer) -> None:
+    client.commit(
+        "team/pairs", {"train.jsonl.gz": gzip.compress(jsonl("one")), "test.jsonl.gz": gzip.compress(jsonl("two"))}
+    )
+    assert [item.split for item in load("hf:team/pairs").items] == ["test", "generate"]
+
+
+def test_files_of_several_folders_have_to_be_chosen(client: HubServer) -> None:
+    client.commit("team/pairs", {f"{name}/train-00000-of-00001.parquet": parquet(name) for name in ("de", "en")})
     with pytest.raises(HubError, match="holds 2 data files"):
         load("hf:team/pairs")
-    assert prompts("hf:team/pairs/test-00000-of-00001.parquet") == ["test"]
 
 
 def test_an_incomplete_set_of_shards_is_not_taken_for_the_whole(client: HubServer) -> None:
     client.commit("team/pairs", {f"train-0000{n}-of-00003.parquet": parquet("x") for n in (0, 2)})
     with pytest.raises(HubError, match="holds 2 data files"):
         load("hf:team/pairs")
+
+
+def test_no_token_goes_over_plain_http_to_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    point_client_at(monkeypatch, "http://hub.invalid", tmp_path, TOKEN)
+    with pytest.raises(HubError, match="over plain http") as caught:
+        load("hf:team/secret")
+    assert "https" in caught.value.hint and TOKEN not in str(caught.value)
+    monkeypatch.delenv("HF_TOKEN")
+    (tmp_path / "token").write_text(TOKEN)
+    with pytest.raises(HubError, match="over plain http"):
+        check_endpoint("a model")
+    (tmp_path / "token").unlink()
+    check_endpoint("a model")
 
 
 def test_a_private_dataset_needs_the_token_of_the_environment(

@@ -294,12 +294,15 @@ def test_notes_of_merged_sources_say_their_split(write: Write) -> None:
 
 
 def test_what_json_cannot_hold_is_left_out_and_said(write: Write) -> None:
-    columns = {"prompt": ["q", "r"], "positive": ["a", "a"], "negative": ["b", "b"]}
+    columns = {"prompt": ["q", "r"], "positive": ["good", "good"], "negative": ["bad", "bad"]}
     data = parquet(**columns, image=[b"\x00", None], score=[float("nan"), 1.5], tags=[["x"], []])
     imported = load(write("d.parquet", data))
     assert imported.items[0].metadata == {"score": None, "tags": ["x"], "row": 1}
     assert imported.items[1].metadata == {"image": None, "score": 1.5, "tags": [], "row": 2}
-    assert imported.notes == ["1 item has no JSON value in 'image', left out: row 1"]
+    assert imported.notes == [
+        "1 item has no JSON value in 'image', left out: row 1",
+        "1 item has NaN in 'score', kept as null: row 1",
+    ]
 
 
 def test_notes_are_shortened_only_where_they_list_rows() -> None:

@@ -243,7 +243,11 @@ def test_an_export_replaces_nothing_unasked(registry: Registry, tmp_path: Path) 
     assert target.read_text().count("\n") == 4
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
-    for format in ("datasets", "jsonl"):
+    for format, force in (("datasets", False), ("jsonl", False), ("jsonl", True)):
         with pytest.raises(UsageError, match="is a folder"):
-            registry.datasets.export(version, tmp_path / "mine", format=format, force=True)
+            registry.datasets.export(version, tmp_path / "mine", format=format, force=force)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    for _ in range(2):
+        registry.datasets.export(version, tmp_path / "mine", format="datasets", force=True)
+        assert (tmp_path / "mine" / "dataset_dict.json").is_file()
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"

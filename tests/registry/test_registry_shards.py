@@ -18,6 +18,7 @@ from support.tiny_models import TinyModels
 
 from caa_registry.errors import InputError, NotFoundError, UsageError
 from caa_registry.evaluation.shards import MissingShardsError, Shard
+from caa_registry.evaluation.unfinished import _line
 from caa_registry.models.model import Model
 from caa_registry.registry.records import (
     DatasetVersion,
@@ -172,6 +173,32 @@ def test_what_is_no_shard_of_the_evaluation_is_named(
         registry.evaluations.merge([other])
     with pytest.raises(UsageError, match="no file is given"):
         registry.evaluations.merge([])
+    assert registry.evaluations.ls().total == 0
+
+
+def test_a_shard_that_somebody_made_up_is_an_input_error(
+    registry: Registry, measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAA_HOME", str(tmp_path / "machine"))
+    with pytest.raises(MissingShardsError) as waiting:
+        measure("propensity", Shard(1, 2))
+    lines = [json.loads(line.partition(b" ")[2]) for line in Path(waiting.value.kept).read_bytes().splitlines()]
+    path = tmp_path / "made-up.parts"
+
+    def refused(change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+        head, *parts = json.loads(json.dumps(lines))
+        change(head["header"], parts[0])
+        path.write_bytes(b"".join(_line(line) for line in (head, *parts)))
+        with pytest.raises((InputError, UsageError, NotFoundError, MissingShardsError)):
+            registry.evaluations.merge([path])
+
+    request = lines[0]["header"]["request"]
+    for key in request:
+        refused(lambda head, part, key=key: head["request"].pop(key))  # type: ignore[misc]
+        refused(lambda head, part, key=key: head["request"].update({key: 7}))  # type: ignore[misc]
+    for key in lines[1]["kept"]:
+        refused(lambda head, part, key=key: part["kept"].pop(key))  # type: ignore[misc]
+        refused(lambda head, part, key=key: part["kept"].update({key: "?"}))  # type: ignore[misc]
     assert registry.evaluations.ls().total == 0
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from caa_registry.pairs.answers import choices, letter_of
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.lint import lint
+from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.pairs.sources import load, seed_sets
 
@@ -81,6 +83,24 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
         lambda item, _: [changed(item, prompt=f"{item.pair.prompt}\n (C) Neither of the two", positive="(C)")],
     ),
     "letter-without-choice": ("ab", lambda item, _: [changed(item, positive="(D)")]),
+    "letter-of-other-choice": (
+        "ab", lambda item, _: [changed(item, positive=f"{item.pair.positive} {said(item.pair)[1]}")],
+    ),
+    "choices-without-answer": (
+        "ab", lambda item, _: [changed(item, positive="I would rather wait.", negative="Ask me tomorrow.")],
+    ),
+    "letters-as-text": (
+        "ab",
+        lambda item, _: [
+            changed(item, prompt=item.pair.prompt.split("\n")[0], positive="(A) I would", negative="(B) I would not")
+        ],
+    ),
+    "choice-text-answer": (
+        "ab", lambda item, _: [changed(item, positive=said(item.pair)[0], negative=said(item.pair)[1])],
+    ),
+    "answer-form-differs": (
+        "ab", lambda item, _: [changed(item, prompt=re.sub(r"\(([A-Z])\)", r"\1)", item.pair.prompt))],
+    ),
     "equal-sides": (
         "free",
         lambda item, rng: [changed(item, negative=rng.choice(DISGUISES)(item.pair.positive))],
@@ -206,8 +226,19 @@ def letters_of(items: Items, rng: random.Random, share: float) -> Items:
     return made
 
 
+def written_otherwise(items: Items, share: float) -> Items:
+    """The A/B items with the letters of the first ``share`` of them as ``a)``."""
+    n = round(share * len(items))
+    small = [
+        changed(i, positive=f"{i.pair.positive[1].lower()})", negative=f"{i.pair.negative[1].lower()})")
+        for i in items[:n]
+    ]
+    return [*small, *items[n:]]
+
+
 # Each gives a defective set, the licence it is linted with, and what it is compared with.
 SET_RULES: dict[str, Make] = {
+    "mixed-answers": lambda rng: (written_otherwise(letters_of(set_of(rng), rng, 0.5), 0.1), "MIT", {}),
     "letter-imbalance": lambda rng: (letters_of(set_of(rng), rng, 0.85), "MIT", {}),
     "length-confound": lambda rng: (
         [changed(i, positive=f"{i.pair.positive} and {some(rng, 4)}") for i in set_of(rng)], "MIT", {},
@@ -224,6 +255,7 @@ SET_RULES: dict[str, Make] = {
 
 # What the same kind of set is when nothing is wrong with it.
 CLEAN_SETS: dict[str, Make] = {
+    "mixed-answers": lambda rng: (written_otherwise(letters_of(set_of(rng), rng, 0.5), 1.0), "MIT", {}),
     "letter-imbalance": lambda rng: (letters_of(set_of(rng), rng, 0.5), "MIT", {}),
     "opposite-direction": lambda rng: (set_of(rng, lean=0.8), "MIT", {"team/other:v1": set_of(rng, lean=0.8)}),
 }

@@ -5,12 +5,13 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
+from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, Json, JsonObject
 from caa_registry.catalog.row_digests import Sealed
 
 
 class Pair(Base):
-    """The four texts of a contrastive pair, stored once and shared by all versions that hold them."""
+    """The four texts of a contrastive pair, stored once and shared by all versions that hold them. ``turns``: what was
+    said before the prompt, as chat messages; null where nothing was."""
 
     __tablename__ = "pair"
 
@@ -19,6 +20,7 @@ class Pair(Base):
     positive: Mapped[str]
     negative: Mapped[str]
     system: Mapped[str]
+    turns: Mapped[list[JsonObject] | None] = mapped_column(Json)
 
 
 class Dataset(Sealed, Base):

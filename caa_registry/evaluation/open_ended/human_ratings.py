@@ -27,17 +27,18 @@ COLUMNS = ("id", "question", "answer", "rating")
 _NUMBER = re.compile(r"[0-9]{1,2}(?:\.[0-9]+)?")
 
 
-def write_sheet(path: Path, answers: Sequence[Answered], seed: int) -> int:
+def write_sheet(path: Path, answers: Sequence[Answered], seed: int, *, force: bool = False) -> int:
     """Write the sheet of ``answers`` to ``path`` and return its number of rows. ``seed`` shuffles them.
 
     A text that a spreadsheet program would take for a formula gets an apostrophe before it. Raises ``UsageError``
-    where ``path`` exists, since it may hold ratings, or cannot be written.
+    where ``path`` exists, since it may hold ratings, unless ``force`` is set, ``WriteError`` where it cannot be
+    written.
     """
     rows = dict(sorted((sheet_id(answered), answered) for answered in answers))
     order = list(rows)
     random.Random(seed).shuffle(order)
     cells = ([row, rows[row].question, rows[row].answer, ""] for row in order)
-    sheet_file(path, COLUMNS, cells, "ratings")
+    sheet_file(path, COLUMNS, cells, "ratings", force=force)
     return len(order)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from caa_registry.digests import digest_bytes
+from caa_registry.disk import is_own, keep
 from caa_registry.errors import ModelError
 from caa_registry.models.folder.tensors import StoredTensor, stored_tensors
 from caa_registry.progress import phase
@@ -141,6 +141,8 @@ def _is_finite(tensor: StoredTensor, piece: bytes) -> bool:
 
 def _recall(path: Path, name: str, before: Look) -> WeightDigests | None:
     """What ``path`` remembers of the file ``name``, if it looked so, and if every digit of it is what was written."""
+    if not is_own(path):
+        return None
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
         known = entry["known"]
@@ -167,11 +169,7 @@ def _remember(path: Path, name: str, before: Look, found: WeightDigests) -> None
     }
     # A cache: where it cannot be written the digests are simply found again next time.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"known": known, "digest": _digest(known)}, file)
-        Path(temporary).replace(path)
+        keep(path, json.dumps({"known": known, "digest": _digest(known)}).encode())
     except OSError:
         return
 

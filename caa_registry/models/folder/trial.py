@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from caa_registry.digests import digest_file, digest_object
+from caa_registry.disk import is_own, keep
 from caa_registry.errors import ModelError
 from caa_registry.models.folder import trial_child
 from caa_registry.models.folder.json_files import json_object
@@ -60,7 +61,7 @@ def try_tokenizer(folder: Path) -> None:
     }
     digest = digest_object("trial", parts)
     passed = home() / "cache" / "tried-tokenizers" / digest.removeprefix("sha256:")
-    if digest in _passed or passed.exists():
+    if digest in _passed or is_own(passed):
         return
     _run(
         folder,
@@ -74,8 +75,7 @@ def try_tokenizer(folder: Path) -> None:
     )
     _passed.add(digest)
     try:
-        passed.parent.mkdir(parents=True, exist_ok=True)
-        passed.touch()
+        keep(passed, b"")
     except OSError:
         return  # a cache: where it cannot be written the next process tries again
 

@@ -42,12 +42,12 @@ class Chat:
         if not self.text:
             raise ModelError(_instead(tokenizer), _OTHER)
         self._tokens: Mapping[str, str] = tokenizer.special_tokens_map
-        self._layouts: dict[tuple[bool, bool], Layout] = {}
+        self._layouts: dict[tuple[bool, int], Layout] = {}
         self._said = False
 
-    def layout(self, *, system: bool = False, earlier: bool = False) -> Layout:
-        """How conversations with or without a system prompt and earlier turns are rendered. Raises ``ModelError`` where
-        the template does not keep their texts."""
+    def layout(self, *, system: bool = False, earlier: int = 0) -> Layout:
+        """How conversations with or without a system prompt, and with so many earlier questions and answers, are
+        rendered. Raises ``ModelError`` where the template does not keep their texts."""
         shape = system, earlier
         if shape not in self._layouts:
             self._layouts[shape] = find_layout(self._write, system=system, earlier=earlier)
@@ -58,7 +58,7 @@ class Chat:
 
         ``earlier``: turns before the prompt, each with its answer. Raises ``ModelError`` where a text is not rendered.
         """
-        layout = self.layout(system=bool(system), earlier=bool(earlier))
+        layout = self.layout(system=bool(system), earlier=len(earlier))
         if layout.folded and system and not self._said:
             self._said = True
             _log.warning(

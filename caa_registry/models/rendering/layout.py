@@ -19,7 +19,8 @@ Writer = Callable[..., str]
 
 _ROLES = ("user", "assistant", "system")
 # Words that no template contains, that stay what they are when they are trimmed, and none of which holds another.
-_SYSTEM, _FIRST, _EARLIER, _LAST, _ANSWER = "Qxsystemq", "Qxfirstq", "Qxearlierq", "Qxlastq", "Qxanswerq"
+_SYSTEM, _LAST, _ANSWER = "Qxsystemq", "Qxlastq", "Qxanswerq"
+_EARLIER = re.compile(r"Qx(asked|said)(\d+)q")
 # Tried in turn where an answer would begin inside a thought: names under which templates ask whether to think.
 _FLAGS: tuple[Mapping[str, bool], ...] = ({}, {"thinking": False})
 _OPENING = re.compile(r"([<\[◁]\|?)([\w:.-]*?(?:think|thought|reason)\w*)(\|?[>\]▷])", re.IGNORECASE)
@@ -65,12 +66,13 @@ class Layout:
         ]
 
 
-def find_layout(write: Writer, *, system: bool, earlier: bool) -> Layout:
-    """How ``write`` renders conversations with or without a ``system`` prompt and ``earlier`` turns.
+def find_layout(write: Writer, *, system: bool, earlier: int) -> Layout:
+    """How ``write`` renders conversations with or without a ``system`` prompt, and with so many ``earlier`` questions
+    and answers.
 
     Raises ``ModelError``, which quotes what was rendered, where no way of asking keeps every text.
     """
-    asked = (_SYSTEM if system else "", [(_FIRST, _EARLIER)] if earlier else [])
+    asked = (_SYSTEM if system else "", [(f"Qxasked{i}q", f"Qxsaid{i}q") for i in range(1, earlier + 1)])
     marks = [mark for mark in (asked[0], *chain(*asked[1]), _LAST) if mark]
     found: Layout | None = None
     problems: list[str] = []
@@ -145,10 +147,9 @@ def _tail(text: str) -> str:
 
 def _lost(text: str, marks: Sequence[str]) -> str:
     """What of ``marks`` is not in ``text`` once and in order, in words; nothing where all is well."""
-    names = {_SYSTEM: "system prompt", _FIRST: "first question", _EARLIER: "earlier answer", _LAST: "question"}
     place = 0
     for mark in marks:
-        name = names.get(mark, "answer")
+        name = _name(mark)
         if mark not in text:
             return f"it drops the {name}."
         if text.count(mark) > 1:
@@ -157,6 +158,13 @@ def _lost(text: str, marks: Sequence[str]) -> str:
             return f"it puts the {name} out of order."
         place = text.index(mark)
     return ""
+
+
+def _name(mark: str) -> str:
+    earlier = _EARLIER.fullmatch(mark)
+    if earlier:
+        return f"earlier {'question' if earlier[1] == 'asked' else 'answer'} {earlier[2]}"
+    return {_SYSTEM: "system prompt", _LAST: "question"}.get(mark, "answer")
 
 
 def _ending(layout: Layout, head: str, own: str) -> Layout:

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError, UsageError
 from caa_registry.models.rendering.chat import Chat
+from caa_registry.pairs.answers import sides_of
+from caa_registry.pairs.record import Pair
 
 TemplateName = Literal["chat", "plain", "llama-2"]
 TEMPLATES: tuple[TemplateName, ...] = ("chat", "plain", "llama-2")
@@ -41,7 +43,8 @@ class CompletedTokens:
     """A rendered prompt with a completion.
 
     ``prompt_end``: position of the template's last token. ``start``: position of the completion's first token; the
-    ids end with its last. ``answer``: position of the token that holds the completion's last letter or digit.
+    ids end with its last. ``answer``: position of the token that holds the letter of a choice that the completion
+    answers with, else the completion's last letter or digit.
     """
 
     ids: tuple[int, ...]
@@ -63,10 +66,16 @@ class Rendering:
 
 
 class Example(NamedTuple):
-    """A question with its answer that stands before the question asked: one shot of few."""
+    """A question with its answer that stands before the question asked: one shot of few, or two earlier turns."""
 
     prompt: str
     completion: str
+
+
+def earlier(pair: Pair) -> list[Example]:
+    """The turns before the prompt of ``pair``, a question with its answer each."""
+    texts = [turn.text for turn in pair.turns]
+    return [Example(*both) for both in zip(texts[::2], texts[1::2], strict=True)]
 
 
 def check_template(name: str) -> TemplateName:
@@ -102,29 +111,41 @@ class Template:
         digest = digest_object("template", {"name": self.name, "text": text, "renderer": revision})
         return Rendering(digest, differences)
 
-    def prompt(self, prompt: str, system: str = "") -> PromptTokens:
-        """A prompt up to where the model answers. Raises ``UsageError`` for an empty one."""
+    def prompt(self, prompt: str, system: str = "", examples: Sequence[Example] = ()) -> PromptTokens:
+        """A prompt up to where the model answers, ``examples`` as in ``complete``. Raises ``UsageError`` for an empty
+        one."""
         if not prompt.strip():
             raise UsageError("the prompt is empty", "Give some text to continue.")
-        text, _ = self.render(prompt, system)
+        text, _ = self.render(prompt, system, examples)
         ids, _ = self.encode(text, special=self.name != "chat")
         if not ids:
             raise UsageError("the prompt has no token in this model's tokenizer", "Give some other text to continue.")
         return PromptTokens(text, ids)
 
     def complete(
-        self, prompt: str, completion: str, system: str = "", examples: Sequence[Example] = ()
+        self,
+        prompt: str,
+        completion: str,
+        system: str = "",
+        examples: Sequence[Example] = (),
+        *,
+        letter: int | None = None,
     ) -> CompletedTokens:
         """A prompt with its completion, cut at the completion's last character.
 
         ``examples`` are earlier turns of the conversation, or with ``plain`` texts with an empty line after each. They
-        belong to the prompt.
+        belong to the prompt. ``letter``: where in ``completion`` the letter that it answers with stands, by default at
+        its last letter or digit.
         """
+        if letter is None:
+            match = _LAST_WORD_CHARACTER.search(completion)
+            letter = match.start() if match else len(completion) - 1
         if prompt.strip():
             head, gap = self.render(prompt, system, examples)
             if self.name == "plain":
                 gap = _gap(head, completion)
             else:
+                letter -= len(completion) - len(completion.lstrip())
                 completion = completion.strip()
             special = self.name != "chat"
         else:
@@ -133,8 +154,7 @@ class Template:
         ids, offsets = self.encode(head + gap + completion, special=special)
         start = next((i for i, (_, stop) in enumerate(offsets) if stop > begin), len(ids))
         in_prompt = [i for i, (_, stop) in enumerate(offsets[:start]) if stop <= len(head)]
-        match = _LAST_WORD_CHARACTER.search(completion)
-        place = begin + (match.start() if match else len(completion) - 1)
+        place = begin + min(letter, len(completion) - 1)
         # A tokenizer may leave characters out (spaces at the end, what it does not know): then the one before counts.
         holding = [i for i, (first, stop) in enumerate(offsets) if i >= start and first <= place and first < stop]
         if not holding:
@@ -142,6 +162,16 @@ class Template:
                 f"the model's tokenizer has no token for the completion {completion[:60]!r}", "Change or remove it."
             )
         return CompletedTokens(ids, in_prompt[-1] if in_prompt else 0, start, holding[-1])
+
+    def sides(self, pair: Pair) -> tuple[CompletedTokens, CompletedTokens]:
+        """The prompt of ``pair``, after its turns, with its positive and with its negative side. Raises ``InputError``,
+        and ``ModelError`` where the chat template does not keep a text."""
+        sides, examples = sides_of(pair), earlier(pair)
+        places = [letter.start if sides.letters and letter else None for letter in (sides.positive, sides.negative)]
+        return (
+            self.complete(pair.prompt, pair.positive, pair.system, examples, letter=places[0]),
+            self.complete(pair.prompt, pair.negative, pair.system, examples, letter=places[1]),
+        )
 
     def render(self, prompt: str, system: str, examples: Sequence[Example] = ()) -> tuple[str, str]:
         """The text up to where an answer is given, and what stands between the two."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.answers import choices, form_of, letter_of
+from caa_registry.pairs.answers import form_of, sides_of
+from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.curation.expression import compiled
 from caa_registry.pairs.curation.operation import (
     CHANGES,
@@ -26,10 +27,10 @@ from caa_registry.pairs.curation.result import CurationResult, count, metadata_k
 from caa_registry.pairs.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem, checked_pair
+from caa_registry.pairs.turns import turns_of
 from caa_registry.progress import Progress
 
 DEV = "dev"
-_CHOICE = re.compile(r"^([ \t]*\()([A-Z])(\)[ \t]*)(.*)$", re.MULTILINE)
 _REFERS = re.compile(
     r"\(?\b[AB]\b\)?\s+(?:and|or|nor)\s+\(?[AB]\b|\bthe (?:first|second|other|former|latter|above|below)\b"
 )
@@ -58,7 +59,8 @@ class Split(Operation):
         for group in _groups(items, progress):
             first = group[0]
             category = first.metadata.get("category", "")
-            strata[form_of(first.pair), letter_of(first.pair.positive) or "", str(category)].append(group)
+            letter = sides_of(first.pair).positive
+            strata[form_of(first.pair), letter.letter if letter else "", str(category)].append(group)
         places: dict[int, str] = {}
         due = {TEST: 0.0, DEV: 0.0}
         given = {TEST: 0, DEV: 0}
@@ -127,7 +129,7 @@ class Balance(Operation):
     """In each split A and B match equally often, or one apart.
 
     The options change places within items of the letter that matches more often, chosen by digest. Only items with the
-    two choices A and B are counted and changed, and of these not where an option speaks of the others.
+    two choices A and B (or 1 and 2) are counted and changed, and of these not where an option speaks of the others.
     """
 
     name = "balance"
@@ -138,14 +140,17 @@ class Balance(Operation):
         swap: set[int] = set()
         left = 0
         for name in {item.split for item in items}:
-            rows = [item for item in items if item.split == name and _two_letters(item.pair)]
-            left += sum(item.split == name for item in items) - len(rows)
-            by_letter: dict[str, list[PairItem]] = {"A": [], "B": []}
-            for item in rows:
-                by_letter[letter_of(item.pair.positive) or ""].append(item)
-            more = max(by_letter.values(), key=len)
-            excess = abs(len(by_letter["A"]) - len(by_letter["B"])) // 2
-            movable = [item for item in more if not _REFERS.search(" ".join(c.text for c in choices(item.pair.prompt)))]
+            first_matches: dict[bool, list[PairItem]] = {True: [], False: []}
+            for item in items:
+                if item.split == name:
+                    letters = _two_letters(item.pair)
+                    if letters is None:
+                        left += 1
+                    else:
+                        first_matches[letters[0] < letters[1]].append(item)
+            more = max(first_matches.values(), key=len)
+            excess = abs(len(first_matches[True]) - len(first_matches[False])) // 2
+            movable = [item for item in more if not _REFERS.search(" ".join(_texts(item.pair)))]
             movable.sort(key=lambda item: (rank(self.seed, item.digest), metadata_key(item)))
             swap |= {id(item) for item in movable[:excess]}
         rows = [replace(item, pair=exchanged(item.pair)) if id(item) in swap else item for item in items]
@@ -155,17 +160,36 @@ class Balance(Operation):
         return CurationResult(rows, notes)
 
 
-def _two_letters(pair: Pair) -> bool:
-    letters = {letter_of(pair.positive), letter_of(pair.negative)}
-    return letters == {"A", "B"} and [choice.letter for choice in choices(pair.prompt)] == ["A", "B"]
+def _two_letters(pair: Pair) -> tuple[str, str] | None:
+    """The letters of both sides where they are those of the only two choices."""
+    sides = sides_of(pair)
+    if sides.letters is None or len(sides.choices) != 2 or {*map(place_of, sides.letters)} != {0, 1}:
+        return None
+    return sides.letters
+
+
+def _texts(pair: Pair) -> list[str]:
+    return [choice.text for choice in sides_of(pair).choices]
 
 
 def exchanged(pair: Pair) -> Pair:
-    """The pair with the texts of its two choices exchanged in the prompt, and the letters of its sides."""
-    texts = [match[4] for match in _CHOICE.finditer(pair.prompt)]
-    replacement = iter(reversed(texts))
-    prompt = _CHOICE.sub(lambda match: f"{match[1]}{match[2]}{match[3]}{next(replacement)}", pair.prompt)
-    return replace(pair, prompt=prompt, positive=pair.negative, negative=pair.positive)
+    """The pair with the texts of the choices of its sides exchanged in the prompt, and the letters of its sides. A side
+    that says more than its letter keeps its text."""
+    sides = sides_of(pair)
+    positive, negative = pair.negative, pair.positive
+    if sides.positive and sides.negative and (sides.positive.text or sides.negative.text):
+        positive = sides.positive.exchanged(pair.positive, sides.negative.letter)
+        negative = sides.negative.exchanged(pair.negative, sides.positive.letter)
+    own = [choice for choice in sides.choices if choice.letter in (sides.letters or ())]
+    prompt = pair.prompt
+    if len(own) == 2:
+        first, last = own
+        one, between, other = (
+            prompt[start:stop]
+            for start, stop in ((first.start, first.stop), (first.stop, last.start), (last.start, last.stop))
+        )
+        prompt = prompt[: first.start] + other + between + one + prompt[last.stop :]
+    return replace(pair, prompt=prompt, positive=positive, negative=negative)
 
 
 @dataclass(frozen=True)
@@ -173,8 +197,8 @@ class Edit(Operation):
     """Rows changed, dropped and added.
 
     Each of ``changes`` names a ``pair`` by digest and its ``split``: ``to`` lists what rows of it become, ``drop`` says
-    how many of it are dropped. ``added`` are new rows. A row is its four texts, ``split`` and ``metadata``. ``why``:
-    the reason.
+    how many of it are dropped. ``added`` are new rows. A row is its four texts, ``turns``, ``split`` and ``metadata``.
+    ``why``: the reason.
     """
 
     name = "edit"
@@ -211,5 +235,6 @@ class Edit(Operation):
 
 def row_of(value: Mapping[str, Any]) -> PairItem:
     """The row that JSON describes. Raises ``InputError``."""
-    pair = Pair(value.get("prompt", ""), value["positive"], value["negative"], value.get("system", ""))
+    texts = {name: value.get(name, "") for name in ("prompt", "positive", "negative", "system")}
+    pair = Pair(**texts, turns=turns_of(value.get("turns")))
     return PairItem(checked_pair(pair), value.get("split", GENERATE), value.get("metadata", {}))

@@ -11,14 +11,15 @@ from typing import Any
 from caa_registry.digests import DIGEST
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.changing import row_of
-from caa_registry.pairs.record import GENERATE, PairItem, check_split_name
+from caa_registry.pairs.record import GENERATE, Pair, PairItem, check_split_name
 from caa_registry.pairs.sources.json_rows import parse_json
+from caa_registry.pairs.turns import is_turns_json, turns_json
 
 Items = Sequence[PairItem]
 
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{6,64})")
-_FIELDS = ("digest", "split", "prompt", "positive", "negative", "system", "metadata")
+_FIELDS = ("digest", "split", "turns", "prompt", "positive", "negative", "system", "metadata")
 
 
 def chosen_rows(items: Items, text: str, split: str | None) -> list[dict[str, str]]:
@@ -58,7 +59,12 @@ def _line(item: PairItem) -> dict[str, Any]:
     pair = item.pair
     texts = {"prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative}
     system = {"system": pair.system} if pair.system else {}
-    return {"digest": item.digest, "split": item.split, **texts, **system}
+    return {"digest": item.digest, "split": item.split, **_turns(pair), **texts, **system}
+
+
+def _turns(pair: Pair) -> dict[str, Any]:
+    """The turns of a pair where it has any: what was written without them stays as it was."""
+    return {"turns": turns_json(pair.turns)} if pair.turns else {}
 
 
 def edits(items: Items, text: str, source: str) -> dict[str, Any]:
@@ -120,6 +126,8 @@ def _checked(value: Any, source: str, number: int) -> dict[str, Any]:
     for name in ("digest", "split", "prompt", "positive", "negative", "system"):
         if not isinstance(value.get(name, ""), str):
             raise bad("is not a text", "Quote it.", name)
+    if not is_turns_json(value.get("turns", [])):
+        raise bad("is not a list of messages", 'Write [{"role": "user", "content": "..."}, ...].', "turns")
     if not isinstance(value.get("metadata", {}), dict):
         raise bad("is not an object", "Leave it out.", "metadata")
     if "digest" in value and not DIGEST.fullmatch(value["digest"]):
@@ -135,4 +143,4 @@ def _checked(value: Any, source: str, number: int) -> dict[str, Any]:
 def _row_json(row: PairItem) -> dict[str, Any]:
     pair = row.pair
     texts = {"prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative, "system": pair.system}
-    return {**texts, "split": row.split, "metadata": dict(row.metadata)}
+    return {**texts, **_turns(pair), "split": row.split, "metadata": dict(row.metadata)}

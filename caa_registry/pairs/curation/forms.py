@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from caa_registry.pairs.answers import ab, choices, form_of
+from caa_registry.pairs.answers import ab, form_of, sides_of
+from caa_registry.pairs.choices import listings, without_heading
 from caa_registry.pairs.curation.operation import SEED, WHOLE, Items, Operation
 from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
 from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress
-
-_CHOICES = re.compile(
-    r"\s*(?:^[ \t]*(?:Choices|Options|Answers?):[ \t]*\n)?^[ \t]*\([A-Z]\).*", re.MULTILINE | re.DOTALL
-)
 
 
 @dataclass(frozen=True)
@@ -56,16 +52,25 @@ class ToFreeForm(Operation):
         rows = []
         for item in items:
             positive, negative = said(item.pair)
-            if form_of(item.pair) == "A/B" and (positive, negative) != (item.pair.positive, item.pair.negative):
-                pair = Pair(_CHOICES.sub("", item.pair.prompt), positive, negative, item.pair.system)
-                if positive.strip() != negative.strip():
-                    rows.append(replace(item, pair=pair))
+            listing = sides_of(item.pair).listing
+            if form_of(item.pair) != "A/B" or listing is None:
+                continue
+            prompt = without_heading(item.pair.prompt[: listing.begin])
+            pair = replace(item.pair, prompt=prompt, positive=positive, negative=negative)
+            options = (positive, negative) != (item.pair.positive, item.pair.negative)
+            if options and positive.strip() != negative.strip():
+                rows.append(replace(item, pair=pair))
         return CurationResult(rows, _left_out(len(items) - len(rows), "free form"))
 
 
 def _fits(pair: Pair) -> bool:
     one_line = not any("\n" in text or "\r" in text for text in (pair.positive, pair.negative))
-    return bool(pair.prompt.strip()) and one_line and form_of(pair) != "A/B" and not choices(pair.prompt)
+    return bool(pair.prompt.strip()) and one_line and form_of(pair) != "A/B" and not _lists(pair)
+
+
+def _lists(pair: Pair) -> bool:
+    """Whether the prompt lists choices, or looks as if it did."""
+    return bool(sides_of(pair).choices) or any(listing.evidence == "likely" for listing in listings(pair.prompt))
 
 
 def _left_out(n: int, form: str) -> list[str]:

@@ -25,6 +25,7 @@ from caa_registry.digests import DIGEST, floats_as_text
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.result import CurationResult
 from caa_registry.pairs.record import GENERATE, PairItem, check_split_name
+from caa_registry.pairs.turns import is_turns_json
 from caa_registry.progress import Progress
 
 Items = Sequence[PairItem]
@@ -122,10 +123,11 @@ def _items(value: Any) -> bool:
     texts = {"prompt", "positive", "negative", "system", "split"}
     return isinstance(value, list) and all(
         isinstance(row, dict)
-        and {"positive", "negative"} <= set(row) <= {*texts, "metadata"}
+        and {"positive", "negative"} <= set(row) <= {*texts, "turns", "metadata"}
         and all(_text(row[name]) for name in texts & set(row))
         and _split_name(row.get("split", GENERATE))
         and isinstance(row.get("metadata", {}), dict)
+        and is_turns_json(row.get("turns", []))
         for row in value
     )
 

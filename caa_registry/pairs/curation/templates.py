@@ -29,6 +29,7 @@ from caa_registry.pairs.yaml_text import yaml_value
 from caa_registry.progress import Progress
 
 MOST_PAIRS = 1_000_000
+MOST_CHARACTERS = 500_000_000
 
 _TEXTS = ("prompt", "positive", "negative", "system")
 _SIDES = ("positive", "negative")
@@ -75,7 +76,27 @@ def checked_template(value: Any, source: str) -> dict[str, Any]:
         total *= len(values)
     if total > MOST_PAIRS:
         raise InputError(f"it makes {total} pairs, more than {MOST_PAIRS}", "List fewer.", source=source)
+    characters = _characters(texts, contrasts, slots, total)
+    if characters > MOST_CHARACTERS:
+        raise InputError(
+            f"it makes texts of {characters:,} characters, more than {MOST_CHARACTERS:,}", "List fewer.", source=source
+        )
     return {**{name: text for name, text in texts.items() if text}, "contrasts": contrasts, "slots": slots}
+
+
+def _characters(
+    texts: Mapping[str, str], contrasts: Sequence[Mapping[str, str]], slots: Mapping[str, Sequence[str]], pairs: int
+) -> int:
+    """How long all texts of all pairs are together, about."""
+    lists = {**slots, **{side: [contrast[side] for contrast in contrasts] for side in _SIDES if contrasts}}
+    means = {name: sum(map(len, values)) / len(values) for name, values in lists.items()}
+    one = sum(
+        len(literal) + (means[name] if name is not None else 0)
+        for text in texts.values()
+        for literal, name, _, _ in string.Formatter().parse(text)
+    )
+    # What filled the slots is each pair's metadata.
+    return int(pairs * (one + sum(means.values())))
 
 
 def _is_template(value: Any) -> bool:

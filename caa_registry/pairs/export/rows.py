@@ -7,19 +7,22 @@ from typing import Any
 
 from caa_registry.pairs.record import PairItem, QuestionItem
 from caa_registry.pairs.sources.columns import RESERVED
+from caa_registry.pairs.turns import turns_json
 
 Items = Sequence[PairItem] | Sequence[QuestionItem]
 
 
 def row(item: PairItem | QuestionItem) -> dict[str, Any]:
-    """``prompt``, ``positive``, ``negative``, ``system``, ``split`` and ``metadata`` of a pair; ``question``, ``split``
-    and ``metadata`` of a question. The row number and the count of choices are left out: an import finds them."""
+    """``prompt``, ``positive``, ``negative``, ``system``, ``split`` and ``metadata`` of a pair, and any ``turns``;
+    ``question``, ``split`` and ``metadata`` of a question. The row number and the count of choices are left out: an
+    import finds them."""
     metadata = {name: value for name, value in item.metadata.items() if name not in RESERVED}
     if isinstance(item, QuestionItem):
         return {"question": item.text, "split": item.split, "metadata": metadata}
     pair = item.pair
     texts = {"prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative, "system": pair.system}
-    return {**texts, "split": item.split, "metadata": metadata}
+    turns = {"turns": turns_json(pair.turns)} if pair.turns else {}
+    return {**texts, **turns, "split": item.split, "metadata": metadata}
 
 
 def splits_of(items: Iterable[PairItem | QuestionItem]) -> list[str]:

@@ -19,8 +19,8 @@ def write_jsonl(items: Items, path: Path) -> None:
 
 
 def write_csv(items: Items, path: Path) -> None:
-    """A header and a line a row; ``metadata`` is JSON. Texts are written as they are, formulas too."""
-    rows = [_flat(item) for item in items]
+    """A header and a line a row; ``metadata`` and ``turns`` are JSON. Texts are written as they are, formulas too."""
+    rows = _flat(items)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\r\n")
         writer.writeheader()
@@ -28,11 +28,11 @@ def write_csv(items: Items, path: Path) -> None:
 
 
 def write_parquet(items: Items, path: Path) -> None:
-    """Columns of text; ``metadata`` is JSON, since its types may differ from row to row."""
+    """Columns of text; ``metadata`` is JSON, since its types may differ from row to row, and so are ``turns``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_flat(item) for item in items]
+    rows = _flat(items)
     pq.write_table(pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in rows[0]])), path)
 
 
@@ -40,7 +40,8 @@ def to_datasets(items: Items) -> Any:
     """A ``datasets.DatasetDict`` with a ``Dataset`` for each split, columns as in Parquet."""
     import datasets
 
-    by_split = {split: [_flat(item) for item in items if item.split == split] for split in splits_of(items)}
+    rows = _flat(items)
+    by_split = {split: [row for row in rows if row["split"] == split] for split in splits_of(items)}
     return datasets.DatasetDict({split: datasets.Dataset.from_list(rows) for split, rows in by_split.items()})
 
 
@@ -49,9 +50,18 @@ def write_datasets(items: Items, path: Path) -> None:
     to_datasets(items).save_to_disk(str(path))
 
 
-def _flat(item: Any) -> dict[str, str]:
-    values = row(item)
-    return {**values, "metadata": json.dumps(values["metadata"], ensure_ascii=False, sort_keys=True, allow_nan=False)}
+def _flat(items: Items) -> list[dict[str, str]]:
+    """Rows of texts only, all with the same columns."""
+    rows = [row(item) for item in items]
+    json_columns = ["metadata"]
+    if any("turns" in values for values in rows):
+        rows = [{**values, "turns": values.get("turns", [])} for values in rows]
+        json_columns.append("turns")
+    return [{**values, **{name: _json(values[name]) for name in json_columns}} for values in rows]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
 FILES: Mapping[str, Callable[[Items, Path], None]] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from caa_registry.pairs.answers import spelled
+from caa_registry.pairs.choices import letter_from, place_of
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Row, Subject
 from caa_registry.pairs.questions import plain
@@ -14,31 +16,28 @@ _TYPO = 2
 _QUOTED_WORDS = 4
 _NOT = re.compile(r"\b(?:not?|never|cannot|\w+n['’]?t)\b", re.IGNORECASE)
 # A letter that a line after the choices states as the answer: "Answer: (A)", "The answer is B".
-_GIVEN = re.compile(r"\b(?:answer|choice|choose|option)\b[^\n]{0,20}?[:\s](?:is\s+)?\(?(?-i:([A-Z]))\b", re.IGNORECASE)
-_CHOICE_LINE = re.compile(r"^[ \t]*\([A-Z]\).*$", re.MULTILINE)
-_LABELLED = re.compile(r"(?:^|[\s(])([A-Z])[).:]", re.MULTILINE)
+_GIVEN = {
+    kind: re.compile(
+        rf"\b(?:answer|choice|choose|option)\b[^\n]{{0,20}}?[:\s](?:is\s+)?[(\[（]?(?-i:({label}))", re.IGNORECASE
+    )
+    for kind, label in (("A", r"[A-Z]\b"), ("a", r"[a-z](?=[)\]）])"), ("1", r"[0-9]{1,2}\b"))
+}
+_NAMED = {"A": re.compile(r"\b[A-Z]\b"), "a": re.compile(r"\b[a-z](?=[)\]）])"), "1": re.compile(r"\b[0-9]{1,2}\b")}
 # Letters of other alphabets that look like Latin ones, small and large.
 _LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһⅼоАЕОРСХНКМТВ", "aeopcyxijsdhloAEOPCXHKMTB")
-_STOPS = re.compile(r"[.,;:!?…]+(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
+# A run of stops is read once, and not from each of them.
+_STOPS = re.compile(r"(?<![.,;:!?…])[.,;:!?…]++(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
 # "Aa" and "AA" may be two things; "Yes" and "YES" are not.
 _PROSE = re.compile(r"[a-z]{2}")
 
 
 def letters(subject: Subject) -> Iterator[Finding]:
-    """More than two choices, letters beyond A and B, letters without a choice."""
+    """More than two choices, letters beyond A and B."""
     for row in subject.rows:
         if len(row.choices) > 2:
             yield row.finding("more-than-two-choices", f"lists {len(row.choices)} choices")
-        if row.letters is None:
-            continue
-        positive = row.letters[0]
-        if positive not in "AB":
-            yield row.finding("letter-beyond-ab", f"the matching answer is {positive}")
-        listed = {choice.letter for choice in row.choices} or set(_LABELLED.findall(row.pair.prompt))
-        missing = [letter for letter in row.letters if letter not in listed]
-        if missing:
-            shown = ", ".join(sorted(listed)) or "none"
-            yield row.finding("letter-without-choice", f"answers {' and '.join(missing)}; the choices are {shown}")
+        if row.letters is not None and place_of(row.letters[0]) > 1:
+            yield row.finding("letter-beyond-ab", f"the matching answer is {row.letters[0]}")
 
 
 def alike(subject: Subject) -> Iterator[Finding]:
@@ -46,6 +45,8 @@ def alike(subject: Subject) -> Iterator[Finding]:
     for row in subject.rows:
         if row.letters is not None and not row.choices:
             continue  # letters alone say nothing about what they stand for
+        if row.letters is None and row.sides.positive and row.sides.negative:
+            continue  # one letter on both sides: lint/replies.py says so
         positive, negative = _skeletons(row.positive, row.negative)
         if positive == negative:
             yield row.finding("equal-sides", f"both say {row.positive.strip()[:60]!r}")
@@ -61,7 +62,9 @@ def given_away(subject: Subject) -> Iterator[Finding]:
             if stated:
                 yield row.finding("prompt-gives-answer", f"says {stated} behind the choices")
             continue
-        prompt = f" {_words(row.pair.prompt)} "
+        if row.sides.listing and spelled(row.sides.listing, (row.pair.positive, row.pair.negative)):
+            continue  # the prompt offers both
+        prompt = "".join(f" {_words(text)} " for text in (*(turn.text for turn in row.pair.turns), row.pair.prompt))
         for side, text in (("positive", row.positive), ("negative", row.negative)):
             words = _words(text)
             if words.count(" ") + 1 >= _QUOTED_WORDS and f" {words} " in prompt:
@@ -71,11 +74,14 @@ def given_away(subject: Subject) -> Iterator[Finding]:
 
 def _stated(row: Row) -> str | None:
     """The letter that a line after the choices states. A line that names several asks for one of them."""
-    for line in _CHOICE_LINE.split(row.pair.prompt)[-1].splitlines() if row.choices else ():
-        named = set(re.findall(r"\b[A-Z]\b", line)) & set(row.letters or ())
-        given = _GIVEN.search(line)
-        if given and named == {given[1]}:
-            return given[1]
+    listing = row.sides.listing
+    if listing is None:
+        return None
+    for line in row.pair.prompt[listing.end :].splitlines():
+        named = {letter_from(label) for label in _NAMED[listing.kind].findall(line)} & set(row.letters or ())
+        given = _GIVEN[listing.kind].search(line)
+        if given and named == {letter_from(given[1])}:
+            return letter_from(given[1])
     return None
 
 

@@ -17,7 +17,7 @@ _NORMAL_95 = 1.959963984540054
 
 
 def letter_imbalance(subject: Subject) -> Iterator[Finding]:
-    """How often A matches among items with the choices A and B, split by split.
+    """How often A matches among items with the choices A and B, and 1 among those with 1 and 2, split by split.
 
     A finding where the exact binomial 95 % interval (Clopper and Pearson 1934) excludes one half, and the share is
     5 points or more from it.
@@ -26,20 +26,23 @@ def letter_imbalance(subject: Subject) -> Iterator[Finding]:
 
     for split in sorted({row.split for row in subject.rows}):
         of_split = [row.letters for row in subject.rows if row.split == split and row.letters]
-        letters = [positive for positive, negative in of_split if {positive, negative} == {"A", "B"}]
-        if not letters:
-            continue
-        a = letters.count("A")
-        interval = binomtest(a, len(letters)).proportion_ci(0.95, "exact")
-        share = a / len(letters)
-        if (interval.low > 0.5 or interval.high < 0.5) and abs(share - 0.5) >= _MARGIN:
-            yield Finding(
-                "letter-imbalance",
-                f"A matches in {a} of {len(letters)} items with A and B, {share:.0%} "
-                f"({interval.low:.0%} to {interval.high:.0%})",
-                split,
-                figures={"share": share, "low": float(interval.low), "high": float(interval.high), "n": len(letters)},
-            )
+        for first, second in (("A", "B"), ("1", "2")):
+            letters = [positive for positive, negative in of_split if {positive, negative} == {first, second}]
+            if not letters:
+                continue
+            a = letters.count(first)
+            interval = binomtest(a, len(letters)).proportion_ci(0.95, "exact")
+            share = a / len(letters)
+            if (interval.low > 0.5 or interval.high < 0.5) and abs(share - 0.5) >= _MARGIN:
+                yield Finding(
+                    "letter-imbalance",
+                    f"{first} matches in {a} of {len(letters)} items with {first} and {second}, {share:.0%} "
+                    f"({interval.low:.0%} to {interval.high:.0%})",
+                    split,
+                    figures={
+                        "share": share, "low": float(interval.low), "high": float(interval.high), "n": len(letters)
+                    },
+                )  # fmt: skip
 
 
 def length_confound(subject: Subject) -> Iterator[Finding]:

@@ -74,7 +74,8 @@ def near(subject: Subject) -> Iterator[Finding]:
     ]
     for match in near_duplicates([row.pair for row in listed], groups, first=first, progress=subject.progress):
         row, other = listed[match.later], listed[match.earlier]
-        swapped = (row.pair.prompt, row.pair.positive) == (other.pair.prompt, other.pair.negative)
+        one, two = row.pair, other.pair
+        swapped = (one.turns, one.prompt, one.positive) == (two.turns, two.prompt, two.negative)
         if row.digest == other.digest or swapped:
             continue
         kind, name = groups[match.earlier]

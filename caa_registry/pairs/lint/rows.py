@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from caa_registry.pairs.answers import Choice, choices, letter_of, yes_or_no
+from caa_registry.pairs.answers import Sides, sides_of, yes_or_no
+from caa_registry.pairs.choices import Choice
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.questions import question, said
 from caa_registry.pairs.record import GENERATE, Pair, PairItem
@@ -15,7 +16,7 @@ from caa_registry.progress import Progress
 @dataclass(frozen=True)
 class Row:
     """``number``: of the source. ``question``: plain, without choices. ``positive`` and ``negative``: what the sides
-    say, options behind letters looked up. ``letters``: of both sides, where they are letters."""
+    say, options behind letters looked up. ``sides``: their letters, and the choices of the prompt."""
 
     pair: Pair
     digest: str
@@ -24,8 +25,17 @@ class Row:
     question: str
     positive: str
     negative: str
-    letters: tuple[str, str] | None
-    choices: Sequence[Choice]
+    sides: Sides
+
+    @property
+    def letters(self) -> tuple[str, str] | None:
+        """The letters of both sides, positive first, where they are letters."""
+        return self.sides.letters
+
+    @property
+    def choices(self) -> Sequence[Choice]:
+        """Those that the prompt lists."""
+        return self.sides.choices
 
     @property
     def speaks(self) -> bool:
@@ -63,17 +73,14 @@ def rows_of(items: Sequence[PairItem]) -> list[Row]:
 
 def _row(item: PairItem) -> Row:
     pair = item.pair
-    positive, negative = letter_of(pair.positive), letter_of(pair.negative)
-    texts = said(pair)
     return Row(
         pair,
         pair.digest,
         item.split,
         item.row,
         question(pair),
-        *texts,
-        letters=(positive, negative) if positive and negative else None,
-        choices=choices(pair.prompt),
+        *said(pair),
+        sides=sides_of(pair),
     )
 
 

@@ -19,13 +19,15 @@ _MARKER = re.compile(
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffc\ufffd]"
 )
-_PARTS = ("system", "prompt", "positive", "negative")
+_PARTS = ("prompt", "positive", "negative")
 
 
 def texts(subject: Subject) -> Iterator[Finding]:
     """Template markers, invisible characters, and texts with nothing visible."""
     for row in subject.rows:
-        parts = {name: getattr(row.pair, name) for name in _PARTS}
+        pair = row.pair
+        earlier = {f"turn {number}": turn.text for number, turn in enumerate(pair.turns, 1)}
+        parts = {"system": pair.system, **earlier, **{name: getattr(pair, name) for name in _PARTS}}
         for name, text in parts.items():
             marker = _MARKER.search(text)
             if marker:

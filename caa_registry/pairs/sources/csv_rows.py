@@ -1,16 +1,22 @@
-"""CSV with a header line, read strictly."""
+"""CSV with a header line, read strictly; its fields are separated by commas, semicolons, tabs or bars."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from caa_registry.errors import InputError
+from caa_registry.pairs.sources.columns import known_name
 from caa_registry.pairs.sources.files import SourceData, decoded
 from caa_registry.pairs.sources.rows import Row, listed, no_rows
 
 MAX_FIELD = 16 * 1024 * 1024
+
+SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+# So many rows are tried with each separator.
+_TRIED = 20
 
 
 def csv_rows(file: SourceData) -> Iterator[Row]:
@@ -20,7 +26,10 @@ def csv_rows(file: SourceData) -> Iterator[Row]:
     """
     if csv.field_size_limit() < MAX_FIELD:
         csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(io.StringIO(decoded(file), newline=""), strict=True)
+    text = decoded(file)
+    separator = _separator(text)
+    name = SEPARATORS[separator]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] | None = None
     number = 0
     while True:
@@ -28,8 +37,8 @@ def csv_rows(file: SourceData) -> Iterator[Row]:
             fields = next(reader, None)
         except csv.Error as error:
             raise InputError(
-                f"not CSV near line {reader.line_num}: {error}",
-                "Put fields with commas, quotes or line ends in double quotes, and double the quotes inside.",
+                f"not CSV near line {reader.line_num}, read as fields separated by {name}: {error}",
+                f"Put fields with {name}, quotes or line ends in double quotes, and double the quotes inside.",
                 source=file.label,
                 row=number + 1 if header else None,
             ) from None
@@ -44,13 +53,43 @@ def csv_rows(file: SourceData) -> Iterator[Row]:
         if len(fields) != len(header):
             raise InputError(
                 f"{len(fields)} fields under a header of {len(header)} (the row ends at line {reader.line_num})",
-                "Quote fields that hold commas.",
+                f"The fields are separated by {name}: put those that hold {name} themselves in double quotes.",
                 source=file.label,
                 row=number,
             )
         yield Row(number, dict(zip(header, fields, strict=True)))
     if not number:
         raise no_rows(file)
+
+
+def _separator(text: str) -> str:
+    """The separator under which the header names most of the parts of a pair, then under which the first rows are as
+    wide as the header, then under which it has several fields; commas where that is none."""
+
+    def fitness(separator: str) -> tuple[int, bool, bool]:
+        head = _head(text, separator)
+        if not head:
+            return 0, False, False
+        header = head[0]
+        known = sum(known_name(name) is not None for name in header)
+        return known, len(header) > 1 and all(len(row) == len(header) for row in head), len(header) > 1
+
+    return max(SEPARATORS, key=fitness)
+
+
+def _head(text: str, separator: str) -> list[list[str]]:
+    """The first rows with ``separator``, as far as they are well-formed; none where the header is not."""
+    head: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for fields in reader:
+            if fields:
+                head.append(fields)
+            if len(head) == _TRIED:
+                break
+    except csv.Error:
+        pass
+    return head
 
 
 def _checked_header(fields: list[str], file: SourceData) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import InputError, NotFoundError, UsageError
+from caa_registry.pairs.sources.compression import unpacked
+from caa_registry.pairs.sources.other_kinds import check_kind, encoding_hint
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 1_000_000
@@ -24,7 +26,21 @@ class SourceData:
 
     @cached_property
     def digest(self) -> str:
+        """The identity of the file as it lies, compressed or not."""
         return digest_bytes(self.data)
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes of the rows: unpacked where the file is compressed with gzip or Zstandard.
+
+        Raises ``InputError`` for what cannot be unpacked, is empty or larger than ``MAX_FILE_BYTES`` then, and for a
+        file of a kind that holds no rows, such as an archive or a page.
+        """
+        content = unpacked(self.data, self.label, MAX_FILE_BYTES)
+        if not content.strip():
+            raise _empty(self.label)
+        check_kind(content, self.label)
+        return content
 
 
 def readable(text: str) -> str:
@@ -44,7 +60,10 @@ def read_file(path: Path, *, label: str = "", name: str = "") -> SourceData:
         if stat.S_ISDIR(mode):
             inside = sorted(readable(entry.name) for entry in path.iterdir() if entry.is_file())[:5]
             held = f"It holds {', '.join(inside)}." if inside else "It holds no files."
-            raise UsageError(f"{label} is a folder", f"Name one file. {held}")
+            raise UsageError(
+                f"{label} is a folder, and not one that save_to_disk of datasets wrote",
+                f"Name one file, or one for each split: --split generate=FILE --split test=FILE. {held}",
+            )
         if not stat.S_ISREG(mode):
             raise UsageError(f"{label} is not a regular file", "Save its content to a file and import that.")
         with path.open("rb") as file:
@@ -60,20 +79,25 @@ def read_file(path: Path, *, label: str = "", name: str = "") -> SourceData:
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"larger than {MAX_FILE_BYTES // 2**20} MiB", "Split it into several files.", source=label)
     if not data.strip():
-        raise InputError("the file is empty", "There is nothing to import.", source=label)
+        raise _empty(label)
     return SourceData(name or readable(path.name), label, data)
+
+
+def _empty(label: str) -> InputError:
+    return InputError("the file is empty", "There is nothing to import.", source=label)
 
 
 def decoded(file: SourceData) -> str:
     """The file as text: UTF-8, with or without a byte order mark. ``InputError`` says where it is not."""
+    content = file.content
     try:
-        return file.data.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # With a byte order mark, the codec counts from behind it.
-        offset = error.start + (len(file.data) - len(error.object))
-        line = file.data.count(b"\n", 0, offset) + 1
+        offset = error.start + (len(content) - len(error.object))
+        line = content.count(b"\n", 0, offset) + 1
         raise InputError(
-            f"not UTF-8: byte 0x{file.data[offset]:02x} at offset {offset}, line {line}",
-            "Save the file as UTF-8.",
+            f"not UTF-8: byte 0x{content[offset]:02x} at offset {offset}, line {line}",
+            encoding_hint(content),
             source=file.label,
         ) from None

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from caa_registry.errors import UsageError
 from caa_registry.extensions import Extensions, resolve
+from caa_registry.pairs.sources.compression import SUFFIXES
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.rows import Row
 
@@ -36,7 +37,7 @@ FORMATS: Extensions[RowFormat | None] = Extensions(
         "multiple-choice": None,
         "jsonl": RowFormat((".jsonl", ".ndjson"), "caa_registry.pairs.sources.json_rows:jsonl_rows"),
         "json": RowFormat((".json",), "caa_registry.pairs.sources.json_rows:json_rows"),
-        "csv": RowFormat((".csv",), "caa_registry.pairs.sources.csv_rows:csv_rows"),
+        "csv": RowFormat((".csv", ".tsv", ".tab"), "caa_registry.pairs.sources.csv_rows:csv_rows"),
         "parquet": RowFormat((".parquet",), "caa_registry.pairs.sources.parquet_rows:parquet_rows"),
         "lines": None,
     },
@@ -51,8 +52,9 @@ def check_format(name: str | None) -> None:
 
 
 def by_suffix(name: str) -> Container | None:
-    """The format that the suffix of a file name stands for, if any."""
-    suffix = PurePath(name).suffix.lower()
+    """The format that the suffix of a file name stands for, if any; a suffix of compression is passed over."""
+    path = PurePath(name)
+    suffix = (PurePath(path.stem) if path.suffix.lower() in SUFFIXES else path).suffix.lower()
     return next((format for format, rows in FORMATS.items() if rows and suffix in rows.suffixes), None)
 
 
@@ -64,10 +66,10 @@ def container_of(file: SourceData, format: str | None) -> Container:
     """
     if format is not None and FORMATS.get(format):
         return format
-    start = file.data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    start = file.content[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if format in ("caa", "anthropic", "multiple-choice"):
         return "json" if start == b"[" or (format != "anthropic" and not _is_json_lines(file)) else "jsonl"
-    if file.data.startswith(b"PAR1"):
+    if file.content.startswith(b"PAR1"):
         return "parquet"
     named = by_suffix(file.name)
     if named == "jsonl":
@@ -88,7 +90,7 @@ def container_of(file: SourceData, format: str | None) -> Container:
 
 def _is_json_lines(file: SourceData) -> bool:
     """Whether the first line is an object of its own and more follows it."""
-    first, _, rest = file.data.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
+    first, _, rest = file.content.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
     try:
         return bool(rest.strip()) and isinstance(json.loads(first), dict)
     except (ValueError, RecursionError):

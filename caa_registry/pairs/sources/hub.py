@@ -11,15 +11,15 @@ from typing import Any
 from caa_registry.errors import HubError, UsageError
 from caa_registry.hub import HubSource, parse_hub
 from caa_registry.pairs.record import Imported
-from caa_registry.pairs.source import Source, SourceFile
 from caa_registry.pairs.sources.files import SourceData, read_file
+from caa_registry.pairs.sources.formats import container_of, rows_of
 from caa_registry.pairs.sources.hub_snapshot import STREAMED, Snapshot, beginning, downloaded, resolved
-from caa_registry.pairs.sources.items import ItemBuilder
 from caa_registry.pairs.sources.json_rows import jsonl_rows
 from caa_registry.pairs.sources.mappings import SavedMapping, for_repo
 from caa_registry.pairs.sources.parquet_rows import shard_row_count, shard_rows
 from caa_registry.pairs.sources.rows import listed
-from caa_registry.pairs.sources.table import chosen_cleaning, file_records, mapped_rows, read_table
+from caa_registry.pairs.sources.split_files import by_split, joined, names_split, read_shards, split_name
+from caa_registry.pairs.sources.table import read_table
 
 # One file a split, as this package pushes them.
 SPLIT_FILE = re.compile(r"data/[\w.-]+\.jsonl")
@@ -39,7 +39,8 @@ def load_hub(
 ) -> Imported:
     """The items of a hub dataset; the source record carries the repository and the 40-hex commit.
 
-    Without a file, the repository's only data file is taken, or all Parquet shards of its only split. Where neither a
+    Without a file, the repository's only data file is taken, or all Parquet shards of its only split, or a file or
+    shards for each split (``train`` becomes ``generate``). Where neither a
     mapping nor columns nor a format are given, the shipped mapping of the repository is used, if there is one. With
     ``limit`` only the beginning of a JSONL or Parquet file is downloaded. With the hub switched off, what was
     downloaded before is read. Raises ``HubError`` where the hub refuses or cannot be reached, or the file has to be
@@ -72,9 +73,13 @@ def load_hub(
         if len(files) == 1:
             imported = read_table(files[0], str(place), **options)
         elif all(map(SPLIT_FILE.fullmatch, names)):
-            imported = _read_splits(files, place, options)
+            imported = _read_named(files, place, options)
+        elif splits := by_split(names):
+            by_name = dict(zip(names, zip(files, paths, strict=True), strict=True))
+            imported = _read_splits(splits, by_name, place, limit, options)
+            limit = None
         else:
-            imported = _read_shards(files, paths, place, **options)
+            imported = _read_shards(files, paths, place, options)
         imported = replace(imported, items=imported.items[:limit])
     record = replace(imported.source, repo=snapshot.repo, revision=snapshot.commit)
     return replace(imported, source=record, notes=[*notes, *imported.notes])
@@ -91,7 +96,7 @@ def _chosen(place: HubSource, snapshot: Snapshot) -> list[str]:
             f"{place} holds no JSONL, JSON, CSV or Parquet file",
             f"Its files: {listed(sorted(snapshot.sizes))}." if snapshot.sizes else "It is empty.",
         )
-    if len(known) == 1 or _is_one_split(known) or all(map(SPLIT_FILE.fullmatch, known)):
+    if len(known) == 1 or by_split(known) or _is_one_split(known) or all(map(SPLIT_FILE.fullmatch, known)):
         return known
     raise HubError(f"{place} holds {len(known)} data files", _choice(place, known))
 
@@ -109,51 +114,50 @@ def _is_one_split(names: Sequence[str]) -> bool:
     return len(matches) == len(names) == int(matches[0][3]) and len(same) == 1 if matches else False
 
 
-def _read_splits(files: Sequence[SourceData], place: HubSource, options: Mapping[str, Any]) -> Imported:
+def _read_named(files: Sequence[SourceData], place: HubSource, options: Mapping[str, Any]) -> Imported:
     """Files named after their splits, one after the other; rows that name a split themselves keep it."""
-    parts = []
+    parts = {}
     for file in files:
-        named = "split" in next(jsonl_rows(file)).values
-        split = options["split"] or (None if named else PurePosixPath(file.name).stem)
-        parts.append(read_table(file, str(place), **{**options, "split": split}))
-    if len({part.kind for part in parts}) > 1:
-        raise HubError(f"{place} holds pairs and questions", f"Choose one: {listed(file.name for file in files)}.")
-    first = parts[0]
-    items = [item for part in parts for item in part.items]
-    source = replace(first.source, files=tuple(record for part in parts for record in part.source.files))
-    notes = [f"{file.name}: {note}" for file, part in zip(files, parts, strict=True) for note in part.notes]
-    return Imported(first.kind, items, source, first.licence, notes)  # type: ignore[arg-type]
+        named = names_split(next(jsonl_rows(file)))
+        split = options["split"] or (None if named else split_name(PurePosixPath(file.name).stem))
+        parts[file.name] = read_table(file, str(place), **{**options, "split": split})
+    return joined(parts, str(place))
+
+
+def _read_splits(
+    splits: Mapping[str, Sequence[str]],
+    files: Mapping[str, tuple[SourceData, Path]],
+    place: HubSource,
+    limit: int | None,
+    options: Mapping[str, Any],
+) -> Imported:
+    """The splits of a repository, each of one file or of shards; rows that name a split themselves keep it."""
+    if options["split"] and len(splits) > 1:
+        raise UsageError(
+            f"{place} has the splits {listed(splits)}, and {options['split']!r} would be all of them",
+            "Leave --split out, or name one file.",
+        )
+    parts = {}
+    for name, names in splits.items():
+        shards = [files[shard][0] for shard in names]
+        paths = [files[shard][1] for shard in names]
+        rows = rows_of(shards[0], container_of(shards[0], options["format"]))
+        split = options["split"]
+        if len(splits) > 1 and not names_split(next(rows)):
+            split = split_name(name)
+        if len(shards) == 1:
+            part = read_table(shards[0], str(place), **{**options, "split": split})
+        else:
+            part = _read_shards(shards, paths, place, {**options, "split": split})
+        parts[name] = replace(part, items=part.items[:limit])
+    return joined(parts, str(place)) if len(parts) > 1 else next(iter(parts.values()))
 
 
 def _read_shards(
-    files: Sequence[SourceData],
-    paths: Sequence[Path],
-    place: HubSource,
-    split: str | None,
-    columns: Mapping[str, str],
-    format: str | None,
-    licence: str,
-    mapping: SavedMapping | None,
+    files: Sequence[SourceData], paths: Sequence[Path], place: HubSource, options: Mapping[str, Any]
 ) -> Imported:
-    if format not in (None, "parquet"):
-        raise UsageError(f"{place} is Parquet, not {format}", "Leave --format out.")
-    whole = SourceData(place.repo, str(place), b"")
-    part = mapping.part(files[0].name) if mapping else None
-    own_split = split or (mapping.split if mapping else None)
-    builder = ItemBuilder(whole, chosen_cleaning("parquet", format, columns), own_split, columns)
-    items = builder.build(mapped_rows(shard_rows(files, paths), part, whole))
-    records: list[SourceFile] = []
-    start = 0
-    for file in files:
-        end = start + shard_row_count(file)
-        records += file_records(file, items[start:end])
-        start = end
-    record = Source(
-        uri=str(place),
-        format="parquet",
-        files=tuple(records),
-        columns=dict(columns),
-        mapping=mapping.as_json() if mapping else None,
-    )
-    licence = licence or (mapping.licence if mapping else "")
-    return Imported(builder.kind, items, record, licence, builder.notes.sentences())
+    if options["format"] not in (None, "parquet"):
+        raise UsageError(f"{place} is Parquet, not {options['format']}", "Leave --format out.")
+    whole = SourceData(str(place), str(place), b"")
+    counts = [shard_row_count(file) for file in files]
+    return read_shards(files, shard_rows(files, paths), counts, whole=whole, container="parquet", **options)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from caa_registry.errors import HubError, InputError
-from caa_registry.hub import client_errors, is_commit, is_offline, translated
+from caa_registry.hub import check_endpoint, client_errors, is_commit, is_offline, translated
 from caa_registry.pairs.sources.files import MAX_FILE_BYTES, SourceData
 from caa_registry.pairs.sources.formats import by_suffix
 from caa_registry.pairs.sources.parquet_rows import MAX_ROW_GROUP_BYTES
@@ -17,6 +17,9 @@ TIMEOUT = 30.0
 
 # Of these the first rows can be read without the rest.
 STREAMED = (".jsonl", ".ndjson", ".parquet")
+
+# What the datasets library writes beside the rows.
+_DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "config.json")
 
 _BLOCK = 1024 * 1024
 
@@ -33,7 +36,12 @@ class Snapshot:
 
     @property
     def data_files(self) -> list[str]:
-        return sorted(name for name in self.sizes if by_suffix(name))
+        """The files of rows; what describes them, and hidden files, are none."""
+        return sorted(name for name in self.sizes if by_suffix(name) and not _beside(PurePosixPath(name)))
+
+
+def _beside(path: PurePosixPath) -> bool:
+    return path.name in _DESCRIPTIONS or any(part.startswith(".") for part in path.parts)
 
 
 def resolved(repo: str, revision: str | None, source: str) -> Snapshot:
@@ -41,6 +49,7 @@ def resolved(repo: str, revision: str | None, source: str) -> Snapshot:
     downloaded. ``source`` names the source in errors. Raises ``HubError``."""
     from huggingface_hub import HfApi
 
+    check_endpoint(source)
     try:
         info = HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT, files_metadata=True)
         sizes = {sibling.rfilename: sibling.size for sibling in info.siblings or []}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.answers import sides_of
+from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.record import (
     TEST,
     DatasetKind,
@@ -22,18 +22,28 @@ from caa_registry.pairs.record import (
 )
 from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
-from caa_registry.pairs.sources.columns import RESERVED, Columns, find_columns
+from caa_registry.pairs.sources.columns import (
+    OPTIONAL,
+    RESERVED,
+    Columns,
+    find_columns,
+    later_columns,
+    no_column,
+    respelled,
+)
+from caa_registry.pairs.sources.conversations import Conversations
 from caa_registry.pairs.sources.files import SourceData
+from caa_registry.pairs.sources.json_values import UnusableJson, json_value
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
 MAX_METADATA_DEPTH = 32
 
 _UNUSABLE = object()
 # The columns of an export (pairs/export/rows.py).
-_EXPORTED = {"prompt", "positive", "negative", "system", "split", "question", "metadata"}
+_EXPORTED = {"prompt", "positive", "negative", "system", "turns", "split", "question", "metadata"}
 
 Choice = Callable[[Row], Cleaning]
-"""Which convention a source follows, seen in its first row."""
+"""Which convention a row follows: that of the first row, which all have to follow."""
 
 
 class ItemBuilder:
@@ -45,8 +55,11 @@ class ItemBuilder:
         self._split = split
         self._given = given
         self._columns = Columns()
+        # The orders of columns that rows have, each with the names that are spelled otherwise.
+        self._layouts: dict[tuple[str, ...], Mapping[str, str]] = {}
         self.cleaning = VERBATIM
         self.notes = sentences.Notes()
+        self._conversations = Conversations(file, given, self.notes)
         self.kind: DatasetKind = "pairs"
 
     def build(self, rows: Iterable[Row]) -> list[PairItem] | list[QuestionItem]:
@@ -56,10 +69,7 @@ class ItemBuilder:
         for row in counted(rows, self._file):
             before = len(pairs) + len(questions)
             try:
-                if not before:
-                    self.cleaning = self._choose(row)
-                    self._columns = find_columns(list(row.values), self._given, source=self._file.label, row=row.number)
-                    self.kind = "questions" if self._columns.question else "pairs"
+                row = self._laid_out(row, first=not before)
                 if self.kind == "questions":
                     questions.append(self._question(row))
                 else:
@@ -68,30 +78,64 @@ class ItemBuilder:
                 raise say_rows_before(error, before) from error.__cause__
         if not pairs and not questions:
             raise no_rows(self._file)
+        for part in OPTIONAL:
+            name = self._given.get(part)
+            if name and not any(name in layout for layout in self._layouts):
+                raise no_column(part, name, list(next(iter(self._layouts))), self._file.label, None)
         return questions if self.kind == "questions" else pairs
+
+    def _laid_out(self, row: Row, *, first: bool) -> Row:
+        """``row`` with its columns as they are known. The first row decides which they are; what begins in a later one
+        counts from there, or is an error."""
+        names = tuple(row.values)
+        others = self._layouts.get(names)
+        new = others is None
+        if others is None:
+            others = respelled(names, self._given, source=self._file.label, row=row.number)
+            self._layouts[names] = others
+        if others:
+            row = Row(row.number, {others.get(name, name): value for name, value in row.values.items()})
+        row = self._conversations.read(row, exported=_is_exported(row.values))
+        if first:
+            self.cleaning = self._choose(row)
+            self._columns = find_columns(list(row.values), self._given, source=self._file.label, row=row.number)
+            self.kind = "questions" if self._columns.question else "pairs"
+        elif new:
+            self._columns = later_columns(
+                self._columns, row.values.keys(), self._given, source=self._file.label, row=row.number
+            )
+        if not first and self.kind == "pairs" and self._choose(row) is not self.cleaning:
+            chosen = self.cleaning.name or "verbatim"
+            raise self._bad(
+                f"the row is not laid out as those before it, whose texts are read as the format {chosen}",
+                "Say how all rows are read: --format NAME, or --column FIELD=COLUMN to keep the texts as they are.",
+                row,
+            )
+        return row
 
     def _bad(self, message: str, hint: str, row: Row, field: str = "") -> InputError:
         return InputError(message, hint, source=self._file.label, row=row.number, field=field)
 
     def _pair(self, row: Row) -> PairItem:
-        columns = self._columns
+        columns, said = self._columns, row.conversation
+        prompt = said.prompt if said else self._text(row, columns.prompt) if columns.prompt else ""
         pair = checked_pair(
             Pair(
-                prompt=self.cleaning.prompt(self._text(row, columns.prompt)) if columns.prompt else "",
+                prompt=self.cleaning.prompt(prompt),
                 positive=self._answer(row, columns.positive),
                 negative=self._answer(row, columns.negative),
-                system=self._optional(row, columns.system),
+                system=said.system if said else self._optional(row, columns.system),
+                turns=said.turns if said else (),
             ),
             source=self._file.label,
             row=row.number,
         )
         metadata = self._metadata(row)
-        count = len(choices(pair.prompt))
-        if count > 2:
-            metadata["choices"] = count
+        sides = sides_of(pair)
+        if len(sides.choices) > 2:
+            metadata["choices"] = len(sides.choices)
             self.notes.add(sentences.MORE_CHOICES, row.number)
-        letter = letter_of(pair.positive)
-        if letter and letter not in "AB":
+        if sides.positive and place_of(sides.positive.letter) > 1:
             self.notes.add(sentences.OTHER_LETTER, row.number)
         for sentence in self.cleaning.remarks(pair, row.values):
             self.notes.add(sentence, row.number)
@@ -116,9 +160,11 @@ class ItemBuilder:
             raise self._bad(f"the field is missing; columns: {listed(row.values)}", "Every row needs it.", row, column)
         value = row.values[column]
         if not isinstance(value, str):
+            answers = column in (self._columns.positive, self._columns.negative)
+            several = answers and isinstance(value, list) and all(isinstance(part, str) for part in value)
+            hint = " --format anthropic takes the first of several answers." if several and value else ""
             kind = "null" if value is None else type(value).__name__
-            first = "; --format anthropic takes the first of several answers" if isinstance(value, list) else ""
-            raise self._bad(f"not a string but {kind}", f"Texts are strings{first}.", row, column)
+            raise self._bad(f"not a string but {kind}", f"Write one text.{hint}", row, column)
         return value
 
     def _answer(self, row: Row, column: str) -> str:
@@ -153,8 +199,8 @@ class ItemBuilder:
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         kept: dict[str, Any] = {}
-        for name, value in _unfolded(row.values).items():
-            if name in self._columns.used:
+        for name, value in self._unfolded(row).items():
+            if name in self._columns.used or (row.conversation and name == "prompt"):
                 continue
             checked_text(name, source=self._file.label, row=row.number)
             usable = self._json(value, row, name, 0)
@@ -173,7 +219,10 @@ class ItemBuilder:
         if value is None or isinstance(value, bool | int):
             return value
         if isinstance(value, float):
-            return value if math.isfinite(value) else None
+            if math.isnan(value):
+                self.notes.add(sentences.no_number(name), row.number)
+                return None
+            return value if math.isfinite(value) else _UNUSABLE
         if isinstance(value, list):
             parts = [self._json(part, row, name, depth + 1) for part in value]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts
@@ -183,17 +232,26 @@ class ItemBuilder:
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else dict(zip(keys, parts, strict=True))
         return _UNUSABLE
 
-
-def _unfolded(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a row, and those in its ``metadata`` where the row is one that an export wrote."""
-    if "metadata" not in values or not set(values) <= _EXPORTED:
-        return values
-    folded = values["metadata"]
-    if isinstance(folded, str):
-        try:
-            folded = json.loads(folded)
-        except (ValueError, RecursionError):
+    def _unfolded(self, row: Row) -> Mapping[str, Any]:
+        """The values of a row, and those in its ``metadata`` where the row is one that an export wrote."""
+        values = row.values
+        if not _is_exported(values):
             return values
-    if not isinstance(folded, dict) or set(folded) & {*_EXPORTED, *RESERVED}:
-        return values
-    return {**{name: value for name, value in values.items() if name != "metadata"}, **folded}
+        folded = values["metadata"]
+        if isinstance(folded, str):
+            if not folded.lstrip().startswith("{"):
+                return values
+            try:
+                folded = json_value(folded)
+            except UnusableJson as error:
+                raise self._bad(f"{error} (key {error.key!r})", error.hint, row, "metadata") from None
+            except (ValueError, RecursionError):
+                return values
+        if not isinstance(folded, dict) or set(folded) & {*_EXPORTED, *RESERVED}:
+            return values
+        return {**{name: value for name, value in values.items() if name != "metadata"}, **folded}
+
+
+def _is_exported(values: Mapping[str, Any]) -> bool:
+    """Whether a row has the columns that an export writes, and no other."""
+    return "metadata" in values and set(values) <= _EXPORTED

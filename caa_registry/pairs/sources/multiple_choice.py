@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from caa_registry.pairs.answers import choices, letter_of
+from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.record import TEST, Pair
 from caa_registry.pairs.sources.cleaning import Cleaning
 from caa_registry.pairs.sources.columns import CORRECT, INCORRECT
@@ -18,14 +18,18 @@ def _remarks(pair: Pair, values: Mapping[str, Any]) -> Sequence[Sentence]:
     category = values.get("category")
     if not (isinstance(category, str) and category.strip()):
         remarks.append(NO_CATEGORY)
-    texts = {choice.letter: choice.text for choice in choices(pair.prompt)}
-    for answer, column in ((pair.positive, CORRECT), (pair.negative, INCORRECT)):
+    sides = sides_of(pair)
+    for letter, column in ((sides.positive, CORRECT), (sides.negative, INCORRECT)):
         full = values.get(f"{column}_full_text")
-        listed = texts.get(letter_of(answer) or "")
-        # A choice is read as far as its line ends.
-        if isinstance(full, str) and full.strip() and full.strip().split("\n")[0].rstrip() != listed:
+        listed = sides.listing.texts.get(letter.letter, "") if sides.listing and letter else ""
+        # Texts of several lines may be listed in part.
+        if isinstance(full, str) and full.strip() and _first_line(full) != _first_line(listed):
             remarks.append(OTHER_TEXT)
     return remarks
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n")[0].rstrip()
 
 
 MULTIPLE_CHOICE = Cleaning("multiple-choice", prompt=str.strip, answer=str.strip, split=TEST, remarks=_remarks)

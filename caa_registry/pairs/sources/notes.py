@@ -14,6 +14,15 @@ OTHER_TEXT = (
 )
 SEVERAL_ANSWERS = ("gives several answers; the first was taken", "give several answers; the first was taken")
 
+JOINED = (
+    "has messages of the user that follow each other; they were joined",
+    "have messages of the user that follow each other; they were joined",
+)
+TRANSCRIPT_KEPT = (
+    "holds the marks of a transcript (Human:, Assistant:) inside a text, which was kept as one text",
+    "hold the marks of a transcript (Human:, Assistant:) inside a text, which was kept as one text",
+)
+
 Sentence = tuple[str, str]
 
 
@@ -37,6 +46,11 @@ class Notes:
 def left_out(column: str) -> Sentence:
     """The sentence for a column value that JSON cannot hold."""
     return (f"has no JSON value in {column!r}, left out", f"have no JSON value in {column!r}, left out")
+
+
+def no_number(column: str) -> Sentence:
+    """The sentence for a column whose value is NaN, by which tables mark what is missing."""
+    return (f"has NaN in {column!r}, kept as null", f"have NaN in {column!r}, kept as null")
 
 
 def _note(sentence: Sentence, rows: Sequence[int]) -> str:

@@ -23,7 +23,7 @@ def _opened(file: SourceData) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(pa.BufferReader(file.data))
+    table = pq.ParquetFile(pa.BufferReader(file.content))
     names = table.schema_arrow.names
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -8,21 +8,38 @@ from typing import Any
 
 from caa_registry.errors import InputError
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData
+from caa_registry.pairs.turns import Turn
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a row's messages say before the answers: ``turns`` and then ``prompt``, under ``system``."""
+
+    system: str
+    turns: tuple[Turn, ...]
+    prompt: str
 
 
 @dataclass(frozen=True)
 class Row:
-    """``number`` is 1-based: the element of a list, the line of JSONL, the data row of a table."""
+    """``number`` is 1-based: the element of a list, the line of JSONL, the data row of a table. ``conversation``: where
+    the row is one of messages."""
 
     number: int
     values: Mapping[str, Any]
+    conversation: Conversation | None = None
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:
-    """Names for a message, the first ``limit`` of them."""
+    """Names for a message, the first ``limit`` of them; one with spaces or commas in quotes, so that they are seen."""
     every = list(names)
-    shown = ", ".join(repr(name)[1:-1] for name in every[:limit])
+    shown = ", ".join(_shown(name) for name in every[:limit])
     return f"{shown} and {len(every) - limit} more" if len(every) > limit else shown
+
+
+def _shown(name: str) -> str:
+    quoted = repr(name)
+    return quoted if not name or "," in name or any(char.isspace() for char in name) else quoted[1:-1]
 
 
 def no_rows(file: SourceData) -> InputError:

@@ -67,16 +67,17 @@ def file_records(file: SourceData, items: Iterable[PairItem | QuestionItem]) -> 
 
 
 def chosen_cleaning(container: Container, format: str | None, columns: Mapping[str, str]) -> Choice:
-    """How the convention is chosen from the first row: the format asked for, else told by field names."""
+    """How the convention of a row is chosen: the format asked for, else told by field names."""
+    asked = _CONVENTIONS.get(format or "", VERBATIM) if format is not None or columns else None
 
-    def choose(first: Row) -> Cleaning:
-        if format is not None or columns:
-            return _CONVENTIONS.get(format or "", VERBATIM)
-        names = set(first.values)
-        if {CAA_QUESTION, CAA_POSITIVE} <= names and not {"prompt", "positive"} & names:
+    def choose(row: Row) -> Cleaning:
+        if asked is not None:
+            return asked
+        names = row.values.keys()
+        if {CAA_QUESTION, CAA_POSITIVE} <= names and "prompt" not in names and "positive" not in names:
             return {"json": CAA, "jsonl": ANTHROPIC}.get(container, VERBATIM)
-        if {CORRECT, INCORRECT} <= names and not {"positive", CAA_POSITIVE} & names:
-            return MULTIPLE_CHOICE if letter_of(str(first.values[CORRECT])) else VERBATIM
+        if {CORRECT, INCORRECT} <= names and "positive" not in names and CAA_POSITIVE not in names:
+            return MULTIPLE_CHOICE if letter_of(str(row.values[CORRECT])) else VERBATIM
         return CAA if container == "json" and names == {CAA_QUESTION} else VERBATIM
 
     return choose

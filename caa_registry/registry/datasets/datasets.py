@@ -10,19 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caa_registry.references import check_name
-from caa_registry.registry.datasets.store import (
-    NewVersion,
-    load_items,
-    load_pairs,
-    load_questions,
-    newest_versions,
-    register,
-)
+from caa_registry.registry.datasets.imports import DatasetImports
+from caa_registry.registry.datasets.store import load_items, load_pairs, load_questions, newest_versions
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance import recalls
 from caa_registry.registry.provenance.recalls import Downstream
-from caa_registry.registry.provenance.runs import Activity
 from caa_registry.registry.records import (
     Blame,
     Curated,
@@ -46,51 +39,19 @@ if TYPE_CHECKING:
     from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.pairs.curation.operation import Operation
     from caa_registry.pairs.diff import Diff
-    from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+    from caa_registry.pairs.record import PairItem, QuestionItem
     from caa_registry.progress import Progress
     from caa_registry.registry.datasets.lint import LintVectors
 
 
-class Datasets:
+class Datasets(DatasetImports):
     """The datasets of a registry. ``vectors`` gives what lint compares sets by: vectors stand above datasets, so they
     are handed in."""
 
     def __init__(self, workspace: Workspace, models: Models, vectors: Callable[[], LintVectors]) -> None:
-        self._workspace = workspace
+        super().__init__(workspace)
         self._models = models
         self._vectors = vectors
-
-    def import_(
-        self,
-        source: str | Mapping[str, str],
-        *,
-        name: str,
-        split: str | None = None,
-        columns: Mapping[str, str] | None = None,
-        format: str | None = None,
-        licence: str = "",
-        mapping: str | None = None,
-        limit: int | None = None,
-        behavior: str = "",
-        message: str = "",
-    ) -> DatasetVersion:
-        """Import a source as a new version of dataset ``name``.
-
-        ``source`` is a path, ``hf:ORG/NAME[@REVISION][/FILE]``, ``seed:NAME`` or ``lines:POSITIVE,NEGATIVE``; or a
-        mapping of split to source, imported as one version. All rows are read and checked before anything is
-        written. The same rows again return the version that exists. ``behavior`` says what the pairs contrast; by
-        default it is what a seed set's card states, else the last part of ``name``. ``mapping``: how the rows of a
-        public dataset are read, a saved mapping or a YAML file. ``limit``: only the first rows of a file.
-
-        Raises ``InputError`` naming file and row, ``UsageError`` for a bad name, ``HubError``, ``NotFoundError``.
-        """
-        from caa_registry.pairs.sources import read_source
-
-        check_name(name)
-        imported = read_source(
-            source, split=split, columns=columns, format=format, licence=licence, mapping=mapping, limit=limit
-        )
-        return self.register(imported, name=name, behavior=behavior, message=message)
 
     def get(self, reference: str | DatasetVersion) -> DatasetVersion:
         """The version that ``reference`` names."""
@@ -169,16 +130,22 @@ class Datasets:
         return review(self._workspace, ReviewRequest(version, list(decisions), by))
 
     def review_sheet(
-        self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None, split: str | None = None
+        self,
+        reference: str | DatasetVersion,
+        path: Path,
+        *,
+        reviewer: str | None = None,
+        split: str | None = None,
+        force: bool = False,
     ) -> int:
         """Write the pairs as a CSV sheet with the reviewer's decisions so far; how many pairs. Raises ``UsageError``
-        for a file that exists."""
+        for a file that exists, unless ``force`` is set."""
         from caa_registry.pairs.review_sheet import write_sheet
 
         version = of_pairs(self.get(reference))
         decisions = self.reviews(version).of(self._workspace.actor if reviewer is None else reviewer)
         states = {pair: (decision.state, decision.reason) for pair, decision in decisions.items()}
-        return write_sheet(path, self.pairs(version, split), states)
+        return write_sheet(path, self.pairs(version, split), states, force=force)
 
     def review_from(self, reference: str | DatasetVersion, path: Path, *, reviewer: str | None = None) -> int:
         """Store the decisions of a sheet that was filled in, all or none; how many were new. Raises ``InputError``
@@ -279,7 +246,7 @@ class Datasets:
         ``datasets.load_from_disk``) or ``caa`` (the folders of the CAA repository); by default as the suffix says.
 
         An import of the first three gives the same digest. Written whole or not at all; what is there already is
-        replaced only with ``force``. Raises ``UsageError``.
+        replaced only with ``force``, and of a folder only the files that are written anew. Raises ``UsageError``.
         """
         from caa_registry.registry.datasets.export import ExportRequest, export
 
@@ -356,8 +323,3 @@ class Datasets:
         version = self.get(reference)
         with self._workspace.database.read() as session:
             return statistics(session, version)
-
-    def register(self, imported: Imported, *, name: str, behavior: str = "", message: str = "") -> DatasetVersion:
-        """Store what ``read_source`` gave as a new version of dataset ``name``."""
-        activity = Activity("import", self._workspace.actor, {"name": name})
-        return register(self._workspace, NewVersion(imported, activity, name, behavior, message))

@@ -11,12 +11,15 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from caa_registry.digests import short
+from caa_registry.disk import check_new, explained, new, place
 from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import client_errors, is_commit, parse_hub, translated
+from caa_registry.hub import check_endpoint, client_errors, is_commit, parse_hub, translated
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
-from caa_registry.pairs.export.rows import splits_of
+from caa_registry.pairs.export.folders import check_folder, give_place
+from caa_registry.pairs.export.rows import Items, splits_of
 from caa_registry.pairs.export.tables import FILES, write_datasets, write_jsonl
+from caa_registry.pairs.record import check_split_name
 from caa_registry.pairs.sources.hub import SPLIT_FILE
 from caa_registry.registry.datasets.lint import newest_report
 from caa_registry.registry.datasets.recipe import RecipeStep, recipe_steps
@@ -64,26 +67,28 @@ def export(workspace: Workspace, request: ExportRequest) -> Path:
             else f"there is no format {request.format!r}",
             f"Give --format, one of {', '.join(FORMATS)}.",
         )
-    if path.is_dir():
-        # --force replaces a file; a folder is never emptied.
-        raise UsageError(f"{path} is a folder", "Choose another name, or remove it first.")
-    if path.exists() and not request.force:
-        raise UsageError(f"{path} exists", "Choose another name, or give --force to replace it.")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", "Make it first.")
+    check = check_new if format in FILES else check_folder
+    check(path, force=request.force)
     with workspace.database.read() as session:
         items = load_items(session, version)
-    # Beside the target, so that it gets its name by one rename, once it is whole.
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        written = Path(folder) / "written"
-        if format in FILES:
-            FILES[format](items, written)
-        elif format == "caa":
+    if format in FILES:
+        with new(path, force=request.force) as part:
+            FILES[format](items, part)
+        return path
+    _check_splits(items)
+    with place(path) as written:
+        if format == "caa":
             write_caa(items, written, version.behavior)
         else:
             write_datasets(items, written)
-        written.replace(path)
+        give_place(written, path, force=request.force)
     return path
+
+
+def _check_splits(items: Items) -> None:
+    # Each becomes the name of a file or a folder, and a registry may come from anybody.
+    for split in splits_of(items):
+        check_split_name(split)
 
 
 def push_request(version: DatasetVersion, target: str, *, public: bool, licence: str, message: str) -> PushRequest:
@@ -109,9 +114,10 @@ def push(workspace: Workspace, request: PushRequest) -> Pushed:
     activity = Activity("push", workspace.actor, asked)
     with workspace.database.read() as session:
         items = load_items(session, version)
+        _check_splits(items)
         files = {split: f"data/{split}.jsonl" for split in splits_of(items)}
         text = card(_facts(session, version, licence=request.licence, files=files, home=repo))
-    with tempfile.TemporaryDirectory(prefix="caa-push-") as folder:
+    with explained(f"the export of {version.reference}"), tempfile.TemporaryDirectory(prefix="caa-push-") as folder:
         for split, name in files.items():
             path = Path(folder) / name
             path.parent.mkdir(exist_ok=True)
@@ -132,6 +138,7 @@ def _upload(folder: Path, names: Sequence[str], request: PushRequest) -> str:
     version, repo, branch = request.version, request.repo, request.branch
     added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
     message = request.message or f"{version.reference} ({short(version.digest)})"
+    check_endpoint(f"hf:{repo}")
     api = HfApi()
     try:
         api.create_repo(repo, repo_type="dataset", private=not request.public, exist_ok=True)

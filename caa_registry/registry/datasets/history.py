@@ -82,7 +82,7 @@ def blame(workspace: Workspace, prefix: str) -> Blame:
         )
         return Blame(
             digest,
-            stored_pair(digest, row.prompt, row.positive, row.negative, row.system),
+            stored_pair(digest, row.turns, row.prompt, row.positive, row.negative, row.system),
             [(f"{of.name}:v{version.number}", split, details.get("row")) for of, version, split, details in held],
             references(session, "vector", t.VectorVersion.id.in_(reached.vectors)),
             sorted(reached.evaluations),
@@ -138,13 +138,13 @@ def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int])
     for part in batches(digests):
         query = (
             select(
-                member.position, member.pair_digest, pair.prompt, pair.positive, pair.negative, pair.system,
+                member.position, member.pair_digest, pair.turns, pair.prompt, pair.positive, pair.negative, pair.system,
                 member.split, member.details,
             )
             .outerjoin(pair, pair.digest == member.pair_digest)
             .where(member.pair_digest.in_(part), member.version_id == version_id)
         )  # fmt: skip
-        held += [(row[0], row[1], PairItem(stored_pair(*row[1:6]), row[6], row[7])) for row in session.execute(query)]
+        held += [(row[0], row[1], PairItem(stored_pair(*row[1:7]), row[7], row[8])) for row in session.execute(query)]
     left: dict[tuple[str, str], int] = defaultdict(int, counts)
     rows = []
     for _, digest, item in sorted(held, key=lambda row: row[0]):

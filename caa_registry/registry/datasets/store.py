@@ -26,7 +26,8 @@ from caa_registry.pairs.record import (
     dataset_digest,
 )
 from caa_registry.pairs.statistics import statistics_json
-from caa_registry.references import check_name
+from caa_registry.pairs.turns import is_turns_json, turns_json, turns_of
+from caa_registry.references import check_name, check_new_name
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.rows import dataset_record, dataset_records
@@ -60,10 +61,11 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     figures = statistics_json(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
-        source = replace(source, behavior=check_name(new.behavior))
+        source = replace(source, behavior=check_new_name(new.behavior))
     with workspace.database.write() as session:
         dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
         if dataset is None:
+            check_new_name(name)
             dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))
             session.add(dataset)
             session.flush()
@@ -122,7 +124,16 @@ def load_pairs(
     """
     member, pair = t.DatasetMember, t.Pair
     query = (
-        select(member.pair_digest, pair.prompt, pair.positive, pair.negative, pair.system, member.split, member.details)
+        select(
+            member.pair_digest,
+            pair.turns,
+            pair.prompt,
+            pair.positive,
+            pair.negative,
+            pair.system,
+            member.split,
+            member.details,
+        )
         .outerjoin(pair, pair.digest == member.pair_digest)
         .where(member.version_id == version_id)
         .order_by(member.position)
@@ -130,7 +141,7 @@ def load_pairs(
     )
     if split is not None and limit is not None:
         query = query.where(member.split == split)
-    items = [PairItem(stored_pair(row[0], *row[1:5]), row[5], row[6]) for row in session.execute(query)]
+    items = [PairItem(stored_pair(*row[:6]), row[6], row[7]) for row in session.execute(query)]
     if limit is None:
         _check_items(session, version_id, items)
     return items if split is None else [item for item in items if item.split == split]
@@ -156,12 +167,15 @@ def load_questions(
     return items if split is None else [item for item in items if item.split == split]
 
 
-def stored_pair(digest: str, *texts: str | None) -> Pair:
-    """The pair of that digest from its row. Raises ``IntegrityError`` where the row is missing or says something
-    else."""
+def stored_pair(digest: str, turns: Any, *texts: str | None) -> Pair:
+    """The pair of that digest from its row: its turns as JSON, and its four texts. Raises ``IntegrityError`` where the
+    row is missing or says something else."""
     if None in texts:
         raise damaged(f"pair {digest}", "it is missing")
-    pair = Pair(*(str(text) for text in texts))
+    if turns is not None and not is_turns_json(turns):
+        raise damaged(f"pair {digest}", "its turns cannot be read")
+    prompt, positive, negative, system = (str(text) for text in texts)
+    pair = Pair(prompt, positive, negative, system, turns_of(turns))
     if pair.digest != digest:
         raise damaged(f"pair {digest}", "its texts are not those that were stored")
     return pair
@@ -235,6 +249,7 @@ def _insert_pairs(session: Session, pairs: Sequence[Pair]) -> None:
             "positive": pair.positive,
             "negative": pair.negative,
             "system": pair.system,
+            "turns": turns_json(pair.turns) if pair.turns else None,
         }
         for pair in pairs
     }

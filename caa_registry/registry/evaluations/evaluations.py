@@ -19,7 +19,7 @@ from caa_registry.registry.evaluations.evidence import evidence, leaderboard
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity import measure, propensity_request
 from caa_registry.registry.evaluations.ratings import RatingRequest, judgements, rate, rate_by_sheet
-from caa_registry.registry.evaluations.sharing import Division, common_request
+from caa_registry.registry.evaluations.sharing import Division, common_request, usable
 from caa_registry.registry.evaluations.side_effects import (
     SideEffectsRequest,
     measure_side_effects,
@@ -164,6 +164,10 @@ class Evaluations:
         file that is no shard, or one of another evaluation, ``MissingShardsError`` where one is missing.
         """
         paths = tuple(map(Path, files))
+        with usable(paths):
+            return self._merge(paths, model)
+
+    def _merge(self, paths: tuple[Path, ...], model: str | Path | Model | None) -> Evaluation:
         asked = common_request(paths)
         named = asked["model"]
         loaded = model or self._lookup.models.load(
@@ -308,11 +312,11 @@ class Evaluations:
         """
         return rate(self._workspace, self._to_rate(evaluation), judge, progress)
 
-    def write_sheet(self, evaluation: Evaluation | int, path: Path, *, seed: int = 0) -> int:
+    def write_sheet(self, evaluation: Evaluation | int, path: Path, *, seed: int = 0, force: bool = False) -> int:
         """Write the answers for people to rate, blind and shuffled; how many rows. See ``open_ended.human_ratings``."""
         from caa_registry.evaluation.open_ended.human_ratings import write_sheet
 
-        return write_sheet(path, self._to_rate(evaluation).answered, seed)
+        return write_sheet(path, self._to_rate(evaluation).answered, seed, force=force)
 
     def read_sheet(self, evaluation: Evaluation | int, path: Path, *, rater: str, rubric: Rubric) -> Judged:
         """Store the ratings of one person from a sheet."""

@@ -156,12 +156,12 @@ def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
 def _examples(own: Sequence[Pair], count: int) -> list[Example]:
     import numpy as np
 
-    from caa_registry.models.rendering.prompts import Example
+    from caa_registry.models.rendering.prompts import Example, earlier
 
     if not 0 < count <= len(own):
         raise UsageError(f"{count} examples cannot be drawn from {len(own)} pairs", "Ask for fewer.")
     drawn = np.random.default_rng(_EXAMPLES_SEED).permutation(len(own))[:count]
-    return [Example(own[i].prompt, own[i].positive) for i in drawn]
+    return [example for i in drawn for example in (*earlier(own[i]), Example(own[i].prompt, own[i].positive))]
 
 
 def _names(beside: Beside) -> list[str]:

@@ -4,7 +4,8 @@ keeps what it measures; who finds all there stores it."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ class Division:
         from filelock import FileLock
 
         kept = unfinished.path.exists()
-        with FileLock(unfinished.lock):
+        with FileLock(unfinished.lock, mode=0o600):
             if kept and not unfinished.path.exists():
                 # Another shard was the last too, and has stored it.
                 stored = newest(workspace, target.version.reference)
@@ -129,6 +130,20 @@ class Division:
             left,
             str(unfinished.path),
         )
+
+
+@contextmanager
+def usable(files: Sequence[Path]) -> Iterator[None]:
+    """Raise ``InputError`` where the files of shards, which may come from anybody, do not hold what they should."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        named = ", ".join(map(str, files))
+        raise InputError(
+            f"they hold no evaluation that can be used ({type(error).__name__}: {error})",
+            "Take the files that --shard kept, as they are.",
+            source=named,
+        ) from error
 
 
 def _stored_by_first(unfinished: Unfinished, store: Callable[[], int]) -> int:

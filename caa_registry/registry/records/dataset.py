@@ -80,7 +80,10 @@ def check_split(version: DatasetVersion, split: str | None) -> None:
     """Raise ``UsageError`` where the version has no such split; ``None`` is all of them."""
     if split is not None and split not in version.splits:
         have = ", ".join(f"{name} ({rows})" for name, rows in version.splits.items())
-        raise UsageError(f"{version.reference} has no split {split!r}", f"It has: {have}.")
+        raise UsageError(
+            f"{version.reference} has no split {split!r}",
+            f"It has: {have}. caa dataset split {version.name} --test 0.2 makes the splits generate and test.",
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from caa_registry.digests import short
 from caa_registry.references import ranges
@@ -13,14 +12,10 @@ from caa_registry.registry.reports.effects import answers_section, recommendatio
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
 
-REPORT = "report.md"
 
-
-def write_text(content: ReportContent, pictures: Sequence[str], folder: Path) -> Path:
-    """Write ``report.md`` into ``folder``, whole or not at all; its path. ``pictures``: names of those beside it."""
-    part = folder / f"{REPORT}.part"
-    part.write_text("\n".join(_lines(content, pictures)), encoding="utf-8")
-    return part.replace(folder / REPORT)
+def report_text(content: ReportContent, pictures: Sequence[str]) -> str:
+    """The report as Markdown. ``pictures``: names of those beside it."""
+    return "\n".join(_lines(content, pictures))
 
 
 def _lines(content: ReportContent, pictures: Sequence[str]) -> Iterator[str]:

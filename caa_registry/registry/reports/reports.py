@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caa_registry.disk import check_new, explained, write_new
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
@@ -18,7 +19,7 @@ from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.records import Alias, Evaluation, VectorVersion
 from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
 from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
-from caa_registry.registry.reports.report import write_text
+from caa_registry.registry.reports.report import report_text
 from caa_registry.registry.reports.vector_pictures import (
     between_layers,
     between_vectors,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from caa_registry.models.model import Model
 
+_REPORT = "report.md"
+
 
 class Reports:
     """What a registry shows of its vectors and evaluations: Markdown and pictures."""
@@ -46,12 +49,15 @@ class Reports:
         self._models = models
         self._datasets = datasets
 
-    def write(self, vector: str | VectorVersion, folder: Path, *, layer: int | None = None) -> Path:
+    def write(
+        self, vector: str | VectorVersion, folder: Path, *, layer: int | None = None, force: bool = False
+    ) -> Path:
         """Write ``report.md`` of a vector and its pictures into ``folder``; the path of the report.
 
         The numbers are those of the evaluation that is its evidence (``Evaluations.evidence``), else of the newest by
         propensity; ``layer`` defaults to the one with the largest steerability there. Other files in the folder stay.
-        Raises ``UsageError`` for a vector or a layer that was not evaluated.
+        Raises ``UsageError`` for a vector or a layer that was not evaluated, and where a file exists, unless ``force``
+        is set; then nothing is written.
         """
         from caa_registry.plots.style import save
 
@@ -61,10 +67,15 @@ class Reports:
             **evaluation_pictures(content.shown),
             "cosines": between_layers(version, self._vectors.load(version)),
         }
-        folder.mkdir(parents=True, exist_ok=True)
+        report, places = folder / _REPORT, {name: folder / f"{name}.png" for name in pictures}
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in (report, *places.values()):
+            check_new(path, force=force)
         for name, picture in pictures.items():
-            save(picture, folder / f"{name}.png")
-        return write_text(content, list(pictures), folder)
+            save(picture, places[name], force=force)
+        write_new(report, report_text(content, list(pictures)).encode(), force=force)
+        return report
 
     def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
         """The pictures of an evaluation by propensity, by name: ``dose-response`` and ``items`` at one layer (default:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
-from caa_registry.pairs.answers import letter_of
+from caa_registry.pairs.answers import sides_of
 from caa_registry.progress import Progress
 from caa_registry.registry.records import VectorVersion
 from caa_registry.registry.reports.content import PairsContent
@@ -69,7 +69,7 @@ def pairs_projection(content: PairsContent, reading: Progress) -> Figure:
     with computation.activations(Work(), fresh=False, progress=reading) as activations:
         placed = {layer: principal_components(*activations.layer(layer)) for layer in computation.recipe.layers}
     read = [content.own.pairs[tokens.index] for tokens in computation.pairs]
-    letters = [(letter_of(pair.positive) or "", letter_of(pair.negative) or "") for pair in read]
+    letters = [sides_of(pair).letters or ("", "") for pair in read]
     return projection(
         placed,
         title=f"{version.reference}: activations of its pairs",

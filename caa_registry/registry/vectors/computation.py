@@ -168,4 +168,7 @@ def default_split(version: DatasetVersion) -> str:
         return "generate"
     if len(version.splits) == 1:
         return next(iter(version.splits))
-    raise UsageError(f"{version.reference} has no split 'generate'", f"Choose a split: {', '.join(version.splits)}.")
+    raise UsageError(
+        f"{version.reference} has no split 'generate'",
+        f"Choose a split: {', '.join(version.splits)}; or make one: caa dataset split {version.name} --test 0.2.",
+    )

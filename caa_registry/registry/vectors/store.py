@@ -14,6 +14,8 @@ from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog import models as t
 from caa_registry.catalog.numbering import next_number
 from caa_registry.digests import digest_object
+from caa_registry.errors import UsageError
+from caa_registry.references import check_new_name
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Reading, Recipe, VectorVersion
@@ -90,11 +92,22 @@ def of_origin(name: str, origin: Origin) -> Select[t.VectorVersion]:
     )
 
 
+def check_target(session: Session, name: str) -> None:
+    """Raise ``UsageError`` unless a version of the vector ``name`` may be made: it exists, or the name is one that
+    something new may have."""
+    try:
+        check_new_name(name)
+    except UsageError:
+        if session.scalar(select(t.Vector.id).where(t.Vector.name == name)) is None:
+            raise
+
+
 def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: int) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
     same meanwhile, with other last digits where its BLAS differs."""
     owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
     if owner is None:
+        check_new_name(name)
         owner = t.Vector(name=name, created_at=datetime.now(UTC))
         session.add(owner)
         session.flush()

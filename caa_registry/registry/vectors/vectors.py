@@ -17,7 +17,6 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
-from caa_registry.references import check_name
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
 from caa_registry.registry.records import Listing, VectorVersion, check_limit, check_split
@@ -83,10 +82,11 @@ class Vectors:
         from caa_registry.engine.processes import wait_for_all
         from caa_registry.registry.provenance.runs import Activity
         from caa_registry.registry.vectors.rendering import warn_of_earlier
-        from caa_registry.registry.vectors.store import Origin, store
+        from caa_registry.registry.vectors.store import Origin, check_target, store
         from caa_registry.registry.vectors.tensors import compare
 
-        check_name(name)
+        with self._workspace.database.read() as session:
+            check_target(session, name)
         request = self._request(dataset, model, split, method, read, layers, template)
         origin = Origin.of(request)
         existing = self._find(name, origin)

@@ -1,0 +1,127 @@
+"""Whether answers and choices fit together: row by row, and over a set. Imports say the same as notes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from caa_registry.pairs.answers import Form, Letter, Sides, form_of, read_letter, sides_of, spelled, yes_or_no
+from caa_registry.pairs.choices import CLOSE, OPEN, listings, place_of
+from caa_registry.pairs.lint.findings import Finding
+from caa_registry.pairs.lint.rows import Subject
+from caa_registry.pairs.questions import plain
+from caa_registry.pairs.record import Pair
+
+# Initials stand before names: only the first letters look like those of choices.
+_FIRST_LETTERS = 8
+_MARKS = re.compile(r"[*_`]")
+_LETTER = re.compile(rf"[{OPEN}]?[Aa1Ａａ１](?![A-Za-z])(?:[{CLOSE}]|[.:．：、]|\s[-–—])?")
+_NAMES: Mapping[Form, str] = {"A/B": "letters", "yes-no": "Yes and No", "free-form": "free text"}
+
+
+@dataclass
+class Mixture:
+    """How a set answers. ``written``: how often letters are written in each way, such as ``(A)`` or ``a)``, once for a
+    pair that writes both alike; ``kinds``: by split, how many pairs answer with letters, Yes and No, or free text."""
+
+    written: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, pair: Pair, split: str) -> None:
+        """Count one pair."""
+        sides = sides_of(pair)
+        if sides.letters is not None:
+            self.written.update({letter.form for letter in (sides.positive, sides.negative) if letter})
+        self.kinds[split][_NAMES[form_of(pair)]] += 1
+
+
+def replies(subject: Subject) -> Iterator[Finding]:
+    """Letters without a choice, choices without an answer, and answers written otherwise than their choices; of the
+    set, letters that are written in several ways, and splits that answer in several."""
+    mixture = Mixture()
+    for row in subject.rows:
+        for rule, message in misfits(row.pair):
+            yield row.finding(rule, message)
+        mixture.add(row.pair, row.split)
+    if len(mixture.written) > 1:
+        written = mixture.written
+        yield Finding("mixed-answers", f"letters are written as {shares(written)}", figures=dict(written))
+    for split, kinds in sorted(mixture.kinds.items()):
+        if len(kinds) > 1:
+            yield Finding("mixed-answers", f"the pairs answer with {shares(kinds)}", split, figures=dict(kinds))
+
+
+def misfits(pair: Pair) -> list[tuple[str, str]]:
+    """Where the answers of ``pair`` do not fit its choices: rules of lint, each with what was found."""
+    sides = sides_of(pair)
+    if sides.letters is not None:
+        return [*_unlisted(sides), *_other_texts(sides), *_other_form(pair, sides)]
+    if sides.positive and sides.negative:
+        return [("equal-sides", f"both sides answer {sides.positive.letter}")]
+    if yes_or_no(pair.positive) and yes_or_no(pair.negative):
+        return []
+    completions = (pair.positive, pair.negative)
+    likely = (listing for listing in reversed(listings(pair.prompt)) if listing.evidence != "possible")
+    listing = sides.listing or next(likely, None)
+    if listing is None:
+        one, other = (read_letter(completion) for completion in completions)
+        if one and other and one.letter != other.letter and _like_a_choice(one) and _like_a_choice(other):
+            return [("letters-as-text", f"the sides begin like letters, {one.form} and {other.form}")]
+        return []
+    if spelled(listing, completions):
+        return [("choice-text-answer", f"the sides are texts of the choices {', '.join(listing.texts)}")]
+    return [("choices-without-answer", f"lists {', '.join(listing.texts)} and answers {pair.positive.strip()[:40]!r}")]
+
+
+def shares(counts: Mapping[str, int]) -> str:
+    """``(A) in 40 pairs, a) in 2``, most first."""
+    first, *others = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    noun = "pair" if first[1] == 1 else "pairs"
+    return ", ".join([f"{first[0]} in {first[1]} {noun}", *(f"{name} in {n}" for name, n in others)])
+
+
+def _unlisted(sides: Sides) -> Iterator[tuple[str, str]]:
+    listed = sides.listing.texts if sides.listing else {}
+    missing = [letter for letter in sides.letters or () if letter not in listed]
+    if missing:
+        shown = ", ".join(listed) or "none"
+        yield "letter-without-choice", f"answers {' and '.join(missing)}; the choices are {shown}"
+
+
+def _other_texts(sides: Sides) -> Iterator[tuple[str, str]]:
+    """Letters with the text of another choice behind them."""
+    for letter in (sides.positive, sides.negative):
+        if letter is None or not letter.text or sides.listing is None:
+            continue
+        said = plain(letter.text).strip(" .!")
+        owners = [choice.letter for choice in sides.choices if plain(choice.text).strip(" .!") == said]
+        if owners and letter.letter not in owners:
+            yield "letter-of-other-choice", f"answers {letter.letter} with the text of {owners[0]}"
+            return
+
+
+def _other_form(pair: Pair, sides: Sides) -> Iterator[tuple[str, str]]:
+    """Letters written in other brackets, or as other letters, than those of the choices."""
+    if sides.listing is None or sides.positive is None:
+        return
+    listed, written = bare_form(sides.listing.form), bare_form(sides.positive.form)
+    if pair.prompt.rstrip().endswith(("(", "（")):
+        written = f"{pair.prompt.rstrip()[-1]}{written}"
+    alone = len(written) == 1 and sides.positive.kind == sides.listing.kind
+    if not alone and written != listed:
+        yield "answer-form-differs", f"lists choices as {sides.listing.form} and answers as {sides.positive.form}"
+
+
+def bare_form(form: str) -> str:
+    """How a letter is written, without what emphasizes it, stands before it or follows its brackets."""
+    match = _LETTER.search(_MARKS.sub("", form))
+    return match[0] if match else form
+
+
+def _like_a_choice(letter: Letter) -> bool:
+    """Whether what a completion begins with looks like the letter of a choice rather than a number or an initial."""
+    if letter.text:
+        return place_of(letter.letter) < _FIRST_LETTERS
+    return letter.kind != "1" or len(bare_form(letter.form)) > 1

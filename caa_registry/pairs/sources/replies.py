@@ -1,0 +1,57 @@
+"""What a person should know about the answers of an import: which are not read as letters of choices, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from caa_registry.pairs.lint.replies import Mixture, misfits, shares
+from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.sources.notes import Notes, Sentence
+
+_SENTENCES: Mapping[str, Sentence] = {
+    "letter-without-choice": (
+        "answers with a letter that its prompt lists no choice for",
+        "answer with a letter that their prompt lists no choice for",
+    ),
+    "letter-of-other-choice": (
+        "answers with a letter and the text of another choice",
+        "answer with a letter and the text of another choice",
+    ),
+    "choices-without-answer": (
+        "lists choices and answers with neither their letters nor their texts: it is read as free text",
+        "list choices and answer with neither their letters nor their texts: they are read as free text",
+    ),
+    "letters-as-text": (
+        "answers with what looks like letters, and its prompt lists no such choices: it is read as free text",
+        "answer with what looks like letters, and their prompts list no such choices: they are read as free text",
+    ),
+    "choice-text-answer": (
+        "answers with the texts of its choices, not with their letters: it is read as free text",
+        "answer with the texts of their choices, not with their letters: they are read as free text",
+    ),
+    "equal-sides": ("answers with the same letter on both sides", "answer with the same letter on both sides"),
+}
+
+
+def reply_notes(items: Sequence[PairItem]) -> list[str]:
+    """Notes about ``items``, which have their rows' numbers, and about the set that they are."""
+    notes = Notes()
+    mixture = Mixture()
+    for place, item in enumerate(items, 1):
+        for rule, message in misfits(item.pair):
+            # "lists choices as A) and answers as (A)"
+            plural = message.replace("lists ", "list ").replace(" answers ", " answer ")
+            notes.add(_SENTENCES.get(rule, (message, plural)), item.row or place)
+        mixture.add(item.pair, item.split)
+    return [*notes.sentences(), *mixture_notes(mixture)]
+
+
+def mixture_notes(mixture: Mixture) -> list[str]:
+    """What a set says of letters written in several ways, and of splits that answer in several."""
+    notes = []
+    if len(mixture.written) > 1:
+        notes.append(f"the letters are written in several ways: {shares(mixture.written)}")
+    for split, kinds in mixture.kinds.items():
+        if len(kinds) > 1:
+            notes.append(f"the answers of {split} are of several kinds: {shares(kinds)}")
+    return notes

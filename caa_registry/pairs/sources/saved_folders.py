@@ -1,0 +1,122 @@
+"""Folders that ``save_to_disk`` of the datasets library wrote: one table, or one for each split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from caa_registry.errors import InputError, UsageError
+from caa_registry.pairs.record import Imported
+from caa_registry.pairs.sources.files import MAX_ROWS, SourceData, read_file, readable
+from caa_registry.pairs.sources.json_rows import parse_json
+from caa_registry.pairs.sources.rows import Row
+from caa_registry.pairs.sources.split_files import joined, names_split, read_shards, split_name
+
+_SPLITS = "dataset_dict.json"
+_STATE = "state.json"
+
+
+def is_saved_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder that ``save_to_disk`` wrote."""
+    try:
+        return any((path / name).is_file() for name in (_SPLITS, _STATE))
+    except (OSError, ValueError):
+        return False
+
+
+def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imported:
+    """The items of the folder ``source``; its splits become splits, ``train`` becomes ``generate``. ``limit``: the
+    first rows of each.
+
+    Rows that name a split themselves keep it. Raises ``InputError`` for files that do not fit together, ``UsageError``
+    for options that a folder does not take.
+    """
+    if options.get("format") is not None:
+        raise UsageError(f"{source} is a folder of datasets, not {options['format']}", "Leave --format out.")
+    path = Path(source)
+    if not (path / _SPLITS).is_file():
+        return _read_table(path, source, "", None, limit, options)
+    names = _field(path / _SPLITS, "splits", source)
+    if not isinstance(names, list) or not names or not all(_is_plain(name) for name in names):
+        raise _bad(path / _SPLITS, "it lists no splits")
+    if options.get("split") is not None and len(names) > 1:
+        raise UsageError(
+            f"{source} has the splits {', '.join(names)}, and {options['split']!r} would be all of them",
+            "Leave --split out, or import the folder of one split.",
+        )
+    parts = {name: _read_table(path / name, source, f"{name}/", name, limit, options) for name in names}
+    return joined(parts, source)
+
+
+def _read_table(
+    folder: Path, source: str, prefix: str, split: str | None, limit: int | None, options: Mapping[str, Any]
+) -> Imported:
+    listed = _field(folder / _STATE, "_data_files", source)
+    names = [entry.get("filename") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    if not names or not all(_is_plain(name) for name in names):
+        raise _bad(folder / _STATE, "it lists no files of rows")
+    files = [
+        read_file(folder / name, label=readable(str(folder / name)), name=f"{prefix}{name}") for name in map(str, names)
+    ]
+    tables = [_table(file) for file in files]
+    if sum(len(table) for table in tables) > MAX_ROWS:
+        raise InputError(f"more than {MAX_ROWS} rows", "Split the set.", source=readable(str(folder)))
+    own = split_name(split) if split is not None else None
+    first = next(_rows(tables), None)
+    if first is not None and names_split(first):
+        own = None
+    whole = SourceData(readable(source), readable(str(folder)), b"")
+    part = read_shards(
+        files,
+        _rows(tables),
+        [len(table) for table in tables],
+        whole=whole,
+        container="datasets",
+        **{**options, "split": options.get("split") or own, "mapping": options.get("mapping")},
+    )
+    return replace(part, items=part.items[:limit])
+
+
+def _field(path: Path, name: str, source: str) -> Any:
+    file = read_file(path)
+    value = parse_json(file.content.decode("utf-8", "replace"), source=file.label)
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _is_plain(name: Any) -> bool:
+    """Whether ``name`` names something in a folder itself, and nothing elsewhere."""
+    return isinstance(name, str) and bool(name.strip(".")) and not set(name) & set("/\\\x00")
+
+
+def _bad(path: Path, message: str) -> InputError:
+    return InputError(message, "Save the dataset again with save_to_disk.", source=readable(str(path)))
+
+
+def _table(file: SourceData) -> Any:
+    import pyarrow as pa
+
+    try:
+        with pa.ipc.open_stream(pa.BufferReader(file.data)) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"not an Arrow stream that can be read: {reason}",
+            "Save the dataset again with save_to_disk.",
+            source=file.label,
+        ) from error
+    if len(set(table.column_names)) != len(table.column_names):
+        raise InputError("the table repeats a column", "Rename it.", source=file.label)
+    return table
+
+
+def _rows(tables: Sequence[Any]) -> Iterator[Row]:
+    number = 0
+    for table in tables:
+        for batch in table.to_batches(max_chunksize=256):
+            for values in batch.to_pylist():
+                number += 1
+                yield Row(number, values)
