@@ -66,6 +66,7 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
             "parent": version.parent,
             "aliases": ", ".join(version.aliases),
             "created": version.created_at.isoformat(timespec="seconds"),
+            "unchecked before": f"{version.unchecked_before:%Y-%m-%d}" if version.unchecked_before else None,
             "vectors": _listed(statistics.vectors),
             "evaluations": _listed(list(map(str, statistics.evaluations))),
             "derived datasets": _listed(statistics.versions),

@@ -118,6 +118,7 @@ def show(settings: Settings, reference: str) -> None:
             "computed in": recipe.dtype,
             "aliases": ", ".join(version.aliases),
             "created": version.created_at.isoformat(timespec="seconds"),
+            "unchecked before": f"{version.unchecked_before:%Y-%m-%d}" if version.unchecked_before else None,
         }
     )
     layer_table(version)

@@ -63,6 +63,7 @@ def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
             parent=None if older is None else f"{dataset.name}:v{older.number}",
             created_at=row.created_at,
             aliases=tuple(aliases[row.id]),
+            unchecked_before=row.unchecked_before,
         )
         for row, dataset, older in rows
     ]
@@ -171,6 +172,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
                 d_model=row.d_model,
                 created_at=row.created_at,
                 aliases=tuple(aliases[row.id]),
+                unchecked_before=row.unchecked_before,
             )
         )
     return records

@@ -33,6 +33,7 @@ def dataset_json(version: DatasetVersion) -> dict[str, Any]:
         "aliases": list(version.aliases),
         "recalled": version.recalled,
         "created_at": version.created_at.isoformat(),
+        "unchecked_before": version.unchecked_before.isoformat() if version.unchecked_before else None,
         "source": version.source.to_json(),
     }
 

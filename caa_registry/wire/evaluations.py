@@ -32,6 +32,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "leaked": evaluation.leaked,
         "quarantined": evaluation.quarantined,
         "created_at": evaluation.created_at.isoformat(),
+        "unchecked_before": evaluation.unchecked_before.isoformat() if evaluation.unchecked_before else None,
         "scores": [dataclasses.asdict(score) for score in evaluation.scores],
     }
 

@@ -35,6 +35,7 @@ def vector_json(version: VectorVersion) -> dict[str, Any]:
         "aliases": list(version.aliases),
         "quarantined": version.quarantined,
         "created_at": version.created_at.isoformat(),
+        "unchecked_before": version.unchecked_before.isoformat() if version.unchecked_before else None,
     }
 
 

@@ -224,6 +224,7 @@ def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | Non
                 created_at=row.created_at,
                 measurements=row.measurements,
                 kind=row.kind,
+                unchecked_before=row.unchecked_before,
             )
         )
     return mark_evaluations(session, records)

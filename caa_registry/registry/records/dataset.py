@@ -26,7 +26,8 @@ class DatasetVersion:
     """One immutable version of a dataset.
 
     ``splits``: split -> number of rows. ``existing``: the call found this version rather than made it. ``recalled``:
-    why it, or a pair of it, was recalled; empty where nothing was.
+    why it, or a pair of it, was recalled; empty where nothing was. ``unchecked_before``: of one older than the digests
+    of rows, since when it is checked.
     """
 
     id: int = field(repr=False)
@@ -42,6 +43,7 @@ class DatasetVersion:
     parent: str | None
     created_at: datetime
     aliases: Sequence[str] = ()
+    unchecked_before: datetime | None = None
     existing: bool = False
     recalled: str = ""
 

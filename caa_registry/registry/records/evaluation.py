@@ -37,6 +37,7 @@ class Evaluation:
     ``behavior`` is that of the dataset. ``settings``: how it was made, a ``RecordedPropensity``,
     ``RecordedSideEffects`` or ``RecordedOpenEnded``. ``measurements``: digest of the items that the scores are made
     of, where they were kept. ``quarantined``: which recall reaches it, and why; empty where none does.
+    ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     """
 
     id: int
@@ -54,6 +55,7 @@ class Evaluation:
     measurements: str | None = None
     kind: str = "propensity"
     quarantined: str = ""
+    unchecked_before: datetime | None = None
 
     @property
     def leaked(self) -> int:

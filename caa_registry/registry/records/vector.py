@@ -79,6 +79,7 @@ class VectorVersion:
     """One immutable version of a steering vector. ``behavior`` is that of its dataset. ``quarantined``: which recall
     reaches it, and why; empty where none does.
 
+    ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
     where it was computed again.
     """
@@ -99,6 +100,7 @@ class VectorVersion:
     aliases: Sequence[str] = ()
     behavior: str = ""
     quarantined: str = ""
+    unchecked_before: datetime | None = None
     existing: bool = False
     reading: Reading | None = None
     comparison: Comparison | None = None

@@ -1,0 +1,256 @@
+"""A damaged registry says so: whatever is changed behind its back is noticed where it is read."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import caa_registry as caa
+from caa_registry.catalog.database import Database
+from caa_registry.catalog.schema import migrations_folder
+from caa_registry.errors import IntegrityError
+from caa_registry.registry.registry import Registry
+from caa_registry.registry.vectors.tensors import load_layer
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+
+from damage import UNCOVERED, Views, make, outcome, views  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "registry.db"
+    make(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def before(whole: Path) -> Views:
+    return views(whole)
+
+
+@pytest.fixture
+def copy(tmp_path: Path, whole: Path) -> Path:
+    return Path(shutil.copy(whole, tmp_path / "copy.db"))
+
+
+def change(path: Path, *statements: str) -> None:
+    """Change a registry behind its back; its triggers are put back, or it would not be opened."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            assert connection.execute(statement).rowcount > 0, statement
+        for _, sql in triggers:
+            connection.execute(sql)
+
+
+SWAP = "UPDATE pair SET positive = negative, negative = positive WHERE digest = (SELECT min(digest) FROM pair)"
+LAYERS = (
+    "UPDATE vector_layer SET layer = CASE layer WHEN 1 THEN 102 ELSE 101 END WHERE version_id = 1 AND layer IN (1, 2)"
+)
+BACK = "UPDATE vector_layer SET layer = layer - 100 WHERE layer > 100"
+
+Read = Callable[[Registry], Any]
+DAMAGES: dict[str, tuple[list[str], Read, str]] = {
+    "sides swapped": (
+        [SWAP],
+        lambda r: r.vectors.compute("team/new", dataset="team/dishes:v1", model="demo"),
+        r"pair sha256:\w+: its texts",
+    ),
+    "sides swapped, export": ([SWAP], lambda r: r.datasets.to_datasets("team/dishes:v1"), r"pair sha256:\w+"),
+    "sides swapped, review": (
+        [SWAP],
+        lambda r: r.datasets.review_sheet("team/dishes:v1", Path("x.csv")),
+        "pair sha256",
+    ),
+    "a test row trains": (
+        ["UPDATE dataset_member SET split = 'generate' WHERE version_id = 1 AND position = 13"],
+        lambda r: r.datasets.pairs("team/dishes:v1", "generate"),
+        "dataset team/dishes:v1: its pairs",
+    ),
+    "metadata": (
+        ["UPDATE dataset_member SET metadata = '{\"category\": \"x\"}' WHERE version_id = 1 AND position = 3"],
+        lambda r: r.datasets.pairs("team/dishes:v1"),
+        "dataset team/dishes:v1: its pairs",
+    ),
+    "a question": (
+        ["UPDATE dataset_question SET text = 'What?' WHERE position = 1"],
+        lambda r: r.datasets.questions("team/questions"),
+        "dataset team/questions:v1: its questions",
+    ),
+    "layers exchanged": (
+        [LAYERS, BACK],
+        lambda r: r.vectors.get("team/praise:v1"),
+        "vector team/praise:v1: its layers",
+    ),
+    "a norm": (
+        ["UPDATE vector_layer SET norm = norm * 2 WHERE version_id = 1 AND layer = 1"],
+        lambda r: r.vectors.get("team/praise:v1"),
+        "vector team/praise:v1: its layers",
+    ),
+    "a recipe": (
+        ["UPDATE vector_version SET recipe = replace(recipe, 'float32', 'float16') WHERE id = 1"],
+        lambda r: r.vectors.get("team/praise:v1"),
+        "vector team/praise:v1: it is not what was stored",
+    ),
+    "a score": (
+        ["UPDATE score SET value = value + 1e-9 WHERE evaluation_id = 1 AND position = 2"],
+        lambda r: r.evaluations.ls(),
+        "evaluation 1: its scores",
+    ),
+    "a score that is gone": (
+        ["DELETE FROM score WHERE evaluation_id = 1 AND position = 2"],
+        lambda r: r.evaluations.get(1),
+        "evaluation 1: its scores",
+    ),
+    "settings": (
+        ["UPDATE evaluation SET parameters = replace(parameters, 'float32', 'float16') WHERE id = 1"],
+        lambda r: r.evaluations.get(1),
+        "evaluation 1: it is not what was stored",
+    ),
+    "an answer": (
+        ["UPDATE response SET text = text || '!' WHERE position = 1"],
+        lambda r: r.evaluations.answers(3),
+        "evaluation 3: its answers",
+    ),
+    "a rating": (
+        ["UPDATE rating SET value = 9 WHERE position = 1"],
+        lambda r: r.evaluations.judgements(3),
+        "evaluation 3: the ratings",
+    ),
+    "statistics": (
+        ["UPDATE dataset_version SET statistics = replace(statistics, '8', '9') WHERE id = 1"],
+        lambda r: r.datasets.statistics("team/dishes:v1"),
+        "dataset team/dishes:v1: it is not what was stored",
+    ),
+    "a recommendation": (
+        ["UPDATE alias SET recommendation = replace(recommendation, '1.5', '-1.5') WHERE name = 'best'"],
+        lambda r: r.aliases.get("team/praise:best"),
+        "alias team/praise:best",
+    ),
+    "a lint report": (
+        ["UPDATE lint_report SET findings = '[]'"],
+        lambda r: r.datasets.lint_report("team/dishes:v1"),
+        "dataset team/dishes:v1",
+    ),
+    "a recall": (["UPDATE recall SET lifted = 1"], lambda r: r.vectors.ls(), "recall 1"),
+    "no JSON": (
+        ["UPDATE evaluation SET parameters = '{' WHERE id = 2"],
+        lambda r: r.evaluations.ls(),
+        "evaluation 2: its parameters cannot be read",
+    ),
+    "a date that is none": (
+        ["UPDATE dataset SET created_at = '2024-13-45' WHERE name = 'team/dishes'"],
+        lambda r: r.datasets.ls(),
+        "dataset team/dishes: its created_at cannot be read",
+    ),
+    "bytes for text": (
+        ["UPDATE score SET metric = x'ff00' WHERE evaluation_id = 1 AND position = 2"],
+        lambda r: r.evaluations.ls(),
+        "evaluation 1: its metric cannot be read",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_an_error_that_names_the_object(
+    name: str, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements, read, message = DAMAGES[name]
+    monkeypatch.chdir(tmp_path)
+    change(copy, *statements)
+    with caa.open(str(copy)) as registry:
+        vectors = [version.reference for version in registry.vectors.ls()] if name.startswith("sides") else None
+        with pytest.raises(IntegrityError, match=message):
+            read(registry)
+        if vectors is not None:
+            assert [version.reference for version in registry.vectors.ls()] == vectors
+            assert not Path("x.csv").exists()
+
+
+def test_a_layer_is_compared_with_its_file(copy: Path) -> None:
+    """As of a registry whose digests of rows were written anew: the file still says where its layers lie."""
+    with caa.open(str(copy)) as registry:
+        version = registry.vectors.get("team/praise:v1")
+    offset = 'SELECT other."offset" FROM vector_layer other WHERE other.version_id = 1 AND other.layer = 2'
+    change(copy, f'UPDATE vector_layer SET "offset" = ({offset}) WHERE version_id = 1 AND layer = 1')
+    with (
+        caa.open(str(copy)) as registry,
+        pytest.raises(IntegrityError, match="the row of layer 1 of team/praise:v1 does not fit its file"),
+    ):
+        load_layer(registry.vectors._workspace, version, 1)
+
+
+def test_damages_of_all_kinds_are_noticed(whole: Path, before: Views, tmp_path: Path) -> None:
+    outcomes = [outcome(whole, before, tmp_path / "copy.db", seed) for seed in range(5000, 5040)]
+    assert [found for found in outcomes if found.kind in ("silent", "untyped")] == []
+    assert {"harmless", "reported"} <= {found.kind for found in outcomes}
+
+
+def test_what_no_check_covers_is_documented() -> None:
+    text = (ROOT / "docs" / "durability.md").read_text(encoding="utf-8")
+    documented = {
+        (table, column)
+        for tables, columns in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (`\w+`(?:, `\w+`)*) \|$", text, re.MULTILINE)
+        for table in re.findall(r"\w+", tables)
+        for column in re.findall(r"\w+", columns)
+    }
+    assert {(table, column) for table, columns in UNCOVERED.items() for column in columns} <= documented
+
+
+@pytest.fixture
+def older(tmp_path: Path, whole: Path) -> Path:
+    """The same registry as the release before the digests of rows wrote it."""
+    folder = tmp_path / "migrations"
+    newer = ("0008_*", "__pycache__")
+    shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns(*newer))
+    path = tmp_path / "older.db"
+    Database.open(f"sqlite:///{path}", create=True, migrations=folder).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ATTACH DATABASE ? AS new", (str(whole),))
+        tables = [row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            if not table.startswith(("sqlite_", "caa_", "meta")):
+                columns = ", ".join(f'"{row[1]}"' for row in connection.execute(f"PRAGMA main.table_info({table})"))
+                connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM new.{table}")
+        connection.commit()
+    return path
+
+
+def test_an_older_registry_gets_digests_and_a_date(older: Path, before: Views) -> None:
+    now = views(older)
+    marks = re.compile(r'"unchecked_before": "[^"]+"')
+    assert marks.search(now["vectors"]) and not marks.search(before["vectors"])
+    assert {name: marks.sub('"unchecked_before": null', said) for name, said in now.items()} == before
+
+
+@pytest.mark.parametrize(
+    ("statements", "view", "message"),
+    [
+        ([SWAP], "dataset team/dishes:v1", "dataset team/dishes:v1: it was damaged before"),
+        ([LAYERS, BACK], "vector team/praise:v1", "vector team/praise:v1: it was damaged before"),
+        (
+            ["UPDATE vector_version SET recipe = '{}' WHERE id = 1"],
+            "vector team/praise:v1",
+            "vector team/praise:v1: it was damaged",
+        ),
+        (["UPDATE evaluation SET parameters = '{' WHERE id = 1"], "evaluation 1", "evaluation 1: "),
+    ],
+)
+def test_damage_from_before_an_upgrade_stays_damage(
+    older: Path, statements: list[str], view: str, message: str
+) -> None:
+    change(older, *statements)
+    assert message in views(older)[view]
