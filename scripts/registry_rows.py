@@ -16,7 +16,7 @@ from sqlalchemy import Engine, event, insert
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.row_digests import Sealed, digest_of_row, digest_of_rows
+from caa_registry.catalog.integrity.row_digests import Sealed, digest_of_row, digest_of_rows
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.models.folder.fingerprint import Fingerprint
 from caa_registry.pairs.source import Source

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from caa_registry.catalog.inspection import SCHEMAS, migrated_objects, objects_digest
+from caa_registry.catalog.integrity.inspection import SCHEMAS, migrated_objects, objects_digest
 from caa_registry.catalog.schema import migrations_folder, revisions
 
 

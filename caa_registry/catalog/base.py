@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from caa_registry.catalog.damage import DamagedCell
+from caa_registry.catalog.integrity.damage import DamagedCell
 
 # Every constraint has a name, because one without cannot be changed by a later migration on SQLite.
 NAMING = {

@@ -14,10 +14,10 @@ from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from caa_registry.catalog.damage import DamagedCell, located
 from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine, take_lock
 from caa_registry.catalog.files import prepare_file
-from caa_registry.catalog.inspection import checked_revision
+from caa_registry.catalog.integrity.damage import DamagedCell, located
+from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
 from caa_registry.catalog.upgrade import upgrade_file, upgrade_server

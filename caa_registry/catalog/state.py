@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine
 from caa_registry.catalog.files import check_file
-from caa_registry.catalog.inspection import checked_revision
+from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
 from caa_registry.errors import RegistryError

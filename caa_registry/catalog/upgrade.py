@@ -21,7 +21,7 @@ from caa_registry.catalog.engines import (
     transaction,
 )
 from caa_registry.catalog.files import check_file
-from caa_registry.catalog.inspection import checked_revision
+from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import locate
 from caa_registry.catalog.schema import (
     current_revision,

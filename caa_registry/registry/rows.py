@@ -11,9 +11,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.damage import damaged
 from caa_registry.catalog.filters import behavior as contrasted
-from caa_registry.catalog.row_digests import check_row, digest_of_rows
+from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.catalog.integrity.row_digests import check_row, digest_of_rows
 from caa_registry.digests import digest_object
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from caa_registry.catalog.row_digests import digest_of_row, digest_of_rows
+from caa_registry.catalog.integrity.row_digests import digest_of_row, digest_of_rows
 from caa_registry.digests import digest_object
 
 revision = "0008"

@@ -10,9 +10,9 @@ import pytest
 from catalog.registry_fixtures import new_sqlite
 from sqlalchemy import create_engine
 
-from caa_registry.catalog import inspection
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.engines import APPLICATION_ID
+from caa_registry.catalog.integrity import inspection
 from caa_registry.catalog.schema import head_revision, migrate, migrations_folder, revisions
 from caa_registry.catalog.state import look
 from caa_registry.catalog.upgrade import upgrade

@@ -12,7 +12,7 @@ import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.row_digests import digest_of_rows
+from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 

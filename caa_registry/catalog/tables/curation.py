@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, Json, JsonObject
-from caa_registry.catalog.row_digests import Sealed
+from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.catalog.tables import pairs  # noqa: F401 - what its keys refer to
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
-from caa_registry.catalog.row_digests import Sealed
+from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.catalog.tables import vectors  # noqa: F401 - what its keys refer to
 
 

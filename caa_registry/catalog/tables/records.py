@@ -15,7 +15,7 @@ from caa_registry.catalog.base import (
     Id,
     JsonObject,
 )
-from caa_registry.catalog.row_digests import Sealed
+from caa_registry.catalog.integrity.row_digests import Sealed
 
 
 class Run(Sealed, Base):

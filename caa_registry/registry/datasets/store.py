@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
-from caa_registry.catalog.damage import damaged
+from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.catalog.numbering import next_number
-from caa_registry.catalog.row_digests import digest_of_rows
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import (
     DatasetKind,

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.damage import damaged
-from caa_registry.catalog.row_digests import digest_of_rows
+from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
 from caa_registry.registry.evaluations.store import RESPONSE, begin, store

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from caa_registry import settings
 from caa_registry.catalog import models as t
-from caa_registry.catalog.damage import damaged
-from caa_registry.catalog.row_digests import digest_of_rows
+from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Answer, Judged

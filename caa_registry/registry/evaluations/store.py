@@ -13,9 +13,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.damage import damaged
 from caa_registry.catalog.filters import behavior
-from caa_registry.catalog.row_digests import digest_of_rows
+from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.lookup import find_version

@@ -8,8 +8,8 @@ from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.damage import damaged
 from caa_registry.catalog.events import append_event
+from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.digests import floats_as_text
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.references import check_alias, parse, ranges

@@ -17,7 +17,7 @@ from sqlalchemy import event, inspect
 from sqlalchemy.orm import Mapped, Mapper, QueryContext, Session
 
 from caa_registry.catalog.base import Digest
-from caa_registry.catalog.damage import damaged, name_of
+from caa_registry.catalog.integrity.damage import damaged, name_of
 from caa_registry.digests import digest_bytes
 
 # Cells that no digest of a row covers: its number, given when it is written, and what may change.
