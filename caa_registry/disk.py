@@ -198,6 +198,8 @@ def refused(error: Exception, path: Path | str) -> WriteError | None:
         return WriteError(
             f"{path} cannot be written: permission denied", "Change the permissions of its folder, or choose another."
         )
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno == errno.ENOTDIR:
+        return WriteError(f"{path} cannot be written: a part of its path is a file", "Choose another place.")
+    if error.errno == errno.ENOENT:
         return WriteError(f"{path} cannot be written: its folder is missing", "Make the folder first.")
     return WriteError(f"{path} cannot be written ({error.strerror or error})", "Choose another place.")

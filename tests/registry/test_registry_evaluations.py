@@ -335,6 +335,7 @@ def test_the_items_of_an_older_evaluation_were_not_kept(
     registry: Registry, version: VectorVersion, model: Model
 ) -> None:
     from caa_registry.catalog import models as t
+    from caa_registry.catalog.integrity.row_digests import digest_of_rows
 
     found = registry.evaluations.propensity(version, model=model, layers=[0], settings=ALONE)
     with registry.database.write() as session:
@@ -350,6 +351,7 @@ def test_the_items_of_an_older_evaluation_were_not_kept(
                 positions="all",
                 template="plain",
                 parameters=FIRST_REVISION,
+                scores_digest=digest_of_rows("score", []),
                 created_at=row.created_at,
             )
         )
