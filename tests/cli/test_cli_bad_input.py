@@ -196,7 +196,7 @@ def places(folder: Path) -> dict[str, tuple[str, str]]:
         "a text file": (str(folder / "notes.txt"), "it is not a SQLite file"),
         "another program's": (str(folder / "other.db"), "a SQLite file of another program"),
         "missing": (str(folder / "none.db"), "no registry at"),
-        "below a file": (str(folder / "notes.txt" / "deep" / "r.db"), "a part of its path is a file"),
+        "below a file": (str(folder / "notes.txt" / "deep" / "r.db"), "notes.txt"),
         "empty": ("", "--registry is empty"),
         "another database": ("mysql://host/x", "cannot be kept in 'mysql'"),
     }

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from cli.command_line import caa, process
+from support.resealed import reseal
 
+from caa_registry.catalog import models as t
+from caa_registry.catalog.database import Database
 from caa_registry.cli.main import cli
 
 # Every command that writes where it is told to; the files that it makes below OUT.
@@ -163,6 +166,8 @@ def test_names_that_look_like_options_are_old_ones_only(full: Path, tmp_path: Pa
     connection.execute("UPDATE vector SET name = '-old' WHERE name = 'team/s'")
     connection.commit()
     connection.close()
+    with Database.open(f"sqlite:///{full}", create=False) as database, database.write() as session:
+        reseal(session, t.Dataset, t.Vector)
     assert "-old" in caa("dataset", "ls").out and "-old" in caa("vector", "ls").out
     assert caa("dataset", "show", "--", "-old").code == 0
     assert caa("vector", "show", "vector:-old").code == 0

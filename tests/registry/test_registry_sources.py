@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from registry.registry_support import jsonl, letters
 from sqlalchemy import text
+from support.resealed import reseal
 
+from caa_registry.catalog import models as t
 from caa_registry.digests import canonical_json
 from caa_registry.errors import RegistryError
 from caa_registry.pairs.source import Source
@@ -43,6 +45,7 @@ def _store(registry: Registry, version: DatasetVersion, source: dict[str, Any]) 
         session.execute(text("DROP TRIGGER keep_dataset_version_update"))
         query = text("UPDATE dataset_version SET source = :source WHERE id = :id")
         session.execute(query, {"source": json.dumps(source), "id": version.id})
+        reseal(session, t.DatasetVersion)
 
 
 @pytest.mark.parametrize(
