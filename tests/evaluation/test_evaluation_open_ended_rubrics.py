@@ -92,7 +92,7 @@ def test_the_digest_is_that_of_what_a_judge_reads(tmp_path: Path) -> None:
     [
         ("# Brevity\n", "no front matter"),
         ("---\nname: x\n", "no front matter"),
-        ("---\nname: [\n---\n0 10\n", r"not YAML \(line 2\)"),
+        ("---\nname: [\n---\n0 10\n", r"not YAML at line 2"),
         (OWN.replace("name: team/brevity\n", ""), "field 'name': it is missing"),
         (OWN.replace("team/brevity", "no name!"), "cannot name a rubric"),
         (OWN.replace("behavior: Brevity\n", ""), "field 'behavior': it is missing"),
