@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
+from support.resealed import reseal
 
+from caa_registry.catalog import models as t
 from caa_registry.errors import IntegrityError, NotFoundError
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion, VectorVersion
@@ -88,6 +90,10 @@ def test_numbers_of_another_computation_under_this_digest_are_found(
     with closing(sqlite3.connect(str(registry.database.path))) as connection, connection:
         connection.execute("DROP TRIGGER keep_vector_version_update")
         connection.execute("UPDATE vector_version SET blob_digest = ? WHERE id = ?", (other.blob, version.id))
+    with pytest.raises(IntegrityError, match="team/v:v1: it is not what was stored"):
+        registry.vectors.get("team/v")
+    with registry.database.write() as session:
+        reseal(session, t.VectorVersion)
     with pytest.raises(IntegrityError, match="are not those that were computed"):
         registry.vectors.load("team/v")
     with pytest.raises(IntegrityError, match="layer 0 of team/v:v1"):
