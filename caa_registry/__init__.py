@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from caa_registry.errors import NotFoundError as NotFoundError
     from caa_registry.errors import RegistryError as RegistryError
     from caa_registry.errors import UsageError as UsageError
+    from caa_registry.errors import WriteError as WriteError
     from caa_registry.evaluation.calibration import Calibration as Calibration
     from caa_registry.evaluation.calibration import Choice as Choice
     from caa_registry.evaluation.calibration import KlRange as KlRange
@@ -141,6 +142,7 @@ _PUBLIC = {
         "NotFoundError",
         "RegistryError",
         "UsageError",
+        "WriteError",
     ],
     "caa_registry.evaluation.calibration": ["Calibration", "Choice", "KlRange"],
     "caa_registry.evaluation.categories": ["CategoryScores"],

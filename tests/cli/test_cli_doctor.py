@@ -13,7 +13,8 @@ from catalog.registry_fixtures import empty_postgres, new_postgres, new_sqlite
 from cli.command_line import caa, process
 from sqlalchemy import create_engine, make_url, text
 
-from caa_registry.catalog.schema import head_revision
+from caa_registry.catalog.database import Database
+from caa_registry.catalog.schema import head_revision, migrations_folder
 from caa_registry.catalog.state import look
 from caa_registry.errors import RegistryError
 from caa_registry.models import device
@@ -93,10 +94,11 @@ def test_a_registry_that_cannot_be_opened(damage: object, words: str, full: Path
     assert full.read_bytes() == before
 
 
-def test_an_older_file_is_left_as_it_is(full: Path) -> None:
-    with sqlite3.connect(full) as connection:
-        connection.execute("UPDATE caa_alembic_version SET version_num = '0001'")
-    connection.close()
+def test_an_older_file_is_left_as_it_is(full: Path, tmp_path: Path) -> None:
+    oldest = tmp_path / "oldest"
+    shutil.copytree(migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "__pycache__"))
+    full.unlink()
+    Database.open(f"sqlite:///{full}", create=True, migrations=oldest).close()
     state = look(f"sqlite:///{full}")
     assert (state.state, state.opens, state.schema) == ("older", True, "0001")
     assert "older than this caa (schema 0001)" in caa("doctor").out

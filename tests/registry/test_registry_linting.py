@@ -76,5 +76,5 @@ def test_a_models_tokenizer(registry: Registry, tmp_path: Path, demo: Model) -> 
     rows = [*letters(3), {"prompt": "and so on " * 200, "positive": "Yes", "negative": "No"}]
     registry.datasets.import_(jsonl(tmp_path / "a.jsonl", rows), name="team/a", licence="MIT")
     report = registry.datasets.lint("team/a", model=demo)
-    assert report.summary["counts"] == {"longer-than-context": 1}
+    assert report.summary["counts"] == {"longer-than-context": 1, "mixed-answers": 1}
     assert report.parameters["model"] == "demo" and report.parameters["template"] == "chat"
