@@ -20,8 +20,8 @@ from caa_registry.catalog.integrity.row_digests import Sealed, digest_of_row, di
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.models.folder.fingerprint import Fingerprint
 from caa_registry.pairs.source import Source
-from caa_registry.registry.evaluations.store import SCORE
 from caa_registry.registry.registry import Registry
+from caa_registry.registry.rows import SCORE
 
 BEHAVIORS = 20
 MODELS = 3

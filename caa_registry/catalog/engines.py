@@ -169,9 +169,9 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 def explain(location: Location, error: Exception) -> RegistryError:
     """What a driver or the operating system reported, as one message with what to do about it."""
     if _is_full(location, error):
-        where = f"{location.shown} was not changed" if location.path else f"that of the server of {location.shown}"
+        full = "the disk is full" if location.path else "the server's disk is full"
         return RegistryError(
-            f"the disk is full: {where}",
+            f"{full}: {location.shown} was not changed",
             "Free some space for the registry and for temporary files, then try again: nothing was written.",
         )
     if isinstance(error, OSError):

@@ -57,7 +57,9 @@ def import_(
     \b
     SOURCE is one of
       FILE                      JSON, JSONL, CSV, Parquet; also as in the CAA
-                                repository and Anthropic's evaluations
+                                repository and Anthropic's evaluations;
+                                .gz and .zst are unpacked
+      FOLDER                    as save_to_disk of datasets writes it
       lines:POSITIVE,NEGATIVE   two text files, one side each, line by line
       hf:ORG/NAME[@REVISION][/FILE]
                                 a dataset on the Hugging Face hub

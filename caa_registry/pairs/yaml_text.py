@@ -23,26 +23,18 @@ class _BeyondBoundsError(Exception):
 def yaml_value(text: str, source: str) -> Any:
     """The value of ``text``; nothing in it is run.
 
-    ``InputError`` with the line where it is not YAML, where it is nested more than ``MOST_DEPTH`` levels deep, and
-    where its aliases repeat more than ``MOST_REPEATED`` values, and where a key is repeated.
+    ``InputError`` with the line where it is not YAML, where a key is repeated, where it is nested more than
+    ``MOST_DEPTH`` levels deep, and where its aliases repeat more than ``MOST_REPEATED`` values.
     """
-    import yaml
-
-    try:
-        return loaded(text, source)
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"not YAML{_place(error)}", "Quote texts with colons, braces or stars.", source=source
-        ) from None
-
-
-def loaded(text: str, source: str) -> Any:
-    """As ``yaml_value``, but where ``text`` is not YAML it raises the ``YAMLError``."""
     import yaml
 
     try:
         _check(text)
         return yaml.load(text, _loader())
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"not YAML{_place(error)}", "Quote texts with colons, braces or stars.", source=source
+        ) from None
     except _BeyondBoundsError as error:
         raise InputError(str(error), "Write the values out, each in its place.", source=source) from None
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError):

@@ -124,7 +124,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
         .where(versions.id.in_(ids))
         .order_by(t.Vector.name, versions.number)
     ).all()
-    layers = _layers(session, ids)
+    layers = parts_of(session, t.VectorLayer.version_id, LAYER, ids)
     aliases = _aliases(session, t.Alias.vector_version_id, ids)
     of_models = select(versions.model_id).where(versions.id.in_(ids))
     infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
@@ -178,27 +178,31 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
     return records
 
 
-def layers_digest(rows: Iterable[t.VectorLayer]) -> str:
-    """The digest of the layers of a vector version, ascending."""
-    return digest_of_rows(
-        "vector_layer", ([getattr(row, name) for name in _LAYER] for row in sorted(rows, key=lambda row: row.layer))
-    )
+# What the digest of rows that belong together covers, in this order; by the first they are sorted.
+LAYER = ("layer", "offset", "nbytes", "sha256", "norm", "residual_norm", "quality")
+SCORE = ("position", "condition", "layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n")
+RESPONSE = ("position", "question", "multiplier", "text", "finish", "coherence")
 
 
-_LAYER = ("layer", "offset", "nbytes", "sha256", "norm", "residual_norm", "quality")
+def digest_of_parts(table: str, columns: Sequence[str], rows: Iterable[object]) -> str:
+    """The digest of rows that are to be stored."""
+    return digest_of_rows(table, sorted([getattr(row, column) for column in columns] for row in rows))
 
 
-def _layers(session: Session, ids: Select[int]) -> Mapping[int, list[Sequence[Any]]]:
-    layer = t.VectorLayer
+def parts_of(
+    session: Session, owner: InstrumentedAttribute[int], columns: Sequence[str], ids: Select[int]
+) -> Mapping[int, list[Sequence[Any]]]:
+    """By the id in the column ``owner``, one of ``ids``, the ``columns`` of the rows that belong to it."""
+    table = owner.class_
     query = (
-        select(layer.version_id, *(getattr(layer, name) for name in _LAYER))
-        .where(layer.version_id.in_(ids))
-        .order_by(layer.version_id, layer.layer)
+        select(owner, *(getattr(table, column) for column in columns))
+        .where(owner.in_(ids))
+        .order_by(owner, getattr(table, columns[0]))
     )
-    layers: dict[int, list[Sequence[Any]]] = defaultdict(list)
+    parts: dict[int, list[Sequence[Any]]] = defaultdict(list)
     for id, *cells in session.execute(query):
-        layers[id].append(cells)
-    return layers
+        parts[id].append(cells)
+    return parts
 
 
 def _layer(cells: Sequence[Any]) -> LayerRecord:

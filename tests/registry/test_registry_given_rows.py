@@ -11,6 +11,7 @@ import pytest
 import caa_registry as caa
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Pair
+from caa_registry.pairs.turns import Turn
 
 
 def test_pairs_dicts_and_tuples_give_the_version_of_the_same_file(tmp_path: Path) -> None:
@@ -22,6 +23,18 @@ def test_pairs_dicts_and_tuples_give_the_version_of_the_same_file(tmp_path: Path
         for rows in ([Pair("q", "yes", "no")], [row], [("q", "yes", "no")], [["q", "yes", "no"]]):
             again = registry.datasets.import_rows(rows, name="team/a")
             assert again.existing and again.digest == version.digest
+
+
+def test_a_pair_is_kept_as_it_is(tmp_path: Path) -> None:
+    pairs = [
+        Pair("Why?", "Yes.", "No.", "Be kind.", (Turn("user", "Hi"), Turn("assistant", "Hello."))),
+        Pair("\n\nHuman: Why?\n\nAssistant:", '[{"role": "user", "content": "x"}]', "No."),
+        Pair("", "Yes.", "No."),
+    ]
+    with caa.open(str(tmp_path / "r.db")) as registry:
+        registry.datasets.import_rows(pairs, name="team/a")
+        assert [item.pair for item in registry.datasets.pairs("team/a")] == pairs
+        assert [dict(item.metadata) for item in registry.datasets.pairs("team/a")] == [{"row": i} for i in (1, 2, 3)]
 
 
 def test_where_rows_came_from_is_recorded(tmp_path: Path) -> None:

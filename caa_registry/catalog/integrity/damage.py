@@ -33,7 +33,7 @@ class DamagedCell(IntegrityError):
     """A cell holds what its column cannot. ``place``: ``table.column``."""
 
     def __init__(self, place: str) -> None:
-        super().__init__(f"{place} holds what it cannot hold", RESTORE)
+        super().__init__(f"{place} holds a value that it cannot have", RESTORE)
         self.place = place
 
 

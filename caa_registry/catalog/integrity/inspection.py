@@ -31,7 +31,7 @@ _CONSTRAINTS = ("CONSTRAINT ", "PRIMARY KEY ", "FOREIGN KEY", "UNIQUE ", "CHECK 
 
 # What ANALYZE and PRAGMA optimize leave: figures for the planner.
 _STATISTICS = {"sqlite_stat1", "sqlite_stat4"}
-_HINT = "Do not use it: open it with no program that you trust less than its sender. Ask for another copy."
+_HINT = "Do not use this file. Ask its sender for another copy."
 
 
 def checked_revision(connection: Connection, shown: str, folder: Path) -> str | None:

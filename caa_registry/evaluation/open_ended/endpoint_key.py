@@ -58,8 +58,7 @@ def judge_key(url: str, variable: str | None = None) -> JudgeKey:
     if secret and scheme == "http" and not loopback:
         raise UsageError(
             f"the key in {name} would go to {host} over plain http, where others can read it",
-            f"Use an https URL, or a tunnel to this machine (127.0.0.1); a judge that needs no key works with {name} "
-            "not set.",
+            f"Use an https URL, or a tunnel to this machine (127.0.0.1). Unset {name} if the judge needs no key.",
         )
     return JudgeKey(secret, name, _hint(name, openai), loopback)
 

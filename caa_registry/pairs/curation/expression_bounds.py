@@ -1,9 +1,9 @@
 """What an expression may consist of, and how much its evaluation may make and take: it may be a stranger's.
 
-Before anything runs, the parsed expression is held against a list of what there is (``check``). While it runs, each row
-may make ``MOST_MADE`` characters (and eight times its own texts, as ``lower`` copies them) and ``MOST_ITEMS`` items of
-lists, whole numbers have at most ``MOST_BITS``, and all rows of a pass together take ``PASS_SECONDS`` of processor time
-beyond what a sensible expression of as many parts takes on texts of that length (``Bounds``).
+Before anything runs, the parsed expression is held against a list of what is available (``check``). While it runs,
+each row may make ``MOST_MADE`` characters (and eight times its own texts, as ``lower`` copies them) and ``MOST_ITEMS``
+items of lists, and whole numbers have at most ``MOST_BITS``. All rows of a pass together take ``PASS_SECONDS`` of
+processor time beyond what a sensible expression of as many parts takes on texts of that length (``Bounds``).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class BeyondBoundsError(ValueError):
 
 
 def check(tree: ast.Expression) -> int:
-    """How many parts the expression has. Raises ``BeyondBoundsError`` where it holds what there is not, or is too deep
-    or too large."""
+    """How many parts the expression has. Raises ``BeyondBoundsError`` where it uses what is not available, or is too
+    deep or too large."""
     nodes: list[tuple[ast.AST, int]] = [(tree, 0)]
     count = 0
     while nodes:
@@ -105,7 +105,7 @@ class Bounds:
         """Seconds that are left of the pass. Raises ``BeyondBoundsError`` where none are."""
         seconds = self._allowed - self._taken - (time.thread_time() - self._since)
         if seconds <= 0:
-            raise BeyondBoundsError(f"it takes {PASS_SECONDS:g} seconds longer than so many rows should")
+            raise BeyondBoundsError(f"it takes {PASS_SECONDS:g} seconds longer than it should for this many rows")
         return seconds
 
     def step(self, value: Any, *, made: bool) -> Any:
@@ -130,7 +130,7 @@ class Bounds:
         self._items += items
         self._made += characters
         if self._items > MOST_ITEMS or self._made > self._most_made:
-            raise BeyondBoundsError("it makes too much of a row: texts or lists that are too long")
+            raise BeyondBoundsError("it makes texts or lists that are too long")
 
     def weight(self, value: Any) -> tuple[int, int]:
         """Items and characters of ``value`` as written out, what is in it several times as often. Stops early."""

@@ -14,7 +14,7 @@ from caa_registry.pairs.sources.cleaning import VERBATIM
 from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.items import ItemBuilder
-from caa_registry.pairs.sources.rows import Row
+from caa_registry.pairs.sources.rows import Conversation, Row
 from caa_registry.pairs.sources.table import file_records
 
 GivenRow = Pair | Mapping[str, Any] | Sequence[str]
@@ -67,7 +67,9 @@ def load_texts(
 
 def _rows(rows: Sequence[GivenRow], whole: SourceData) -> Iterator[Row]:
     for number, row in enumerate(rows, 1):
-        yield Row(number, _values(row, number, whole))
+        # A pair is what it is: its texts are not looked into for messages.
+        said = Conversation(row.system, row.turns, row.prompt) if isinstance(row, Pair) else None
+        yield Row(number, _values(row, number, whole), said)
 
 
 def _values(row: Any, number: int, whole: SourceData) -> Mapping[str, Any]:

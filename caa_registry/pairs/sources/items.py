@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
@@ -94,8 +95,9 @@ class ItemBuilder:
             others = respelled(names, self._given, source=self._file.label, row=row.number)
             self._layouts[names] = others
         if others:
-            row = Row(row.number, {others.get(name, name): value for name, value in row.values.items()})
-        row = self._conversations.read(row, exported=_is_exported(row.values))
+            row = replace(row, values={others.get(name, name): value for name, value in row.values.items()})
+        if row.conversation is None:
+            row = self._conversations.read(row, exported=_is_exported(row.values))
         if first:
             self.cleaning = self._choose(row)
             self._columns = find_columns(list(row.values), self._given, source=self._file.label, row=row.number)

@@ -8,7 +8,7 @@ from caa_registry.errors import InputError
 
 _ROWS = "JSON, JSON lines, CSV or Parquet"
 _UNPACK = "Unpack it and import a file that it holds; .gz and .zst files are read as they are."
-_PICTURE = f"Rows of text are read from {_ROWS}."
+_ROWS_ONLY = f"Rows of text are read from {_ROWS}."
 _TABLE = f"Write its table as {_ROWS}, for instance with pandas."
 _ARROW = "Write the table as Parquet, or import the folder that save_to_disk of datasets wrote."
 
@@ -25,7 +25,7 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x04\x22\x4d\x18", "an LZ4 archive", _UNPACK),
     (b"\x1f\x8b", "a gzip file in a compressed file", "Unpack it once."),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file in a compressed file", "Unpack it once."),
-    (b"\x93NUMPY", "a NumPy array", _PICTURE),
+    (b"\x93NUMPY", "a NumPy array", _ROWS_ONLY),
     (b"\x89HDF\r\n", "an HDF5 file", _TABLE),
     (b"ARROW1", "an Arrow file", _ARROW),
     (b"\xff\xff\xff\xff", "an Arrow stream", _ARROW),
@@ -33,10 +33,10 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"ORC", "an ORC table", _TABLE),
     (b"Obj\x01", "an Avro file", _TABLE),
     (b"GGUF", "a GGUF file of a model or vector", "Pairs are rows of text."),
-    (b"\x89PNG", "a picture", _PICTURE),
-    (b"\xff\xd8\xff", "a picture", _PICTURE),
-    (b"GIF8", "a picture", _PICTURE),
-    (b"\x7fELF", "a program", _PICTURE),
+    (b"\x89PNG", "a picture", _ROWS_ONLY),
+    (b"\xff\xd8\xff", "a picture", _ROWS_ONLY),
+    (b"GIF8", "a picture", _ROWS_ONLY),
+    (b"\x7fELF", "a program", _ROWS_ONLY),
 )
 _OFFICE = {b"xl/": "an Excel workbook", b"word/": "a Word document", b"ppt/": "a PowerPoint presentation"}
 _PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL)

@@ -23,7 +23,7 @@ class Conversation:
 @dataclass(frozen=True)
 class Row:
     """``number`` is 1-based: the element of a list, the line of JSONL, the data row of a table. ``conversation``: where
-    the row is one of messages."""
+    the row is one of messages, or is a pair already."""
 
     number: int
     values: Mapping[str, Any]

@@ -15,10 +15,11 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
-from caa_registry.registry.evaluations.store import RESPONSE, begin, store
+from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Answer, DatasetVersion, Evaluation, OpenEndedSettings
 from caa_registry.registry.records.evaluation_settings import RecordedOpenEnded, Sampling
+from caa_registry.registry.rows import RESPONSE
 from caa_registry.registry.vectors.computation import way_of_computing
 from caa_registry.registry.workspace import Workspace
 

@@ -10,7 +10,7 @@ from caa_registry.catalog import models as t
 from caa_registry.pairs.halves import Half
 from caa_registry.registry.evaluations.propensity import PropensityRequest
 from caa_registry.registry.evaluations.side_effects import SideEffectsRequest
-from caa_registry.registry.evaluations.store import get, load
+from caa_registry.registry.evaluations.store import load
 from caa_registry.registry.records import Evaluation, RecordedPropensity, RecordedSideEffects
 from caa_registry.registry.workspace import Workspace
 
@@ -51,7 +51,7 @@ def earlier(workspace: Workspace, request: PropensityRequest | SideEffectsReques
         evaluations = load(session, ids)
     for evaluation in reversed(evaluations):
         if _of_evaluation(evaluation) == sought:
-            return get(workspace, evaluation.id)
+            return evaluation
     return None
 
 

@@ -3,11 +3,10 @@ are read in a fixed number of statements."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -24,7 +23,7 @@ from caa_registry.registry.provenance.recalls import mark_evaluations
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion, Evaluation, EvaluationSettings, Listing, Score, check_limit
 from caa_registry.registry.records.evaluation_settings import RecordedSideEffects, settings_from_json
-from caa_registry.registry.rows import model_info
+from caa_registry.registry.rows import RESPONSE, SCORE, digest_of_parts, model_info, parts_of
 from caa_registry.registry.vectors.steering import record_mismatch
 from caa_registry.registry.workspace import Workspace
 
@@ -104,8 +103,8 @@ def store(
             template=underway.template,
             parameters=underway.settings.to_json(),
             measurements=measurements,
-            scores_digest=_digest_of("score", SCORE, scores),
-            responses_digest=_digest_of("response", RESPONSE, responses) if responses else None,
+            scores_digest=digest_of_parts("score", SCORE, scores),
+            responses_digest=digest_of_parts("response", RESPONSE, responses) if responses else None,
             created_at=datetime.now(UTC),
         )
         session.add(evaluation)
@@ -193,7 +192,7 @@ def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | Non
     rows = session.execute(query).all()
     of_models = select(evaluations.model_id).where(evaluations.id.in_(ids))
     models = {row.id: model_info(row) for row in session.scalars(select(t.Model).where(t.Model.id.in_(of_models)))}
-    by_evaluation = _scores(session, ids)
+    by_evaluation = parts_of(session, t.Score.evaluation_id, SCORE, ids)
     records = []
     for row, owner, vector, dataset, asked, contrasted in rows:
         sources = [owner, models.get(row.model_id), dataset if row.dataset_version_id is not None else row]
@@ -228,25 +227,3 @@ def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | Non
             )
         )
     return mark_evaluations(session, records)
-
-
-# What the digests of an evaluation's rows cover, in this order.
-SCORE = ("position", "condition", "layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n")
-RESPONSE = ("position", "question", "multiplier", "text", "finish", "coherence")
-
-
-def _digest_of(table: str, columns: Sequence[str], rows: Iterable[t.Score] | Iterable[t.Response]) -> str:
-    return digest_of_rows(table, ([getattr(row, column) for column in columns] for row in rows))
-
-
-def _scores(session: Session, ids: Select[int]) -> dict[int, list[Sequence[Any]]]:
-    s = t.Score
-    query = (
-        select(s.evaluation_id, *(getattr(s, column) for column in SCORE))
-        .where(s.evaluation_id.in_(ids))
-        .order_by(s.evaluation_id, s.position)
-    )
-    scores: dict[int, list[Sequence[Any]]] = defaultdict(list)
-    for evaluation, *cells in session.execute(query):
-        scores[evaluation].append(cells)
-    return scores

@@ -19,7 +19,7 @@ from caa_registry.references import check_new_name
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Reading, Recipe, VectorVersion
-from caa_registry.registry.rows import layers_digest, vector_record
+from caa_registry.registry.rows import LAYER, digest_of_parts, vector_record
 from caa_registry.registry.vectors.computation import Computation
 from caa_registry.registry.workspace import Workspace
 
@@ -136,7 +136,7 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
         recipe=stored.origin.recipe.to_json(),
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
-        layers_digest=layers_digest(rows),
+        layers_digest=digest_of_parts("vector_layer", LAYER, rows),
         created_at=datetime.now(UTC),
     )
     session.add(version)
