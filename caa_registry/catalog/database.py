@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine, event, inspect
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
-from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine, take_lock
+from caa_registry.catalog.engines import REPORTED, explain, postgres_engine, readers, sqlite_engine, take_lock
 from caa_registry.catalog.files import prepare_file
 from caa_registry.catalog.integrity.damage import DamagedCell, located
 from caa_registry.catalog.integrity.inspection import checked_revision
@@ -71,7 +70,7 @@ class Database:
             else:
                 engine = postgres_engine(location)
                 _ready_server(engine, location, folder, create=create)
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except REPORTED as error:
             if engine is not None:
                 engine.dispose()
             raise explain(location, error) from location.cause(error)
@@ -126,7 +125,7 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
+        except (OperationalError, UnicodeDecodeError) as error:
             raise explain(self._location, error) from self._location.cause(error)
         except DatabaseError as error:
             # Its subclasses (a broken constraint, bad SQL) are for the caller; the class itself is damage.

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from caa_registry.catalog.location import Location
 from caa_registry.disk import is_full, refused
@@ -25,6 +25,8 @@ from caa_registry.errors import RegistryError
 
 APPLICATION_ID = 0x43414152  # "CAAR", at offset 68 of the file
 READ_ONLY = "caa_read_only"
+# What a database or its disk may report, for ``explain``. Python cannot decode SQLite's report of a damaged schema.
+REPORTED = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeDecodeError)
 LOCK_WAIT_MS = 30_000
 # The log grows with what one transaction writes. What is left of it afterwards is no larger than this.
 LOG_BYTES = 16 * 1024 * 1024
@@ -174,6 +176,8 @@ def explain(location: Location, error: Exception) -> RegistryError:
             f"{full}: {location.shown} was not changed",
             "Free some space for the registry and for temporary files, then try again: nothing was written.",
         )
+    if isinstance(error, UnicodeDecodeError):
+        return RegistryError(f"{location.shown} holds text that is not UTF-8", _ADVICE["malformed"])
     if isinstance(error, OSError):
         refusal = refused(error, error.filename or location.shown)
         if refusal is not None:

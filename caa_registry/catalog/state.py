@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from caa_registry.catalog.engines import explain, postgres_engine, readers, sqlite_engine
+from caa_registry.catalog.engines import REPORTED, explain, postgres_engine, readers, sqlite_engine
 from caa_registry.catalog.files import check_file
 from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
@@ -46,7 +44,7 @@ def look(url: str) -> RegistryState:
         return _look(engine, location)
     except RegistryError as error:
         return RegistryState(location.shown, "unusable", opens=False, problem=str(error))
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except REPORTED as error:
         return RegistryState(location.shown, "unusable", opens=False, problem=str(explain(location, error)))
     finally:
         if engine is not None:

@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from caa_registry.catalog.engines import (
+    REPORTED,
     Purpose,
     explain,
     postgres_engine,
@@ -76,7 +76,7 @@ def upgrade(url: str, *, migrations: Path | None = None) -> tuple[str, str]:
                     upgrade_server(engine, location.shown, folder)
             finally:
                 engine.dispose()
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except REPORTED as error:
         raise explain(location, error) from location.cause(error)
     if before is None:
         raise RegistryError(f"no registry at {location.shown}", f"Run: caa init {location.option}")

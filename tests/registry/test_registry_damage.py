@@ -16,7 +16,7 @@ import pytest
 import caa_registry as caa
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.schema import migrations_folder
-from caa_registry.errors import IntegrityError
+from caa_registry.errors import IntegrityError, RegistryError
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.vectors.tensors import load_layer
 
@@ -191,6 +191,18 @@ def test_a_layer_is_compared_with_its_file(copy: Path) -> None:
         pytest.raises(IntegrityError, match="the row of layer 1 of team/praise:v1 does not fit its file"),
     ):
         load_layer(registry.vectors._workspace, version, 1)
+
+
+def test_a_schema_that_is_no_text_is_said(copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes().replace(b"CREATE TABLE alias", b"CREATE \xa7\xa7BLE alias"))
+    with pytest.raises(RegistryError, match=r"copy\.db"):
+        caa.open(str(copy))
+
+
+def test_who_made_a_version_is_checked(copy: Path) -> None:
+    change(copy, "UPDATE run SET actor = 'eve' WHERE kind = 'import'")
+    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="run 1"):
+        registry.datasets.log("team/dishes")
 
 
 def test_damages_of_all_kinds_are_noticed(whole: Path, before: Views, tmp_path: Path) -> None:

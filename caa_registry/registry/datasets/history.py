@@ -157,10 +157,10 @@ def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int])
 def _makers(session: Session, ids: Select[int]) -> dict[int, str]:
     """By version who made it."""
     query = (
-        select(t.RunIO.object_id, t.Run.actor)
+        select(t.RunIO.object_id, t.Run)
         .join(t.Run, t.Run.id == t.RunIO.run_id)
         .where(t.RunIO.direction == "output", t.RunIO.kind == "dataset", t.RunIO.object_id.in_(ids))
         .order_by(t.Run.id.desc())
     )
     # The first run of several made it.
-    return {row.object_id: row.actor for row in session.execute(query)}
+    return {version: run.actor for version, run in session.execute(query)}
