@@ -9,6 +9,7 @@ another exception came, and prints what caused it.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import sys
@@ -50,11 +51,13 @@ def mutated(data: bytes, choices: random.Random) -> bytes:
     return data[:200_000]
 
 
-def tried(target: Target, count: int, seed: int) -> tuple[dict[str, int], list[tuple[bytes, str]]]:
+def tried(target: Target, count: int, seed: int) -> tuple[dict[str, int], list[str]]:
     """How many of ``count`` inputs were read and refused, and those that ended in another exception, with it."""
     choices = random.Random(f"{seed} {target.name}")
     outcomes = {"read": 0, "refused": 0, "failed": 0}
     failures = []
+    for data in target.sound:
+        target.read(data)
     for _ in range(count):
         data = mutated(choices.choice(target.sound), choices)
         try:
@@ -64,7 +67,7 @@ def tried(target: Target, count: int, seed: int) -> tuple[dict[str, int], list[t
             outcomes["refused"] += 1
         except Exception:  # noqa: BLE001 - what is looked for
             outcomes["failed"] += 1
-            failures.append((data, traceback.format_exc()))
+            failures.append(f"{target.name}: {data[:500]!r}\n{traceback.format_exc()}")
     return outcomes, failures
 
 
@@ -77,25 +80,16 @@ def main() -> int:
     options = parser.parse_args()
     # Python's own remarks on an expression that it parses.
     warnings.simplefilter("ignore")
-    chosen = [target for target in targets() if options.only in (None, target.name)]
-    files = [target for target in IMPORTS if options.only in (None, target.name)]
-    each = -(-options.count // max(len(chosen) + len(files), 1))
+    texts = {target.name: functools.partial(tried, target) for target in targets()}
+    files = {target.name: functools.partial(check, target) for target in IMPORTS}
+    chosen = {name: run for name, run in (files | texts).items() if options.only in (None, name)}
     figures = {}
-    for importer in files:
-        problems = check(importer, each, options.seed)
-        figures[importer.name] = {"read or refused": each - len(problems), "failed": len(problems)}
+    for name, run in chosen.items():
+        outcomes, failures = run(-(-options.count // len(chosen)), options.seed)
+        figures[name] = outcomes
         if not options.json:
-            print(f"{importer.name}: {each - len(problems)} read or refused, {len(problems)} failed", flush=True)
-        print("".join(f"{problem}\n" for problem in problems[:3]), end="", file=sys.stderr)
-    for target in chosen:
-        for data in target.sound:
-            target.read(data)
-        outcomes, failures = tried(target, each, options.seed)
-        figures[target.name] = outcomes
-        if not options.json:
-            print(f"{target.name}: {', '.join(f'{n} {what}' for what, n in outcomes.items())}", flush=True)
-        for data, text in failures[:3]:
-            print(f"{target.name}: {data[:500]!r}\n{text}", file=sys.stderr)
+            print(f"{name}: {', '.join(f'{n} {what}' for what, n in outcomes.items())}", flush=True)
+        print("".join(f"{failure}\n" for failure in failures[:3]), end="", file=sys.stderr)
     if options.json:
         print(json.dumps(figures))
     return int(any(outcomes["failed"] for outcomes in figures.values()))

@@ -38,19 +38,23 @@ class Target:
     read: Callable[[bytes, Path], object]
 
 
-def check(target: Target, count: int, seed: int = 0) -> list[str]:
-    """The failures of ``count`` damages: target, seed, and where another error was raised."""
+def check(target: Target, count: int, seed: int = 0) -> tuple[dict[str, int], list[str]]:
+    """How many of ``count`` damaged files were read and refused, and where another error was raised: target, seed and
+    traceback."""
+    outcomes = {"read": 0, "refused": 0, "failed": 0}
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(seed, seed + count):
             chance = random.Random(f"{target.name} {number}")
             try:
                 target.read(damaged(target.make(chance), chance), Path(folder))
+                outcomes["read"] += 1
             except CaaError:
-                continue
+                outcomes["refused"] += 1
             except Exception:  # noqa: BLE001 - whatever it is, it is a failure
+                outcomes["failed"] += 1
                 failures.append(f"{target.name}, seed {number}:\n{traceback.format_exc(limit=-4)}")
-    return failures
+    return outcomes, failures
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:

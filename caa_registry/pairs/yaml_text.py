@@ -30,7 +30,11 @@ def yaml_value(text: str, source: str) -> Any:
 
     try:
         _check(text)
-        return yaml.load(text, _loader())
+        loader = _loader()(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise InputError(
             f"not YAML{_place(error)}", "Quote texts with colons, braces or stars.", source=source

@@ -179,23 +179,24 @@ def test_sources_from_outside(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("shared").mkdir()
-    Path("shared/pairs.tsv").write_text("question\tgood\tbad\nIs it?\tYes.\tNo.\n", encoding="utf-8")
-    Path("broken.tsv").write_text("prompt\tpositive\tnegative\nIs it?\tYes.\tNo.\nIs it?\n", encoding="utf-8")
+    Path("shared/pairs.rec").write_text("question: Is it?\ngood: Yes.\nbad: No.\n", encoding="utf-8")
+    sound = "prompt: Is it?\npositive: Yes.\nnegative: No.\n"
+    Path("broken.rec").write_text(f"{sound}\nprompt: Is it?\nYes.\n", encoding="utf-8")
     columns = {"prompt": "question", "positive": "good", "negative": "bad"}
     with pytest.raises(UsageError, match="tells its format"):
-        registry.datasets.import_("shared/pairs.tsv", name="team/t", columns=columns)
-    undone.enter_context(ROW_FORMATS.register("tsv", RowFormat((".tsv",), "extra.tab_rows:tab_rows")))
-    version = registry.datasets.import_("shared/pairs.tsv", name="team/t", columns=columns, split="test")
+        registry.datasets.import_("shared/pairs.rec", name="team/t", columns=columns)
+    undone.enter_context(ROW_FORMATS.register("records", RowFormat((".rec",), "extra.record_rows:record_rows")))
+    version = registry.datasets.import_("shared/pairs.rec", name="team/t", columns=columns, split="test")
     (item,) = registry.datasets.pairs(version)
     assert (item.pair.prompt, item.pair.positive, item.split) == ("Is it?", "Yes.", "test")
     assert registry.datasets.replay(version)[0].same
-    with pytest.raises(InputError, match=r"broken\.tsv, row 2: 1 columns instead of 3"):
-        registry.datasets.import_("broken.tsv", name="team/b", format="tsv")
+    with pytest.raises(InputError, match=r"broken\.rec, row 2: 'Yes\.' has no colon"):
+        registry.datasets.import_("broken.rec", name="team/b", format="records")
     undone.enter_context(SCHEMES.register("team", Scheme("extra.team:load_team")))
-    again = registry.datasets.import_("team:pairs.tsv", name="team/t", columns=columns, split="test")
+    again = registry.datasets.import_("team:pairs.rec", name="team/t", columns=columns, split="test")
     assert again.existing and again.digest == version.digest
     with pytest.raises(UsageError, match="takes no limit"):
-        registry.datasets.import_("team:pairs.tsv", name="team/t", limit=1)
+        registry.datasets.import_("team:pairs.rec", name="team/t", limit=1)
 
 
 @pytest.mark.parametrize("room", REFERENCES)

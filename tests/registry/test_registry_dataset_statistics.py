@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from registry.registry_support import jsonl, letters
 from sqlalchemy import text
+from support.resealed import reseal
 
+from caa_registry.catalog import models as t
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion, PropensitySettings
 from caa_registry.registry.registry import open as open_registry
@@ -40,6 +42,7 @@ def test_versions_of_an_older_registry_have_figures_too(pairs: DatasetVersion, t
         with registry.database.write() as session:
             session.execute(text("DROP TRIGGER keep_dataset_version_update"))
             session.execute(text("UPDATE dataset_version SET statistics = NULL"))
+            reseal(session, t.DatasetVersion)
         assert registry.datasets.statistics(pairs).splits == stored
         assert registry.datasets.get(pairs.reference).splits == pairs.splits == {"generate": 4, "test": 4}
 
