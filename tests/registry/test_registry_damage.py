@@ -85,6 +85,11 @@ DAMAGES: dict[str, tuple[list[str], Read, str]] = {
         lambda r: r.datasets.pairs("team/dishes:v1"),
         "dataset team/dishes:v1: its pairs",
     ),
+    "a row that is gone, review": (
+        ["DELETE FROM dataset_member WHERE version_id = 1 AND position = 0"],
+        lambda r: r.datasets.reviews("team/dishes:v1"),
+        "dataset team/dishes:v1: its pairs",
+    ),
     "a question": (
         ["UPDATE dataset_question SET text = 'What?' WHERE position = 1"],
         lambda r: r.datasets.questions("team/questions"),

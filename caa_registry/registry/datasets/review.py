@@ -15,6 +15,7 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.agreement import check_state
 from caa_registry.pairs.curation.operations import Keep
 from caa_registry.pairs.record import PairItem, checked_text
+from caa_registry.registry.datasets.store import check_rows
 from caa_registry.registry.records import CutRule, DatasetVersion, Decision, Reviews
 from caa_registry.registry.workspace import Workspace
 
@@ -32,6 +33,7 @@ def reviews(workspace: Workspace, version: DatasetVersion) -> Reviews:
     """The decisions about the pairs of a version. Reviews belong to the dataset: they hold for all its versions."""
     member = t.DatasetMember
     with workspace.database.read() as session:
+        check_rows(session, version)
         dataset_id = session.get_one(t.DatasetVersion, version.id).dataset_id
         held = select(member.pair_digest).where(member.version_id == version.id)
         newest = (
@@ -64,6 +66,7 @@ def review(workspace: Workspace, request: ReviewRequest) -> int:
     ]
     with workspace.database.write() as session:
         named = sorted({pair for pair, _, _ in decisions})
+        check_rows(session, version)
         held = _held(session, version, named)
         dataset_id = session.get_one(t.DatasetVersion, version.id).dataset_id
         last = _last(session, dataset_id, reviewer, named)
