@@ -251,8 +251,9 @@ def _damage_file(path: Path, kind: str, chance: random.Random) -> tuple[str, Non
 def _damage_cell(path: Path, kind: str, chance: random.Random) -> tuple[str, tuple[str, str]]:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA ignore_check_constraints=ON")
-        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {trigger}")
+        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         tables = [name for name in tables if not name.startswith(("sqlite_", "caa_"))]
         while True:
@@ -266,6 +267,9 @@ def _damage_cell(path: Path, kind: str, chance: random.Random) -> tuple[str, tup
             new = _other(value, [other for _, other in rows], kind, chance)
             with contextlib.suppress(sqlite3.IntegrityError):
                 connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', (new, row))
+                # Without its triggers the file would not be opened at all.
+                for _, sql in triggers:
+                    connection.execute(sql)
                 return f"{table}.{column} {value!r:.60} -> {new!r:.60}", (table, column)
 
 

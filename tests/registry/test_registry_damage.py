@@ -210,6 +210,12 @@ def test_who_made_a_version_is_checked(copy: Path) -> None:
         registry.datasets.log("team/dishes")
 
 
+def test_a_lineage_that_leads_to_nothing_is_said(copy: Path) -> None:
+    change(copy, "UPDATE vector_version SET id = 77 WHERE id = 2")
+    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="vector 2: the lineage leads to it"):
+        registry.lineage("team/dishes:v1")
+
+
 def test_damages_of_all_kinds_are_noticed(whole: Path, before: Views, tmp_path: Path) -> None:
     outcomes = [outcome(whole, before, tmp_path / "copy.db", seed) for seed in range(5000, 5040)]
     assert [found for found in outcomes if found.kind in ("silent", "untyped")] == []

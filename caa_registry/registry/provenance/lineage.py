@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
+from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.registry.lookup import find_version, kind_of
 from caa_registry.registry.records import Lineage, LineageNode, RunRecord
 from caa_registry.registry.workspace import Workspace
@@ -52,6 +53,10 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
         names = _names(session, things)
         makers = _makers(up, down)
         runs = _runs(session, set(makers.values()))
+    lost = [f"{kind} {id}" for kind, id in things if (kind, id) not in names]
+    lost += [f"run {run}" for run in makers.values() if run not in runs]
+    if lost:
+        raise damaged(lost[0], "the lineage leads to it, and it is missing")
     nodes = {}
     for thing in things:
         maker = makers.get(thing)
