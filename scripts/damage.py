@@ -42,9 +42,9 @@ UNCOVERED: Mapping[str, tuple[str, ...]] = {
 }
 # Listings. One that lacks what it had, because a row is lost or can no longer be found, counts as uncovered too.
 _LISTINGS = ("datasets", "vectors", "evaluations", "leaderboard", "models", "alias", "log", "lint", "blame")
-# A recall is followed through rows as they stand: its mark may be lost with one of them.
+# What a recall or an alias leaves on others may be lost with a row.
 _MARKED = re.compile(r"(evaluation|vector|dataset) ")
-_MARKS = re.compile(r'"(?:quarantined|recalled)": "[^"]*"')
+_MARKS = re.compile(r'"(?:quarantined|recalled|aliases)": (?:"[^"]*"|\[[^\]]*\])')
 _KINDS = ("bytes", "page", "cell", "swap")
 
 Views = dict[str, str]

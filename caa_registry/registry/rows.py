@@ -119,7 +119,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
     versions, models, datasets = t.VectorVersion, t.Model, t.DatasetVersion
     columns = versions.__table__.columns
     rows = session.execute(
-        select(*columns, t.Vector.name)
+        select(t.Vector, *columns)
         .outerjoin(t.Vector, t.Vector.id == versions.vector_id)
         .where(versions.id.in_(ids))
         .order_by(t.Vector.name, versions.number)
@@ -139,9 +139,9 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
     }
     records = []
     for row in rows:
-        reference = f"{row.name}:v{row.number}"
-        if row.name is None:
+        if row.Vector is None:
             raise damaged(f"vector version {row.id}", "the vector that it belongs to is missing")
+        reference = f"{row.Vector.name}:v{row.number}"
         check_row(versions, {column.name: getattr(row, column.name) for column in columns}, session)
         if row.layers_digest != digest_of_rows("vector_layer", layers[row.id]):
             raise damaged(f"vector {reference}", "its layers are not those that were stored")
@@ -158,7 +158,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
         records.append(
             VectorVersion(
                 id=row.id,
-                name=row.name,
+                name=row.Vector.name,
                 number=row.number,
                 digest=row.digest,
                 tensor_digest=row.tensor_digest,

@@ -145,6 +145,13 @@ DAMAGES: dict[str, tuple[list[str], Read, str]] = {
         lambda r: r.aliases.get("team/praise:best"),
         "alias team/praise:best",
     ),
+    "a name": (["UPDATE vector SET name = 'team/blame'"], lambda r: r.vectors.ls(), "vector team/blame"),
+    "a name, aliases": (["UPDATE dataset SET name = 'x' WHERE id = 1"], lambda r: r.aliases.ls(), "dataset x"),
+    "a judgement that is gone": (
+        ["UPDATE judgement SET evaluation_id = 2"],
+        lambda r: r.evaluations.judgements(3),
+        "evaluation 3: it has ratings",
+    ),
     "a lint report": (
         ["UPDATE lint_report SET findings = '[]'"],
         lambda r: r.datasets.lint_report("team/dishes:v1"),

@@ -87,6 +87,8 @@ def judgements(session: Session, evaluation: int) -> list[Judged]:
     )
     for rating in session.scalars(ratings):
         of_pass.setdefault(rating.judgement_id, []).append(rating)
+    if len(of_pass) > len(passes):
+        raise damaged(f"evaluation {evaluation}", "it has ratings of a judgement that is missing")
     for judgement in passes:
         rows = [(rating.position, rating.value, rating.reply) for rating in of_pass[judgement.id]]
         if judgement.ratings_digest != digest_of_rows("rating", rows):

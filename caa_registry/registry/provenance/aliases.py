@@ -118,15 +118,11 @@ def _target(session: Session, row: t.Alias) -> str:
     return f"v{version.number}"
 
 
-def _joined() -> Select[t.Alias, str, int]:
-    """Aliases with the name that they belong to and the number of the version that they point at."""
+def _joined() -> Select[t.Alias, t.Dataset, t.Vector, t.DatasetVersion, t.VectorVersion]:
+    """Aliases with the name that they belong to and the version that they point at, of a dataset or of a vector."""
     alias, datasets, vectors = t.Alias, t.DatasetVersion, t.VectorVersion
     return (
-        select(
-            alias,
-            func.coalesce(t.Dataset.name, t.Vector.name),
-            func.coalesce(datasets.number, vectors.number),
-        )
+        select(alias, t.Dataset, t.Vector, datasets, vectors)
         .outerjoin(t.Dataset, and_(alias.kind == "dataset", t.Dataset.id == alias.owner_id))
         .outerjoin(t.Vector, and_(alias.kind == "vector", t.Vector.id == alias.owner_id))
         .outerjoin(datasets, datasets.id == alias.dataset_version_id)
@@ -138,8 +134,16 @@ def _record(session: Session, row: t.Alias) -> Alias:
     return _of_row(*session.execute(_joined().where(t.Alias.id == row.id)).one())
 
 
-def _of_row(row: t.Alias, name: str | None, number: int | None) -> Alias:
-    if name is None or number is None:
+def _of_row(
+    row: t.Alias,
+    dataset: t.Dataset | None,
+    vector: t.Vector | None,
+    of_dataset: t.DatasetVersion | None,
+    of_vector: t.VectorVersion | None,
+) -> Alias:
+    owner, version = dataset or vector, of_dataset or of_vector
+    if owner is None or version is None:
         raise damaged(f"alias {row.name}", "what it names is missing")
     recommendation = Recommendation.from_json(row.recommendation) if row.recommendation else None
-    return Alias(row.kind, name, row.name, f"{name}:v{number}", recommendation, row.updated_at)
+    reference = f"{owner.name}:v{version.number}"
+    return Alias(row.kind, owner.name, row.name, reference, recommendation, row.updated_at)
