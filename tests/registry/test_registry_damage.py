@@ -152,6 +152,11 @@ DAMAGES: dict[str, tuple[list[str], Read, str]] = {
         lambda r: r.evaluations.judgements(3),
         "evaluation 3: it has ratings",
     ),
+    "a review under another pair": (
+        ["UPDATE review SET pair_digest = (SELECT pair_digest FROM review WHERE id = 3) WHERE id = 1"],
+        lambda r: r.datasets.reviews("team/dishes:v1"),
+        "review 1",
+    ),
     "a lint report": (
         ["UPDATE lint_report SET findings = '[]'"],
         lambda r: r.datasets.lint_report("team/dishes:v1"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -35,15 +35,12 @@ def reviews(workspace: Workspace, version: DatasetVersion) -> Reviews:
     with workspace.database.read() as session:
         check_rows(session, version)
         dataset_id = session.get_one(t.DatasetVersion, version.id).dataset_id
-        held = select(member.pair_digest).where(member.version_id == version.id)
-        newest = (
-            select(func.max(t.Review.id))
-            .where(t.Review.dataset_id == dataset_id, t.Review.pair_digest.in_(held))
-            .group_by(t.Review.pair_digest, t.Review.reviewer)
-        )
-        rows = session.scalars(select(t.Review).where(t.Review.id.in_(newest)).order_by(t.Review.id))
-        distinct = select(func.count(func.distinct(member.pair_digest))).where(member.version_id == version.id)
-        return Reviews(version.reference, session.scalar(distinct) or 0, [decision(row) for row in rows])
+        held = set(session.scalars(select(member.pair_digest).where(member.version_id == version.id)))
+        # All rows of the dataset are read, and so checked: one under another pair would hide that pair's decision.
+        rows = session.scalars(select(t.Review).where(t.Review.dataset_id == dataset_id).order_by(t.Review.id))
+        newest = {(row.pair_digest, row.reviewer): row for row in rows}
+        decided = sorted((row for row in newest.values() if row.pair_digest in held), key=lambda row: row.id)
+        return Reviews(version.reference, len(held), [decision(row) for row in decided])
 
 
 def decision(row: t.Review) -> Decision:
@@ -110,7 +107,7 @@ def _last(session: Session, dataset_id: int, reviewer: str, pairs: Sequence[str]
     last: dict[str, tuple[str, str]] = {}
     for part in batches(pairs):
         query = (
-            select(t.Review.pair_digest, t.Review.state, t.Review.reason)
+            select(t.Review)
             .where(
                 t.Review.dataset_id == dataset_id,
                 t.Review.reviewer == reviewer,
@@ -118,7 +115,7 @@ def _last(session: Session, dataset_id: int, reviewer: str, pairs: Sequence[str]
             )
             .order_by(t.Review.id)
         )
-        last |= {pair: (state, reason) for pair, state, reason in session.execute(query)}
+        last |= {row.pair_digest: (row.state, row.reason) for row in session.scalars(query)}
     return last
 
 
