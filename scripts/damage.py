@@ -37,6 +37,7 @@ UNCOVERED: Mapping[str, tuple[str, ...]] = {
     "lint_report": ("version_id",),
     "meta": ("key", "value"),
     "model": ("tensors", "path", "adapter_path"),
+    "review": ("dataset_id",),
     "run_io": ("run_id", "direction", "kind", "object_id", "role"),
     "vector_version": ("deleted_at",),
 }
