@@ -48,12 +48,18 @@ Choice = Callable[[Row], Cleaning]
 
 
 class ItemBuilder:
-    """Turns the rows of one source into items of one kind, and collects the notes."""
+    """Turns the rows of one source into items of one kind, and collects the notes.
 
-    def __init__(self, file: SourceData, choose: Choice, split: str | None, given: Mapping[str, str]) -> None:
+    ``split``: of all rows; one that names another is an error. ``home``: of the rows that name none, where ``split`` is
+    ``None``."""
+
+    def __init__(
+        self, file: SourceData, choose: Choice, split: str | None, given: Mapping[str, str], *, home: str | None = None
+    ) -> None:
         self._file = file
         self._choose = choose
         self._split = split
+        self._home = home
         self._given = given
         self._columns = Columns()
         # The orders of columns that rows have, each with the names that are spelled otherwise.
@@ -141,7 +147,7 @@ class ItemBuilder:
             self.notes.add(sentences.OTHER_LETTER, row.number)
         for sentence in self.cleaning.remarks(pair, row.values):
             self.notes.add(sentence, row.number)
-        return PairItem(pair, self._split_of(row) or self.cleaning.split, metadata)
+        return PairItem(pair, self._split_of(row) or self._home or self.cleaning.split, metadata)
 
     def _question(self, row: Row) -> QuestionItem:
         columns = self._columns
@@ -155,7 +161,7 @@ class ItemBuilder:
             )
         text = self.cleaning.prompt(self._text(row, columns.question))
         checked_question(text, source=self._file.label, row=row.number)
-        return QuestionItem(text, self._split_of(row) or TEST, self._metadata(row))
+        return QuestionItem(text, self._split_of(row) or self._home or TEST, self._metadata(row))
 
     def _text(self, row: Row, column: str) -> str:
         if column not in row.values:
@@ -186,7 +192,7 @@ class ItemBuilder:
 
     def _split_of(self, row: Row) -> str | None:
         own = self._optional(row, self._columns.split)
-        if not own:
+        if not own.strip():
             return self._split
         if self._split is not None and own != self._split:
             raise UsageError(

@@ -11,8 +11,8 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Imported
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData, read_file, readable
 from caa_registry.pairs.sources.json_rows import parse_json
-from caa_registry.pairs.sources.rows import Row
-from caa_registry.pairs.sources.split_files import joined, names_split, read_shards, split_name
+from caa_registry.pairs.sources.rows import Row, no_rows
+from caa_registry.pairs.sources.split_files import joined, left_out, read_shards, split_name
 
 _SPLITS = "dataset_dict.json"
 _STATE = "state.json"
@@ -30,14 +30,17 @@ def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imp
     """The items of the folder ``source``; its splits become splits, ``train`` becomes ``generate``. ``limit``: the
     first rows of each.
 
-    Rows that name a split themselves keep it. Raises ``InputError`` for files that do not fit together, ``UsageError``
-    for options that a folder does not take.
+    Rows that name a split themselves keep it; a split without rows is left out, with a note. Raises ``InputError`` for
+    files that do not fit together, ``UsageError`` for options that a folder does not take.
     """
     if options.get("format") is not None:
         raise UsageError(f"{source} is a folder of datasets, not {options['format']}", "Leave --format out.")
     path = Path(source)
     if not (path / _SPLITS).is_file():
-        return _read_table(path, source, "", None, limit, options)
+        table = _read_table(path, source, "", None, limit, options)
+        if table is None:
+            raise no_rows(SourceData(source, readable(source), b""))
+        return table
     names = _field(path / _SPLITS, "splits", source)
     if not isinstance(names, list) or not names or not all(_is_plain(name) for name in names):
         raise _bad(path / _SPLITS, "it lists no splits")
@@ -46,14 +49,17 @@ def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imp
             f"{source} has the splits {', '.join(names)}, and {options['split']!r} would be all of them",
             "Leave --split out, or import the folder of one split.",
         )
-    parts = {name: _read_table(path / name, source, f"{name}/", name, limit, options) for name in names}
-    return joined(parts, source)
+    tables = {name: _read_table(path / name, source, f"{name}/", name, limit, options) for name in names}
+    return joined({name: part for name, part in tables.items() if part}, source, left_out(tables, source))
 
 
 def _read_table(
     folder: Path, source: str, prefix: str, split: str | None, limit: int | None, options: Mapping[str, Any]
-) -> Imported:
+) -> Imported | None:
+    """The items of one table, or ``None`` where it has no rows."""
     listed = _field(folder / _STATE, "_data_files", source)
+    if listed == [] and not any(folder.glob("*.arrow")):
+        return None
     names = [entry.get("filename") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     if not names or not all(_is_plain(name) for name in names):
         raise _bad(folder / _STATE, "it lists no files of rows")
@@ -63,10 +69,8 @@ def _read_table(
     tables = [_table(file) for file in files]
     if sum(len(table) for table in tables) > MAX_ROWS:
         raise InputError(f"more than {MAX_ROWS} rows", "Split the set.", source=readable(str(folder)))
-    own = split_name(split) if split is not None else None
-    first = next(_rows(tables), None)
-    if first is not None and names_split(first):
-        own = None
+    if not any(map(len, tables)):
+        return None
     whole = SourceData(readable(source), readable(str(folder)), b"")
     part = read_shards(
         files,
@@ -74,7 +78,8 @@ def _read_table(
         [len(table) for table in tables],
         whole=whole,
         container="datasets",
-        **{**options, "split": options.get("split") or own, "mapping": options.get("mapping")},
+        home=split_name(split) if split is not None else None,
+        **{**options, "split": options.get("split"), "mapping": options.get("mapping")},
     )
     return replace(part, items=part.items[:limit])
 

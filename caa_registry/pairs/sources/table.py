@@ -33,16 +33,17 @@ def read_table(
     format: str | None,
     licence: str = "",
     mapping: SavedMapping | None = None,
+    home: str | None = None,
 ) -> Imported:
-    """The items of one file and where they came from."""
+    """The items of one file and where they came from. ``home``: the split of rows that name none."""
     if format in _CONVENTIONS and columns:
         raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
     part = mapping.part(file.name) if mapping else None
     if part and part["rows"] in FORMAT_ROWS:
         format = part["rows"]
     container = container_of(file, format)
-    own_split = split or (mapping.split if mapping else None)
-    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), own_split, columns)
+    home = home or (mapping.split if mapping else None)
+    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), split, columns, home=home)
     items = builder.build(mapped_rows(rows_of(file, container), part, file))
     source = Source(
         uri=readable(uri),
