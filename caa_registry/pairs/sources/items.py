@@ -143,7 +143,7 @@ class ItemBuilder:
         if len(sides.choices) > 2:
             metadata["choices"] = len(sides.choices)
             self.notes.add(sentences.MORE_CHOICES, row.number)
-        if sides.positive and place_of(sides.positive.letter) > 1:
+        if sides.letters and place_of(sides.letters[0]) > 1:
             self.notes.add(sentences.OTHER_LETTER, row.number)
         for sentence in self.cleaning.remarks(pair, row.values):
             self.notes.add(sentence, row.number)

@@ -25,6 +25,14 @@ _SENTENCES: Mapping[str, Sentence] = {
         "answers with what looks like letters, and its prompt lists no such choices: it is read as free text",
         "answer with what looks like letters, and their prompts list no such choices: they are read as free text",
     ),
+    "labels-not-read": (
+        "answers with labels of its prompt that are not read as those of choices: it is read as free text",
+        "answer with labels of their prompts that are not read as those of choices: they are read as free text",
+    ),
+    "choice-not-read": (
+        "has a label that looks like that of a further choice and is not read",
+        "have a label that looks like that of a further choice and is not read",
+    ),
     "choice-text-answer": (
         "answers with the texts of its choices, not with their letters: it is read as free text",
         "answer with the texts of their choices, not with their letters: they are read as free text",
