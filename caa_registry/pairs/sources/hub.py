@@ -12,6 +12,7 @@ from caa_registry.errors import HubError, UsageError
 from caa_registry.hub import HubSource, parse_hub
 from caa_registry.pairs.record import GENERATE, Imported
 from caa_registry.pairs.sources.files import SourceData, read_file
+from caa_registry.pairs.sources.formats import CONVENTIONS
 from caa_registry.pairs.sources.hub_snapshot import STREAMED, Snapshot, beginning, downloaded, resolved
 from caa_registry.pairs.sources.mappings import SavedMapping, for_repo
 from caa_registry.pairs.sources.parquet_rows import shard_row_count, shard_rows
@@ -176,7 +177,7 @@ def _read_splits(
 def _read_shards(
     files: Sequence[SourceData], paths: Sequence[Path], place: HubSource, options: Mapping[str, Any]
 ) -> Imported:
-    if options["format"] not in (None, "parquet"):
+    if options["format"] not in (None, "parquet", *CONVENTIONS):
         raise UsageError(f"{place} is Parquet, not {options['format']}", "Leave --format out.")
     whole = SourceData(str(place), str(place), b"")
     counts = [shard_row_count(file) for file in files]

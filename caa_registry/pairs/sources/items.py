@@ -129,7 +129,7 @@ class ItemBuilder:
         prompt = said.prompt if said else self._text(row, columns.prompt) if columns.prompt else ""
         pair = checked_pair(
             Pair(
-                prompt=self.cleaning.prompt(prompt),
+                prompt=self._cleaned(self.cleaning.prompt, prompt, row),
                 positive=self._answer(row, columns.positive),
                 negative=self._answer(row, columns.negative),
                 system=said.system if said else self._optional(row, columns.system),
@@ -159,7 +159,8 @@ class ItemBuilder:
                 "The first row is an open-ended question, so all have to be.",
                 row,
             )
-        text = self.cleaning.prompt(self._text(row, columns.question))
+        text = self._text(row, columns.question)
+        text = text.strip() if self.cleaning.name else text
         checked_question(text, source=self._file.label, row=row.number)
         return QuestionItem(text, self._split_of(row) or self._home or TEST, self._metadata(row))
 
@@ -170,7 +171,7 @@ class ItemBuilder:
         if not isinstance(value, str):
             answers = column in (self._columns.positive, self._columns.negative)
             several = answers and isinstance(value, list) and all(isinstance(part, str) for part in value)
-            hint = " --format anthropic takes the first of several answers." if several and value else ""
+            hint = " Of several answers take one, or make a row of each." if several and value else ""
             kind = "null" if value is None else type(value).__name__
             raise self._bad(f"not a string but {kind}", f"Write one text.{hint}", row, column)
         return value
@@ -183,7 +184,13 @@ class ItemBuilder:
             if len(value) > 1:
                 self.notes.add(sentences.SEVERAL_ANSWERS, row.number)
             row = Row(row.number, {**row.values, column: value[0]})
-        return self.cleaning.answer(self._text(row, column))
+        return self._cleaned(self.cleaning.answer, self._text(row, column), row)
+
+    def _cleaned(self, clean: Callable[[str], str], text: str, row: Row) -> str:
+        cleaned = clean(text)
+        if self.cleaning.normalizes and cleaned != text:
+            self.notes.add(sentences.NORMALIZED, row.number)
+        return cleaned
 
     def _optional(self, row: Row, column: str | None) -> str:
         if column is None or row.values.get(column) is None:

@@ -23,6 +23,13 @@ TRANSCRIPT_KEPT = (
     "hold the marks of a transcript (Human:, Assistant:) inside a text, which was kept as one text",
 )
 
+NORMALIZED = (
+    "was normalized: white space around texts, Question: before and Answer: behind them are left out",
+    "were normalized: white space around texts, Question: before and Answer: behind them are left out",
+)
+# Of these how many rows there are says enough.
+_COUNTED = {NORMALIZED}
+
 Sentence = tuple[str, str]
 
 
@@ -54,6 +61,8 @@ def no_number(column: str) -> Sentence:
 
 
 def _note(sentence: Sentence, rows: Sequence[int]) -> str:
+    if sentence in _COUNTED:
+        return f"{len(rows)} {'item' if len(rows) == 1 else 'items'} {sentence[len(rows) != 1]}"
     if len(rows) == 1:
         return f"1 item {sentence[0]}: row {rows[0]}"
     return f"{len(rows)} items {sentence[1]}: rows {', '.join(map(str, rows))}"

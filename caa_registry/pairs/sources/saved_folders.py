@@ -10,6 +10,7 @@ from typing import Any
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Imported
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData, read_file, readable
+from caa_registry.pairs.sources.formats import CONVENTIONS
 from caa_registry.pairs.sources.json_rows import parse_json
 from caa_registry.pairs.sources.rows import Row, no_rows
 from caa_registry.pairs.sources.split_files import joined, left_out, read_shards, split_name
@@ -33,7 +34,7 @@ def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imp
     Rows that name a split themselves keep it; a split without rows is left out, with a note. Raises ``InputError`` for
     files that do not fit together, ``UsageError`` for options that a folder does not take.
     """
-    if options.get("format") is not None:
+    if options.get("format") not in (None, *CONVENTIONS):
         raise UsageError(f"{source} is a folder of datasets, not {options['format']}", "Leave --format out.")
     path = Path(source)
     if not (path / _SPLITS).is_file():

@@ -105,7 +105,7 @@ def read_shards(
         start += count
     source = Source(
         uri=whole.name,
-        format=container,
+        format=builder.cleaning.name or container,
         files=tuple(records),
         columns=dict(columns),
         mapping=mapping.as_json() if mapping else None,

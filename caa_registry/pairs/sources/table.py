@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from caa_registry.errors import UsageError
-from caa_registry.pairs.answers import letter_of
-from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+from caa_registry.pairs.answers import letter_of, sides_of
+from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem
 from caa_registry.pairs.source import Source, SourceFile
 from caa_registry.pairs.sources.anthropic import ANTHROPIC
 from caa_registry.pairs.sources.caa import CAA
@@ -76,9 +76,16 @@ def chosen_cleaning(container: Container, format: str | None, columns: Mapping[s
             return asked
         names = row.values.keys()
         if {CAA_QUESTION, CAA_POSITIVE} <= names and "prompt" not in names and "positive" not in names:
-            return {"json": CAA, "jsonl": ANTHROPIC}.get(container, VERBATIM)
+            return CAA if container == "json" else ANTHROPIC
         if {CORRECT, INCORRECT} <= names and "positive" not in names and CAA_POSITIVE not in names:
-            return MULTIPLE_CHOICE if letter_of(str(row.values[CORRECT])) else VERBATIM
+            return MULTIPLE_CHOICE if _answers_with_letters(row) else VERBATIM
         return CAA if container == "json" and names == {CAA_QUESTION} else VERBATIM
 
     return choose
+
+
+def _answers_with_letters(row: Row) -> bool:
+    """Whether the right answer is a letter, or both are letters of choices that the prompt lists."""
+    right, wrong = (str(row.values[name]) for name in (CORRECT, INCORRECT))
+    prompt = str(row.values.get("prompt", row.values.get(CAA_QUESTION, "")))
+    return letter_of(right) is not None or sides_of(Pair(prompt, right, wrong)).letters is not None
