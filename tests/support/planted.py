@@ -95,6 +95,17 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
             changed(item, prompt=item.pair.prompt.split("\n")[0], positive="(A) I would", negative="(B) I would not")
         ],
     ),
+    "labels-not-read": (
+        "ab",
+        lambda item, rng: [
+            changed(item, **{part: relabelled(getattr(item.pair, part), labels) for part in ("prompt", *SIDES)})
+            for labels in [rng.choice(LABELS)]
+        ],
+    ),
+    "choice-not-read": (
+        "ab",
+        lambda item, rng: [changed(item, prompt=f"{item.pair.prompt}{rng.choice(FURTHER)}")],
+    ),
     "choice-text-answer": (
         "ab", lambda item, _: [changed(item, positive=said(item.pair)[0], negative=said(item.pair)[1])],
     ),
@@ -132,6 +143,9 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
 }  # fmt: skip
 
 MARKERS = ["[INST]", "<|im_start|>", "<<SYS>>", "</s>", "<start_of_turn>", "<|eot_id|>"]
+SIDES = ("positive", "negative")
+LABELS = ["①②", "ⒶⒷ", "АБ", "01"]
+FURTHER = ["\n C) Neither", "\n[C] Neither", "\n (c) Neither", "\n(\u0421) Neither", " (C) Neither"]
 HIDDEN = ["\u200b", "\ufeff", "\x07", "\u202e", "\ufffd", "\r"]
 EMPTY = ["\u200b", " \u2060 ", "\ufeff"]
 DISGUISES: list[Callable[[str], str]] = [
@@ -139,6 +153,11 @@ DISGUISES: list[Callable[[str], str]] = [
     lambda text: f"{text.replace(' ', '  ')}!",
     lambda text: text.replace("a", "\u0430").replace("o", "\u043e"),
 ]
+
+
+def relabelled(text: str, labels: str) -> str:
+    """``text`` with the labels A and B written as ``labels``."""
+    return re.sub(r"\(([AB])\)", lambda match: f"({labels['AB'.index(match[1])]})", text)
 
 
 def long(text: str) -> str:

@@ -55,6 +55,12 @@ def left_out(column: str) -> Sentence:
     return (f"has no JSON value in {column!r}, left out", f"have no JSON value in {column!r}, left out")
 
 
+def messages_kept(column: str) -> Sentence:
+    """The sentence for a column of messages that is none of those that are read."""
+    said = f"a list in {column!r} that may be earlier turns; it was kept as metadata, and turns are read from 'turns'"
+    return (f"has {said}", f"have {said}")
+
+
 def no_number(column: str) -> Sentence:
     """The sentence for a column whose value is NaN, by which tables mark what is missing."""
     return (f"has NaN in {column!r}, kept as null", f"have NaN in {column!r}, kept as null")
