@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from caa_registry.pairs.answers import (
     Form,
@@ -23,7 +21,7 @@ from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Subject
 from caa_registry.pairs.lint.unread_labels import further_label, repeated_labels
 from caa_registry.pairs.questions import plain
-from caa_registry.pairs.record import Pair
+from caa_registry.pairs.record import Mixture, Pair
 
 # Initials stand before names: only the first letters look like those of choices.
 _FIRST_LETTERS = 8
@@ -32,22 +30,13 @@ _LETTER = re.compile(rf"[{OPEN}]?[Aa1Ａａ１](?![A-Za-z])(?:[{CLOSE}]|[.:．�
 _NAMES: Mapping[Form, str] = {"A/B": "letters", "yes-no": "Yes and No", "free-form": "free text"}
 
 
-@dataclass
-class Mixture:
-    """How a set answers. ``written``: how often letters are written in each way, such as ``(A)`` or ``a)``, in quotes
-    where white space is around it, once for a pair that writes both alike; ``kinds``: by split, how many pairs answer
-    with letters, Yes and No, or free text."""
-
-    written: Counter[str] = field(default_factory=Counter)
-    kinds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-
-    def add(self, pair: Pair, split: str) -> None:
-        """Count one pair."""
-        sides = sides_of(pair)
-        if sides.letters is not None:
-            sided = ((pair.positive, sides.positive), (pair.negative, sides.negative))
-            self.written.update({_written(completion, letter) for completion, letter in sided if letter})
-        self.kinds[split][_NAMES[form_of(pair)]] += 1
+def count_answers(mixture: Mixture, pair: Pair, split: str) -> None:
+    """Count one pair of ``split``."""
+    sides = sides_of(pair)
+    if sides.letters is not None:
+        sided = ((pair.positive, sides.positive), (pair.negative, sides.negative))
+        mixture.written.update({_written(completion, letter) for completion, letter in sided if letter})
+    mixture.kinds[split][_NAMES[form_of(pair)]] += 1
 
 
 def _written(completion: str, letter: Letter) -> str:
@@ -63,7 +52,7 @@ def replies(subject: Subject) -> Iterator[Finding]:
     for row in subject.rows:
         for rule, message in misfits(row.pair):
             yield row.finding(rule, message)
-        mixture.add(row.pair, row.split)
+        count_answers(mixture, row.pair, row.split)
     if len(mixture.written) > 1:
         written = mixture.written
         yield Finding("mixed-answers", f"letters are written as {shares(written)}", figures=dict(written))

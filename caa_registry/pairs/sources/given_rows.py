@@ -14,6 +14,7 @@ from caa_registry.pairs.sources.cleaning import VERBATIM
 from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.items import ItemBuilder
+from caa_registry.pairs.sources.replies import mixture_notes
 from caa_registry.pairs.sources.rows import Conversation, Row
 from caa_registry.pairs.sources.table import file_records
 
@@ -44,7 +45,8 @@ def load_rows(
     data = digest_object("rows", {"rows": [[item.digest, item.split, dict(item.metadata)] for item in items]})
     files = tuple(replace(record, digest=data) for record in file_records(whole, items))
     source = Source(uri=URI, format="rows", files=files, columns=dict(columns), split=split)
-    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+    imported = builder.imported(items, source, licence)
+    return replace(imported, notes=[*imported.notes, *mixture_notes(imported.mixture)])
 
 
 def load_texts(

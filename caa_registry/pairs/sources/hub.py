@@ -62,6 +62,7 @@ def load_hub(
         "format": format,
         "licence": licence or snapshot.licence,
         "mapping": mapping,
+        "limit": limit,
         "home": None if place.file or (mapping and mapping.split) else _only_split(names),
     }
     if limit is not None and len(names) == 1 and PurePosixPath(names[0]).suffix.lower() in STREAMED:
@@ -78,11 +79,9 @@ def load_hub(
             imported = _read_named(files, place, options)
         elif splits := by_split(names):
             by_name = dict(zip(names, zip(files, paths, strict=True), strict=True))
-            imported = _read_splits(splits, by_name, place, limit, options)
-            limit = None
+            imported = _read_splits(splits, by_name, place, options)
         else:
             imported = _read_shards(files, paths, place, options)
-        imported = replace(imported, items=imported.items[:limit])
     record = replace(imported.source, repo=snapshot.repo, revision=snapshot.commit)
     return replace(imported, source=record, notes=[*notes, *imported.notes])
 
@@ -139,10 +138,14 @@ def _is_one_split(names: Sequence[str]) -> bool:
 
 def _read_named(files: Sequence[SourceData], place: HubSource, options: Mapping[str, Any]) -> Imported:
     """Files named after their splits, one after the other; rows that name a split themselves keep it."""
-    parts = {}
+    parts: dict[str, Imported] = {}
+    left = options["limit"]
     for file in files:
-        home = split_name(PurePosixPath(file.name).stem)
-        parts[file.name] = read_table(file, str(place), **{**options, "home": home})
+        if left == 0:
+            break
+        own = {"home": split_name(PurePosixPath(file.name).stem), "limit": left}
+        parts[file.name] = read_table(file, str(place), **{**options, **own})
+        left = None if left is None else left - len(parts[file.name].items)
     return joined(parts, str(place))
 
 
@@ -150,7 +153,6 @@ def _read_splits(
     splits: Mapping[str, Sequence[str]],
     files: Mapping[str, tuple[SourceData, Path]],
     place: HubSource,
-    limit: int | None,
     options: Mapping[str, Any],
 ) -> Imported:
     """The splits of a repository, each of one file or of shards; rows that name a split themselves keep it."""
@@ -167,8 +169,8 @@ def _read_splits(
             parts[name] = None
             continue
         own = {**options, "home": split_name(name)} if len(splits) > 1 else options
-        part = read_table(shards[0], str(place), **own) if len(shards) == 1 else _read_shards(shards, paths, place, own)
-        parts[name] = replace(part, items=part.items[:limit])
+        one = len(shards) == 1
+        parts[name] = read_table(shards[0], str(place), **own) if one else _read_shards(shards, paths, place, own)
     notes = left_out(parts, str(place))
     full = {name: part for name, part in parts.items() if part}
     return joined(full, str(place), notes) if len(parts) > 1 else next(iter(full.values()))

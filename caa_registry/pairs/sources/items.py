@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.record import (
     TEST,
     DatasetKind,
+    Imported,
     Pair,
     PairItem,
     QuestionItem,
@@ -21,6 +22,7 @@ from caa_registry.pairs.record import (
     checked_question,
     checked_text,
 )
+from caa_registry.pairs.source import Source
 from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
 from caa_registry.pairs.sources.columns import (
@@ -35,6 +37,7 @@ from caa_registry.pairs.sources.columns import (
 from caa_registry.pairs.sources.conversations import Conversations
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.json_values import UnusableJson, json_value
+from caa_registry.pairs.sources.replies import Replies
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
 MAX_METADATA_DEPTH = 32
@@ -51,15 +54,24 @@ class ItemBuilder:
     """Turns the rows of one source into items of one kind, and collects the notes.
 
     ``split``: of all rows; one that names another is an error. ``home``: of the rows that name none, where ``split`` is
-    ``None``."""
+    ``None``. ``limit``: how many rows are read, all if ``None``."""
 
     def __init__(
-        self, file: SourceData, choose: Choice, split: str | None, given: Mapping[str, str], *, home: str | None = None
+        self,
+        file: SourceData,
+        choose: Choice,
+        split: str | None,
+        given: Mapping[str, str],
+        *,
+        home: str | None = None,
+        limit: int | None = None,
     ) -> None:
         self._file = file
         self._choose = choose
         self._split = split
         self._home = home
+        self._limit = limit
+        self._replies = Replies()
         self._given = given
         self._columns = Columns()
         # The orders of columns that rows have, each with the names that are spelled otherwise.
@@ -81,8 +93,11 @@ class ItemBuilder:
                     questions.append(self._question(row))
                 else:
                     pairs.append(self._pair(row))
+                    self._replies.add(pairs[-1], row.number)
             except InputError as error:
                 raise say_rows_before(error, before) from error.__cause__
+            if before + 1 == self._limit:
+                break
         if not pairs and not questions:
             raise no_rows(self._file)
         for part in OPTIONAL:
@@ -90,6 +105,11 @@ class ItemBuilder:
             if name and not any(name in layout for layout in self._layouts):
                 raise no_column(part, name, list(next(iter(self._layouts))), self._file.label, None)
         return questions if self.kind == "questions" else pairs
+
+    def imported(self, items: Sequence[PairItem] | Sequence[QuestionItem], source: Source, licence: str) -> Imported:
+        """The ``items`` that were built, with what a person should know of them."""
+        notes = [*self.notes.sentences(), *self._replies.notes.sentences()]
+        return Imported(self.kind, items, source, licence, notes, self._replies.mixture)
 
     def _laid_out(self, row: Row, *, first: bool) -> Row:
         """``row`` with its columns as they are known. The first row decides which they are; what begins in a later one

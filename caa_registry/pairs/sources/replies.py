@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from caa_registry.pairs.lint.replies import Mixture, misfits, shares
-from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.lint.replies import count_answers, misfits, shares
+from caa_registry.pairs.record import Mixture, PairItem
 from caa_registry.pairs.sources.notes import Notes, Sentence
 
 _SENTENCES: Mapping[str, Sentence] = {
@@ -41,17 +41,20 @@ _SENTENCES: Mapping[str, Sentence] = {
 }
 
 
-def reply_notes(items: Sequence[PairItem]) -> list[str]:
-    """Notes about ``items``, which have their rows' numbers, and about the set that they are."""
-    notes = Notes()
-    mixture = Mixture()
-    for place, item in enumerate(items, 1):
+class Replies:
+    """What the pairs of one source answer, counted while each is at hand: to read its choices takes the most time."""
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+        self.mixture = Mixture()
+
+    def add(self, item: PairItem, row: int) -> None:
+        """Count the pair of ``row``."""
         for rule, message in misfits(item.pair):
             # "lists choices as A) and answers as (A)"
             plural = message.replace("lists ", "list ").replace(" answers ", " answer ")
-            notes.add(_SENTENCES.get(rule, (message, plural)), item.row or place)
-        mixture.add(item.pair, item.split)
-    return [*notes.sentences(), *mixture_notes(mixture)]
+            self.notes.add(_SENTENCES.get(rule, (message, plural)), row)
+        count_answers(self.mixture, item.pair, item.split)
 
 
 def mixture_notes(mixture: Mixture) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def _read_table(
     if not any(map(len, tables)):
         return None
     whole = SourceData(readable(source), readable(str(folder)), b"")
-    part = read_shards(
+    return read_shards(
         files,
         _rows(tables),
         [len(table) for table in tables],
@@ -81,8 +80,8 @@ def _read_table(
         container="datasets",
         home=split_name(split) if split is not None else None,
         **{**options, "split": options.get("split"), "mapping": options.get("mapping")},
+        limit=limit,
     )
-    return replace(part, items=part.items[:limit])
 
 
 def _field(path: Path, name: str, source: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from caa_registry.errors import UsageError
-from caa_registry.pairs.record import GENERATE, Imported
+from caa_registry.pairs.record import GENERATE, Imported, Mixture
 from caa_registry.pairs.source import Source, SourceFile
 from caa_registry.pairs.sources.compression import SUFFIXES
 from caa_registry.pairs.sources.files import SourceData, readable
@@ -91,12 +91,14 @@ def read_shards(
     licence: str,
     mapping: SavedMapping | None,
     home: str | None = None,
+    limit: int | None = None,
 ) -> Imported:
     """The items of one split, whose ``rows`` are those of all ``files``, ``counts`` of each. ``whole`` names the set:
-    its URI is the name, errors name the label. ``home``: the split of rows that name none."""
+    its URI is the name, errors name the label. ``home``: the split of rows that name none; ``limit``: how
+    many rows are read, all if ``None``."""
     part = mapping.part(files[0].name) if mapping else None
     home = home or (mapping.split if mapping else None)
-    builder = ItemBuilder(whole, chosen_cleaning(container, format, columns), split, columns, home=home)
+    builder = ItemBuilder(whole, chosen_cleaning(container, format, columns), split, columns, home=home, limit=limit)
     items = builder.build(mapped_rows(rows, part, whole))
     records: list[SourceFile] = []
     start = 0
@@ -111,7 +113,7 @@ def read_shards(
         mapping=mapping.as_json() if mapping else None,
     )
     licence = licence or (mapping.licence if mapping else "")
-    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+    return builder.imported(items, source, licence)
 
 
 def left_out(parts: Mapping[str, Imported | None], source: str) -> list[str]:
@@ -133,4 +135,5 @@ def joined(parts: Mapping[str, Imported], source: str, notes: Sequence[str] = ()
     items = [item for part in parts.values() for item in part.items]
     record = replace(first.source, files=tuple(file for part in parts.values() for file in part.source.files))
     own = [f"{name}: {note}" for name, part in parts.items() for note in part.notes]
-    return Imported(first.kind, items, record, first.licence, [*notes, *own])  # type: ignore[arg-type]
+    mixture = Mixture.together(part.mixture for part in parts.values())
+    return Imported(first.kind, items, record, first.licence, [*notes, *own], mixture)  # type: ignore[arg-type]

@@ -34,8 +34,10 @@ def read_table(
     licence: str = "",
     mapping: SavedMapping | None = None,
     home: str | None = None,
+    limit: int | None = None,
 ) -> Imported:
-    """The items of one file and where they came from. ``home``: the split of rows that name none."""
+    """The items of one file, or of its first ``limit`` rows, and where they came from. ``home``: the split of rows that
+    name none."""
     if format in _CONVENTIONS and columns:
         raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
     part = mapping.part(file.name) if mapping else None
@@ -43,7 +45,7 @@ def read_table(
         format = part["rows"]
     container = container_of(file, format)
     home = home or (mapping.split if mapping else None)
-    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), split, columns, home=home)
+    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), split, columns, home=home, limit=limit)
     items = builder.build(mapped_rows(rows_of(file, container), part, file))
     source = Source(
         uri=readable(uri),
@@ -53,7 +55,7 @@ def read_table(
         mapping=mapping.as_json() if mapping else None,
     )
     licence = licence or (mapping.licence if mapping else "")
-    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+    return builder.imported(items, source, licence)
 
 
 def mapped_rows(rows: Iterator[Row], part: Mapping[str, Any] | None, file: SourceData) -> Iterator[Row]:
