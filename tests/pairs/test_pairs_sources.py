@@ -363,3 +363,27 @@ def test_addresses_are_not_read() -> None:
             load(source)
     with pytest.raises(CaaError):
         load("")
+
+
+def test_no_row_beyond_the_limit_is_read(write: Write) -> None:
+    source = write("d.jsonl", lines(*[PLAIN] * 3) + '{"prompt": 1}\n')
+    assert len(load(source, limit=3).items) == 3
+    with pytest.raises(InputError, match="row 4"):
+        load(source, limit=4)
+
+
+def test_notes_speak_of_the_rows_that_are_read(write: Write) -> None:
+    more = {"prompt": "?\n(A) x\n(B) y\n(C) z", "positive": "(A)", "negative": "(D)"}
+    two = more | {"prompt": "?\n(A) x\n(B) y", "negative": "(B)"}
+    assert load(write("d.jsonl", lines(two, more)), limit=1).notes == []
+
+
+def test_the_choices_of_a_pair_are_read_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from caa_registry.pairs import answers
+
+    asked: list[str] = []
+    read = answers.listings
+    monkeypatch.setattr(answers, "listings", lambda prompt: asked.append(prompt) or read(prompt))
+    rows = [{"prompt": f"Is it {i}?\nA. yes\nB. no", "positive": "A", "negative": "B"} for i in range(100)]
+    load(write("d.jsonl", lines(*rows)))
+    assert asked == [row["prompt"] for row in rows]

@@ -39,6 +39,8 @@ def load_rows(
     columns = columns or {}
     check_split_name(split)
     check_mapping(columns)
+    if type(rows).__name__ == "DataFrame":
+        raise UsageError("the rows are a whole DataFrame", "Give its rows: frame.to_dict('records').")
     whole = SourceData("rows", "the rows given", b"")
     builder = ItemBuilder(whole, lambda _: VERBATIM, split, columns)
     items = builder.build(_rows(rows, whole))
@@ -59,6 +61,8 @@ def load_texts(
     for name, texts in (("positive", positive), ("negative", negative)):
         if isinstance(texts, str):
             raise UsageError(f"the {name} texts are one string", "Give a list of texts.")
+        if isinstance(texts, Mapping) or not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")):
+            raise UsageError(f"the {name} texts are in no order: {type(texts).__name__}", "Give a list of texts.")
     if len(positive) != len(negative):
         raise UsageError(
             f"{len(positive)} positive texts and {len(negative)} negative ones",

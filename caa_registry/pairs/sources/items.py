@@ -192,7 +192,8 @@ class ItemBuilder:
             answers = column in (self._columns.positive, self._columns.negative)
             several = answers and isinstance(value, list) and all(isinstance(part, str) for part in value)
             hint = " Of several answers take one, or make a row of each." if several and value else ""
-            kind = "null" if value is None else type(value).__name__
+            missing = isinstance(value, float) and math.isnan(value)
+            kind = "null" if value is None else "NaN, which marks a missing value" if missing else type(value).__name__
             raise self._bad(f"not a string but {kind}", f"Write one text.{hint}", row, column)
         return value
 
