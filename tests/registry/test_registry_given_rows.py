@@ -107,3 +107,9 @@ def test_rows_have_the_notes_of_a_file() -> None:
         "1 item has a label that looks like that of a further choice and is not read: row 1",
         "the letters are written in several ways: ' (A)' in 1 pair, (A) in 1",
     ]
+
+
+def test_keys_that_are_the_same_as_text_are_an_error() -> None:
+    row = {"prompt": "q", "positive": "yes", "negative": "no", "note": {1: "a", "1": "b"}}
+    with pytest.raises(InputError, match=r"row 1, field 'note': an object has two keys that are the same as text"):
+        load_rows([row])

@@ -160,7 +160,7 @@ class _Reading:
             )
         if len(one) != len(other):
             raise self.bad(
-                f"the conversation has {len(other)} messages, and {self.fields[0]!r} has {len(one)}",
+                f"the conversation has {_messages(len(other))}, and {self.fields[0]!r} has {len(one)}",
                 "They share all but the last message. Leave the row out, or correct it.",
                 self.fields[1],
             )
@@ -182,7 +182,7 @@ class _Reading:
             plain = [replace(message, text=message.text.strip()) for message in listed]
             if plain == [replace(message, text=message.text.strip()) for message in shared]:
                 return
-            where = parting(listed, shared) or f"{len(listed)} messages against {len(shared)}"
+            where = parting(listed, shared) or f"{_messages(len(listed))} against {_messages(len(shared))}"
         else:
             if not asked or (isinstance(value, str) and Message("user", value.strip()).text in (asked[0], asked[-1])):
                 return
@@ -285,3 +285,7 @@ class _Reading:
         if system.strip():
             raise self.bad(f"its system message is not what {column!r} says", "Keep one of the two.", field)
         return own
+
+
+def _messages(number: int) -> str:
+    return "1 message" if number == 1 else f"{number} messages"

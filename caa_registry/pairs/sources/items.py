@@ -264,6 +264,8 @@ class ItemBuilder:
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts
         if isinstance(value, dict):
             keys = [checked_text(str(key), source=self._file.label, row=row.number, field=name) for key in value]
+            if len(set(keys)) != len(keys):
+                raise self._bad("an object has two keys that are the same as text", "Leave one of them.", row, name)
             parts = [self._json(part, row, name, depth + 1) for part in value.values()]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else dict(zip(keys, parts, strict=True))
         return _UNUSABLE

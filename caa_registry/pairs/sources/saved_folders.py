@@ -11,7 +11,7 @@ from caa_registry.pairs.record import Imported
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData, read_file, readable
 from caa_registry.pairs.sources.formats import CONVENTIONS
 from caa_registry.pairs.sources.json_rows import parse_json
-from caa_registry.pairs.sources.rows import Row, no_rows
+from caa_registry.pairs.sources.rows import Row, listed, no_rows
 from caa_registry.pairs.sources.split_files import joined, left_out, read_shards, split_name
 
 _SPLITS = "dataset_dict.json"
@@ -49,6 +49,12 @@ def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imp
             f"{source} has the splits {', '.join(names)}, and {options['split']!r} would be all of them",
             "Leave --split out, or import the folder of one split.",
         )
+    clashing = [name for name in names if [split_name(other) for other in names].count(split_name(name)) > 1]
+    if clashing:
+        raise UsageError(
+            f"{source} has the splits {listed(clashing)}, which would be one: {split_name(clashing[0])}",
+            "Import their folders one at a time, or save them under other names.",
+        )
     tables = {name: _read_table(path / name, source, f"{name}/", name, limit, options) for name in names}
     return joined({name: part for name, part in tables.items() if part}, source, left_out(tables, source))
 
@@ -57,10 +63,11 @@ def _read_table(
     folder: Path, source: str, prefix: str, split: str | None, limit: int | None, options: Mapping[str, Any]
 ) -> Imported | None:
     """The items of one table, or ``None`` where it has no rows."""
-    listed = _field(folder / _STATE, "_data_files", source)
-    if listed == [] and not any(folder.glob("*.arrow")):
+    entries = _field(folder / _STATE, "_data_files", source)
+    if entries == [] and not any(folder.glob("*.arrow")):
         return None
-    names = [entry.get("filename") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    files_of = entries if isinstance(entries, list) else []
+    names = [entry.get("filename") for entry in files_of if isinstance(entry, dict)]
     if not names or not all(_is_plain(name) for name in names):
         raise _bad(folder / _STATE, "it lists no files of rows")
     files = [
