@@ -95,13 +95,7 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
             changed(item, prompt=item.pair.prompt.split("\n")[0], positive="(A) I would", negative="(B) I would not")
         ],
     ),
-    "labels-not-read": (
-        "ab",
-        lambda item, rng: [
-            changed(item, **{part: relabelled(getattr(item.pair, part), labels) for part in ("prompt", *SIDES)})
-            for labels in [rng.choice(LABELS)]
-        ],
-    ),
+    "labels-not-read": ("ab", lambda item, rng: [relabelled(item, rng.choice(LABELS))]),
     "choice-not-read": (
         "ab",
         lambda item, rng: [changed(item, prompt=f"{item.pair.prompt}{rng.choice(FURTHER)}")],
@@ -143,7 +137,6 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
 }  # fmt: skip
 
 MARKERS = ["[INST]", "<|im_start|>", "<<SYS>>", "</s>", "<start_of_turn>", "<|eot_id|>"]
-SIDES = ("positive", "negative")
 LABELS = ["①②", "ⒶⒷ", "АБ", "01"]
 FURTHER = ["\n C) Neither", "\n[C] Neither", "\n (c) Neither", "\n(\u0421) Neither", " (C) Neither"]
 HIDDEN = ["\u200b", "\ufeff", "\x07", "\u202e", "\ufffd", "\r"]
@@ -155,9 +148,14 @@ DISGUISES: list[Callable[[str], str]] = [
 ]
 
 
-def relabelled(text: str, labels: str) -> str:
-    """``text`` with the labels A and B written as ``labels``."""
-    return re.sub(r"\(([AB])\)", lambda match: f"({labels['AB'.index(match[1])]})", text)
+def relabelled(item: PairItem, labels: str) -> PairItem:
+    """``item`` with the labels A and B written as ``labels``."""
+
+    def written(text: str) -> str:
+        return re.sub(r"\(([AB])\)", lambda match: f"({labels['AB'.index(match[1])]})", text)
+
+    pair = item.pair
+    return changed(item, prompt=written(pair.prompt), positive=written(pair.positive), negative=written(pair.negative))
 
 
 def long(text: str) -> str:
