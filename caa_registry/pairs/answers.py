@@ -39,6 +39,13 @@ _WITH_TEXT = re.compile(
     {MARKS}\s*(?P<text>\S.*)""",
     re.VERBOSE | re.DOTALL,
 )
+# Behind a letter, one more: ``(A) and (B)``, ``A, C``.
+_ANOTHER = re.compile(
+    rf"""(?P<joint>(?:(?:and|or)\b|[&/+,;])\s*)?
+    (?:[{OPEN}]{MARKS}(?P<inside>{LABEL}){MARKS}[{CLOSE}]
+        |(?P<bare>[A-Z]|[1-9][0-9]?)(?=[.!]?$|\s*[,;/&+]|\s+(?:and|or)\b))""",
+    re.VERBOSE,
+)
 _YES_NO = re.compile(r"(yes|no)[.!]?", re.IGNORECASE)
 _FULL_WIDTH = ord("Ａ") - ord("A")
 
@@ -182,18 +189,35 @@ def _letter(completion: str, listing: Listing | None) -> Letter | None:
 # Sets of letters answer with the same few completions again and again.
 @lru_cache(maxsize=256)
 def read_letter(completion: str) -> Letter | None:
-    """The letter or number that ``completion`` is or begins with, whether or not it answers with it."""
+    """The letter or number that ``completion`` is or begins with, whether or not it answers with it; none where it
+    begins with several."""
     start = len(completion) - len(completion.lstrip())
     bare = completion.strip()
     match = _ALONE.fullmatch(bare) or _WITH_TEXT.fullmatch(bare)
     if match is None:
         return None
     label, text = match["label"], match.groupdict().get("text") or ""
+    if _names_another(match, text):
+        return None
     kind = first_like(label)
     shown = kind if label.isascii() else chr(ord(kind) + _FULL_WIDTH)
     end = f"{match['close'].rstrip()} ..." if text else bare[match.end("label") :]
     form = bare[: match.start("label")] + shown + end
     return Letter(letter_from(label), kind, start + match.start("label"), start + match.end("label"), text, form)
+
+
+def names_several(completion: str) -> bool:
+    """Whether ``completion`` begins with several letters or numbers, such as ``A, C`` or ``(1) and (2)``."""
+    match = _WITH_TEXT.fullmatch(completion.strip())
+    return match is not None and _names_another(match, match["text"])
+
+
+def _names_another(match: re.Match[str], text: str) -> bool:
+    """Whether the ``text`` behind a letter begins with one more of its kind. Behind a stop a letter alone is a text."""
+    another = _ANOTHER.match(text)
+    if another is None or (another["inside"] or another["bare"]).isdecimal() != match["label"].isdecimal():
+        return False
+    return bool(another["inside"] or another["joint"] or match["close"].rstrip().endswith(","))
 
 
 def ab(pair: Pair, *, positive_first: bool) -> Pair:

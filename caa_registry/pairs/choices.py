@@ -1,9 +1,9 @@
 """The choices that a prompt lists, in the layouts that people write: ``(A)``, ``A)``, ``A.``, ``a)``, ``[A]``,
 ``**A**``, ``1.``, in lines or on one line.
 
-A list is labels in order from the first of their style (``A``, ``a`` or ``1``), two at least, all in one style. Prose
-has such labels too, so each list says how plain it is that it offers choices; ``pairs/answers.py`` looks at the
-answers.
+A list is labels in order from the first of their style (``A``, ``a`` or ``1``), two at least, all in one style. Behind
+a ``0`` the numbers are no list, which would lack its first choice. Prose has such labels too, so each list says how
+plain it is that it offers choices; ``pairs/answers.py`` looks at the answers.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ sentence."""
 LABEL = r"[A-Za-zＡ-Ｚａ-ｚ]|[1-9１-９][0-9０-９]?"
 OPEN, CLOSE = r"(\[（［【", r")\]）］】"
 MARKS = r"[*_`]{0,3}"
+_DASH = r"[ \t]+[-–—](?=[ \t]+[^\W\d])"
 
 _LABEL = re.compile(
     rf"""(?<![A-Za-z0-9_À-ɏ])
     (?P<lead>(?i:option|choice|answer)[ \t]+)?
     (?P<mark>[*_`]{{1,3}})?
-    (?: (?P<open>[{OPEN}]){MARKS}(?P<inside>{LABEL}){MARKS}[{CLOSE}]
-      | (?P<label>{LABEL})
+    (?: (?P<open>[{OPEN}]){MARKS}(?P<inside>{LABEL}|[0０]){MARKS}[{CLOSE}]
+      | (?P<label>{LABEL}|[0０])
         (?: {MARKS}(?P<close>[)）])
           | {MARKS}(?P<stop>[．：、]|[.:](?={MARKS}(?:\s|$|[^\x00-\x7f])))
           | (?P<dash>[ \t]+[-–—])(?=[ \t])
           | (?(mark)(?P=mark)(?=[ \t\n.:])|(?!))
         )
     )
-    (?(mark){MARKS})(?:[.:：](?=\s))?""",
+    (?(mark){MARKS})(?P<behind>[.:：](?=\s)|{_DASH})?""",
     re.VERBOSE,
 )
-# What stands behind the brackets of a label and belongs to neither label nor text.
-_BEHIND = re.compile(rf"(?<=[{CLOSE}])[*_`]*[.:：]$")
 # Without a second label standing alone there is no list: most prompts need no more than this search.
 _SECOND = re.compile(r"(?<![A-Za-z0-9])[Bb2Ｂｂ２](?![A-Za-z0-9])")
-_PAPER = re.compile(r"^[ \t]*\(([A-Z])\)(?:[.:](?=\s))?[ \t]*(.*)$", re.MULTILINE)
+_PAPER = re.compile(rf"^[ \t]*\(([A-Z])\)(?:[.:](?=\s)|{_DASH})?[ \t]*(.*)$", re.MULTILINE)
 # The last list counts: of more than these, in examples before the question, none is looked at.
 _LAST = 8
 _LINE_START = re.compile(r"[ \t>]*(?:[-+*•·–◦][ \t]+)?")
@@ -57,6 +56,10 @@ _NOTHING = re.compile(r"(?:or|and|vs|nor|[\s.,;:?!/|])*", re.IGNORECASE)
 # A line that asks for the answer ends the list.
 _CUE = re.compile(
     r"\W*(?:(?:the|your|my|correct|best|please|so)\s+)*(?:answer|choose|choice|reply|respond)\b", re.IGNORECASE
+)
+_INSTRUCTION = re.compile(
+    r"[?.!]+\s+(?i:please\s+)?(?i:answer|choose|pick|select|reply|respond)\b[^.?!\n]*"
+    r"\b(?:[A-Z]|[0-9]|(?i:letter|option|choice|number))\b"
 )
 _CUE_IN_LINE = re.compile(r"(?<=\s)(?:the |your )?answer(?: is)?[ \t]*:", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?:^|[.?!:;,…。？！：])[\"'”’)*_]*\s*$")
@@ -106,12 +109,16 @@ class Listing:
         return {choice.letter: choice.text for choice in self.choices}
 
 
-class _Label(NamedTuple):
+class Label(NamedTuple):
+    """What may be the label of a choice. ``place``: of its letter, as ``place_of``; ``begin`` is where its line begins,
+    or it does within a line, ``written`` and ``end`` where the label itself ends and what stands behind it."""
+
     letter: str
     kind: str
     style: str
     place: int
     begin: int
+    written: int
     end: int
     paragraph: int
     at_line: bool
@@ -129,7 +136,7 @@ def first_like(label: str) -> str:
 
 
 def place_of(letter: str) -> int:
-    """Which choice has that letter, counted from 0."""
+    """Which choice has that letter, counted from 0; -1 for the number 0."""
     return int(letter) - 1 if letter.isdecimal() else ord(letter) - ord("A")
 
 
@@ -137,7 +144,15 @@ def listings(prompt: str) -> list[Listing]:
     """All lists of labels in ``prompt``, in order."""
     if _SECOND.search(prompt) is None:
         return []
-    by_style: dict[str, list[_Label]] = defaultdict(list)
+    by_style: dict[str, list[Label]] = defaultdict(list)
+    for label in labels_in(prompt):
+        by_style[label.style].append(label)
+    found = [listing for labels in by_style.values() if len(labels) > 1 for listing in _of_style(prompt, labels)]
+    return sorted(found, key=lambda listing: listing.begin)
+
+
+def labels_in(prompt: str) -> Iterator[Label]:
+    """What may be labels of choices in ``prompt``, in order, of any style."""
     line = before = paragraph = 0
     for match in _LABEL.finditer(prompt):
         newline = prompt.rfind("\n", before, match.start())
@@ -146,9 +161,7 @@ def listings(prompt: str) -> list[Listing]:
         before = match.end()
         label = _label(prompt, match, line, paragraph)
         if label is not None:
-            by_style[label.style].append(label)
-    found = [listing for labels in by_style.values() if len(labels) > 1 for listing in _of_style(prompt, labels)]
-    return sorted(found, key=lambda listing: listing.begin)
+            yield label
 
 
 def paper_listing(prompt: str) -> Listing | None:
@@ -157,11 +170,12 @@ def paper_listing(prompt: str) -> Listing | None:
     found: list[Choice] = []
     end = 0
     for match in _PAPER.finditer(prompt):
-        letter, text = match[1], match[2].strip()
+        letter, raw = match[1], _without_breaks(match[2])
+        text = raw.strip()
         apart = bool(found) and not prompt[end : match.start()].isspace()
         if ord(letter) - ord("A") != len(found) or not text or apart:
             return None
-        found.append(Choice(letter, text, match.start(), match.start(2), match.end(2)))
+        found.append(Choice(letter, text, match.start(), match.start(2), match.start(2) + len(raw)))
         end = match.end()
     if len(found) < 2 or prompt[end:].strip():
         return None
@@ -174,7 +188,7 @@ def without_heading(text: str) -> str:
     return head.rstrip() if _HEADING_LINE.fullmatch(last) else text.rstrip()
 
 
-def _label(prompt: str, match: re.Match[str], line: int, paragraph: int) -> _Label | None:
+def _label(prompt: str, match: re.Match[str], line: int, paragraph: int) -> Label | None:
     begin = match.start()
     at_line = _LINE_START.fullmatch(prompt, line, begin) is not None
     if match["stop"] and not at_line and begin and not prompt[begin - 1].isspace() and prompt[begin - 1].isascii():
@@ -194,10 +208,11 @@ def _label(prompt: str, match: re.Match[str], line: int, paragraph: int) -> _Lab
     letter = letter_from(written)
     lead = match["lead"] is not None
     start = line if at_line else begin
-    return _Label(letter, kind, style, place_of(letter), start, match.end(), paragraph, at_line, lead)
+    behind = match.end() if match["behind"] is None else match.start("behind")
+    return Label(letter, kind, style, place_of(letter), start, behind, match.end(), paragraph, at_line, lead)
 
 
-def _of_style(prompt: str, labels: Sequence[_Label]) -> Iterator[Listing]:
+def _of_style(prompt: str, labels: Sequence[Label]) -> Iterator[Listing]:
     """Lists whose labels all begin lines, and where there is none, those with labels within lines."""
     lines = list(_runs(prompt, [label for label in labels if label.at_line]))[-_LAST:]
     mixed = [] if all(label.at_line for label in labels) else list(_runs(prompt, labels))[-_LAST:]
@@ -215,37 +230,39 @@ def _of_style(prompt: str, labels: Sequence[_Label]) -> Iterator[Listing]:
             yield listing
 
 
-def _runs(prompt: str, labels: Sequence[_Label]) -> Iterator[list[_Label]]:
+def _runs(prompt: str, labels: Sequence[Label]) -> Iterator[list[Label]]:
     """Labels in order from the first, two at least. Where a line of the list has another label there is no list: what
     it offers is not plain."""
-    run: list[_Label] = []
+    run: list[Label] = []
     broken = False
     for label in labels:
         together = bool(run) and _together(run, label)
-        if run and label.place == len(run) and (label.at_line or together):
+        # A 0 within a line is a number, and the list may begin below it.
+        counted = bool(run) and (run[0].place == 0 or run[0].at_line or not label.at_line)
+        if counted and label.place == run[0].place + len(run) and (label.at_line or together):
             run.append(label)
-        elif label.place == 0:
-            if len(run) > 1 and not broken:
+        elif label.place <= 0:
+            if len(run) > 1 and run[0].place == 0 and not broken:
                 yield run
             broken = together and label.at_line and len(run) == 1
             run = [label]
         else:
             broken = broken or (together and label.at_line)
-    if len(run) > 1 and not broken:
+    if len(run) > 1 and run[0].place == 0 and not broken:
         yield run
 
 
-def _together(run: Sequence[_Label], label: _Label) -> bool:
+def _together(run: Sequence[Label], label: Label) -> bool:
     """Whether no empty line parts ``label`` from the run, or empty lines part the lines of the run itself too."""
     return label.paragraph == run[-1].paragraph or (label.at_line and run[0].paragraph != run[-1].paragraph)
 
 
-def _columns(prompt: str, run: Sequence[_Label]) -> bool:
+def _columns(prompt: str, run: Sequence[Label]) -> bool:
     """Whether labels within lines are set apart as columns are."""
     return all(label.at_line or prompt.endswith(("  ", "\t", "| "), 0, label.begin) for label in run)
 
 
-def _listing(prompt: str, run: Sequence[_Label]) -> Listing | None:
+def _listing(prompt: str, run: Sequence[Label]) -> Listing | None:
     inline = not all(label.at_line for label in run)
     style = run[0].style
     if inline and style[-1] in ").:" and style[0] != "(" and not _opens(prompt, run[0]):
@@ -257,7 +274,9 @@ def _listing(prompt: str, run: Sequence[_Label]) -> Listing | None:
         else:
             lines = max((choice.text.count("\n") for choice in choices), default=0)
             stop = _text_stop(prompt, label, following, lines)
-        raw = prompt[label.end : stop]
+            if inline and following is not None:
+                stop = label.end + len(_without_joint(prompt[label.end : stop]))
+        raw = _without_breaks(prompt[label.end : stop])
         if following is None and not label.at_line:
             raw = _without_question(raw, choices)
         text = raw.strip()
@@ -270,12 +289,11 @@ def _listing(prompt: str, run: Sequence[_Label]) -> Listing | None:
             return None
     first = run[0]
     # Without what emphasizes it or stands before it on its line.
-    form = _LINE_START.sub("", prompt[first.begin : first.end], count=1).strip(" \t*_`")
-    form = _BEHIND.sub("", form)
+    form = _LINE_START.sub("", prompt[first.begin : first.written], count=1).strip(" \t*_`")
     return Listing(tuple(choices), form, first.kind, inline, _evidence(prompt, run, inline, choices[-1].stop))
 
 
-def _opens(prompt: str, first: _Label) -> bool:
+def _opens(prompt: str, first: Label) -> bool:
     """Whether a list may open at a label within a line that has no bracket before it: not within a sentence, as in
     ``Person A. likes tea``, nor at the end of brackets, as in ``(vitamin A)``."""
     before = prompt[prompt.rfind("\n", 0, first.begin) + 1 : first.begin]
@@ -286,11 +304,14 @@ def _opens(prompt: str, first: _Label) -> bool:
     return _SENTENCE_END.search(before) is not None or before.endswith(("  ", "\t"))
 
 
-def _text_stop(prompt: str, label: _Label, following: _Label | None, lines: int) -> int:
-    """Where the text behind ``label`` ends: at the next label or an empty line. The last text goes on in lines that are
-    indented or begin within a sentence, and as far as another of the list does, which goes on for ``lines``."""
+def _text_stop(prompt: str, label: Label, following: Label | None, lines: int) -> int:
+    """Where the text behind ``label`` ends: before the next label. The last text ends at an empty line outside of code;
+    it goes on in lines that are indented or begin within a sentence, and as far as another of the list does, which goes
+    on for ``lines``."""
     begin = label.end
-    limit = following.begin if following is not None else len(prompt)
+    if following is not None:
+        return _line_end(prompt, begin + len(prompt[begin : following.begin].rstrip()), following.begin)
+    limit = len(prompt)
     stop = _line_end(prompt, begin, limit)
     if not prompt[begin:stop].strip():
         begin = stop + 1  # a label on a line of its own
@@ -299,11 +320,12 @@ def _text_stop(prompt: str, label: _Label, following: _Label | None, lines: int)
     while stop < limit:
         end = _line_end(prompt, stop + 1, limit)
         line = prompt[stop + 1 : end]
-        if not line.strip():
-            break
-        goes_on = lines > 0 or len(line) - len(line.lstrip(" ")) >= indent or line.lstrip()[0].islower()
-        if following is None and (not goes_on or _CUE.match(line)):
-            break
+        if prompt.count("```", begin, stop) % 2 == 0:
+            if not line.strip():
+                break
+            goes_on = lines > 0 or len(line) - len(line.lstrip(" ")) >= indent or line.lstrip()[0].islower()
+            if not goes_on or _CUE.match(line):
+                break
         stop = end
         lines -= 1
     return stop
@@ -319,9 +341,16 @@ def _without_joint(text: str) -> str:
 
 def _without_question(text: str, others: Sequence[Choice]) -> str:
     """The last choice within a line without the question's mark, and without what asks for an answer."""
-    cue = _CUE_IN_LINE.search(text)
+    cue = _CUE_IN_LINE.search(text) or _INSTRUCTION.search(text)
     text = (text[: cue.start()] if cue else text).rstrip()
     return text if any(choice.text.endswith("?") for choice in others) else text.rstrip("? ")
+
+
+def _without_breaks(text: str) -> str:
+    """``text`` without the line breaks of HTML at its end."""
+    while (bare := text.rstrip()).lower().endswith(("<br>", "<br/>", "<br />")):
+        text = bare[: bare.rindex("<")]
+    return text
 
 
 def _line_end(prompt: str, begin: int, limit: int) -> int:
@@ -329,11 +358,11 @@ def _line_end(prompt: str, begin: int, limit: int) -> int:
     return limit if end < 0 else end
 
 
-def _evidence(prompt: str, run: Sequence[_Label], inline: bool, end: int) -> Evidence:
+def _evidence(prompt: str, run: Sequence[Label], inline: bool, end: int) -> Evidence:
     first = run[0]
     if (first.style == "(A)" and not inline) or _HEADING.search(prompt, max(0, first.begin - 80), first.begin):
         return "sure"
-    last = not prompt[end:].strip(" \t\r\n?.")
+    last = not prompt[end:].strip(" \t\r\n?.") or _INSTRUCTION.match(prompt, end) is not None
     if all(label.lead for label in run):
         return "likely"
     if "1" in first.style or first.style[-1] in ":-":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -90,15 +91,37 @@ class QuestionItem:
         return digest_object("question", {"text": self.text})
 
 
+@dataclass
+class Mixture:
+    """How a set answers. ``written``: how often letters are written in each way, such as ``(A)`` or ``a)``, in quotes
+    where white space is around it, once for a pair that writes both alike; ``kinds``: by split, how many pairs answer
+    with letters, Yes and No, or free text."""
+
+    written: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @staticmethod
+    def together(parts: Iterable[Mixture]) -> Mixture:
+        """What several sets are as one."""
+        whole = Mixture()
+        for part in parts:
+            whole.written.update(part.written)
+            for split, kinds in part.kinds.items():
+                whole.kinds[split].update(kinds)
+        return whole
+
+
 @dataclass(frozen=True)
 class Imported:
-    """What a source gave: items of one kind in file order, where they came from, and what a person should know."""
+    """What a source gave: items of one kind in file order, where they came from, and what a person should know.
+    ``mixture``: how the pairs answer, counted as they were read."""
 
     kind: DatasetKind
     items: Sequence[PairItem] | Sequence[QuestionItem]
     source: Source
     licence: str = ""
     notes: Sequence[str] = ()
+    mixture: Mixture = field(default_factory=Mixture)
 
 
 def check_split_name(split: str | None) -> None:

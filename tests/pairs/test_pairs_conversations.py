@@ -296,11 +296,11 @@ def test_what_is_no_pair_is_refused_with_row_and_field(tmp_path: Path, shape: st
 def test_only_several_texts_are_offered_the_first_of_several_answers(tmp_path: Path) -> None:
     with pytest.raises(InputError) as several:
         imported(tmp_path, REFUSED["several answers"][0])
-    assert "--format anthropic" in several.value.hint
+    assert "Of several answers take one" in several.value.hint
     for value in ([], {"a": 1}, [1], None, 3):
         with pytest.raises(InputError) as other:
             imported(tmp_path, {"prompt": "a", "positive": value, "negative": "d"})
-        assert "anthropic" not in str(other.value)
+        assert "Of several" not in str(other.value)
 
 
 def test_questions_that_follow_each_other_are_joined_with_a_note(tmp_path: Path) -> None:
@@ -315,6 +315,8 @@ def test_questions_that_follow_each_other_are_joined_with_a_note(tmp_path: Path)
         before(transcript("Why?", "Well, I")),
         before("It went so:\n\nHuman: Why?\n\nAssistant: No."),
         {"prompt": "", "positive": "He said:\n\nHuman: a", "negative": "b"},
+        {"prompt": "", "positive": "Human: Why?\nAssistant: Yes.", "negative": "Human: Why?\nAssistant: No."},
+        before("Human: Why?\nAssistant:"),
     ],
 )
 def test_a_text_that_may_be_a_transcript_is_kept_with_a_note(tmp_path: Path, row: Values) -> None:
@@ -529,3 +531,73 @@ def test_a_review_sheet_shows_turns_where_there_are_any(tmp_path: Path) -> None:
     with (tmp_path / "b.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert [row["turns"] for row in rows] == ["", "user: Coffee?\n\nassistant: Sure."]
+
+
+def test_transcripts_with_carriage_returns_are_conversations(tmp_path: Path) -> None:
+    said = [transcript("Hi", "Hello.", "Why?", answer).replace("\n", "\r\n") for answer in ("Yes.", "No.")]
+    found = imported(tmp_path, {"chosen": said[0], "rejected": said[1]})
+    assert pair_of(found) == Pair("Why?", "Yes.", "No.", turns=(Turn("user", "Hi"), Turn("assistant", "Hello.")))
+    assert not found.notes
+
+
+def test_a_mark_within_a_message_is_said(tmp_path: Path) -> None:
+    said = [f"\n\nHuman: Hi\nAssistant: Hello.\n\nHuman: Why?\n\nAssistant: {answer}" for answer in ("Yes.", "No.")]
+    found = imported(tmp_path, {"chosen": said[0], "rejected": said[1]})
+    assert "1 item holds the marks of a transcript" in found.notes[-1]
+
+
+@pytest.mark.parametrize("name", ["Messages", "messages ", " CONVERSATION", "Turns", "turns "])
+def test_columns_of_messages_are_known_in_any_case_and_with_spaces(tmp_path: Path, name: str) -> None:
+    earlier = [user("Hi"), bot("Hello.")]
+    listed = earlier if "turns" in name.lower() else [*earlier, user("Why?")]
+    found = imported(tmp_path, {name: listed, "prompt": "Why?", "positive": "Yes.", "negative": "No."})
+    assert pair_of(found) == Pair("Why?", "Yes.", "No.", turns=(Turn("user", "Hi"), Turn("assistant", "Hello.")))
+    assert found.items[0].metadata == {"row": 1}
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt", "System Prompt", " SYSTEM_PROMPT"])
+@pytest.mark.parametrize("later", [False, True])
+def test_a_system_prompt_is_known_by_its_names(tmp_path: Path, name: str, later: bool) -> None:
+    row = {"prompt": "Why?", "positive": "Yes.", "negative": "No."}
+    found = imported(tmp_path, *([row] if later else []), {name: "Be kind.", **row})
+    last = found.items[-1]
+    assert isinstance(last, PairItem) and last.pair == Pair("Why?", "Yes.", "No.", "Be kind.")
+    messages = {name: "Be kind.", "prompt": [user("Why?")], "positive": "Yes.", "negative": "No."}
+    assert pair_of(imported(tmp_path, messages)).system == "Be kind."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("history", [user("Hi"), bot("Hello.")]),
+        ("History", [["Hi", "Hello."]]),
+        ("context", json.dumps([user("Hi"), bot("Hello.")])),
+        ("dialog", [share("human", "Hi"), share("gpt", "Hello.")]),
+    ],
+)
+def test_messages_in_other_columns_are_kept_with_a_note(tmp_path: Path, name: str, value: Any) -> None:
+    found = imported(tmp_path, {name: value, "prompt": "Why?", "positive": "Yes.", "negative": "No."})
+    assert pair_of(found) == ONE and found.items[0].metadata[name] == value
+    assert found.notes == [
+        f"1 item has a list in {name!r} that may be earlier turns; it was kept as metadata, and turns are read from "
+        "'turns': row 1"
+    ]
+
+
+@pytest.mark.parametrize("value", ["a passage", ["a", "b"], [], None, [{"title": "x"}]])
+def test_a_context_of_other_things_is_metadata(tmp_path: Path, value: Any) -> None:
+    row = {"context": value, "prompt": "Why?", "positive": "Yes.", "negative": "No."}
+    assert not imported(tmp_path, row).notes
+
+
+@pytest.mark.parametrize("field", ["turns", "chosen"])
+def test_repeated_keys_in_messages_as_text_are_an_error(tmp_path: Path, field: str) -> None:
+    doubled = '[{"role": "user", "content": "Hi", "content": "Go"}, {"role": "assistant", "content": "Hello."}]'
+    row = {"prompt": "Why?", "chosen": "Yes.", "rejected": "No.", field: doubled}
+    with pytest.raises(InputError, match=rf"row 1, field '{field}': an object has this key twice \(key 'content'\)"):
+        imported(tmp_path, row)
+
+
+def test_a_system_prompt_of_white_space_is_kept_beside_turns(tmp_path: Path) -> None:
+    row = {"turns": [user("Hi"), bot("Hello.")], "prompt": "Why?", "positive": "Yes.", "negative": "No.", "system": " "}
+    assert pair_of(imported(tmp_path, row)).system == " "

@@ -165,7 +165,7 @@ def test_files_of_several_folders_have_to_be_chosen(client: HubServer) -> None:
 
 def test_an_incomplete_set_of_shards_is_not_taken_for_the_whole(client: HubServer) -> None:
     client.commit("team/pairs", {f"train-0000{n}-of-00003.parquet": parquet("x") for n in (0, 2)})
-    with pytest.raises(HubError, match="holds 2 data files"):
+    with pytest.raises(HubError, match=r"holds no train-00001-of-00003\.parquet"):
         load("hf:team/pairs")
 
 

@@ -250,3 +250,16 @@ def test_json_of_many_lines_under_the_name_of_json_lines_is_said(write: Write) -
     with pytest.raises(InputError, match="row 1: not JSON") as caught:
         load(write("d.jsonl", json.dumps(PLAIN, indent=2)))
     assert "every line is a whole object" in caught.value.hint
+
+
+def test_splits_that_would_be_one_are_refused(tmp_path: Path) -> None:
+    folder = saved({"train": [row("1")], "generate": [row("2")]}, tmp_path / "set")
+    with pytest.raises(UsageError, match="has the splits train, generate, which would be one: generate"):
+        load(folder)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_the_line_that_tells_excel_the_separator_is_no_header(write: Write, separator: str) -> None:
+    table = "\n".join(separator.join(fields) for fields in (("prompt", "positive", "negative"), ("q", "yes", "no")))
+    (item,) = load(write("d.csv", f"sep={separator}\r\n{table}\n")).items
+    assert (item.pair.prompt, item.pair.positive) == ("q", "yes")  # type: ignore[union-attr]

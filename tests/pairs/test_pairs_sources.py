@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,44 +48,73 @@ def parquet(**columns: list[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def test_caa_json_is_stripped_and_otherwise_as_it_is(write: Write) -> None:
-    source = write("d.json", json.dumps([CAA | {"question": " Question: a\n\nAnswer: "}]))
+NORMALIZED = "were normalized: white space around texts, Question: before and Answer: behind them are left out"
+
+
+def test_caa_json_is_recorded_as_what_it_is(write: Write) -> None:
+    data = json.dumps([CAA | {"question": " Is it?\n"}])
+    source = write("d.json", data)
     imported = load(source)
-    assert only(imported).pair == Pair("Question: a\n\nAnswer:", "(A)", "(B)")
+    assert only(imported).pair == Pair("Is it?", "(A)", "(B)")
     assert only(imported).split == "generate" and only(imported).metadata == {"row": 1}
-    assert imported.source.to_json() == {
-        "uri": source,
-        "format": "caa",
-        "files": [
-            {
-                "name": "d.json",
-                "digest": digest_bytes(json.dumps([CAA | {"question": " Question: a\n\nAnswer: "}]).encode()),
-                "split": "generate",
-                "rows": 1,
-            }
-        ],
-    }
+    file = {"name": "d.json", "digest": digest_bytes(data.encode()), "split": "generate", "rows": 1}
+    assert imported.source.to_json() == {"uri": source, "format": "caa", "files": [file]}
+    assert imported.notes[0] == f"1 item {NORMALIZED.replace('were', 'was')}"
 
 
-def test_anthropic_lines_are_cleaned_as_the_paper_did(write: Write) -> None:
-    row = CAA | {"question": "Question: a Question: b\n\nAnswer:", "statement": "s", "label_confidence": 0.5}
-    imported = load(write("d.jsonl", lines(row)))
-    assert only(imported).pair == Pair("a  b", "(A)", "(B)")
-    assert only(imported).metadata == {"row": 1, "statement": "s", "label_confidence": 0.5}
-    assert imported.source.format == "anthropic"
+@pytest.mark.parametrize(
+    ("question", "prompt"),
+    [
+        ("Question: a\n\nAnswer:", "a"),
+        (" Question: a Question: b\n\nAnswer: ", "a Question: b"),
+        ("The Answer: is b. Question: why?", "The Answer: is b. Question: why?"),
+        ("Question: What does 'Answer:' mean?", "What does 'Answer:' mean?"),
+        # As the paper's own files are cleaned.
+        ("**Question:** a\n\n**Answer:**", "**** a\n\n****"),
+        ("a", "a"),
+    ],
+)
+def test_the_same_evaluation_is_the_same_pair_in_every_container(
+    write: Write, tmp_path: Path, question: str, prompt: str
+) -> None:
+    import datasets  # type: ignore[import-untyped, unused-ignore]
+
+    row = CAA | {"question": question}
+    header, fields = ",".join(row), ",".join('"{}"'.format(value.replace('"', '""')) for value in row.values())
+    datasets.Dataset.from_list([row]).save_to_disk(str(tmp_path / "saved"))
+    sources = [
+        write("d.json", json.dumps([row])),
+        write("d.jsonl", lines(row)),
+        write("d.csv", f"{header}\n{fields}\n"),
+        write("d.parquet", parquet(**{name: [value] for name, value in row.items()})),
+        str(tmp_path / "saved"),
+    ]
+    for source in sources:
+        imported = load(source)
+        assert only(imported).pair == Pair(prompt, "(A)", "(B)"), source
+        assert imported.notes[0] == f"1 item {NORMALIZED.replace('were', 'was')}"
+        # As it is recorded it is read again.
+        assert load(source, format=imported.source.format).items == imported.items
 
 
 def test_the_first_of_several_answers_is_taken_and_counted(write: Write) -> None:
     several = CAA | {"answer_not_matching_behavior": [" (B)", " (C)"]}
     single = CAA | {"answer_not_matching_behavior": [" (B)"]}
-    imported = load(write("d.jsonl", lines(CAA, several, single)))
-    assert [item.pair.negative for item in imported.items if isinstance(item, PairItem)] == ["(B)"] * 3
-    assert imported.notes == ["1 item gives several answers; the first was taken: row 2"]
+    table = {name: [[row[name]] if isinstance(row[name], str) else row[name] for row in (CAA, several)] for name in CAA}
+    for source, count in (
+        (write("d.jsonl", lines(CAA, several, single)), 3),
+        (write("d.json", json.dumps([CAA, several])), 2),
+        (write("d.parquet", parquet(**table | {"question": ["Q", "Q"]})), 2),
+    ):
+        imported = load(source)
+        assert [item.pair.negative for item in imported.items if isinstance(item, PairItem)] == ["(B)"] * count
+        assert imported.notes[0] == f"{count} items {NORMALIZED}"
+        assert imported.notes[1] == "1 item gives several answers; the first was taken: row 2"
     with pytest.raises(InputError, match="row 1, field 'answer_not_matching_behavior': the list of answers is empty"):
         load(write("e.jsonl", lines(CAA | {"answer_not_matching_behavior": []})))
     with pytest.raises(InputError, match="not a string but list") as caught:
-        load(write("d.json", json.dumps([single])))
-    assert "--format anthropic" in caught.value.hint
+        load(write("plain.parquet", parquet(prompt=["a"], positive=[["b", "c"]], negative=["d"])))
+    assert caught.value.hint == "Write one text. Of several answers take one, or make a row of each."
 
 
 def test_format_names_overrule_what_the_content_says(write: Write) -> None:
@@ -117,6 +147,13 @@ def test_multiple_choice_is_stripped_and_for_testing(write: Write) -> None:
     for name in ("f.data", "f.json"):
         for content in (lines(CHOICE, CHOICE), json.dumps([CHOICE, CHOICE])):
             assert len(load(write(name, content), format="multiple-choice").items) == 2
+
+
+@pytest.mark.parametrize("answers", [("1", "2"), ("2", "1"), ("A. x", "B. y"), ("(B)", "(A)")])
+def test_multiple_choice_is_told_by_its_letters_and_numbers(write: Write, answers: tuple[str, str]) -> None:
+    listed = "1. x\n2. y" if answers[0].isdigit() else "A. x\nB. y"
+    row = {"prompt": f"Q?\n{listed}", "correct": answers[0], "incorrect": answers[1], "category": "c"}
+    assert only(load(write("d.jsonl", lines(row)))).split == "test"
 
 
 def test_choices_that_are_not_what_is_said_of_them_are_reported(write: Write) -> None:
@@ -287,8 +324,10 @@ def test_notes_of_merged_sources_say_their_split(write: Write) -> None:
     one, two = write("one.json", json.dumps([CAA, many])), write("two.json", json.dumps([CAA]))
     imported = load_splits({"test": one, "generate": two})
     assert imported.notes == [
+        f"test: 2 items {NORMALIZED}",
         "test: 1 item lists more than two choices: row 2",
         "test: 1 item matches a letter beyond A and B: row 2",
+        f"generate: 1 item {NORMALIZED.replace('were', 'was')}",
     ]
     assert imported.items[1].metadata == {"row": 2, "choices": 3}
 
@@ -324,3 +363,27 @@ def test_addresses_are_not_read() -> None:
             load(source)
     with pytest.raises(CaaError):
         load("")
+
+
+def test_no_row_beyond_the_limit_is_read(write: Write) -> None:
+    source = write("d.jsonl", lines(*[PLAIN] * 3) + '{"prompt": 1}\n')
+    assert len(load(source, limit=3).items) == 3
+    with pytest.raises(InputError, match="row 4"):
+        load(source, limit=4)
+
+
+def test_notes_speak_of_the_rows_that_are_read(write: Write) -> None:
+    more = {"prompt": "?\n(A) x\n(B) y\n(C) z", "positive": "(A)", "negative": "(D)"}
+    two = more | {"prompt": "?\n(A) x\n(B) y", "negative": "(B)"}
+    assert load(write("d.jsonl", lines(two, more)), limit=1).notes == []
+
+
+def test_the_choices_of_a_pair_are_read_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from caa_registry.pairs import answers
+
+    asked: list[str] = []
+    read = answers.listings
+    monkeypatch.setattr(answers, "listings", lambda prompt: asked.append(prompt) or read(prompt))
+    rows = [{"prompt": f"Is it {i}?\nA. yes\nB. no", "positive": "A", "negative": "B"} for i in range(100)]
+    load(write("d.jsonl", lines(*rows)))
+    assert asked == [row["prompt"] for row in rows]

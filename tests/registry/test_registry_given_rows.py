@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 import caa_registry as caa
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Pair
+from caa_registry.pairs.sources.given_rows import load_rows, load_texts
 from caa_registry.pairs.turns import Turn
 
 
@@ -77,3 +79,37 @@ def test_a_row_that_is_no_pair_is_named_and_nothing_is_stored(tmp_path: Path, ro
         with pytest.raises(InputError, match=said):
             registry.datasets.import_rows(rows, name="team/a")
         assert registry.datasets.ls() == []
+
+
+@pytest.mark.parametrize("texts", [(text for text in "ab"), {"a", "b"}, {"a": 1, "b": 2}])
+def test_texts_in_no_order_are_refused(texts: Any) -> None:
+    with pytest.raises(UsageError, match=f"the positive texts are in no order: {type(texts).__name__}"):
+        load_texts(texts, ["c", "d"])
+
+
+def test_a_whole_data_frame_is_told_how_to_give_its_rows() -> None:
+    frame = pandas.DataFrame([{"prompt": "q", "positive": "yes", "negative": "no"}])
+    with pytest.raises(UsageError, match="the rows are a whole DataFrame") as caught:
+        load_rows(frame)  # type: ignore[arg-type, unused-ignore]
+    assert "to_dict('records')" in caught.value.hint
+    assert len(load_rows(frame.to_dict("records")).items) == 1  # type: ignore[arg-type, unused-ignore]
+
+
+def test_what_a_frame_marks_as_missing_is_called_so() -> None:
+    row = {"prompt": "q", "positive": "yes", "negative": "no", "system": float("nan")}
+    with pytest.raises(InputError, match=r"row 1, field 'system': not a string but NaN, which marks a missing value"):
+        load_rows([row])
+
+
+def test_rows_have_the_notes_of_a_file() -> None:
+    rows = [("?\n(A) red\n(B) blue\nC) green", "(A)", " (B)")]
+    assert load_rows(rows).notes == [
+        "1 item has a label that looks like that of a further choice and is not read: row 1",
+        "the letters are written in several ways: ' (A)' in 1 pair, (A) in 1",
+    ]
+
+
+def test_keys_that_are_the_same_as_text_are_an_error() -> None:
+    row = {"prompt": "q", "positive": "yes", "negative": "no", "note": {1: "a", "1": "b"}}
+    with pytest.raises(InputError, match=r"row 1, field 'note': an object has two keys that are the same as text"):
+        load_rows([row])

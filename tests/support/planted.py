@@ -95,6 +95,11 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
             changed(item, prompt=item.pair.prompt.split("\n")[0], positive="(A) I would", negative="(B) I would not")
         ],
     ),
+    "labels-not-read": ("ab", lambda item, rng: [relabelled(item, rng.choice(LABELS))]),
+    "choice-not-read": (
+        "ab",
+        lambda item, rng: [changed(item, prompt=f"{item.pair.prompt}{rng.choice(FURTHER)}")],
+    ),
     "choice-text-answer": (
         "ab", lambda item, _: [changed(item, positive=said(item.pair)[0], negative=said(item.pair)[1])],
     ),
@@ -132,6 +137,8 @@ ROW_RULES: dict[str, tuple[str, Callable[[PairItem, random.Random], Items]]] = {
 }  # fmt: skip
 
 MARKERS = ["[INST]", "<|im_start|>", "<<SYS>>", "</s>", "<start_of_turn>", "<|eot_id|>"]
+LABELS = ["①②", "ⒶⒷ", "АБ", "01"]
+FURTHER = ["\n C) Neither", "\n[C] Neither", "\n (c) Neither", "\n(\u0421) Neither", " (C) Neither"]
 HIDDEN = ["\u200b", "\ufeff", "\x07", "\u202e", "\ufffd", "\r"]
 EMPTY = ["\u200b", " \u2060 ", "\ufeff"]
 DISGUISES: list[Callable[[str], str]] = [
@@ -139,6 +146,16 @@ DISGUISES: list[Callable[[str], str]] = [
     lambda text: f"{text.replace(' ', '  ')}!",
     lambda text: text.replace("a", "\u0430").replace("o", "\u043e"),
 ]
+
+
+def relabelled(item: PairItem, labels: str) -> PairItem:
+    """``item`` with the labels A and B written as ``labels``."""
+
+    def written(text: str) -> str:
+        return re.sub(r"\(([AB])\)", lambda match: f"({labels['AB'.index(match[1])]})", text)
+
+    pair = item.pair
+    return changed(item, prompt=written(pair.prompt), positive=written(pair.positive), negative=written(pair.negative))
 
 
 def long(text: str) -> str:

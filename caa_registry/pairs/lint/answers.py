@@ -9,6 +9,7 @@ from caa_registry.pairs.answers import spelled
 from caa_registry.pairs.choices import letter_from, place_of
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Row, Subject
+from caa_registry.pairs.lint.unread_labels import LOOK_ALIKES
 from caa_registry.pairs.questions import plain
 
 _LONG = 12
@@ -23,8 +24,6 @@ _GIVEN = {
     for kind, label in (("A", r"[A-Z]\b"), ("a", r"[a-z](?=[)\]）])"), ("1", r"[0-9]{1,2}\b"))
 }
 _NAMED = {"A": re.compile(r"\b[A-Z]\b"), "a": re.compile(r"\b[a-z](?=[)\]）])"), "1": re.compile(r"\b[0-9]{1,2}\b")}
-# Letters of other alphabets that look like Latin ones, small and large.
-_LOOK_ALIKES = str.maketrans("аеорсухіјѕԁһⅼоАЕОРСХНКМТВ", "aeopcyxijsdhloAEOPCXHKMTB")
 # A run of stops is read once, and not from each of them.
 _STOPS = re.compile(r"(?<![.,;:!?…])[.,;:!?…]++(?=\s|$)|(?<!\w)[\"'“”‘’«»]|[\"'“”‘’«»](?!\w)")
 # "Aa" and "AA" may be two things; "Yes" and "YES" are not.
@@ -88,7 +87,7 @@ def _stated(row: Row) -> str | None:
 def _skeletons(*texts: str) -> list[str]:
     """``texts`` without what carries no meaning: spacing, quotation marks, stops at the end of words, letters that only
     look like Latin ones, and where one of them is prose the letter case. Signs as in ``~p``, ``-1``, ``1.5`` stay."""
-    bare = [_STOPS.sub("", text).translate(_LOOK_ALIKES) for text in texts]
+    bare = [_STOPS.sub("", text).translate(LOOK_ALIKES) for text in texts]
     if any(_PROSE.search(text) for text in bare):
         bare = [text.casefold() for text in bare]
     # Where nothing but stops is written, the stops are what it says.

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
-from caa_registry.pairs.answers import Form, Letter, Sides, form_of, read_letter, sides_of, spelled, yes_or_no
+from caa_registry.pairs.answers import (
+    Form,
+    Letter,
+    Sides,
+    form_of,
+    names_several,
+    read_letter,
+    sides_of,
+    spelled,
+    yes_or_no,
+)
 from caa_registry.pairs.choices import CLOSE, OPEN, listings, place_of
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Subject
+from caa_registry.pairs.lint.unread_labels import further_label, repeated_labels
 from caa_registry.pairs.questions import plain
-from caa_registry.pairs.record import Pair
+from caa_registry.pairs.record import Mixture, Pair
 
 # Initials stand before names: only the first letters look like those of choices.
 _FIRST_LETTERS = 8
@@ -21,20 +30,19 @@ _LETTER = re.compile(rf"[{OPEN}]?[Aa1Ａａ１](?![A-Za-z])(?:[{CLOSE}]|[.:．�
 _NAMES: Mapping[Form, str] = {"A/B": "letters", "yes-no": "Yes and No", "free-form": "free text"}
 
 
-@dataclass
-class Mixture:
-    """How a set answers. ``written``: how often letters are written in each way, such as ``(A)`` or ``a)``, once for a
-    pair that writes both alike; ``kinds``: by split, how many pairs answer with letters, Yes and No, or free text."""
+def count_answers(mixture: Mixture, pair: Pair, split: str) -> None:
+    """Count one pair of ``split``."""
+    sides = sides_of(pair)
+    if sides.letters is not None:
+        sided = ((pair.positive, sides.positive), (pair.negative, sides.negative))
+        mixture.written.update({_written(completion, letter) for completion, letter in sided if letter})
+    mixture.kinds[split][_NAMES[form_of(pair)]] += 1
 
-    written: Counter[str] = field(default_factory=Counter)
-    kinds: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
-    def add(self, pair: Pair, split: str) -> None:
-        """Count one pair."""
-        sides = sides_of(pair)
-        if sides.letters is not None:
-            self.written.update({letter.form for letter in (sides.positive, sides.negative) if letter})
-        self.kinds[split][_NAMES[form_of(pair)]] += 1
+def _written(completion: str, letter: Letter) -> str:
+    """How a letter is written; white space around it counts, since tokenizers tell ``A`` from `` A``."""
+    before, after = (completion[: -len(completion.lstrip())], completion[len(completion.rstrip()) :])
+    return repr(f"{before}{letter.form}{after}") if before or after else letter.form
 
 
 def replies(subject: Subject) -> Iterator[Finding]:
@@ -44,7 +52,7 @@ def replies(subject: Subject) -> Iterator[Finding]:
     for row in subject.rows:
         for rule, message in misfits(row.pair):
             yield row.finding(rule, message)
-        mixture.add(row.pair, row.split)
+        count_answers(mixture, row.pair, row.split)
     if len(mixture.written) > 1:
         written = mixture.written
         yield Finding("mixed-answers", f"letters are written as {shares(written)}", figures=dict(written))
@@ -56,8 +64,9 @@ def replies(subject: Subject) -> Iterator[Finding]:
 def misfits(pair: Pair) -> list[tuple[str, str]]:
     """Where the answers of ``pair`` do not fit its choices: rules of lint, each with what was found."""
     sides = sides_of(pair)
+    unread = _unread(pair, sides)
     if sides.letters is not None:
-        return [*_unlisted(sides), *_other_texts(sides), *_other_form(pair, sides)]
+        return [*_unlisted(sides), *_other_texts(sides), *_other_form(pair, sides), *unread]
     if sides.positive and sides.negative:
         return [("equal-sides", f"both sides answer {sides.positive.letter}")]
     if yes_or_no(pair.positive) and yes_or_no(pair.negative):
@@ -65,13 +74,18 @@ def misfits(pair: Pair) -> list[tuple[str, str]]:
     completions = (pair.positive, pair.negative)
     likely = (listing for listing in reversed(listings(pair.prompt)) if listing.evidence != "possible")
     listing = sides.listing or next(likely, None)
+    if listing is None and any(map(names_several, completions)):
+        listing = next(reversed(listings(pair.prompt)), None)
     if listing is None:
         one, other = (read_letter(completion) for completion in completions)
         if one and other and one.letter != other.letter and _like_a_choice(one) and _like_a_choice(other):
             return [("letters-as-text", f"the sides begin like letters, {one.form} and {other.form}")]
+        labels = repeated_labels(pair.prompt, completions)
+        if labels:
+            return [("labels-not-read", f"the sides are the labels {' and '.join(labels)}")]
         return []
     if spelled(listing, completions):
-        return [("choice-text-answer", f"the sides are texts of the choices {', '.join(listing.texts)}")]
+        return [("choice-text-answer", f"the sides are texts of the choices {', '.join(listing.texts)}"), *unread]
     return [("choices-without-answer", f"lists {', '.join(listing.texts)} and answers {pair.positive.strip()[:40]!r}")]
 
 
@@ -88,6 +102,13 @@ def _unlisted(sides: Sides) -> Iterator[tuple[str, str]]:
     if missing:
         shown = ", ".join(listed) or "none"
         yield "letter-without-choice", f"answers {' and '.join(missing)}; the choices are {shown}"
+
+
+def _unread(pair: Pair, sides: Sides) -> list[tuple[str, str]]:
+    """A label that looks like that of a further choice."""
+    letter = further_label(pair.prompt, sides.listing) if sides.listing else None
+    listed = ", ".join(sides.listing.texts) if sides.listing else ""
+    return [("choice-not-read", f"lists {listed}, and a label {letter} that is not read")] if letter else []
 
 
 def _other_texts(sides: Sides) -> Iterator[tuple[str, str]]:

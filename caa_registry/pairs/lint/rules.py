@@ -168,6 +168,22 @@ _RULES = (
         "caa_registry.pairs.lint.replies:replies",
     ),
     Rule(
+        "labels-not-read",
+        "warning",
+        "row",
+        "the sides are labels that the prompt has before texts, and that are not read as those of choices",
+        "They are read as free text. Label the choices A, B, C or 1, 2, 3.",
+        "caa_registry.pairs.lint.replies:replies",
+    ),
+    Rule(
+        "choice-not-read",
+        "warning",
+        "row",
+        "the prompt has a label that looks like that of a further choice, and is not read",
+        "Scores miss that choice. Write all labels alike, one choice a line.",
+        "caa_registry.pairs.lint.replies:replies",
+    ),
+    Rule(
         "choice-text-answer",
         "info",
         "row",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from caa_registry.pairs.sources.cleaning import Cleaning
+from dataclasses import replace
 
-CAA = Cleaning("caa", prompt=str.strip, answer=str.strip)
-"""Texts as they are, without the white space around them: the files were cleaned before they were published."""
+from caa_registry.pairs.sources.anthropic import ANTHROPIC
+
+CAA = replace(ANTHROPIC, name="caa")
+"""The files were cleaned before they were published. One that was not gives the same pairs as in another container."""

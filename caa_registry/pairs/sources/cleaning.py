@@ -25,7 +25,8 @@ class Cleaning:
     """How prompts and answers are cleaned. With ``first_of_list`` an answer that is a list is its first element.
 
     ``name`` is the format it belongs to, empty where texts are kept verbatim. ``split`` is that of pairs where neither
-    the row nor the caller names one. ``remarks`` says of a pair and its row's values what a person should know.
+    the row nor the caller names one. With ``normalizes`` a note counts the rows whose texts are changed. ``remarks``
+    says of a pair and its row's values what a person should know.
     """
 
     name: str = ""
@@ -33,6 +34,7 @@ class Cleaning:
     answer: Callable[[str], str] = verbatim
     first_of_list: bool = False
     split: str = GENERATE
+    normalizes: bool = False
     remarks: Callable[[Pair, Mapping[str, Any]], Sequence[Sentence]] = nothing_to_say
 
 

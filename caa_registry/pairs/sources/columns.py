@@ -24,7 +24,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", CAA_QUESTION),
     "positive": ("positive", CAA_POSITIVE, CORRECT, "chosen"),
     "negative": ("negative", CAA_NEGATIVE, INCORRECT, "rejected"),
-    "system": ("system",),
+    "system": ("system", "system_prompt"),
     "split": ("split",),
 }
 _PARTS = (*_NAMES, "question")
@@ -53,8 +53,12 @@ class Columns:
 
 def known_name(name: str) -> str | None:
     """The known name that ``name`` spells in other case or with other spaces: ``Split``, ``' system '``."""
-    spelled = "_".join(_AROUND.sub(" ", name).split()).casefold()
-    return spelled if spelled in _KNOWN else None
+    return spelled(name) if spelled(name) in _KNOWN else None
+
+
+def spelled(name: str) -> str:
+    """``name`` in lower case, with an underscore for the spaces within it and none around it."""
+    return "_".join(_AROUND.sub(" ", name).split()).casefold()
 
 
 def respelled(names: Sequence[str], given: Mapping[str, str], *, source: str, row: int) -> Mapping[str, str]:
@@ -129,8 +133,9 @@ def later_columns(
     Raises ``InputError`` for a prompt that begins there, since the rows before it would have none.
     """
     for part in OPTIONAL:
-        if getattr(columns, part) is None and part not in given and part in names:
-            columns = replace(columns, **{part: part})
+        name = known_column(part, names, {})
+        if getattr(columns, part) is None and part not in given and name:
+            columns = replace(columns, **{part: name})
     if columns.prompt is None and columns.question is None and "prompt" not in given:
         beside = sorted(set(names) - columns.used - set(RESERVED))
         if beside:

@@ -12,14 +12,24 @@ from typing import Any
 
 from caa_registry.errors import InputError
 from caa_registry.pairs.sources import notes as sentences
-from caa_registry.pairs.sources.columns import known_column
+from caa_registry.pairs.sources.columns import known_column, spelled
 from caa_registry.pairs.sources.files import SourceData
-from caa_registry.pairs.sources.messages import Message, may_speak, messages_in, parting, speaks_inside, transcript_in
+from caa_registry.pairs.sources.messages import (
+    Message,
+    holds_messages,
+    may_speak,
+    messages_in,
+    parting,
+    speaks_inside,
+    transcript_in,
+)
 from caa_registry.pairs.sources.rows import Conversation, Row
 from caa_registry.pairs.turns import Turn
 
 MESSAGES = ("messages", "conversations", "conversation")
 TURNS = "turns"
+# A column whose lists are earlier turns, in whatever shape.
+HISTORY = "history"
 
 _SIDES = ("positive", "negative")
 
@@ -45,7 +55,16 @@ class Conversations:
         if not columns["positive"] or not columns["negative"]:
             return row
         reading = _Reading(row, columns, self._file, self._notes)
-        return reading.with_turns() if exported else reading.whole()
+        if exported:
+            return reading.with_turns()
+        read = reading.whole()
+        for name, value in read.values.items():
+            known = name in columns.values() or spelled(name) in MESSAGES
+            if not known and (
+                holds_messages(value) or (spelled(name) == HISTORY and value and isinstance(value, list))
+            ):
+                self._notes.add(sentences.messages_kept(name), row.number)
+        return read
 
 
 class _Reading:
@@ -57,6 +76,9 @@ class _Reading:
         self.file = file
         self.notes = notes
         self.fields = [str(columns[side]) for side in _SIDES]
+        # The names of the row's other columns by what they are without case and spaces.
+        self.named = {spelled(name): name for name in row.values if name not in columns.values()}
+        self.turns = self.named.get(TURNS, TURNS)
 
     def bad(self, message: str, hint: str, field: str) -> InputError:
         return InputError(message, hint, source=self.file.label, row=self.row.number, field=field)
@@ -71,19 +93,19 @@ class _Reading:
     def with_turns(self, texts: Mapping[str, Any] | None = None) -> Row:
         """The row with the turns of its column ``turns``; its texts are kept as they are. ``texts``: the completions,
         where they are messages."""
-        value = self.row.values.get(TURNS)
-        turns = self.messages(TURNS, transcripts=False)
+        value = self.row.values.get(self.turns)
+        turns = self.messages(self.turns, transcripts=False)
         if turns is None:
             # What an export writes where there are none; any other value is one of the source's own.
             if value not in (None, "", "[]", []):
                 return self.row
-            values = {name: value for name, value in self.row.values.items() if name != TURNS}
+            values = {name: value for name, value in self.row.values.items() if name != self.turns}
             return replace(self.row, values=values)
         column = self.columns["prompt"]
         prompt = self.row.values.get(column) if column else None
         if not isinstance(prompt, str):
-            raise self.bad("turns stand before no prompt", "The prompt is the user's last message.", TURNS)
-        return self._row([*turns, Message("user", prompt)], TURNS, texts or {}, (TURNS,))
+            raise self.bad("turns stand before no prompt", "The prompt is the user's last message.", self.turns)
+        return self._row([*turns, Message("user", prompt)], self.turns, texts or {}, (self.turns,))
 
     def whole(self) -> Row:
         """The row as any source writes it."""
@@ -102,7 +124,7 @@ class _Reading:
             texts = self._texts(one[0], other[0])
         else:
             texts = {}
-        if TURNS in self.row.values and self.messages(TURNS, transcripts=False):
+        if self.messages(self.turns, transcripts=False):
             return self.with_turns(texts)
         return self._beside(texts)
 
@@ -138,7 +160,7 @@ class _Reading:
             )
         if len(one) != len(other):
             raise self.bad(
-                f"the conversation has {len(other)} messages, and {self.fields[0]!r} has {len(one)}",
+                f"the conversation has {_messages(len(other))}, and {self.fields[0]!r} has {len(one)}",
                 "They share all but the last message. Leave the row out, or correct it.",
                 self.fields[1],
             )
@@ -160,7 +182,7 @@ class _Reading:
             plain = [replace(message, text=message.text.strip()) for message in listed]
             if plain == [replace(message, text=message.text.strip()) for message in shared]:
                 return
-            where = parting(listed, shared) or f"{len(listed)} messages against {len(shared)}"
+            where = parting(listed, shared) or f"{_messages(len(listed))} against {_messages(len(shared))}"
         else:
             if not asked or (isinstance(value, str) and Message("user", value.strip()).text in (asked[0], asked[-1])):
                 return
@@ -174,7 +196,7 @@ class _Reading:
         they are messages."""
         row, column = self.row, self.columns["prompt"]
         prompt = self._prompt()
-        name = next((name for name in MESSAGES if name in row.values and name not in self.columns.values()), None)
+        name = next((self.named[name] for name in MESSAGES if name in self.named), None)
         listed = self.messages(name, transcripts=False)
         if listed is not None and listed[-1].role == "assistant":
             said = [texts.get(field, row.values.get(field)) for field in self.fields]
@@ -210,6 +232,8 @@ class _Reading:
     def _row(self, conversation: Sequence[Message], field: str, texts: Mapping[str, Any], used: Sequence[str]) -> Row:
         """The row whose prompt ends ``conversation``, which stands in ``field``, without the columns ``used``."""
         read = self._conversation(conversation, field)
+        if any(map(speaks_inside, [*(message.text for message in conversation), *texts.values()])):
+            self.notes.add(sentences.TRANSCRIPT_KEPT, self.row.number)
         values = {name: value for name, value in self.row.values.items() if name not in used}
         return Row(self.row.number, {**values, **texts, self.columns["prompt"] or "prompt": read.prompt}, read)
 
@@ -255,9 +279,13 @@ class _Reading:
         column = self.columns["system"]
         own = self.row.values.get(column) if column else None
         if own is None or (isinstance(own, str) and not own.strip()) or own == system:
-            return system if system.strip() else ""
+            return system if system.strip() else own or ""
         if not isinstance(own, str):
             raise self.bad("not a string", "A system prompt is a text.", str(column))
         if system.strip():
             raise self.bad(f"its system message is not what {column!r} says", "Keep one of the two.", field)
         return own
+
+
+def _messages(number: int) -> str:
+    return "1 message" if number == 1 else f"{number} messages"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 
 from caa_registry.errors import InputError
@@ -15,6 +16,7 @@ MAX_FIELD = 16 * 1024 * 1024
 
 SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
+_TOLD = re.compile(rf"sep=([{re.escape(''.join(SEPARATORS))}])\r?\n")
 # So many rows are tried with each separator.
 _TRIED = 20
 
@@ -27,7 +29,10 @@ def csv_rows(file: SourceData) -> Iterator[Row]:
     if csv.field_size_limit() < MAX_FIELD:
         csv.field_size_limit(MAX_FIELD)
     text = decoded(file)
-    separator = _separator(text)
+    # The line by which Excel is told the separator.
+    told = _TOLD.match(text)
+    text = text[told.end() :] if told else text
+    separator = told[1] if told else _separator(text)
     name = SEPARATORS[separator]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] | None = None

@@ -13,6 +13,9 @@ from caa_registry.pairs.sources.compression import SUFFIXES
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.rows import Row
 
+CONVENTIONS = ("caa", "anthropic", "multiple-choice")
+"""Formats that are no way to write rows, but conventions for their columns and texts."""
+
 Container = str
 """The name of a format that is a way to write rows."""
 
@@ -42,7 +45,7 @@ FORMATS: Extensions[RowFormat | None] = Extensions(
         "lines": None,
     },
 )
-"""``None``: a convention for the columns of JSON rows, or two files of lines, which ``load`` reads itself."""
+"""``None``: a convention for the columns of rows, or two files of lines, which ``load`` reads itself."""
 
 
 def check_format(name: str | None) -> None:
@@ -67,11 +70,11 @@ def container_of(file: SourceData, format: str | None) -> Container:
     if format is not None and FORMATS.get(format):
         return format
     start = file.content[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if format in ("caa", "anthropic", "multiple-choice"):
-        return "json" if start == b"[" or (format != "anthropic" and not _is_json_lines(file)) else "jsonl"
+    named = by_suffix(file.name)
     if file.content.startswith(b"PAR1"):
         return "parquet"
-    named = by_suffix(file.name)
+    if format in CONVENTIONS and named != "csv":
+        return "json" if start == b"[" or (format != "anthropic" and not _is_json_lines(file)) else "jsonl"
     if named == "jsonl":
         return "json" if start == b"[" else "jsonl"
     if named == "json":

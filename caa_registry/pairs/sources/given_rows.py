@@ -14,6 +14,7 @@ from caa_registry.pairs.sources.cleaning import VERBATIM
 from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.items import ItemBuilder
+from caa_registry.pairs.sources.replies import mixture_notes
 from caa_registry.pairs.sources.rows import Conversation, Row
 from caa_registry.pairs.sources.table import file_records
 
@@ -38,13 +39,16 @@ def load_rows(
     columns = columns or {}
     check_split_name(split)
     check_mapping(columns)
+    if type(rows).__name__ == "DataFrame":
+        raise UsageError("the rows are a whole DataFrame", "Give its rows: frame.to_dict('records').")
     whole = SourceData("rows", "the rows given", b"")
     builder = ItemBuilder(whole, lambda _: VERBATIM, split, columns)
     items = builder.build(_rows(rows, whole))
     data = digest_object("rows", {"rows": [[item.digest, item.split, dict(item.metadata)] for item in items]})
     files = tuple(replace(record, digest=data) for record in file_records(whole, items))
     source = Source(uri=URI, format="rows", files=files, columns=dict(columns), split=split)
-    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+    imported = builder.imported(items, source, licence)
+    return replace(imported, notes=[*imported.notes, *mixture_notes(imported.mixture)])
 
 
 def load_texts(
@@ -57,6 +61,8 @@ def load_texts(
     for name, texts in (("positive", positive), ("negative", negative)):
         if isinstance(texts, str):
             raise UsageError(f"the {name} texts are one string", "Give a list of texts.")
+        if isinstance(texts, Mapping) or not (hasattr(texts, "__len__") and hasattr(texts, "__getitem__")):
+            raise UsageError(f"the {name} texts are in no order: {type(texts).__name__}", "Give a list of texts.")
     if len(positive) != len(negative):
         raise UsageError(
             f"{len(positive)} positive texts and {len(negative)} negative ones",

@@ -10,15 +10,14 @@ from typing import Any
 
 from caa_registry.errors import HubError, UsageError
 from caa_registry.hub import HubSource, parse_hub
-from caa_registry.pairs.record import Imported
+from caa_registry.pairs.record import GENERATE, Imported
 from caa_registry.pairs.sources.files import SourceData, read_file
-from caa_registry.pairs.sources.formats import container_of, rows_of
+from caa_registry.pairs.sources.formats import CONVENTIONS
 from caa_registry.pairs.sources.hub_snapshot import STREAMED, Snapshot, beginning, downloaded, resolved
-from caa_registry.pairs.sources.json_rows import jsonl_rows
 from caa_registry.pairs.sources.mappings import SavedMapping, for_repo
 from caa_registry.pairs.sources.parquet_rows import shard_row_count, shard_rows
 from caa_registry.pairs.sources.rows import listed
-from caa_registry.pairs.sources.split_files import by_split, joined, names_split, read_shards, split_name
+from caa_registry.pairs.sources.split_files import by_split, joined, left_out, missing_shards, read_shards, split_name
 from caa_registry.pairs.sources.table import read_table
 
 # One file a split, as this package pushes them.
@@ -40,8 +39,8 @@ def load_hub(
     """The items of a hub dataset; the source record carries the repository and the 40-hex commit.
 
     Without a file, the repository's only data file is taken, or all Parquet shards of its only split, or a file or
-    shards for each split (``train`` becomes ``generate``). Where neither a
-    mapping nor columns nor a format are given, the shipped mapping of the repository is used, if there is one. With
+    shards for each split (``train`` becomes ``generate``). Where neither a mapping nor columns nor a format are given,
+    the shipped mapping of the repository is used, if there is one. With
     ``limit`` only the beginning of a JSONL or Parquet file is downloaded. With the hub switched off, what was
     downloaded before is read. Raises ``HubError`` where the hub refuses or cannot be reached, or the file has to be
     chosen.
@@ -55,12 +54,16 @@ def load_hub(
         notes = [f"read with the saved mapping {mapping.name}"] if mapping else []
     snapshot = resolved(place.repo, place.revision, str(place))
     names = _chosen(place, snapshot)
+    if snapshot.cached and not place.file:
+        notes.append(f"HF_HUB_OFFLINE is set: only files that were downloaded before are known, here {listed(names)}")
     options: dict[str, Any] = {
         "split": split,
         "columns": columns,
         "format": format,
         "licence": licence or snapshot.licence,
         "mapping": mapping,
+        "limit": limit,
+        "home": None if place.file or (mapping and mapping.split) else _only_split(names),
     }
     if limit is not None and len(names) == 1 and PurePosixPath(names[0]).suffix.lower() in STREAMED:
         imported = read_table(beginning(snapshot, names[0], limit), str(place), **options)
@@ -76,11 +79,9 @@ def load_hub(
             imported = _read_named(files, place, options)
         elif splits := by_split(names):
             by_name = dict(zip(names, zip(files, paths, strict=True), strict=True))
-            imported = _read_splits(splits, by_name, place, limit, options)
-            limit = None
+            imported = _read_splits(splits, by_name, place, options)
         else:
             imported = _read_shards(files, paths, place, options)
-        imported = replace(imported, items=imported.items[:limit])
     record = replace(imported.source, repo=snapshot.repo, revision=snapshot.commit)
     return replace(imported, source=record, notes=[*notes, *imported.notes])
 
@@ -96,9 +97,30 @@ def _chosen(place: HubSource, snapshot: Snapshot) -> list[str]:
             f"{place} holds no JSONL, JSON, CSV or Parquet file",
             f"Its files: {listed(sorted(snapshot.sizes))}." if snapshot.sizes else "It is empty.",
         )
+    _check_complete(place, snapshot)
     if len(known) == 1 or by_split(known) or _is_one_split(known) or all(map(SPLIT_FILE.fullmatch, known)):
         return known
     raise HubError(f"{place} holds {len(known)} data files", _choice(place, known))
+
+
+def _check_complete(place: HubSource, snapshot: Snapshot) -> None:
+    """``HubError`` where the data files, all in one folder, are shards and not all of them."""
+    known = snapshot.data_files
+    missing = missing_shards(known) if len({PurePosixPath(name).parent for name in known}) == 1 else []
+    if missing and snapshot.cached:
+        raise HubError(f"{place}: {listed(missing)} was not downloaded before", "Unset HF_HUB_OFFLINE to download it.")
+    if missing:
+        example = HubSource(place.repo, place.revision, known[0])
+        raise HubError(
+            f"{place} is not complete: it holds no {listed(missing)}",
+            f"Upload what is missing, or name one file to read it alone, such as {example}.",
+        )
+
+
+def _only_split(names: Sequence[str]) -> str | None:
+    """The split that a repository's only files are named after. ``train`` says nothing: any set may be called that."""
+    splits = list(by_split(names))
+    return split_name(splits[0]) if len(splits) == 1 and split_name(splits[0]) != GENERATE else None
 
 
 def _choice(place: HubSource, known: Sequence[str]) -> str:
@@ -116,11 +138,14 @@ def _is_one_split(names: Sequence[str]) -> bool:
 
 def _read_named(files: Sequence[SourceData], place: HubSource, options: Mapping[str, Any]) -> Imported:
     """Files named after their splits, one after the other; rows that name a split themselves keep it."""
-    parts = {}
+    parts: dict[str, Imported] = {}
+    left = options["limit"]
     for file in files:
-        named = names_split(next(jsonl_rows(file)))
-        split = options["split"] or (None if named else split_name(PurePosixPath(file.name).stem))
-        parts[file.name] = read_table(file, str(place), **{**options, "split": split})
+        if left == 0:
+            break
+        own = {"home": split_name(PurePosixPath(file.name).stem), "limit": left}
+        parts[file.name] = read_table(file, str(place), **{**options, **own})
+        left = None if left is None else left - len(parts[file.name].items)
     return joined(parts, str(place))
 
 
@@ -128,7 +153,6 @@ def _read_splits(
     splits: Mapping[str, Sequence[str]],
     files: Mapping[str, tuple[SourceData, Path]],
     place: HubSource,
-    limit: int | None,
     options: Mapping[str, Any],
 ) -> Imported:
     """The splits of a repository, each of one file or of shards; rows that name a split themselves keep it."""
@@ -137,26 +161,25 @@ def _read_splits(
             f"{place} has the splits {listed(splits)}, and {options['split']!r} would be all of them",
             "Leave --split out, or name one file.",
         )
-    parts = {}
+    parts: dict[str, Imported | None] = {}
     for name, names in splits.items():
         shards = [files[shard][0] for shard in names]
         paths = [files[shard][1] for shard in names]
-        rows = rows_of(shards[0], container_of(shards[0], options["format"]))
-        split = options["split"]
-        if len(splits) > 1 and not names_split(next(rows)):
-            split = split_name(name)
-        if len(shards) == 1:
-            part = read_table(shards[0], str(place), **{**options, "split": split})
-        else:
-            part = _read_shards(shards, paths, place, {**options, "split": split})
-        parts[name] = replace(part, items=part.items[:limit])
-    return joined(parts, str(place)) if len(parts) > 1 else next(iter(parts.values()))
+        if all(file.name.endswith(".parquet") and not shard_row_count(file) for file in shards):
+            parts[name] = None
+            continue
+        own = {**options, "home": split_name(name)} if len(splits) > 1 else options
+        one = len(shards) == 1
+        parts[name] = read_table(shards[0], str(place), **own) if one else _read_shards(shards, paths, place, own)
+    notes = left_out(parts, str(place))
+    full = {name: part for name, part in parts.items() if part}
+    return joined(full, str(place), notes) if len(parts) > 1 else next(iter(full.values()))
 
 
 def _read_shards(
     files: Sequence[SourceData], paths: Sequence[Path], place: HubSource, options: Mapping[str, Any]
 ) -> Imported:
-    if options["format"] not in (None, "parquet"):
+    if options["format"] not in (None, "parquet", *CONVENTIONS):
         raise UsageError(f"{place} is Parquet, not {options['format']}", "Leave --format out.")
     whole = SourceData(str(place), str(place), b"")
     counts = [shard_row_count(file) for file in files]

@@ -26,13 +26,15 @@ _BLOCK = 1024 * 1024
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A dataset repository at one commit. ``revision``: what was asked for, a branch, tag or commit."""
+    """A dataset repository at one commit. ``revision``: what was asked for, a branch, tag or commit. ``cached``: it is
+    what the client's cache holds of it, which may be a part of its files."""
 
     repo: str
     revision: str
     commit: str
     licence: str
     sizes: Mapping[str, int | None]
+    cached: bool = False
 
     @property
     def data_files(self) -> list[str]:
@@ -84,7 +86,7 @@ def _cached(repo: str, revision: str | None) -> Snapshot | None:
                         file.file_path.relative_to(snapshot.snapshot_path).as_posix(): file.size_on_disk
                         for file in snapshot.files
                     }
-                    return Snapshot(repo, name, snapshot.commit_hash, "", sizes)
+                    return Snapshot(repo, name, snapshot.commit_hash, "", sizes, cached=True)
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.record import (
     TEST,
     DatasetKind,
+    Imported,
     Pair,
     PairItem,
     QuestionItem,
@@ -21,6 +22,7 @@ from caa_registry.pairs.record import (
     checked_question,
     checked_text,
 )
+from caa_registry.pairs.source import Source
 from caa_registry.pairs.sources import notes as sentences
 from caa_registry.pairs.sources.cleaning import VERBATIM, Cleaning
 from caa_registry.pairs.sources.columns import (
@@ -35,6 +37,7 @@ from caa_registry.pairs.sources.columns import (
 from caa_registry.pairs.sources.conversations import Conversations
 from caa_registry.pairs.sources.files import SourceData
 from caa_registry.pairs.sources.json_values import UnusableJson, json_value
+from caa_registry.pairs.sources.replies import Replies
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
 MAX_METADATA_DEPTH = 32
@@ -48,12 +51,27 @@ Choice = Callable[[Row], Cleaning]
 
 
 class ItemBuilder:
-    """Turns the rows of one source into items of one kind, and collects the notes."""
+    """Turns the rows of one source into items of one kind, and collects the notes.
 
-    def __init__(self, file: SourceData, choose: Choice, split: str | None, given: Mapping[str, str]) -> None:
+    ``split``: of all rows; one that names another is an error. ``home``: of the rows that name none, where ``split`` is
+    ``None``. ``limit``: how many rows are read, all if ``None``."""
+
+    def __init__(
+        self,
+        file: SourceData,
+        choose: Choice,
+        split: str | None,
+        given: Mapping[str, str],
+        *,
+        home: str | None = None,
+        limit: int | None = None,
+    ) -> None:
         self._file = file
         self._choose = choose
         self._split = split
+        self._home = home
+        self._limit = limit
+        self._replies = Replies()
         self._given = given
         self._columns = Columns()
         # The orders of columns that rows have, each with the names that are spelled otherwise.
@@ -75,8 +93,11 @@ class ItemBuilder:
                     questions.append(self._question(row))
                 else:
                     pairs.append(self._pair(row))
+                    self._replies.add(pairs[-1], row.number)
             except InputError as error:
                 raise say_rows_before(error, before) from error.__cause__
+            if before + 1 == self._limit:
+                break
         if not pairs and not questions:
             raise no_rows(self._file)
         for part in OPTIONAL:
@@ -84,6 +105,11 @@ class ItemBuilder:
             if name and not any(name in layout for layout in self._layouts):
                 raise no_column(part, name, list(next(iter(self._layouts))), self._file.label, None)
         return questions if self.kind == "questions" else pairs
+
+    def imported(self, items: Sequence[PairItem] | Sequence[QuestionItem], source: Source, licence: str) -> Imported:
+        """The ``items`` that were built, with what a person should know of them."""
+        notes = [*self.notes.sentences(), *self._replies.notes.sentences()]
+        return Imported(self.kind, items, source, licence, notes, self._replies.mixture)
 
     def _laid_out(self, row: Row, *, first: bool) -> Row:
         """``row`` with its columns as they are known. The first row decides which they are; what begins in a later one
@@ -123,7 +149,7 @@ class ItemBuilder:
         prompt = said.prompt if said else self._text(row, columns.prompt) if columns.prompt else ""
         pair = checked_pair(
             Pair(
-                prompt=self.cleaning.prompt(prompt),
+                prompt=self._cleaned(self.cleaning.prompt, prompt, row),
                 positive=self._answer(row, columns.positive),
                 negative=self._answer(row, columns.negative),
                 system=said.system if said else self._optional(row, columns.system),
@@ -137,11 +163,11 @@ class ItemBuilder:
         if len(sides.choices) > 2:
             metadata["choices"] = len(sides.choices)
             self.notes.add(sentences.MORE_CHOICES, row.number)
-        if sides.positive and place_of(sides.positive.letter) > 1:
+        if sides.letters and place_of(sides.letters[0]) > 1:
             self.notes.add(sentences.OTHER_LETTER, row.number)
         for sentence in self.cleaning.remarks(pair, row.values):
             self.notes.add(sentence, row.number)
-        return PairItem(pair, self._split_of(row) or self.cleaning.split, metadata)
+        return PairItem(pair, self._split_of(row) or self._home or self.cleaning.split, metadata)
 
     def _question(self, row: Row) -> QuestionItem:
         columns = self._columns
@@ -153,9 +179,10 @@ class ItemBuilder:
                 "The first row is an open-ended question, so all have to be.",
                 row,
             )
-        text = self.cleaning.prompt(self._text(row, columns.question))
+        text = self._text(row, columns.question)
+        text = text.strip() if self.cleaning.name else text
         checked_question(text, source=self._file.label, row=row.number)
-        return QuestionItem(text, self._split_of(row) or TEST, self._metadata(row))
+        return QuestionItem(text, self._split_of(row) or self._home or TEST, self._metadata(row))
 
     def _text(self, row: Row, column: str) -> str:
         if column not in row.values:
@@ -164,8 +191,9 @@ class ItemBuilder:
         if not isinstance(value, str):
             answers = column in (self._columns.positive, self._columns.negative)
             several = answers and isinstance(value, list) and all(isinstance(part, str) for part in value)
-            hint = " --format anthropic takes the first of several answers." if several and value else ""
-            kind = "null" if value is None else type(value).__name__
+            hint = " Of several answers take one, or make a row of each." if several and value else ""
+            missing = isinstance(value, float) and math.isnan(value)
+            kind = "null" if value is None else "NaN, which marks a missing value" if missing else type(value).__name__
             raise self._bad(f"not a string but {kind}", f"Write one text.{hint}", row, column)
         return value
 
@@ -177,7 +205,13 @@ class ItemBuilder:
             if len(value) > 1:
                 self.notes.add(sentences.SEVERAL_ANSWERS, row.number)
             row = Row(row.number, {**row.values, column: value[0]})
-        return self.cleaning.answer(self._text(row, column))
+        return self._cleaned(self.cleaning.answer, self._text(row, column), row)
+
+    def _cleaned(self, clean: Callable[[str], str], text: str, row: Row) -> str:
+        cleaned = clean(text)
+        if self.cleaning.normalizes and cleaned != text:
+            self.notes.add(sentences.NORMALIZED, row.number)
+        return cleaned
 
     def _optional(self, row: Row, column: str | None) -> str:
         if column is None or row.values.get(column) is None:
@@ -186,7 +220,7 @@ class ItemBuilder:
 
     def _split_of(self, row: Row) -> str | None:
         own = self._optional(row, self._columns.split)
-        if not own:
+        if not own.strip():
             return self._split
         if self._split is not None and own != self._split:
             raise UsageError(
@@ -230,6 +264,8 @@ class ItemBuilder:
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts
         if isinstance(value, dict):
             keys = [checked_text(str(key), source=self._file.label, row=row.number, field=name) for key in value]
+            if len(set(keys)) != len(keys):
+                raise self._bad("an object has two keys that are the same as text", "Leave one of them.", row, name)
             parts = [self._json(part, row, name, depth + 1) for part in value.values()]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else dict(zip(keys, parts, strict=True))
         return _UNUSABLE

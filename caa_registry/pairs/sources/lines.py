@@ -32,7 +32,7 @@ def load_lines(
         format="lines",
         files=(*file_records(positive, items), *file_records(negative, items)),
     )
-    return Imported("pairs", items, record, licence, builder.notes.sentences())
+    return builder.imported(items, record, licence)
 
 
 def open_lines(source: str) -> tuple[SourceData, SourceData]:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import UsageError
 from caa_registry.extensions import Extensions, resolve
-from caa_registry.pairs.lint.replies import Mixture
-from caa_registry.pairs.record import Imported, PairItem, QuestionItem, check_split_name
+from caa_registry.pairs.record import Imported, Mixture, PairItem, QuestionItem, check_split_name
 from caa_registry.pairs.source import Source
 from caa_registry.pairs.sources.columns import check_mapping
 from caa_registry.pairs.sources.files import read_file, readable
 from caa_registry.pairs.sources.formats import check_format
 from caa_registry.pairs.sources.mappings import SavedMapping, find_mapping
-from caa_registry.pairs.sources.replies import mixture_notes, reply_notes
+from caa_registry.pairs.sources.replies import mixture_notes
 from caa_registry.pairs.sources.saved_folders import is_saved_folder, load_folder
 from caa_registry.pairs.sources.table import read_table
 
@@ -87,7 +86,7 @@ def load(
     return replace(
         imported,
         source=replace(imported.source, split=split, limit=limit),
-        notes=[*imported.notes, *reply_notes(_pairs(imported))],
+        notes=[*imported.notes, *mixture_notes(imported.mixture)],
     )
 
 
@@ -113,8 +112,7 @@ def _load_file(source: str, *, limit: int | None = None, **options: Any) -> Impo
     path = Path(source)
     if is_saved_folder(path):
         return load_folder(source, limit=limit, **options)
-    imported = read_table(read_file(path), source, **options)
-    return imported if limit is None else replace(imported, items=imported.items[:limit])
+    return read_table(read_file(path), source, limit=limit, **options)
 
 
 def read_source(
@@ -163,27 +161,23 @@ def load_splits(
         raise UsageError(f"the sources are of different kinds: {described}", "Import them as two datasets.")
     pairs = [item for part in parts.values() for item in _pairs(part)]
     questions = [item for part in parts.values() for item in part.items if isinstance(item, QuestionItem)]
+    mixture = Mixture.together(part.mixture for part in parts.values())
+    said = {note for part in parts.values() for note in part.notes}
     licences = list(dict.fromkeys(part.licence for part in parts.values() if part.licence))
     return Imported(
         next(iter(kinds.values())),
         pairs or questions,
         _merged_source(sources, parts),
         "; ".join(licences),
-        [f"{split}: {note}" for split, part in parts.items() for note in part.notes] + _between_splits(pairs, parts),
+        # What the pairs of several sources are together and no source is alone.
+        [f"{split}: {note}" for split, part in parts.items() for note in part.notes]
+        + [note for note in mixture_notes(mixture) if note not in said],
+        mixture,
     )
 
 
 def _pairs(imported: Imported) -> list[PairItem]:
     return [item for item in imported.items if isinstance(item, PairItem)]
-
-
-def _between_splits(pairs: Sequence[PairItem], parts: Mapping[str, Imported]) -> list[str]:
-    """What the pairs of several sources are together and no source is alone."""
-    mixture = Mixture()
-    for item in pairs:
-        mixture.add(item.pair, item.split)
-    said = {note for part in parts.values() for note in part.notes}
-    return [note for note in mixture_notes(mixture) if note not in said]
 
 
 def _merged_source(sources: Mapping[str, str], parts: Mapping[str, Imported]) -> Source:

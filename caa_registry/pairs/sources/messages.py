@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from caa_registry.errors import InputError
+from caa_registry.pairs.sources.json_values import UnusableJson, json_value
 
 MessageRole = Literal["system", "user", "assistant"]
 Bad = Callable[[str, str], InputError]
@@ -30,7 +31,10 @@ _KEYS = (("role", "content"), ("from", "value"))
 _SHAPE = 'A message is {"role": "user", "content": "..."}.'
 # A list as Python prints it, which pandas writes into CSV.
 _PYTHON = re.compile(r"\[?\s*\{\s*'(?:role|content|from|value)'\s*:")
-_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]*")
+_SPEAKER = re.compile(r"(?:^|\r?\n\r?\n)(Human|Assistant):[ \t]*")
+_ANSWER = re.compile(r"\r?\n\r?\nAssistant:")
+# A mark within a text, with or without an empty line before it.
+_INSIDE = re.compile(r"\n(?:Human|Assistant):")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def messages_in(value: Any, bad: Bad) -> list[Message] | None:
                 "a list of messages as Python prints it, not as JSON",
                 "Write the rows as JSON lines or Parquet: frame.to_json(FILE, orient='records', lines=True).",
             )
-        value = _from_json(value)
+        value = _from_json(value, bad)
     if isinstance(value, dict) and _speaks(value):
         value = [value]
     if not isinstance(value, list) or not any(isinstance(entry, dict) for entry in value):
@@ -77,7 +81,7 @@ def transcript_in(text: str) -> list[Message] | None:
     White space around what is said is dropped, and so is an ``Assistant:`` at the end that says nothing.
     """
     text = text.strip()
-    if not text.startswith("Human:") or "\n\nAssistant:" not in text:
+    if not text.startswith("Human:") or _ANSWER.search(text) is None:
         return None
     _, *parts = _SPEAKER.split(text)
     said = [(speaker, words.strip()) for speaker, words in zip(parts[::2], parts[1::2], strict=True)]
@@ -88,7 +92,7 @@ def transcript_in(text: str) -> list[Message] | None:
 
 def speaks_inside(text: str) -> bool:
     """Whether a text that is no transcript holds the marks of one."""
-    return "\n\nHuman:" in text or "\n\nAssistant:" in text
+    return _INSIDE.search(text) is not None
 
 
 def parting(one: Sequence[Message], other: Sequence[Message]) -> str:
@@ -103,7 +107,25 @@ def _quoted(message: Message) -> str:
     return f"{message.role} {message.text[:60]!r}"
 
 
-def _from_json(text: str) -> Any:
+def holds_messages(value: Any) -> bool:
+    """Whether ``value`` is a list of messages, or the JSON of one."""
+    value = _read_json(value) if isinstance(value, str) else value
+    return isinstance(value, list) and any(isinstance(entry, dict) and _speaks(entry) for entry in value)
+
+
+def _from_json(text: str, bad: Bad) -> Any:
+    """The messages that ``text`` is the JSON of, else ``None``. Raises what ``bad`` makes where a key stands twice or a
+    number cannot be kept."""
+    value = _read_json(text)
+    if value is not None:
+        try:
+            json_value(text)
+        except UnusableJson as error:
+            raise bad(f"{error} (key {error.key!r})", error.hint) from None
+    return value
+
+
+def _read_json(text: str) -> Any:
     """The messages that ``text`` is the JSON of, else ``None``: other JSON may well be what is said."""
     start = text.lstrip()[:80]
     if not start.startswith(("[", "{")) or "{" not in start:

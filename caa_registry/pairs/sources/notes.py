@@ -23,6 +23,13 @@ TRANSCRIPT_KEPT = (
     "hold the marks of a transcript (Human:, Assistant:) inside a text, which was kept as one text",
 )
 
+NORMALIZED = (
+    "was normalized: white space around texts, Question: before and Answer: behind them are left out",
+    "were normalized: white space around texts, Question: before and Answer: behind them are left out",
+)
+# Of these how many rows there are says enough.
+_COUNTED = {NORMALIZED}
+
 Sentence = tuple[str, str]
 
 
@@ -48,12 +55,20 @@ def left_out(column: str) -> Sentence:
     return (f"has no JSON value in {column!r}, left out", f"have no JSON value in {column!r}, left out")
 
 
+def messages_kept(column: str) -> Sentence:
+    """The sentence for a column of messages that is none of those that are read."""
+    said = f"a list in {column!r} that may be earlier turns; it was kept as metadata, and turns are read from 'turns'"
+    return (f"has {said}", f"have {said}")
+
+
 def no_number(column: str) -> Sentence:
     """The sentence for a column whose value is NaN, by which tables mark what is missing."""
     return (f"has NaN in {column!r}, kept as null", f"have NaN in {column!r}, kept as null")
 
 
 def _note(sentence: Sentence, rows: Sequence[int]) -> str:
+    if sentence in _COUNTED:
+        return f"{len(rows)} {'item' if len(rows) == 1 else 'items'} {sentence[len(rows) != 1]}"
     if len(rows) == 1:
         return f"1 item {sentence[0]}: row {rows[0]}"
     return f"{len(rows)} items {sentence[1]}: rows {', '.join(map(str, rows))}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from caa_registry.pairs.lint.replies import Mixture, misfits, shares
-from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.lint.replies import count_answers, misfits, shares
+from caa_registry.pairs.record import Mixture, PairItem
 from caa_registry.pairs.sources.notes import Notes, Sentence
 
 _SENTENCES: Mapping[str, Sentence] = {
@@ -25,6 +25,14 @@ _SENTENCES: Mapping[str, Sentence] = {
         "answers with what looks like letters, and its prompt lists no such choices: it is read as free text",
         "answer with what looks like letters, and their prompts list no such choices: they are read as free text",
     ),
+    "labels-not-read": (
+        "answers with labels of its prompt that are not read as those of choices: it is read as free text",
+        "answer with labels of their prompts that are not read as those of choices: they are read as free text",
+    ),
+    "choice-not-read": (
+        "has a label that looks like that of a further choice and is not read",
+        "have a label that looks like that of a further choice and is not read",
+    ),
     "choice-text-answer": (
         "answers with the texts of its choices, not with their letters: it is read as free text",
         "answer with the texts of their choices, not with their letters: they are read as free text",
@@ -33,17 +41,20 @@ _SENTENCES: Mapping[str, Sentence] = {
 }
 
 
-def reply_notes(items: Sequence[PairItem]) -> list[str]:
-    """Notes about ``items``, which have their rows' numbers, and about the set that they are."""
-    notes = Notes()
-    mixture = Mixture()
-    for place, item in enumerate(items, 1):
+class Replies:
+    """What the pairs of one source answer, counted while each is at hand: to read its choices takes the most time."""
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+        self.mixture = Mixture()
+
+    def add(self, item: PairItem, row: int) -> None:
+        """Count the pair of ``row``."""
         for rule, message in misfits(item.pair):
             # "lists choices as A) and answers as (A)"
             plural = message.replace("lists ", "list ").replace(" answers ", " answer ")
-            notes.add(_SENTENCES.get(rule, (message, plural)), item.row or place)
-        mixture.add(item.pair, item.split)
-    return [*notes.sentences(), *mixture_notes(mixture)]
+            self.notes.add(_SENTENCES.get(rule, (message, plural)), row)
+        count_answers(self.mixture, item.pair, item.split)
 
 
 def mixture_notes(mixture: Mixture) -> list[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Imported
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData, read_file, readable
+from caa_registry.pairs.sources.formats import CONVENTIONS
 from caa_registry.pairs.sources.json_rows import parse_json
-from caa_registry.pairs.sources.rows import Row
-from caa_registry.pairs.sources.split_files import joined, names_split, read_shards, split_name
+from caa_registry.pairs.sources.rows import Row, listed, no_rows
+from caa_registry.pairs.sources.split_files import joined, left_out, read_shards, split_name
 
 _SPLITS = "dataset_dict.json"
 _STATE = "state.json"
@@ -30,14 +30,17 @@ def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imp
     """The items of the folder ``source``; its splits become splits, ``train`` becomes ``generate``. ``limit``: the
     first rows of each.
 
-    Rows that name a split themselves keep it. Raises ``InputError`` for files that do not fit together, ``UsageError``
-    for options that a folder does not take.
+    Rows that name a split themselves keep it; a split without rows is left out, with a note. Raises ``InputError`` for
+    files that do not fit together, ``UsageError`` for options that a folder does not take.
     """
-    if options.get("format") is not None:
+    if options.get("format") not in (None, *CONVENTIONS):
         raise UsageError(f"{source} is a folder of datasets, not {options['format']}", "Leave --format out.")
     path = Path(source)
     if not (path / _SPLITS).is_file():
-        return _read_table(path, source, "", None, limit, options)
+        table = _read_table(path, source, "", None, limit, options)
+        if table is None:
+            raise no_rows(SourceData(source, readable(source), b""))
+        return table
     names = _field(path / _SPLITS, "splits", source)
     if not isinstance(names, list) or not names or not all(_is_plain(name) for name in names):
         raise _bad(path / _SPLITS, "it lists no splits")
@@ -46,15 +49,25 @@ def load_folder(source: str, *, limit: int | None = None, **options: Any) -> Imp
             f"{source} has the splits {', '.join(names)}, and {options['split']!r} would be all of them",
             "Leave --split out, or import the folder of one split.",
         )
-    parts = {name: _read_table(path / name, source, f"{name}/", name, limit, options) for name in names}
-    return joined(parts, source)
+    clashing = [name for name in names if [split_name(other) for other in names].count(split_name(name)) > 1]
+    if clashing:
+        raise UsageError(
+            f"{source} has the splits {listed(clashing)}, which would be one: {split_name(clashing[0])}",
+            "Import their folders one at a time, or save them under other names.",
+        )
+    tables = {name: _read_table(path / name, source, f"{name}/", name, limit, options) for name in names}
+    return joined({name: part for name, part in tables.items() if part}, source, left_out(tables, source))
 
 
 def _read_table(
     folder: Path, source: str, prefix: str, split: str | None, limit: int | None, options: Mapping[str, Any]
-) -> Imported:
-    listed = _field(folder / _STATE, "_data_files", source)
-    names = [entry.get("filename") for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+) -> Imported | None:
+    """The items of one table, or ``None`` where it has no rows."""
+    entries = _field(folder / _STATE, "_data_files", source)
+    if entries == [] and not any(folder.glob("*.arrow")):
+        return None
+    files_of = entries if isinstance(entries, list) else []
+    names = [entry.get("filename") for entry in files_of if isinstance(entry, dict)]
     if not names or not all(_is_plain(name) for name in names):
         raise _bad(folder / _STATE, "it lists no files of rows")
     files = [
@@ -63,20 +76,19 @@ def _read_table(
     tables = [_table(file) for file in files]
     if sum(len(table) for table in tables) > MAX_ROWS:
         raise InputError(f"more than {MAX_ROWS} rows", "Split the set.", source=readable(str(folder)))
-    own = split_name(split) if split is not None else None
-    first = next(_rows(tables), None)
-    if first is not None and names_split(first):
-        own = None
+    if not any(map(len, tables)):
+        return None
     whole = SourceData(readable(source), readable(str(folder)), b"")
-    part = read_shards(
+    return read_shards(
         files,
         _rows(tables),
         [len(table) for table in tables],
         whole=whole,
         container="datasets",
-        **{**options, "split": options.get("split") or own, "mapping": options.get("mapping")},
+        home=split_name(split) if split is not None else None,
+        **{**options, "split": options.get("split"), "mapping": options.get("mapping")},
+        limit=limit,
     )
-    return replace(part, items=part.items[:limit])
 
 
 def _field(path: Path, name: str, source: str) -> Any:

@@ -8,17 +8,18 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from caa_registry.errors import UsageError
-from caa_registry.pairs.record import GENERATE, Imported
+from caa_registry.pairs.record import GENERATE, Imported, Mixture
 from caa_registry.pairs.source import Source, SourceFile
-from caa_registry.pairs.sources.columns import known_name
 from caa_registry.pairs.sources.compression import SUFFIXES
-from caa_registry.pairs.sources.files import SourceData
+from caa_registry.pairs.sources.files import SourceData, readable
 from caa_registry.pairs.sources.items import ItemBuilder
 from caa_registry.pairs.sources.mappings import SavedMapping
-from caa_registry.pairs.sources.rows import Row, listed
+from caa_registry.pairs.sources.rows import Row, listed, no_rows
 from caa_registry.pairs.sources.table import chosen_cleaning, file_records, mapped_rows
 
 _SHARD = re.compile(r"(.*?)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?")
+# Of no more shards than these is it said which are missing.
+MAX_SHARDS = 10_000
 # File names that stand for a split; other files of a folder are sets of their own.
 _SPLITS = (
     "generate",
@@ -63,9 +64,18 @@ def by_split(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
     return files if whole and len({split_name(split) for split in files}) == len(files) else {}
 
 
-def names_split(row: Row) -> bool:
-    """Whether ``row`` names its own split."""
-    return any(known_name(name) == "split" for name in row.values)
+def missing_shards(names: Sequence[str]) -> list[str]:
+    """The shards that ``names``, files of one folder, leave out: ``train-00001-of-00002.parquet``."""
+    found: dict[tuple[str, int, str], set[int]] = {}
+    for path in map(PurePosixPath, names):
+        match = _SHARD.fullmatch(path.stem)
+        if match:
+            found.setdefault((match[1], int(match[3]), path.suffix), set()).add(int(match[2]))
+    return [
+        f"{split}-{number:05}-of-{count:05}{suffix}"
+        for (split, count, suffix), numbers in found.items()
+        for number in sorted(set(range(min(count, MAX_SHARDS))) - numbers)
+    ]
 
 
 def read_shards(
@@ -80,12 +90,15 @@ def read_shards(
     format: str | None,
     licence: str,
     mapping: SavedMapping | None,
+    home: str | None = None,
+    limit: int | None = None,
 ) -> Imported:
     """The items of one split, whose ``rows`` are those of all ``files``, ``counts`` of each. ``whole`` names the set:
-    its URI is the name, errors name the label."""
+    its URI is the name, errors name the label. ``home``: the split of rows that name none; ``limit``: how
+    many rows are read, all if ``None``."""
     part = mapping.part(files[0].name) if mapping else None
-    own_split = split or (mapping.split if mapping else None)
-    builder = ItemBuilder(whole, chosen_cleaning(container, format, columns), own_split, columns)
+    home = home or (mapping.split if mapping else None)
+    builder = ItemBuilder(whole, chosen_cleaning(container, format, columns), split, columns, home=home, limit=limit)
     items = builder.build(mapped_rows(rows, part, whole))
     records: list[SourceFile] = []
     start = 0
@@ -94,18 +107,26 @@ def read_shards(
         start += count
     source = Source(
         uri=whole.name,
-        format=container,
+        format=builder.cleaning.name or container,
         files=tuple(records),
         columns=dict(columns),
         mapping=mapping.as_json() if mapping else None,
     )
     licence = licence or (mapping.licence if mapping else "")
-    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+    return builder.imported(items, source, licence)
 
 
-def joined(parts: Mapping[str, Imported], source: str) -> Imported:
-    """The parts of one set, by the names of their splits or files, one after the other. Raises ``UsageError`` where
-    some hold pairs and others questions."""
+def left_out(parts: Mapping[str, Imported | None], source: str) -> list[str]:
+    """Notes about the splits in ``parts`` that have no rows. Raises ``InputError`` where none has any."""
+    empty = [name for name, part in parts.items() if part is None]
+    if len(empty) == len(parts):
+        raise no_rows(SourceData(source, readable(source), b""))
+    return [f"the split {name} holds no rows" for name in empty]
+
+
+def joined(parts: Mapping[str, Imported], source: str, notes: Sequence[str] = ()) -> Imported:
+    """The parts of one set, by the names of their splits or files, one after the other, with ``notes`` and theirs.
+    Raises ``UsageError`` where some hold pairs and others questions."""
     first = next(iter(parts.values()))
     if len({part.kind for part in parts.values()}) > 1:
         raise UsageError(
@@ -113,5 +134,6 @@ def joined(parts: Mapping[str, Imported], source: str) -> Imported:
         )
     items = [item for part in parts.values() for item in part.items]
     record = replace(first.source, files=tuple(file for part in parts.values() for file in part.source.files))
-    notes = [f"{name}: {note}" for name, part in parts.items() for note in part.notes]
-    return Imported(first.kind, items, record, first.licence, notes)  # type: ignore[arg-type]
+    own = [f"{name}: {note}" for name, part in parts.items() for note in part.notes]
+    mixture = Mixture.together(part.mixture for part in parts.values())
+    return Imported(first.kind, items, record, first.licence, [*notes, *own], mixture)  # type: ignore[arg-type]

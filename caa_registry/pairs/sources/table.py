@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from caa_registry.errors import UsageError
-from caa_registry.pairs.answers import letter_of
-from caa_registry.pairs.record import Imported, PairItem, QuestionItem
+from caa_registry.pairs.answers import letter_of, sides_of
+from caa_registry.pairs.record import Imported, Pair, PairItem, QuestionItem
 from caa_registry.pairs.source import Source, SourceFile
 from caa_registry.pairs.sources.anthropic import ANTHROPIC
 from caa_registry.pairs.sources.caa import CAA
@@ -33,16 +33,19 @@ def read_table(
     format: str | None,
     licence: str = "",
     mapping: SavedMapping | None = None,
+    home: str | None = None,
+    limit: int | None = None,
 ) -> Imported:
-    """The items of one file and where they came from."""
+    """The items of one file, or of its first ``limit`` rows, and where they came from. ``home``: the split of rows that
+    name none."""
     if format in _CONVENTIONS and columns:
         raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
     part = mapping.part(file.name) if mapping else None
     if part and part["rows"] in FORMAT_ROWS:
         format = part["rows"]
     container = container_of(file, format)
-    own_split = split or (mapping.split if mapping else None)
-    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), own_split, columns)
+    home = home or (mapping.split if mapping else None)
+    builder = ItemBuilder(file, chosen_cleaning(container, format, columns), split, columns, home=home, limit=limit)
     items = builder.build(mapped_rows(rows_of(file, container), part, file))
     source = Source(
         uri=readable(uri),
@@ -52,7 +55,7 @@ def read_table(
         mapping=mapping.as_json() if mapping else None,
     )
     licence = licence or (mapping.licence if mapping else "")
-    return Imported(builder.kind, items, source, licence, builder.notes.sentences())
+    return builder.imported(items, source, licence)
 
 
 def mapped_rows(rows: Iterator[Row], part: Mapping[str, Any] | None, file: SourceData) -> Iterator[Row]:
@@ -75,9 +78,16 @@ def chosen_cleaning(container: Container, format: str | None, columns: Mapping[s
             return asked
         names = row.values.keys()
         if {CAA_QUESTION, CAA_POSITIVE} <= names and "prompt" not in names and "positive" not in names:
-            return {"json": CAA, "jsonl": ANTHROPIC}.get(container, VERBATIM)
+            return CAA if container == "json" else ANTHROPIC
         if {CORRECT, INCORRECT} <= names and "positive" not in names and CAA_POSITIVE not in names:
-            return MULTIPLE_CHOICE if letter_of(str(row.values[CORRECT])) else VERBATIM
+            return MULTIPLE_CHOICE if _answers_with_letters(row) else VERBATIM
         return CAA if container == "json" and names == {CAA_QUESTION} else VERBATIM
 
     return choose
+
+
+def _answers_with_letters(row: Row) -> bool:
+    """Whether the right answer is a letter, or both are letters of choices that the prompt lists."""
+    right, wrong = (str(row.values[name]) for name in (CORRECT, INCORRECT))
+    prompt = str(row.values.get("prompt", row.values.get(CAA_QUESTION, "")))
+    return letter_of(right) is not None or sides_of(Pair(prompt, right, wrong)).letters is not None
