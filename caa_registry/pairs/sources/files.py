@@ -14,6 +14,7 @@ from caa_registry.pairs.sources.other_kinds import check_kind, encoding_hint
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 1_000_000
+MAX_COLUMNS = 5000
 
 
 @dataclass(frozen=True)

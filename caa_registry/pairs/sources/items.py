@@ -38,6 +38,9 @@ from caa_registry.pairs.sources.json_values import UnusableJson, json_value
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
 MAX_METADATA_DEPTH = 32
+# Columns, and values in lists and objects, that rows may keep as metadata: so many, and more for each row.
+_MOST_KEPT = 500_000
+_KEPT_A_ROW = 40
 
 _UNUSABLE = object()
 # The columns of an export (pairs/export/rows.py).
@@ -62,6 +65,7 @@ class ItemBuilder:
         self.notes = sentences.Notes()
         self._conversations = Conversations(file, given, self.notes)
         self.kind: DatasetKind = "pairs"
+        self._may_keep = _MOST_KEPT
 
     def build(self, rows: Iterable[Row]) -> list[PairItem] | list[QuestionItem]:
         """The items in row order. The first bad row raises ``InputError``; no rows at all do too."""
@@ -201,6 +205,8 @@ class ItemBuilder:
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         kept: dict[str, Any] = {}
+        self._may_keep += _KEPT_A_ROW
+        self._keep(len(row.values), row, "")
         for name, value in self._unfolded(row).items():
             if name in self._columns.used or (row.conversation and name == "prompt"):
                 continue
@@ -212,6 +218,16 @@ class ItemBuilder:
                 kept[f"source_{name}" if name in RESERVED else name] = usable
         kept["row"] = row.number
         return kept
+
+    def _keep(self, values: int, row: Row, name: str) -> None:
+        self._may_keep -= values
+        if self._may_keep < 0:
+            raise self._bad(
+                f"this row and those before it have more than {_MOST_KEPT:,} values beside their texts",
+                "Leave out columns that are no texts of pairs.",
+                row,
+                name,
+            )
 
     def _json(self, value: Any, row: Row, name: str, depth: int) -> Any:
         if depth > MAX_METADATA_DEPTH:
@@ -225,6 +241,8 @@ class ItemBuilder:
                 self.notes.add(sentences.no_number(name), row.number)
                 return None
             return value if math.isfinite(value) else _UNUSABLE
+        if isinstance(value, list | dict):
+            self._keep(len(value), row, name)
         if isinstance(value, list):
             parts = [self._json(part, row, name, depth + 1) for part in value]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts

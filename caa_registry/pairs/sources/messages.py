@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 from caa_registry.errors import InputError
+from caa_registry.pairs.sources.json_values import has_many_parts, too_many_parts
 
 MessageRole = Literal["system", "user", "assistant"]
 Bad = Callable[[str, str], InputError]
@@ -63,6 +64,8 @@ def messages_in(value: Any, bad: Bad) -> list[Message] | None:
                 "a list of messages as Python prints it, not as JSON",
                 "Write the rows as JSON lines or Parquet: frame.to_json(FILE, orient='records', lines=True).",
             )
+        if value.lstrip()[:1] in ("[", "{") and has_many_parts(value):
+            raise bad(str(too_many_parts()), "Leave the row out.")
         value = _from_json(value)
     if isinstance(value, dict) and _speaks(value):
         value = [value]

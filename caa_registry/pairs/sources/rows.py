@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,11 @@ class Row:
     number: int
     values: Mapping[str, Any]
     conversation: Conversation | None = None
+
+
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """Those of ``names`` that come more than once, sorted."""
+    return sorted(name for name, times in Counter(names).items() if times > 1)
 
 
 def listed(names: Iterable[str], limit: int = 20) -> str:
