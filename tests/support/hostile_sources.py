@@ -48,12 +48,95 @@ def _open_comments(path: Path) -> None:
     path.write_bytes(b"<!---->" * 500 + b"<!--" * 100)
 
 
+def _marks(path: Path) -> None:
+    path.write_text('{"prompt": "a' + "\u0301\u0316" * 300_000 + '", "positive": "yes", "negative": "no"}\n')
+
+
+def _double_marks(path: Path) -> None:
+    """Each is a character that stands for two."""
+    path.write_text(f'{_ROW}, "x": "a' + "\u0f73" * 300_000 + '"}\n')
+
+
+def _message_marks(path: Path) -> None:
+    said = '{"role": "user", "content": "a' + "\u0301\u0316" * 300_000 + '"}'
+    path.write_text(f'{{"messages": [{said}], "positive": "yes", "negative": "no"}}\n')
+
+
 def _commas(path: Path) -> None:
     _packed(path, "prompt", *["," * 1_000_000] * 30)
 
 
 def _wide_header(path: Path) -> None:
     path.write_text(",".join(f"c{i}" for i in range(60_000)) + "\n")
+
+
+def _columns(rows: int) -> dict[str, object]:
+    import pyarrow as pa
+
+    texts = {"prompt": "Is it?", "positive": "yes", "negative": "no"}
+    return {name: pa.array([text] * rows) for name, text in texts.items()}
+
+
+def _parquet(path: Path, **columns: object) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = len(next(iter(columns.values())))  # type: ignore[arg-type]
+    pq.write_table(pa.table({**_columns(rows), **columns}), path, compression="zstd")
+
+
+def _one_long_text(path: Path) -> None:
+    import pyarrow as pa
+
+    _parquet(path, prompt=pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), ["x" * 10_000_000]))
+
+
+def _long_text_in_list(path: Path) -> None:
+    import pyarrow as pa
+
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), ["x" * 4_000_000])
+    _parquet(path, x=pa.ListArray.from_arrays([0, 1000], texts))
+
+
+def _nulls(path: Path) -> None:
+    import pyarrow as pa
+
+    _parquet(path, x=pa.ListArray.from_arrays([0, 20_000_000], pa.nulls(20_000_000, pa.string())))
+
+
+def _wide_table(path: Path) -> None:
+    _parquet(path, **{f"c{i}": [1] for i in range(30_000)})
+
+
+def _saved(folder: Path, codec: str | None, **columns: object) -> None:
+    import pyarrow as pa
+
+    folder.mkdir()
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    rows = len(next(iter(columns.values())))  # type: ignore[arg-type]
+    table = pa.table({**_columns(rows), **columns})
+    with pa.ipc.new_stream(
+        folder / "data.arrow", table.schema, options=pa.ipc.IpcWriteOptions(compression=codec)
+    ) as to:
+        to.write_table(table)
+
+
+def _saved_nulls(path: Path) -> None:
+    import pyarrow as pa
+
+    _saved(path, None, x=pa.ListArray.from_arrays([0, 500_000_000], pa.nulls(500_000_000)))
+
+
+def _saved_dictionary(path: Path) -> None:
+    import pyarrow as pa
+
+    _saved(path, None, x=pa.DictionaryArray.from_arrays(pa.array([0] * 300, pa.int32()), ["x" * 10_000_000]))
+
+
+def _saved_compressed(path: Path) -> None:
+    import pyarrow as pa
+
+    _saved(path, "zstd", x=pa.array(["x" * 400_000_000]))
 
 
 FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
@@ -63,8 +146,18 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "keys": ("keys.jsonl.gz", _keys),
     "repeated key": ("repeated.jsonl", _repeated_key),
     "comments": ("page.json", _open_comments),
+    "marks": ("marks.jsonl", _marks),
+    "double marks": ("double.jsonl", _double_marks),
+    "marks in a message": ("messages.jsonl", _message_marks),
     "commas": ("commas.csv.gz", _commas),
     "wide header": ("wide.csv", _wide_header),
+    "one long text": ("text.parquet", _one_long_text),
+    "long text in list": ("list.parquet", _long_text_in_list),
+    "nulls": ("nulls.parquet", _nulls),
+    "wide table": ("wide.parquet", _wide_table),
+    "saved nulls": ("nulls", _saved_nulls),
+    "saved dictionary": ("dictionary", _saved_dictionary),
+    "saved compressed": ("compressed", _saved_compressed),
 }
 
 

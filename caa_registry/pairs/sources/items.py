@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from caa_registry.errors import InputError, UsageError
+from caa_registry.errors import InputError, UsageError, shortened
 from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.record import (
@@ -80,6 +80,8 @@ class ItemBuilder:
                 else:
                     pairs.append(self._pair(row))
             except InputError as error:
+                if error.row is None:
+                    error = self._bad(error.message, error.hint, row)
                 raise say_rows_before(error, before) from error.__cause__
         if not pairs and not questions:
             raise no_rows(self._file)
@@ -264,7 +266,7 @@ class ItemBuilder:
             try:
                 folded = json_value(folded)
             except UnusableJson as error:
-                raise self._bad(f"{error} (key {error.key!r})", error.hint, row, "metadata") from None
+                raise self._bad(f"{error} (key {shortened(error.key, 100)!r})", error.hint, row, "metadata") from None
             except (ValueError, RecursionError):
                 return values
         if not isinstance(folded, dict) or set(folded) & {*_EXPORTED, *RESERVED}:

@@ -113,8 +113,7 @@ def _load_file(source: str, *, limit: int | None = None, **options: Any) -> Impo
     path = Path(source)
     if is_saved_folder(path):
         return load_folder(source, limit=limit, **options)
-    imported = read_table(read_file(path), source, **options)
-    return imported if limit is None else replace(imported, items=imported.items[:limit])
+    return read_table(read_file(path), source, limit=limit, **options)
 
 
 def read_source(

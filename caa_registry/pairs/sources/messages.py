@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from caa_registry.digests import composed
 from caa_registry.errors import InputError
 from caa_registry.pairs.sources.json_values import has_many_parts, too_many_parts
 
@@ -42,7 +42,7 @@ class Message:
     text: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+        object.__setattr__(self, "text", composed(self.text))
 
 
 def may_speak(value: Any) -> bool:

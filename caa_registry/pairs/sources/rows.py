@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caa_registry.errors import InputError
+from caa_registry.errors import InputError, shortened
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData
 from caa_registry.pairs.turns import Turn
 
@@ -44,7 +44,7 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
 
 
 def _shown(name: str) -> str:
-    quoted = repr(name)
+    quoted = repr(shortened(name, 100))
     return quoted if not name or "," in name or any(char.isspace() for char in name) else quoted[1:-1]
 
 

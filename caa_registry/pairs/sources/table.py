@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from caa_registry.errors import UsageError
@@ -33,8 +34,9 @@ def read_table(
     format: str | None,
     licence: str = "",
     mapping: SavedMapping | None = None,
+    limit: int | None = None,
 ) -> Imported:
-    """The items of one file and where they came from."""
+    """The items of one file and where they came from. ``limit``: no more than its first rows are read."""
     if format in _CONVENTIONS and columns:
         raise UsageError(f"the format {format} has its own columns", "Leave --column out, or use --format json.")
     part = mapping.part(file.name) if mapping else None
@@ -43,7 +45,7 @@ def read_table(
     container = container_of(file, format)
     own_split = split or (mapping.split if mapping else None)
     builder = ItemBuilder(file, chosen_cleaning(container, format, columns), own_split, columns)
-    items = builder.build(mapped_rows(rows_of(file, container), part, file))
+    items = builder.build(mapped_rows(islice(rows_of(file, container), limit), part, file))
     source = Source(
         uri=readable(uri),
         format=builder.cleaning.name or container,
