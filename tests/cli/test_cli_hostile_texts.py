@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
-from cli.command_line import caa, process
+from cli.command_line import caa
 from registry.registry_support import jsonl
 
 from caa_registry.cli import output
-from caa_registry.errors import CaaError, visible
+from caa_registry.errors import CaaError, UsageError, visible
+from caa_registry.evaluation.open_ended.endpoint_key import judge_key
 from caa_registry.evaluation.token_projection import TokenProjection, as_html, as_text
 
 OSC = "\x1b]52;c;ZWNobyBoaQ==\x07"
@@ -90,9 +92,16 @@ def test_pages_and_texts_of_tokens_hold_no_markup_of_others() -> None:
     assert clean(as_text(tokens).plain)
 
 
-def test_tracebacks_are_printed_without_controls(empty: Path) -> None:
-    done = process("dataset", "show", f"team/{OSC}", "--debug")
-    assert done.code == 1 and "Traceback" in done.err and clean(done.err)
+def test_tracebacks_are_printed_without_controls(
+    empty: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    with pytest.raises(CaaError):
+        caa("dataset", "show", "team/x", "--debug")
+    error = ValueError(HOSTILE)
+    sys.excepthook(type(error), error, None)
+    shown = capsys.readouterr().err
+    assert "ValueError" in shown and clean(shown)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +113,6 @@ def test_tracebacks_are_printed_without_controls(empty: Path) -> None:
         ["dataset", "import", "https:/h/x?token=SECRET", "--name", "a/b"],
         ["dataset", "import", "https://u:SECRET@h/x", "--name", "a/b"],
         ["dataset", "import", "hf:SECRET@h/x", "--name", "a/b"],
-        ["eval", "rate", "1", "--judge-model", "m", "--judge-url", "https://h/v1?api-key=SECRET"],
-        ["eval", "rate", "1", "--judge-model", "m", "--judge-url", "https://h/v1#SECRET"],
         ["dataset", "ls", "--registry", "postgresql://u%3ASECRET@127.0.0.1:1/d"],
         ["dataset", "ls", "--registry", "postgresql://127.0.0.1:1/d?application_name=SECRET"],
     ],
@@ -114,6 +121,13 @@ def test_what_may_be_a_secret_in_an_address_is_not_repeated(command: list[str], 
     done = caa(*command)
     assert done.code in (1, 2) and "SECRET" not in done.out + done.err
     assert done.err.startswith("Error: ")
+
+
+@pytest.mark.parametrize("url", ["https://h/v1?api-key=SECRET", "https://h/v1#SECRET"])
+def test_a_judges_address_that_cannot_be_used_is_not_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match="not the base URL of a judge") as caught:
+        judge_key(url)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_paths_with_marks_of_addresses_are_shown_as_they_are(empty: Path) -> None:
