@@ -11,9 +11,11 @@ import hashlib
 import json
 import re
 import unicodedata
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from caa_registry.errors import InputError
 from caa_registry.progress import Progress, silent
 
 # Bytes of a file that are read at a time.
@@ -22,15 +24,47 @@ _PIECE = 1 << 20
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
+# Composing puts the combining characters behind a letter in order, which takes time as the square of their number.
+MOST_COMBINING = 1000
+
+
+def composed(text: str) -> str:
+    """``text`` in Unicode's composed form (NFC). Raises ``InputError`` for more than ``MOST_COMBINING`` combining
+    characters in a row."""
+    if text.isascii():
+        return text
+    check_combining(text)
+    return unicodedata.normalize("NFC", text)
+
+
+def check_combining(text: str) -> None:
+    """Raise ``InputError`` for more than ``MOST_COMBINING`` combining characters in a row."""
+    # A longer run holds one of these places.
+    for place in range(MOST_COMBINING, len(text), MOST_COMBINING + 1):
+        if _combines(text[place]) and _run(text, place) > MOST_COMBINING:
+            raise InputError(f"a text has more than {MOST_COMBINING:,} combining characters in a row", "Remove them.")
+
+
+def _combines(character: str) -> bool:
+    return unicodedata.combining(unicodedata.normalize("NFD", character)[0]) != 0
+
+
+def _run(text: str, place: int) -> int:
+    """How many combining characters stand around ``place``; no more than ``MOST_COMBINING`` are counted on a side."""
+    before = takewhile(_combines, reversed(text[max(0, place - MOST_COMBINING) : place]))
+    behind = takewhile(_combines, text[place : place + MOST_COMBINING + 1])
+    return sum(1 for _ in before) + sum(1 for _ in behind)
+
+
 def _canonical(value: Any) -> Any:
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return composed(value)
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     if isinstance(value, dict):
-        return {unicodedata.normalize("NFC", str(key)): _canonical(item) for key, item in value.items()}
+        return {composed(str(key)): _canonical(item) for key, item in value.items()}
     raise TypeError(f"{type(value).__name__} has no canonical JSON form (write floats as repr strings)")
 
 

@@ -8,10 +8,39 @@ import re
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+# Of a message: a text that it repeats may have any length.
+_LONGEST = 10_000
+
+
 def visible(text: str) -> str:
     """``text`` with control characters and marks of direction written out (``\\x1b``, ``\\u202e``): a text must not
     steer the reader's terminal, nor look like another."""
     return UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def one_line(text: str, most: int) -> str:
+    """``text``, a name from outside, as it may stand in a message: in one line, as line feeds could pass for the end of
+    the message, and shortened in its middle to about ``most`` characters."""
+    return shortened(visible(text[: 2 * most] + text[2 * most :][-most:]).replace("\n", "\\n"), most)
+
+
+def shortened(text: str, most: int) -> str:
+    """``text`` without its middle where it has more than ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} ... {text[-(most // 3) :]}"
+
+
+_ADDRESS = re.compile(r"(\s*[A-Za-z][A-Za-z0-9+.-]+:/*)(.*@)?(.*)", re.DOTALL)
+
+
+def without_secrets(address: str) -> str:
+    """``address`` as it may be shown where it may be a mistyped URL: without what stands before ``@``, and without its
+    query and its fragment, since any of them may be a password. A path stays as it is."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        return address
+    scheme, user, rest = match.groups()
+    place = re.split(r"[?#]", rest, maxsplit=1)
+    return f"{scheme}{'***@' if user else ''}{place[0]}{'?***' if len(place) > 1 else ''}"
 
 
 class CaaError(Exception):
@@ -24,6 +53,7 @@ class CaaError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = shortened(message, _LONGEST)
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -44,11 +74,12 @@ class InputError(CaaError):
     def __init__(
         self, message: str, hint: str = "", *, source: str = "", row: int | None = None, field: str = ""
     ) -> None:
-        place = source
+        place = one_line(source, 400)
         if row is not None:
             place = f"{place}, row {row}" if place else f"row {row}"
         if field:
-            place = f"{place}, field '{field}'" if place else f"field '{field}'"
+            named = f"field '{one_line(field, 100)}'"
+            place = f"{place}, {named}" if place else named
         super().__init__(f"{place}: {message}" if place else message, hint)
         self.source = source
         self.row = row

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from caa_registry.errors import HubError, UsageError
+from caa_registry.errors import HubError, UsageError, without_secrets
 
 RepoKind = Literal["dataset", "model"]
 
@@ -43,7 +43,7 @@ def parse_hub(source: str) -> HubSource:
     match = _SOURCE.fullmatch(source)
     file = match[3] if match else None
     if not match or (file and not all(part.strip(".") for part in file.split("/"))):
-        raise UsageError(f"{source!r} is not a hub source", "Write hf:ORG/NAME[@REVISION][/FILE].")
+        raise UsageError(f"{without_secrets(source)!r} is not a hub source", "Write hf:ORG/NAME[@REVISION][/FILE].")
     return HubSource(match[1], unquote(match[2]) if match[2] else None, file)
 
 

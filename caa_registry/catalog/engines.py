@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ REPORTED = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeDecodeError)
 LOCK_WAIT_MS = 30_000
 # The log grows with what one transaction writes. What is left of it afterwards is no larger than this.
 LOG_BYTES = 16 * 1024 * 1024
+
+# What reading may take, in steps of SQLite: so many, and more for each byte of the file. Pages of a stranger's
+# file may lead to one another again and again.
+_MOST_STEPS = 20_000_000
+_STEPS_A_BYTE = 20
+_STEPS_AT_A_TIME = 1_000_000
 
 # One number for every advisory lock on PostgreSQL: there is one writer at a time, as on SQLite.
 ADVISORY_LOCK = 0x4341415245474953
@@ -88,6 +95,7 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
             return row[0] if row else None
 
         # Before anything is read: the file may come from anybody.
+        _bound_steps(connection, path)
         pragma("trusted_schema=OFF")
         pragma("cell_size_check=ON")
         pragma("mmap_size=0")
@@ -111,11 +119,29 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         read_only = connection.get_execution_options().get(READ_ONLY, False)
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        if read_only:
+            _bound_steps(driver, path)
+        else:
+            driver.set_progress_handler(None, 0)  # what a write takes depends on what it is given
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     _engines.add(engine)
     return engine
+
+
+def _bound_steps(connection: sqlite3.Connection, path: Path) -> None:
+    """Have SQLite stop where it takes more steps from here on than reading such a file does."""
+    size = 0
+    for part in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(OSError):
+            held = part.stat()
+            size += min(held.st_size, held.st_blocks * 512)  # a file may have holes
+    times = itertools.count(1)
+    most = (_MOST_STEPS + _STEPS_A_BYTE * size) // _STEPS_AT_A_TIME
+    connection.set_progress_handler(lambda: next(times) > most, _STEPS_AT_A_TIME)
 
 
 def _use_log(connection: sqlite3.Connection) -> object:
@@ -176,6 +202,11 @@ def explain(location: Location, error: Exception) -> RegistryError:
             f"{full}: {location.shown} was not changed",
             "Free some space for the registry and for temporary files, then try again: nothing was written.",
         )
+    if getattr(_driver_error(error), "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+        return RegistryError(
+            f"{location.shown} is damaged: reading it takes longer than a file of its size can",
+            "Restore a backup, or ask its sender for another copy.",
+        )
     if isinstance(error, UnicodeDecodeError):
         return RegistryError(f"{location.shown} holds text that is not UTF-8", _ADVICE["malformed"])
     if isinstance(error, OSError):
@@ -184,7 +215,7 @@ def explain(location: Location, error: Exception) -> RegistryError:
             return RegistryError(refusal.message, refusal.hint)
         reason = error.strerror or str(error)
     else:
-        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+        reason = str(_driver_error(error))
     reason = location.without_secrets(" ".join(reason.split()))
     usual = "Check that the file and its folder exist and can be written."
     if location.path is None:
@@ -193,8 +224,12 @@ def explain(location: Location, error: Exception) -> RegistryError:
     return RegistryError(f"{location.shown}: {reason}", hint)
 
 
+def _driver_error(error: Exception) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
 def _is_full(location: Location, error: Exception) -> bool:
-    cause = error.orig if isinstance(error, DBAPIError) else error
+    cause = _driver_error(error)
     if is_full(error) or getattr(cause, "sqlstate", None) == _DISK_FULL:
         return True
     # SQLite tells of a full disk in other words too, such as "disk I/O error" for its shared memory.

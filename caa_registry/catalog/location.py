@@ -18,12 +18,13 @@ from caa_registry.settings import may_hold_password
 POSTGRES_DRIVER = "postgresql+psycopg"
 
 _SQLITE = ("sqlite:///", "sqlite+pysqlite:///")
-# What a connection's options may be shown with. A name that is misspelt may be a password's.
+# What a connection's options may be shown with. A name that is misspelt may be a password's, and options of a session
+# may set one.
 _SHOWN_OPTIONS = frozenset(
     {
-        "application_name", "channel_binding", "client_encoding", "connect_timeout", "dbname", "gssencmode", "host",
-        "hostaddr", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "options", "port",
-        "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "user",
+        "channel_binding", "client_encoding", "connect_timeout", "dbname", "gssencmode", "host",
+        "hostaddr", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "port",
+        "sslcert", "sslcrl", "sslkey", "sslmode", "sslrootcert", "target_session_attrs",
     }
 )  # fmt: skip
 _EXAMPLES = "Give a path, sqlite:///PATH or postgresql://USER@HOST/DATABASE."
@@ -46,6 +47,8 @@ class Location:
         if self.url is None:
             return f"--registry {shlex.quote(self.shown)}"
         url = self.url.set(drivername="postgresql")
+        if not _is_plain(url.username):
+            url = url.set(username="YOUR_USER")
         if url.password:
             url = url.set(password="YOUR_PASSWORD")
         url = url.set(query={k: v if k in _SHOWN_OPTIONS else "YOUR_PASSWORD" for k, v in url.query.items()})
@@ -56,6 +59,8 @@ class Location:
         if self.url is None:
             return text
         secrets: list[str] = [str(self.url.password)] if self.url.password else []
+        if not _is_plain(self.url.username):
+            secrets.append(str(self.url.username))
         for option, value in self.url.query.items():
             if option not in _SHOWN_OPTIONS:
                 secrets += [value] if isinstance(value, str) else value
@@ -72,6 +77,11 @@ class Location:
                 return None
             each = each.__cause__ or each.__context__
         return error
+
+
+def _is_plain(user: str | None) -> bool:
+    """Whether ``user`` is no more than a name: behind ``%3A`` a password may be part of it."""
+    return user is None or re.fullmatch(r"[\w.-]*", user) is not None
 
 
 def _written(secret: str) -> Iterable[str]:
@@ -112,7 +122,9 @@ def locate(url: str) -> Location:
     shown = parsed.set(
         drivername="postgresql", query={k: v if k in _SHOWN_OPTIONS else "***" for k, v in parsed.query.items()}
     )
-    return Location(shown.render_as_string(hide_password=True), url=parsed)
+    if not _is_plain(shown.username):
+        shown = shown.set(username="***")
+    return Location(shown.render_as_string(hide_password=True).replace(quote("***"), "***"), url=parsed)
 
 
 def _check_parts(url: URL) -> None:

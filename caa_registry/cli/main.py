@@ -8,9 +8,11 @@ import logging
 import os
 import select
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import click
@@ -118,6 +120,9 @@ def main() -> None:
     notes = Notes()
     logging.getLogger("caa_registry").addHandler(notes)
     debug = "--debug" in sys.argv
+    if debug:
+        # A traceback repeats texts of others, as messages do.
+        sys.excepthook = _show_traceback
     try:
         with _closed_pipes():
             code = _run()
@@ -151,6 +156,10 @@ def main() -> None:
         logging.getLogger("caa_registry").removeHandler(notes)
         for stream in (sys.stdout, sys.stderr):
             _drop_unwritten(stream)
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    message("".join(traceback.format_exception(kind, error, trace)).rstrip("\n"))
 
 
 def _say(error: CaaError) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caa_registry import mx_thread
-from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError
+from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError, one_line, without_secrets
 from caa_registry.hub import is_commit, parse_hub
 from caa_registry.models.folder.adapters import Adapter, open_adapter, refuse_adapter
 from caa_registry.models.folder.checks import check_files, checked_config, checked_weights
@@ -121,7 +121,7 @@ def locate(
         return _download(*_repository(str(name), revision), weights)
     path = Path(name).expanduser()
     if revision is not None and (str(name) == DEMO_MODEL or path.exists()):
-        raise UsageError(f"{name}: is not a hub repository, so it has no revision {revision}")
+        raise UsageError(f"{without_secrets(str(name))}: is not a hub repository, so it has no revision {revision}")
     if str(name) == DEMO_MODEL:
         return demo_model_folder(), None, None
     if path.is_dir():
@@ -133,7 +133,7 @@ def locate(
         raise ModelError(f"{path}: is a file", "Give the folder of a model.")
     if not is_repository(str(name)):
         raise NotFoundError(
-            f"there is no model folder {name}",
+            f"there is no model folder {without_secrets(one_line(str(name), 400))}",
             "Give a folder, a hub repository (ORG/NAME or hf:ORG/NAME[@REVISION]), or 'demo'.",
         )
     return _download(str(name), revision, weights)

@@ -153,13 +153,15 @@ def listings(prompt: str) -> list[Listing]:
 
 def labels_in(prompt: str) -> Iterator[Label]:
     """What may be labels of choices in ``prompt``, in order, of any style."""
-    line = before = paragraph = 0
+    line = before = paragraph = indent = 0
     for match in _LABEL.finditer(prompt):
         newline = prompt.rfind("\n", before, match.start())
-        line = newline + 1 if newline >= 0 else line
+        if newline >= 0 or not before:
+            line = newline + 1
+            indent = _indent(prompt, line)
         paragraph += _BLANK_LINE.search(prompt, before, line) is not None if newline >= 0 else 0
         before = match.end()
-        label = _label(prompt, match, line, paragraph)
+        label = _label(prompt, match, line, paragraph, at_line=match.start() == indent)
         if label is not None:
             yield label
 
@@ -188,9 +190,14 @@ def without_heading(text: str) -> str:
     return head.rstrip() if _HEADING_LINE.fullmatch(last) else text.rstrip()
 
 
-def _label(prompt: str, match: re.Match[str], line: int, paragraph: int) -> Label | None:
+def _indent(prompt: str, line: int) -> int:
+    """Where the line that begins at ``line`` does behind its indent and bullet."""
+    match = _LINE_START.match(prompt, line)
+    return match.end() if match else line
+
+
+def _label(prompt: str, match: re.Match[str], line: int, paragraph: int, *, at_line: bool) -> Label | None:
     begin = match.start()
-    at_line = _LINE_START.fullmatch(prompt, line, begin) is not None
     if match["stop"] and not at_line and begin and not prompt[begin - 1].isspace() and prompt[begin - 1].isascii():
         return None  # the end of an abbreviation
     if match["dash"] and not at_line:

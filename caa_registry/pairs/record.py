@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from caa_registry.digests import digest_object
+from caa_registry.digests import check_combining, composed, digest_object
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.source import Source
 from caa_registry.pairs.turns import ROLES, Turn, turns_json
@@ -42,7 +41,7 @@ class Pair:
     def __post_init__(self) -> None:
         object.__setattr__(self, "turns", tuple(self.turns))
         for name in ("prompt", "positive", "negative", "system"):
-            object.__setattr__(self, name, unicodedata.normalize("NFC", getattr(self, name)))
+            object.__setattr__(self, name, composed(getattr(self, name)))
 
     @cached_property
     def digest(self) -> str:
@@ -84,7 +83,7 @@ class QuestionItem:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+        object.__setattr__(self, "text", composed(self.text))
 
     @property
     def digest(self) -> str:
@@ -131,7 +130,8 @@ def check_split_name(split: str | None) -> None:
 
 
 def checked_text(text: str, *, source: str = "", row: int | None = None, field: str = "") -> str:
-    """``text`` if every database can store it, else ``InputError``: no NUL, no half of a surrogate pair."""
+    """``text`` if every database can store it, else ``InputError``: no NUL, no half of a surrogate pair, and no more
+    combining characters than can be composed."""
     if "\x00" in text:
         raise InputError("a text holds a NUL character", "Remove it.", source=source, row=row, field=field)
     if _SURROGATE.search(text):
@@ -142,6 +142,10 @@ def checked_text(text: str, *, source: str = "", row: int | None = None, field: 
             row=row,
             field=field,
         )
+    try:
+        check_combining(text)
+    except InputError as error:
+        raise InputError(error.message, error.hint, source=source, row=row, field=field) from None
     return text
 
 

@@ -10,10 +10,15 @@ from caa_registry.errors import InputError
 
 MOST_DEPTH = 50
 # What aliases may add to what is written: a few lines of them can stand for more than any memory holds.
-MOST_REPEATED = 100_000
+MOST_KEY = 100_000
 # Numbers of more digits than this take long to read, and none is meant.
 _MOST_DIGITS = 1000
-_NUMERIC = re.compile(r"[-+0-9_:.]+")
+_NUMERIC = re.compile(r"[-+]?[0-9.][0-9a-fA-FxX_:.+]*")
+_TEXTS = {"!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:binary"}
+# Numbers of more digits can be chosen so that a mapping takes the square of its size to make.
+_MOST_KEY_DIGITS = 18
+MOST_CHARACTERS = 1_000_000
+_MOST_NODES = 50_000
 
 
 class _BeyondBoundsError(Exception):
@@ -24,10 +29,15 @@ def yaml_value(text: str, source: str) -> Any:
     """The value of ``text``; nothing in it is run.
 
     ``InputError`` with the line where it is not YAML, where a key is repeated, where it is nested more than
-    ``MOST_DEPTH`` levels deep, and where its aliases repeat more than ``MOST_REPEATED`` values.
+    ``MOST_DEPTH`` levels deep, where its aliases repeat more than ``MOST_KEY`` values, and where it has more than
+    ``MOST_CHARACTERS`` or 50,000 values.
     """
     import yaml
 
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(
+            f"YAML of more than {MOST_CHARACTERS:,} characters", "Split it, or leave some out.", source=source
+        )
     try:
         _check(text)
         loader = _loader()(text)
@@ -54,7 +64,9 @@ def _check(text: str) -> None:
     # Of each collection that is open: its anchor, and how many values it holds so far.
     opened: list[tuple[str | None, int]] = []
     repeated = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if count > _MOST_NODES:
+            raise _BeyondBoundsError(f"more than {_MOST_NODES:,} values at line {_line(event)}")
         if isinstance(event, yaml.CollectionStartEvent):
             opened.append((event.anchor, 1))
             if len(opened) > MOST_DEPTH:
@@ -65,13 +77,13 @@ def _check(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             anchor = None
             # One that is not closed yet would hold itself.
-            size = sizes.get(str(event.anchor), MOST_REPEATED + 1)
+            size = sizes.get(str(event.anchor), MOST_KEY + 1)
             repeated += size
-            if repeated > MOST_REPEATED:
-                raise _BeyondBoundsError(f"aliases repeat more than {MOST_REPEATED:,} values at line {_line(event)}")
+            if repeated > MOST_KEY:
+                raise _BeyondBoundsError(f"aliases repeat more than {MOST_KEY:,} values at line {_line(event)}")
         elif isinstance(event, yaml.ScalarEvent):
             anchor, size = event.anchor, 1
-            if len(event.value) > _MOST_DIGITS and not event.style and _NUMERIC.fullmatch(event.value):
+            if len(event.value) > _MOST_DIGITS and _may_be_number(event):
                 raise _BeyondBoundsError(f"a number of more than {_MOST_DIGITS} digits at line {_line(event)}")
             size += len(event.value) // 1000
         else:
@@ -82,6 +94,12 @@ def _check(text: str) -> None:
             opened[-1] = (opened[-1][0], opened[-1][1] + size)
 
 
+def _may_be_number(event: Any) -> bool:
+    if event.tag is not None:
+        return event.tag not in _TEXTS
+    return not event.style and _NUMERIC.fullmatch(event.value) is not None
+
+
 def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
@@ -89,11 +107,12 @@ def _line(event: Any) -> int:
 def _place(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = str(getattr(error, "problem", "") or "")
-    said = f": {problem}" if problem.startswith(_REPEATED) else ""
+    said = f": {problem}" if problem.startswith(_KEY) else ""
     return f" at line {mark.line + 1}{said}" if mark else ""
 
 
-_REPEATED = "the key "
+_KEY = "the key "
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 @cache
@@ -108,9 +127,13 @@ def _loader() -> Any:
                 if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                     if (key.tag, key.value) in seen:
                         raise yaml.constructor.ConstructorError(
-                            None, None, f"{_REPEATED}{key.value!r} is there twice", key.start_mark
+                            None, None, f"{_KEY}{key.value[:100]!r} is there twice", key.start_mark
                         )
                     seen.add((key.tag, key.value))
+                    if key.tag in _NUMBERS and len(key.value) > _MOST_KEY_DIGITS:
+                        raise yaml.constructor.ConstructorError(
+                            None, None, f"{_KEY}{key.value[:40]!r} has too many digits", key.start_mark
+                        )
             return super().construct_mapping(node, deep)
 
     return Loader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from cli.command_line import caa
 from registry.registry_support import jsonl
 
 from caa_registry.cli import output
-from caa_registry.errors import visible
+from caa_registry.errors import CaaError, UsageError, visible
+from caa_registry.evaluation.open_ended.endpoint_key import judge_key
 from caa_registry.evaluation.token_projection import TokenProjection, as_html, as_text
 
 OSC = "\x1b]52;c;ZWNobyBoaQ==\x07"
@@ -88,3 +90,62 @@ def test_pages_and_texts_of_tokens_hold_no_markup_of_others() -> None:
     page = as_html(tokens, title=hostile, caption=hostile)
     assert "<script" not in page and page.count("&lt;script&gt;") == 4 and clean(page)
     assert clean(as_text(tokens).plain)
+
+
+def test_tracebacks_are_printed_without_controls(
+    empty: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    with pytest.raises(CaaError):
+        caa("dataset", "show", "team/x", "--debug")
+    error = ValueError(HOSTILE)
+    sys.excepthook(type(error), error, None)
+    shown = capsys.readouterr().err
+    assert "ValueError" in shown and clean(shown)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["model", "add", "https://u:SECRET@h/x"],
+        ["model", "add", "hf:SECRET@h/x"],
+        ["dataset", "import", "https:/u:SECRET@h/x", "--name", "a/b"],
+        ["dataset", "import", "https:/h/x?token=SECRET", "--name", "a/b"],
+        ["dataset", "import", "https://u:SECRET@h/x", "--name", "a/b"],
+        ["dataset", "import", "hf:SECRET@h/x", "--name", "a/b"],
+        ["dataset", "ls", "--registry", "postgresql://u%3ASECRET@127.0.0.1:1/d"],
+        ["dataset", "ls", "--registry", "postgresql://127.0.0.1:1/d?application_name=SECRET"],
+    ],
+)
+def test_what_may_be_a_secret_in_an_address_is_not_repeated(command: list[str], empty: Path) -> None:
+    done = caa(*command)
+    assert done.code in (1, 2) and "SECRET" not in done.out + done.err
+    assert done.err.startswith("Error: ")
+
+
+@pytest.mark.parametrize("url", ["https://h/v1?api-key=SECRET", "https://h/v1#SECRET"])
+def test_a_judges_address_that_cannot_be_used_is_not_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match="not the base URL of a judge") as caught:
+        judge_key(url)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_paths_with_marks_of_addresses_are_shown_as_they_are(empty: Path) -> None:
+    assert "there is no file a/b@c?d#e.jsonl" in caa("dataset", "import", "a/b@c?d#e.jsonl", "--name", "a/b").err
+
+
+def test_names_in_errors_are_short_and_in_one_line(empty: Path, tmp_path: Path) -> None:
+    key = "k\nError: all is well\n" + "x" * 3_000_000
+    path = tmp_path / "a\nError: all is well.jsonl"
+    path.write_text(json.dumps({"prompt": "?", "positive": "yes"})[:-1] + f", {json.dumps(key)}: 1" * 2 + "}\n")
+    done = caa("dataset", "import", path, "--name", "a/b")
+    assert done.code == 1 and len(done.err) < 2000
+    assert [line for line in done.err.splitlines() if line.startswith("Error")] == done.err.splitlines()[:1]
+    path.write_text(json.dumps({key: "?", "positive": "yes"}) + "\n")
+    done = caa("dataset", "import", path, "--name", "a/b")
+    assert done.code == 1 and len(done.err) < 2000 and "\nError" not in done.err
+
+
+def test_a_message_of_any_length_is_cut_in_its_middle() -> None:
+    message = CaaError("begins " + "x" * 1_000_000 + " ends").message
+    assert len(message) < 11_000 and message.startswith("begins ") and message.endswith(" ends")

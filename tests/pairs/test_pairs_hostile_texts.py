@@ -33,6 +33,13 @@ YAML = {
     "tag": "!!python/object/apply:os.system [ls]",
     "odd key": "? {a: b}\n: c",
     "null": "a: \0",
+    "quoted sexagesimal": '!!int "' + "1" + ":1" * 150_000 + '"',
+    "quoted fraction": '!!float "' + "1" + ":1" * 150_000 + '.0"',
+    "many values": "- a\n" * 600_000,
+    "values": "- a\n" * 200_000,
+    "documents": "---\n" * 200_000,
+    "keys of one hash": "\n".join(f"{i * (2**61 - 1)}: 1" for i in range(20_000)),
+    "hexadecimal": "name: 0x" + "f" * 6000,
 }
 LONG = {
     "white space": " " * 300_000 + "x",
@@ -45,6 +52,7 @@ LONG = {
     "quotes": "\"'" * 150_000,
     "markers": "<|a" * 100_000,
     "words": "word " * 300_000,
+    "choices on one line": "A) x " * 100_000,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -221,3 +222,9 @@ def test_shipped_mappings_are_whole() -> None:
     for mapping in shipped():
         assert mapping.documentation and mapping.licence
         assert mapping_of(mapping.as_json(), "x").digest == mapping.digest
+
+
+def test_a_pipe_is_no_mapping(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(UsageError, match="is not a regular file"):
+        find_mapping(str(tmp_path / "pipe.yaml"))

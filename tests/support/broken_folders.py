@@ -300,6 +300,10 @@ FAULTS: dict[str, Fault] = {
     "tokenizer cut off": Fault(cut(TOKENIZER), r"tokenizer\.json: cannot be read as a tokenizer"),
     "tokenizer is no JSON": Fault(write(TOKENIZER, "tokens"), r"tokenizer\.json: cannot be read as a tokenizer"),
     "tokenizer is a pointer": Fault(write(TOKENIZER, POINTER), r"tokenizer\.json: is a Git LFS pointer"),
+    "length is a text": Fault(
+        change("tokenizer_config.json", model_max_length="x" * 1000),
+        r"tokenizer_config\.json: model_max_length is 'x+, not a number",
+    ),
     "broken settings": Fault(cut("tokenizer_config.json"), r"tokenizer_config\.json: is not JSON"),
     "template is a pointer": Fault(
         write("chat_template.jinja", POINTER), r"chat_template\.jinja: is a Git LFS pointer"

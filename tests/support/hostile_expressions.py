@@ -8,6 +8,7 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.choosing import Filter
 from caa_registry.pairs.curation.operations import perform
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.turns import Turn
 
 HOSTILE = {
     "percent-width": "'%999999999d' % 1",
@@ -58,6 +59,7 @@ HOSTILE = {
     "pattern": "matches('(a|aa)+$', prompt)",
     "pattern-groups": "matches('((.*)*)*[xy]', prompt * 99)",
     "pattern-nested-repeats": "matches('(?:(?:(?:a?){6000}){6000}){6000}b', prompt * 99)",
+    "pattern-long-repeats": f"matches('(?:(?:(?:{'[a-z]' * 100 + '{1}'}){{46}}){{46}}){{46}}', prompt)",
     "pattern-recursion": "matches('(?R)?a', prompt * 999)",
     "pattern-calls": "matches('(a(?1)?b)', prompt * 999)",
     "pattern-deep": "matches('(' * 900 + 'a' + ')' * 900, prompt)",
@@ -88,6 +90,7 @@ def report() -> None:
         for i in range(9999)
     ]
     large = [PairItem(Pair("ab" * 5_000_000, "yes", "no"), metadata={"tags": ["a", "b"] * 9})]
+    before = [PairItem(Pair("?", "yes", "no", turns=(Turn("user", "ab" * 5_000_000), Turn("assistant", "b"))))]
     measured(
         lambda: [_ran("words(prompt) > 2 or matches('a', lower(prompt))", some) for some in (rows, many, large)],
         {
@@ -98,6 +101,8 @@ def report() -> None:
             ),
             "large-pattern": lambda: _ran("matches('(a|b|ab)*[cd]', prompt)", large),
             "large-copies": lambda: _ran("[" + "lower(prompt)," * 99 + "]", large),
+            "large-words": lambda: _ran("+".join(["words(prompt)"] * 66) + " > 1", large),
+            "large-lower": lambda: _ran(" or ".join(["lower(before) == 'x'"] * 66), before),
             "large-list": lambda: _ran("list(prompt)", large),
             "large-sums": lambda: _ran("+".join(["prompt"] * 50), large),
         },

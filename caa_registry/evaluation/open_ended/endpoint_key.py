@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from caa_registry.errors import UsageError
+from caa_registry.errors import UsageError, without_secrets
 from caa_registry.hub import is_loopback
 
 ANY_JUDGE = "CAA_JUDGE_KEY"
@@ -97,7 +97,7 @@ def _checked(url: str) -> tuple[str, str, int | None]:
         usable = False
     if not usable or not host or parts.query or parts.fragment or not url.isprintable() or " " in url or "\\" in url:
         raise UsageError(
-            f"{url!r} is not the base URL of a judge",
+            f"{without_secrets(url)!r} is not the base URL of a judge",
             "Give one like https://api.openai.com/v1 or http://127.0.0.1:8080/v1.",
         )
     return parts.scheme, host, parts.port

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from caa_registry.digests import digest_object
+from caa_registry.digests import composed, digest_object
 from caa_registry.errors import InputError, NotFoundError
 from caa_registry.package import ASSETS
 from caa_registry.pairs.record import checked_text
@@ -28,7 +27,7 @@ class Passage:
     text: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+        object.__setattr__(self, "text", composed(self.text))
 
 
 @dataclass(frozen=True)

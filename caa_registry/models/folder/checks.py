@@ -71,8 +71,15 @@ def check_files(folder: Path) -> None:
             settings = json_object(folder / name)
             if name == "generation_config.json":
                 check_token_ids(folder / name, settings)
+            if name == "tokenizer_config.json":
+                _check_longest(folder / name, settings.get("model_max_length"))
     if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
         raise ModelError(f"{folder}: no tokenizer (tokenizer.json) in this folder", "Fetch the files of its tokenizer.")
+
+
+def _check_longest(path: Path, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ModelError(f"{path}: model_max_length is {value!r:.60}, not a number", "Correct it, or take it out.")
 
 
 def _check_readable(path: Path) -> None:

@@ -4,7 +4,6 @@ within the bounds of ``expression_bounds.py``."""
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +17,6 @@ from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.turns import turns_text
 
 MOST_CHARACTERS = 2000
-_WORD = re.compile(r"\S+")
 
 NAMES: Mapping[str, str] = {
     "prompt": "the prompt",
@@ -95,8 +93,8 @@ def _evaluator(bounds: Bounds) -> Any:
 
     functions = {
         "len": len,
-        "lower": lambda text: str(text).lower(),
-        "words": lambda text: sum(1 for _ in _WORD.finditer(str(text))),
+        "lower": bounds.lower,
+        "words": bounds.words,
         "matches": bounds.matches,
     }
     # No attribute of anything can be reached.

@@ -30,8 +30,11 @@ _ROW_SECONDS, _PART_SECONDS, _CHARACTER_SECONDS = 20e-6, 5e-6, 50e-9
 _COPIES = 8
 _MOST_REPEATS = 100_000
 _MOST_PATTERN = 2000
-# How many steps pass between two looks at the clock.
+# Characters of a pattern, with its parts as often as they are repeated.
+_MOST_REPEATED = 1_000_000
+# How many steps pass between two looks at the clock. A long text is a step more for so many characters.
 _STEPS = 200
+_STEP_CHARACTERS = 10_000
 
 _NODES: tuple[type[ast.AST], ...] = (
     *(ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Store, ast.Call, ast.keyword, ast.IfExp),
@@ -44,6 +47,7 @@ _NODES: tuple[type[ast.AST], ...] = (
 _WIDE = re.compile(r"\d{3}|[{}]")
 _WIDE_PERCENT = re.compile(r"%[^a-zA-Z%]*(?:\d{3}|\*)|%\(")
 _REPEAT = re.compile(r"\{(\d*)(?:,(\d*))?\}")
+_WORD = re.compile(r"\S+")
 _CALLS_ITSELF = re.compile(r"\(\?(?:R|[+-]?\d+|&|P>)")
 
 
@@ -110,10 +114,11 @@ class Bounds:
 
     def step(self, value: Any, *, made: bool) -> Any:
         """``value``, the outcome of one part of the expression; ``made``: not just named."""
-        self._steps += 1
-        if self._steps % _STEPS == 0:
-            self.left()
         kind = type(value)
+        self._steps += 1 + (len(value) // _STEP_CHARACTERS if kind is str or kind is bytes else 0)
+        if self._steps >= _STEPS:
+            self._steps = 0
+            self.left()
         if kind is bool or kind is float or value is None:
             return value
         if kind is int:
@@ -171,11 +176,25 @@ class Bounds:
         repeats = 1
         for least, most in _REPEAT.findall(pattern):
             repeats *= max(1, int(most or least or 1))
-            if repeats > _MOST_REPEATS:
-                raise BeyondBoundsError(f"the pattern repeats its parts more than {_MOST_REPEATS:,} times")
+            if repeats > _MOST_REPEATS or repeats * len(pattern) > _MOST_REPEATED:
+                raise BeyondBoundsError(
+                    f"the pattern repeats its parts more than {_MOST_REPEATS:,} times, "
+                    f"or comes to more than {_MOST_REPEATED:,} characters with them"
+                )
         if _CALLS_ITSELF.search(pattern):
             raise BeyondBoundsError("a pattern cannot call itself or its groups")
         return regex.search(pattern, str(text), timeout=min(SECONDS, self.left())) is not None
+
+    def words(self, text: Any) -> int:
+        """How many words ``text`` has. They are counted as made, since that takes as long as copying it."""
+        text = str(text)
+        self.charge(characters=len(text))
+        self.left()
+        return sum(1 for _ in _WORD.finditer(text))
+
+    def lower(self, text: Any) -> str:
+        self.left()
+        return str(text).lower()
 
     def _add(self, a: Any, b: Any) -> Any:
         if isinstance(a, Sized) and isinstance(b, Sized):

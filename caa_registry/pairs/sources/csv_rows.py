@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Mapping
 
 from caa_registry.errors import InputError
 from caa_registry.pairs.sources.columns import known_name
-from caa_registry.pairs.sources.files import SourceData, decoded
-from caa_registry.pairs.sources.rows import Row, listed, no_rows
+from caa_registry.pairs.sources.files import MAX_COLUMNS, SourceData, decoded
+from caa_registry.pairs.sources.rows import Row, listed, no_rows, repeated_names
 
 MAX_FIELD = 16 * 1024 * 1024
 
@@ -19,6 +18,32 @@ SEPARATORS: Mapping[str, str] = {",": "commas", ";": "semicolons", "\t": "tabs",
 _TOLD = re.compile(rf"sep=([{re.escape(''.join(SEPARATORS))}])\r?\n")
 # So many rows are tried with each separator.
 _TRIED = 20
+
+
+# Of one row, those inside its texts counted too.
+_MOST_SEPARATORS = 250_000
+_LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n)|[^\r\n]++")
+
+
+class _Lines:
+    """The lines of ``text``. ``fields``: how many separators those of the present row have so far; ``csv.Error`` where
+    they are more than a row may have."""
+
+    def __init__(self, text: str, separator: str) -> None:
+        self._text = text
+        self._lines = _LINE.finditer(text)
+        self._separator = separator
+        self.fields = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.fields += self._text.count(self._separator, line.start(), line.end())
+        if self.fields > _MOST_SEPARATORS:
+            raise csv.Error(f"a row has more than {_MOST_SEPARATORS:,} {SEPARATORS[self._separator]}")
+        return line[0]
 
 
 def csv_rows(file: SourceData) -> Iterator[Row]:
@@ -34,11 +59,13 @@ def csv_rows(file: SourceData) -> Iterator[Row]:
     text = text[told.end() :] if told else text
     separator = told[1] if told else _separator(text)
     name = SEPARATORS[separator]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = _Lines(text, separator)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     header: list[str] | None = None
     number = 0
     while True:
         try:
+            lines.fields = 0
             fields = next(reader, None)
         except csv.Error as error:
             raise InputError(
@@ -85,9 +112,10 @@ def _separator(text: str) -> str:
 def _head(text: str, separator: str) -> list[list[str]]:
     """The first rows with ``separator``, as far as they are well-formed; none where the header is not."""
     head: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = _Lines(text, separator)
     try:
-        for fields in reader:
+        for fields in csv.reader(lines, delimiter=separator, strict=True):
+            lines.fields = 0
             if fields:
                 head.append(fields)
             if len(head) == _TRIED:
@@ -98,7 +126,11 @@ def _head(text: str, separator: str) -> list[list[str]]:
 
 
 def _checked_header(fields: list[str], file: SourceData) -> list[str]:
-    repeated = sorted({name for name in fields if fields.count(name) > 1})
+    if len(fields) > MAX_COLUMNS:
+        raise InputError(
+            f"the header names {len(fields):,} columns, more than {MAX_COLUMNS:,}", "Leave some out.", source=file.label
+        )
+    repeated = repeated_names(fields)
     if repeated:
         raise InputError(f"the header repeats {listed(repeated)}", "Give every column its own name.", source=file.label)
     return fields

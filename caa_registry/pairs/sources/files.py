@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from caa_registry.digests import digest_bytes
-from caa_registry.errors import InputError, NotFoundError, UsageError
+from caa_registry.errors import InputError, NotFoundError, UsageError, one_line, without_secrets
 from caa_registry.pairs.sources.compression import unpacked
 from caa_registry.pairs.sources.other_kinds import check_kind, encoding_hint
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 1_000_000
+MAX_COLUMNS = 5000
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ def read_file(path: Path, *, label: str = "", name: str = "") -> SourceData:
     Raises ``NotFoundError`` where nothing is, ``UsageError`` for a folder or a device, ``InputError`` for a file
     that cannot be read, is empty or larger than ``MAX_FILE_BYTES``.
     """
-    label = label or readable(str(path))
+    label = label or one_line(readable(str(path)), 400)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            inside = sorted(readable(entry.name) for entry in path.iterdir() if entry.is_file())[:5]
+            inside = sorted(one_line(readable(entry.name), 100) for entry in path.iterdir() if entry.is_file())[:5]
             held = f"It holds {', '.join(inside)}." if inside else "It holds no files."
             raise UsageError(
                 f"{label} is a folder, and not one that save_to_disk of datasets wrote",
@@ -70,7 +71,7 @@ def read_file(path: Path, *, label: str = "", name: str = "") -> SourceData:
             data = file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFoundError(
-            f"there is no file {label}",
+            f"there is no file {without_secrets(label)}",
             "A source is a path, hf:ORG/NAME[@REVISION][/FILE], seed:NAME or lines:POSITIVE_FILE,NEGATIVE_FILE.",
         ) from None
     except (OSError, ValueError) as error:

@@ -11,6 +11,7 @@ from caa_registry.errors import UsageError
 from caa_registry.extensions import Extensions, resolve
 from caa_registry.pairs.sources.compression import SUFFIXES
 from caa_registry.pairs.sources.files import SourceData
+from caa_registry.pairs.sources.json_values import has_many_parts
 from caa_registry.pairs.sources.rows import Row
 
 CONVENTIONS = ("caa", "anthropic", "multiple-choice")
@@ -93,9 +94,11 @@ def container_of(file: SourceData, format: str | None) -> Container:
 
 def _is_json_lines(file: SourceData) -> bool:
     """Whether the first line is an object of its own and more follows it."""
-    first, _, rest = file.content.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
+    line, _, rest = file.content.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
     try:
-        return bool(rest.strip()) and isinstance(json.loads(first), dict)
+        first = line.decode("utf-8")
+        # A line with too many parts is refused when the rows are read.
+        return bool(rest.strip()) and (has_many_parts(first) or isinstance(json.loads(first), dict))
     except (ValueError, RecursionError):
         return False
 

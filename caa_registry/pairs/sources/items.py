@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from caa_registry.errors import InputError, UsageError
+from caa_registry.errors import InputError, UsageError, shortened
 from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.choices import place_of
 from caa_registry.pairs.record import (
@@ -41,6 +41,9 @@ from caa_registry.pairs.sources.replies import Replies
 from caa_registry.pairs.sources.rows import Row, counted, listed, no_rows, say_rows_before
 
 MAX_METADATA_DEPTH = 32
+# Columns, and values in lists and objects, that rows may keep as metadata: so many, and more for each row.
+_MOST_KEPT = 500_000
+_KEPT_A_ROW = 40
 
 _UNUSABLE = object()
 # The columns of an export (pairs/export/rows.py).
@@ -80,6 +83,7 @@ class ItemBuilder:
         self.notes = sentences.Notes()
         self._conversations = Conversations(file, given, self.notes)
         self.kind: DatasetKind = "pairs"
+        self._may_keep = _MOST_KEPT
 
     def build(self, rows: Iterable[Row]) -> list[PairItem] | list[QuestionItem]:
         """The items in row order. The first bad row raises ``InputError``; no rows at all do too."""
@@ -95,6 +99,8 @@ class ItemBuilder:
                     pairs.append(self._pair(row))
                     self._replies.add(pairs[-1], row.number)
             except InputError as error:
+                if error.row is None:
+                    error = self._bad(error.message, error.hint, row)
                 raise say_rows_before(error, before) from error.__cause__
             if before + 1 == self._limit:
                 break
@@ -235,6 +241,8 @@ class ItemBuilder:
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         kept: dict[str, Any] = {}
+        self._may_keep += _KEPT_A_ROW
+        self._keep(len(row.values), row, "")
         for name, value in self._unfolded(row).items():
             if name in self._columns.used or (row.conversation and name == "prompt"):
                 continue
@@ -246,6 +254,16 @@ class ItemBuilder:
                 kept[f"source_{name}" if name in RESERVED else name] = usable
         kept["row"] = row.number
         return kept
+
+    def _keep(self, values: int, row: Row, name: str) -> None:
+        self._may_keep -= values
+        if self._may_keep < 0:
+            raise self._bad(
+                f"this row and those before it have more than {_MOST_KEPT:,} values beside their texts",
+                "Leave out columns that are no texts of pairs.",
+                row,
+                name,
+            )
 
     def _json(self, value: Any, row: Row, name: str, depth: int) -> Any:
         if depth > MAX_METADATA_DEPTH:
@@ -259,6 +277,8 @@ class ItemBuilder:
                 self.notes.add(sentences.no_number(name), row.number)
                 return None
             return value if math.isfinite(value) else _UNUSABLE
+        if isinstance(value, list | dict):
+            self._keep(len(value), row, name)
         if isinstance(value, list):
             parts = [self._json(part, row, name, depth + 1) for part in value]
             return _UNUSABLE if any(part is _UNUSABLE for part in parts) else parts
@@ -282,7 +302,7 @@ class ItemBuilder:
             try:
                 folded = json_value(folded)
             except UnusableJson as error:
-                raise self._bad(f"{error} (key {error.key!r})", error.hint, row, "metadata") from None
+                raise self._bad(f"{error} (key {shortened(error.key, 100)!r})", error.hint, row, "metadata") from None
             except (ValueError, RecursionError):
                 return values
         if not isinstance(folded, dict) or set(folded) & {*_EXPORTED, *RESERVED}:

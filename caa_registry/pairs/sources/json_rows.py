@@ -10,7 +10,7 @@ from typing import Any
 
 from caa_registry.errors import InputError
 from caa_registry.pairs.sources.files import SourceData, decoded
-from caa_registry.pairs.sources.json_values import UnusableJson, json_value, json_value_at
+from caa_registry.pairs.sources.json_values import JsonElements, UnusableJson, json_value
 from caa_registry.pairs.sources.rows import Row, listed, no_rows
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -63,12 +63,13 @@ def json_rows(file: SourceData) -> Iterator[Row]:
     if text[start : start + 1] != "[":
         raise _no_list(parse_json(text, source=file.label), file)
     number = 0
+    elements = JsonElements(text)
     place = _after_space(text, start + 1)
     if text[place : place + 1] != "]":
         while True:
             number += 1
             try:
-                value, place = json_value_at(text, place)
+                value, place = elements.value_at(place)
             except (ValueError, RecursionError) as error:
                 raise _bad(error, file.label, number, lines=isinstance(error, JSONDecodeError)) from None
             yield _object(value, file, number)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
+
+# Of one row: an empty list takes sixty bytes in memory and three in the text.
+MOST_PARTS = 250_000
+_PART = re.compile(r"[\[{,]")
+# Of one value, in characters; and of what an error stands before where a value is cut off, but for strings.
+_LONGEST = 64 * 1024 * 1024
+_LONGEST_TOKEN = 16
 
 
 class UnusableJson(ValueError):
@@ -21,8 +30,11 @@ def json_value(text: str) -> Any:
     """The value of ``text``.
 
     Raises ``json.JSONDecodeError`` where it is not JSON, ``UnusableJson`` for an object that repeats a key and for
-    numbers that are not JSON or cannot be kept, ``RecursionError`` where it is nested too deeply.
+    numbers that are not JSON or cannot be kept, and for more than ``MOST_PARTS``, ``RecursionError`` where it is nested
+    too deeply.
     """
+    if has_many_parts(text):
+        raise too_many_parts()
     try:
         value = _DECODER.decode(text)
     except (json.JSONDecodeError, UnusableJson):
@@ -33,15 +45,70 @@ def json_value(text: str) -> Any:
     return _checked(value)
 
 
-def json_value_at(text: str, start: int) -> tuple[Any, int]:
-    """The value that begins at ``start`` of ``text``, and where it ends. Raises as ``json_value``."""
-    try:
-        value, end = _DECODER.raw_decode(text, start)
-    except (json.JSONDecodeError, UnusableJson):
-        raise
-    except ValueError:
-        value, end = _Decoder(slow=True).raw_decode(text, start)
-    return _checked(value), end
+class JsonElements:
+    """The values that stand one after the other in a long text, such as the elements of a list.
+
+    Each is read from a piece of the text that holds at most ``MOST_PARTS``, so that a value of more is refused before
+    it is made.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._take(0, 0)
+
+    def value_at(self, start: int) -> tuple[Any, int]:
+        """The value that begins at ``start``, and where it ends. Raises as ``json_value``."""
+        if self._start <= start < self._start + len(self._piece):
+            try:
+                return self._read(start)
+            except json.JSONDecodeError:
+                pass  # it may be the piece that ends
+        length = MOST_PARTS
+        while True:
+            self._take(start, length)
+            try:
+                return self._read(start)
+            except json.JSONDecodeError as error:
+                if not self._may_go_on(error) or (length >= _LONGEST and not self._is_full):
+                    raise json.JSONDecodeError(error.msg, self._text, start + error.pos) from None
+                if self._is_full:
+                    raise too_many_parts() from None
+            length *= 4
+
+    def _take(self, start: int, length: int) -> None:
+        self._start, self._piece = start, self._text[start : start + length]
+        self._is_last = start + length >= len(self._text)
+        self._is_full = has_many_parts(self._piece)
+        if self._is_full:
+            last = next(itertools.islice(_PART.finditer(self._piece), MOST_PARTS, None))
+            self._piece, self._is_last = self._piece[: last.start()], False
+
+    def _read(self, start: int) -> tuple[Any, int]:
+        place = start - self._start
+        try:
+            value, end = _DECODER.raw_decode(self._piece, place)
+        except (json.JSONDecodeError, UnusableJson):
+            raise
+        except ValueError:
+            value, end = _Decoder(slow=True).raw_decode(self._piece, place)
+        if end == len(self._piece) and not self._is_last:
+            raise json.JSONDecodeError("Unterminated value", self._piece, end)
+        return _checked(value), self._start + end
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        """Whether the value may be well-formed, and only the piece ends within it."""
+        unclosed = error.msg.startswith("Unterminated") or error.pos > len(self._piece) - _LONGEST_TOKEN
+        return unclosed and not self._is_last
+
+
+def has_many_parts(text: str) -> bool:
+    """Whether ``text`` may have more than ``MOST_PARTS`` lists, objects and values: those in its strings count too."""
+    return len(text) > MOST_PARTS and sum(text.count(mark) for mark in "[{,") > MOST_PARTS
+
+
+def too_many_parts() -> UnusableJson:
+    """The error for a text that has."""
+    return UnusableJson(f"more than {MOST_PARTS:,} lists, objects and values", "", "A row is an object of some texts.")
 
 
 class _Number:
@@ -90,9 +157,11 @@ def _short(text: str) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise UnusableJson("an object has this key twice", repeated, "Leave one of them.")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise UnusableJson("an object has this key twice", name, "Leave one of them.")
+            seen.add(name)
     for name, value in pairs:
         if type(value) is _Number or type(value) is list:
             _check(value, name)

@@ -37,11 +37,11 @@ from pathlib import Path
 from typing import Any
 
 from caa_registry.digests import digest_object
-from caa_registry.errors import InputError, NotFoundError, UsageError
+from caa_registry.errors import InputError, NotFoundError, UsageError, one_line
 from caa_registry.package import ASSETS
 from caa_registry.pairs.answers import ab
 from caa_registry.pairs.record import Pair, check_split_name
-from caa_registry.pairs.sources.files import SourceData
+from caa_registry.pairs.sources.files import SourceData, decoded, read_file
 from caa_registry.pairs.sources.rows import Row, listed
 from caa_registry.pairs.yaml_text import yaml_value
 
@@ -102,12 +102,13 @@ def for_repo(repo: str) -> SavedMapping | None:
 
 
 def find_mapping(name: str) -> SavedMapping:
-    """The shipped mapping of that name, or the one in the file ``name``. Raises ``NotFoundError``, ``InputError``."""
+    """The shipped mapping of that name, or the one in the file ``name``. Raises ``NotFoundError``, ``InputError``, or
+    ``UsageError`` for what is no file."""
     if name.endswith((".yaml", ".yml")):
         try:
-            return read_mapping(Path(name).read_text(encoding="utf-8"), name)
-        except (OSError, UnicodeDecodeError) as error:
-            raise NotFoundError(f"the mapping {name} cannot be read", "Give a YAML file.") from error
+            return read_mapping(decoded(read_file(Path(name))), name)
+        except NotFoundError as error:
+            raise NotFoundError(f"the mapping {one_line(name, 400)} cannot be read", "Give a YAML file.") from error
     known = {mapping.name: mapping for mapping in shipped()}
     if name not in known:
         raise NotFoundError(f"there is no mapping {name!r}", f"There are {', '.join(known)}; or give a .yaml file.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+from caa_registry.digests import composed
 from caa_registry.errors import InputError
-from caa_registry.pairs.sources.json_values import UnusableJson, json_value
+from caa_registry.pairs.sources.json_values import UnusableJson, has_many_parts, json_value, too_many_parts
 
 MessageRole = Literal["system", "user", "assistant"]
 Bad = Callable[[str, str], InputError]
@@ -45,7 +45,7 @@ class Message:
     text: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", unicodedata.normalize("NFC", self.text))
+        object.__setattr__(self, "text", composed(self.text))
 
 
 def may_speak(value: Any) -> bool:
@@ -67,6 +67,8 @@ def messages_in(value: Any, bad: Bad) -> list[Message] | None:
                 "a list of messages as Python prints it, not as JSON",
                 "Write the rows as JSON lines or Parquet: frame.to_json(FILE, orient='records', lines=True).",
             )
+        if value.lstrip()[:1] in ("[", "{") and has_many_parts(value):
+            raise bad(str(too_many_parts()), "Leave the row out.")
         value = _from_json(value, bad)
     if isinstance(value, dict) and _speaks(value):
         value = [value]

@@ -39,7 +39,8 @@ _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "a program", _ROWS_ONLY),
 )
 _OFFICE = {b"xl/": "an Excel workbook", b"word/": "a Word document", b"ppt/": "a PowerPoint presentation"}
-_PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL)
+# Comments are passed over once and for all: tried in other ways again, many would take for ever.
+_PAGE = re.compile(rb"\s*+(?>(?><!--.*?-->)\s*+)*+<(?:!doctype html|html|head|body|title)\b", re.IGNORECASE | re.DOTALL)
 _XML = re.compile(rb"\s*<\?xml\b", re.IGNORECASE)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _BYTE_ORDER_MARKS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caa_registry.errors import InputError
+from caa_registry.errors import InputError, shortened
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData
 from caa_registry.pairs.turns import Turn
 
@@ -30,6 +31,11 @@ class Row:
     conversation: Conversation | None = None
 
 
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """Those of ``names`` that come more than once, sorted."""
+    return sorted(name for name, times in Counter(names).items() if times > 1)
+
+
 def listed(names: Iterable[str], limit: int = 20) -> str:
     """Names for a message, the first ``limit`` of them; one with spaces or commas in quotes, so that they are seen."""
     every = list(names)
@@ -38,7 +44,7 @@ def listed(names: Iterable[str], limit: int = 20) -> str:
 
 
 def _shown(name: str) -> str:
-    quoted = repr(name)
+    quoted = repr(shortened(name, 100))
     return quoted if not name or "," in name or any(char.isspace() for char in name) else quoted[1:-1]
 
 

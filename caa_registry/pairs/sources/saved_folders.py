@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import Imported
+from caa_registry.pairs.sources.arrow_rows import BATCH, ArrowRows
+from caa_registry.pairs.sources.arrow_stream import arrow_table
 from caa_registry.pairs.sources.files import MAX_ROWS, SourceData, read_file, readable
 from caa_registry.pairs.sources.formats import CONVENTIONS
 from caa_registry.pairs.sources.json_rows import parse_json
@@ -73,15 +76,17 @@ def _read_table(
     files = [
         read_file(folder / name, label=readable(str(folder / name)), name=f"{prefix}{name}") for name in map(str, names)
     ]
-    tables = [_table(file) for file in files]
+    tables = [arrow_table(file) for file in files]
     if sum(len(table) for table in tables) > MAX_ROWS:
         raise InputError(f"more than {MAX_ROWS} rows", "Split the set.", source=readable(str(folder)))
     if not any(map(len, tables)):
         return None
+    size = sum(len(file.data) for file in files)
+    rows = _rows(tables, size, readable(str(folder)))
     whole = SourceData(readable(source), readable(str(folder)), b"")
     return read_shards(
         files,
-        _rows(tables),
+        islice(rows, limit),
         [len(table) for table in tables],
         whole=whole,
         container="datasets",
@@ -106,29 +111,8 @@ def _bad(path: Path, message: str) -> InputError:
     return InputError(message, "Save the dataset again with save_to_disk.", source=readable(str(path)))
 
 
-def _table(file: SourceData) -> Any:
-    import pyarrow as pa
-
-    try:
-        with pa.ipc.open_stream(pa.BufferReader(file.data)) as reader:
-            table = reader.read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f"not an Arrow stream that can be read: {reason}",
-            "Save the dataset again with save_to_disk.",
-            source=file.label,
-        ) from error
-    if len(set(table.column_names)) != len(table.column_names):
-        raise InputError("the table repeats a column", "Rename it.", source=file.label)
-    return table
-
-
-def _rows(tables: Sequence[Any]) -> Iterator[Row]:
-    number = 0
+def _rows(tables: Sequence[Any], size: int, label: str) -> Iterator[Row]:
+    rows = ArrowRows(size, label)
     for table in tables:
-        for batch in table.to_batches(max_chunksize=256):
-            for values in batch.to_pylist():
-                number += 1
-                yield Row(number, values)
+        for batch in table.to_batches(max_chunksize=BATCH):
+            yield from rows.of(batch)
