@@ -52,7 +52,7 @@ LONG = {
     "quotes": "\"'" * 150_000,
     "markers": "<|a" * 100_000,
     "words": "word " * 300_000,
-    "choices on one line": "A) x " * 100_000,
+    "choices behind a long indent": " >" * 75_000 + "A) x B) y " * 30_000,
 }
 
 
