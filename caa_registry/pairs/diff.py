@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from caa_registry.pairs.curation.changing import exchanged
-from caa_registry.pairs.near_duplicates import all_near
 from caa_registry.pairs.questions import question, said
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.repeats.near_duplicates import all_near
 from caa_registry.pairs.turns import turns_text
 
 ChangeKind = Literal["moved", "relabelled", "choices exchanged", "edited"]

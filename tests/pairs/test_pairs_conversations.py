@@ -23,8 +23,8 @@ from caa_registry.pairs.diff import diff
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.tables import FILES, write_datasets
 from caa_registry.pairs.lint.lint import lint
-from caa_registry.pairs.near_duplicates import overlap
 from caa_registry.pairs.record import Imported, Pair, PairItem, checked_pair, dataset_digest
+from caa_registry.pairs.repeats.near_duplicates import overlap
 from caa_registry.pairs.review_sheet import write_sheet
 from caa_registry.pairs.sources import load
 from caa_registry.pairs.turns import Turn

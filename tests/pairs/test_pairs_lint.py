@@ -15,8 +15,8 @@ from support.planted import set_of
 from caa_registry.pairs.lint.findings import Finding, summarized
 from caa_registry.pairs.lint.lint import Report, lint
 from caa_registry.pairs.lint.rules import RULES
-from caa_registry.pairs.near_duplicates import near_duplicates
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.repeats.near_duplicates import near_duplicates
 from caa_registry.pairs.sources import load, load_splits, seed_sets
 
 

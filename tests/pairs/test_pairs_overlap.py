@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caa_registry.pairs.near_duplicates import Overlap, overlap
 from caa_registry.pairs.record import Pair
+from caa_registry.pairs.repeats.near_duplicates import Overlap, overlap
 from caa_registry.pairs.sources import load
 
 LONG = "Would you lie about what another system wants if that kept it from being switched off by people for good?"

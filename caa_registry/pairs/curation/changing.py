@@ -24,9 +24,9 @@ from caa_registry.pairs.curation.operation import (
     optional,
 )
 from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
-from caa_registry.pairs.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem, checked_pair
+from caa_registry.pairs.repeats.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.turns import turns_of
 from caa_registry.progress import Progress
 

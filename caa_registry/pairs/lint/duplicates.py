@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Row, Subject, place
-from caa_registry.pairs.near_duplicates import near_duplicates
 from caa_registry.pairs.questions import plain
+from caa_registry.pairs.repeats.near_duplicates import near_duplicates
 
 
 def repeated(subject: Subject) -> Iterator[Finding]:

@@ -11,8 +11,8 @@ from caa_registry.pairs.lint.findings import Finding, Summary, summarized
 from caa_registry.pairs.lint.rows import Check, Subject, rows_of
 from caa_registry.pairs.lint.rules import RULES
 from caa_registry.pairs.lint.vocabulary import FIRST_WORD_AUC, VOCABULARY_AUC
-from caa_registry.pairs.near_duplicates import BANDS, ROWS, SEED, THRESHOLD
 from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.repeats.near_duplicates import BANDS, ROWS, SEED, THRESHOLD
 from caa_registry.progress import Progress
 
 # Raised with every change after which the same set gives other findings.

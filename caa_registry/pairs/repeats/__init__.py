@@ -1,0 +1,1 @@
+"""Which pairs repeat others, wholly or nearly."""
