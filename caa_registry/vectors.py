@@ -20,25 +20,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerQuality:
-    """What is known about the vector of one layer.
+    """What is known about the vector of one layer. See ``extraction.quality`` for how it is measured.
 
     ``auc``, ``cohens_d``: separation on held-out pairs. The pairs are split in random halves; the direction of one half
     is what both sides of the pairs of the other are projected on, and the two ways round are averaged. AUC is the share
     of all combinations of a positive and a negative side in which the positive one projects higher, ties counting half
     (Mann & Whitney 1947); Cohen's d is the difference of the mean projections over their pooled standard deviation
-    (Cohen 1988), at most 1e6 in size.
+    (Cohen 1988), at most 1e6 in size. Sides that are letters are compared with those of the same letter, and the mean
+    over letters is given.
 
-    ``null_auc``, ``null_cohens_d``: the 99th percentile of the same over 200 random swaps of the sides within pairs,
-    with the method fitted anew to each: what a direction of nothing reaches in one case of a hundred. ``null_auc_mean``
-    is the mean of these AUCs. ``signal``: ``auc > null_auc``.
+    ``null_auc``, ``null_cohens_d``: the 99th percentile of the same over 199 random swaps of labels, with the method
+    fitted anew to each: what a direction of nothing reaches in one case of a hundred. ``null_auc_mean`` is the mean of
+    these AUCs. ``p_value``: the share of them that reach ``auc``, which itself counts as one. ``signal``: whether that
+    is at most 0.01; ``None`` for fewer than 10 clusters, too few to tell.
 
-    ``split_half_cosine``: mean cosine between the directions of two halves, over 20 random splits.
-    ``bootstrap_cosine``: cosine with the direction of all pairs that 95 % of 200 bootstrap resamples of pairs reach
-    (Efron 1979). A cosine with a zero direction is 0. Of ``pca`` it may be near -1: the component is stable, but the
-    mean difference that turns it is not.
+    ``split_half_cosine``: mean cosine between the directions of two halves, over 20 random splits; with a zero
+    direction it is 0. ``difference_cosine``: mean cosine of the pairs' differences to their mean (Braun et al. 2025).
 
     ``dominant_dimension``, ``dominant_share``: the coordinate with the largest share ``v_i^2 / |v|^2`` and that share.
-    Near 1, the vector is one massive activation (Sun et al. 2024) more than a direction.
+    Near 1, the vector is one massive activation (Sun et al. 2024) more than a direction. ``clusters``: how many
+    clusters of pairs that ask the same there are.
+
+    What was measured before letters and clusters were told apart has no ``p_value``, ``difference_cosine`` and
+    ``clusters``: its ``signal`` may be one of letters, or of repeats.
     """
 
     auc: float
@@ -46,20 +50,22 @@ class LayerQuality:
     null_auc: float
     null_auc_mean: float
     null_cohens_d: float
-    signal: bool
+    signal: bool | None
     split_half_cosine: float
-    bootstrap_cosine: float
     dominant_dimension: int
     dominant_share: float
+    p_value: float | None = None
+    difference_cosine: float | None = None
+    clusters: int | None = None
 
-    def as_json(self) -> dict[str, float | int | bool]:
+    def as_json(self) -> dict[str, float | int | bool | None]:
         """Plain numbers by name."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LayerQuality:
-        """What ``as_json`` gave."""
-        return cls(**values)
+        """What ``as_json`` gave, of this release or an earlier one."""
+        return cls(**{key: value for key, value in values.items() if key != "bootstrap_cosine"})
 
 
 @dataclass(frozen=True, eq=False)

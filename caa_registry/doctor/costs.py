@@ -13,7 +13,7 @@ from caa_registry.doctor.timing import Speed
 # The amounts that times are told of: what commands do by default, of usual size.
 PAIRS, QUESTIONS, TOKENS, END = 100, 50, 100, 2
 PASSAGES, PASSAGE = 40, 130
-STEPS, CONTROLS, CALIBRATED_STEPS = 2, 40, 10
+STEPS, CALIBRATED_STEPS, DRAWS = 2, 10, 199
 ANSWERS, ANSWER, ANSWER_STEPS = 8, 48, 2
 
 
@@ -30,8 +30,10 @@ def times(speed: Speed, layers: int, batch: int) -> tuple[Time, ...]:
     """Those of a model of so many ``layers``, of which ``batch`` tokens are run together."""
     questions = f"{QUESTIONS} questions of {TOKENS} tokens at all layers"
     passages = f"{PASSAGES} passages of {PASSAGE} tokens (as in english) at all layers"
+    # Calibration asks questions in both orders of their choices, and half of them of a null.
     calibrated = (
-        _sweep(speed, layers, batch, CALIBRATED_STEPS)
+        2 * _sweep(speed, layers, batch, CALIBRATED_STEPS)
+        + _sweep(speed, layers, batch, 2 * DRAWS)
         + _side_effects(speed, layers, batch, CALIBRATED_STEPS)
         + _answers(speed)
     )
@@ -39,8 +41,8 @@ def times(speed: Speed, layers: int, batch: int) -> tuple[Time, ...]:
         Time("vector compute", f"{PAIRS} pairs of 2 x {TOKENS} tokens, all layers", _compute(speed, layers, batch)),
         Time(
             "eval propensity",
-            f"{questions}, multipliers -1,0,1, with 2 x 20 controls",
-            _sweep(speed, layers, batch, (1 + CONTROLS) * STEPS),
+            f"{questions}, multipliers -1,0,1, with a null of {DRAWS} vectors",
+            _sweep(speed, layers, batch, STEPS) + _sweep(speed, layers, batch, 2 * DRAWS),
         ),
         Time(
             "eval propensity --controls none",
@@ -50,8 +52,8 @@ def times(speed: Speed, layers: int, batch: int) -> tuple[Time, ...]:
         Time("eval side-effects", f"{passages}, multipliers -1,0,1", _side_effects(speed, layers, batch, STEPS)),
         Time(
             "eval calibrate",
-            f"both without controls at {1 + CALIBRATED_STEPS} multipliers, and {ANSWERS * ANSWER_STEPS} answers of "
-            f"{ANSWER} tokens",
+            f"both at {1 + CALIBRATED_STEPS} multipliers, a null of {DRAWS} vectors, and "
+            f"{ANSWERS * ANSWER_STEPS} answers of {ANSWER} tokens",
             calibrated,
         ),
     )

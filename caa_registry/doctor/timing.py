@@ -279,7 +279,7 @@ def _reading(model: Model, positions: int) -> Curve:
 def _quality(width: int, pairs: int) -> float:
     """Seconds for measuring the vector of one layer."""
     draw = np.random.default_rng(0)
-    sides = [draw.standard_normal((pairs, width), dtype=np.float32) for _ in range(2)]
+    positive, negative = (draw.standard_normal((pairs, width), dtype=np.float32) for _ in range(2))
     start = time.perf_counter()
-    measure("mean-difference", *sides)
+    measure("mean-difference", positive, negative)
     return time.perf_counter() - start

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from caa_registry.errors import ModelError
 from caa_registry.extraction.activations import Activations
 from caa_registry.extraction.estimators.estimator import estimate
+from caa_registry.extraction.grouping import Grouping
 from caa_registry.extraction.methods import Method
 from caa_registry.extraction.quality import measure
 from caa_registry.progress import Progress, silent
@@ -17,9 +18,16 @@ from caa_registry.vectors import LayerVector, VectorSet
 
 
 def compute(
-    activations: Activations, layers: Sequence[int], method: Method = "mean-difference", progress: Progress = silent
+    activations: Activations,
+    layers: Sequence[int],
+    method: Method = "mean-difference",
+    progress: Progress = silent,
+    *,
+    grouping: Grouping | None = None,
 ) -> VectorSet:
     """The vectors of ``layers`` that ``method`` makes, with their quality; one layer in memory at a time.
+
+    ``grouping``: of the pairs; by default each is its own cluster and none is answered by letters.
 
     ``residual_norm`` of a layer is the mean Euclidean norm of all the activations read there. Raises ``ModelError``
     where the model's activations are not finite.
@@ -33,7 +41,7 @@ def compute(
                 f"layer {layer}: the model's activations are not finite",
                 "They overflowed; load the model in float32 or bfloat16.",
             )
-        quality = measure(method, positive, negative)
+        quality = measure(method, positive, negative, grouping)
         vectors.append(LayerVector(layer, estimate(method, positive, negative), _norm(positive, negative), quality))
         progress(len(vectors), len(layers))
     return VectorSet.of(vectors)

@@ -14,8 +14,10 @@ from sklearn.metrics import roc_auc_score
 from caa_registry.extraction.estimators.estimator import estimate
 from caa_registry.extraction.methods import METHODS, Method
 from caa_registry.extraction.quality import (
-    FEWEST_PAIRS,
+    ENOUGH_CLUSTERS,
+    FEWEST_CLUSTERS,
     MOST_COHENS_D,
+    PERMUTATIONS,
     LayerQuality,
     measure,
     separation_auc,
@@ -47,18 +49,23 @@ def measured(method: Method, sides: tuple[Floats, Floats]) -> LayerQuality:
 
 def test_auc_against_scikit_learn() -> None:
     generator = np.random.default_rng(0)
-    positive, negative = generator.integers(0, 6, (2, 20, 15)).astype(float)
-    labels = np.repeat([1, 0], 15)
-    wanted = [roc_auc_score(labels, np.concatenate(row)) for row in zip(positive, negative, strict=True)]
-    np.testing.assert_allclose(separation_auc(positive, negative), wanted)
+    projections = generator.integers(0, 6, (20, 30)).astype(float)
+    right = np.array([generator.permutation(30) < count for count in (15,) * 10 + (4,) * 10])
+    found = [separation_auc(projections[rows], right[rows]) for rows in (slice(0, 10), slice(10, 20))]
+    wanted = [roc_auc_score(labels, row) for labels, row in zip(right, projections, strict=True)]
+    np.testing.assert_allclose(np.concatenate(found), wanted)
 
 
 @pytest.mark.filterwarnings("error")
 def test_cohens_d_by_hand() -> None:
     positive = np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0], [5.0, 5.0, 5.0], [5.0, 5.0, 5.0]])
     negative = np.array([[0.0, 0.0, 3.0], [5.0, 5.0, 5.0], [4.0, 4.0, 4.0], [6.0, 6.0, 6.0]])
-    found = separation_cohens_d(positive, negative)
-    np.testing.assert_allclose(found, [1 / np.sqrt((1 + 3) / 2), 0, MOST_COHENS_D, -MOST_COHENS_D])
+    right = np.tile(np.arange(6) < 3, (4, 1))
+    wanted = [1 / np.sqrt((1 + 3) / 2), 0, MOST_COHENS_D, -MOST_COHENS_D]
+    np.testing.assert_allclose(separation_cohens_d(np.concatenate([positive, negative], axis=1), right), wanted)
+    order = np.random.default_rng(0).permutation(6)
+    turned = separation_cohens_d(np.concatenate([positive, negative], axis=1)[:, order], right[:, order])
+    np.testing.assert_allclose(turned, wanted)
 
 
 @every_method
@@ -69,7 +76,7 @@ def test_separation_of_two_known_distributions(method: Method) -> None:
     assert quality.cohens_d == pytest.approx(1.5, abs=0.06)
     assert quality.signal
     assert quality.split_half_cosine > 0.99
-    assert quality.bootstrap_cosine > 0.99
+    assert quality.p_value == 1 / (1 + PERMUTATIONS) and quality.clusters == 3000
 
 
 @every_method
@@ -96,7 +103,7 @@ def test_whitening_separates_what_correlated_noise_hides() -> None:
 def test_noise_is_not_taken_for_signal(method: Method) -> None:
     """200 layers of nothing, in more dimensions than pairs, where every method separates what it was fitted to."""
     qualities = [measured(method, noise(12, 16, seed)) for seed in range(200)]
-    assert sum(quality.signal for quality in qualities) <= 8
+    assert sum(bool(quality.signal) for quality in qualities) <= 8
     assert np.mean([quality.auc for quality in qualities]) == pytest.approx(0.5, abs=0.03)
     assert np.mean([quality.null_auc_mean for quality in qualities]) == pytest.approx(0.5, abs=0.02)
     assert np.mean([quality.split_half_cosine for quality in qualities]) == pytest.approx(0.0, abs=0.05)
@@ -119,10 +126,11 @@ def test_the_null_against_a_plain_loop() -> None:
         auc, size = np.mean(found, axis=0)
         aucs.append(auc)
         sizes.append(size)
+    # The 99th percentile of 199 swaps is the second largest, which is not known well.
     quality = measured("mean-difference", (positive, negative))
-    assert quality.null_auc == pytest.approx(np.percentile(aucs, 99), abs=0.03)
+    assert quality.null_auc == pytest.approx(np.percentile(aucs, 99), abs=0.06)
     assert quality.null_auc_mean == pytest.approx(np.mean(aucs), abs=0.02)
-    assert quality.null_cohens_d == pytest.approx(np.percentile(sizes, 99), abs=0.12)
+    assert quality.null_cohens_d == pytest.approx(np.percentile(sizes, 99), abs=0.25)
 
 
 def test_stability_against_a_plain_loop() -> None:
@@ -133,14 +141,14 @@ def test_stability_against_a_plain_loop() -> None:
     def cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
         return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
-    whole = differences.mean(axis=0)
-    resampled = [cosine(differences[generator.integers(0, 50, 50)].mean(axis=0), whole) for _ in range(2000)]
     halves = []
     for _ in range(500):
         order = generator.permutation(50)
         halves.append(cosine(differences[order[:25]].mean(axis=0), differences[order[25:]].mean(axis=0)))
     quality = measured("mean-difference", (positive, negative))
-    assert quality.bootstrap_cosine == pytest.approx(np.percentile(resampled, 5), abs=0.03)
+    assert quality.difference_cosine == pytest.approx(
+        np.mean([cosine(difference, differences.mean(axis=0)) for difference in differences])
+    )
     assert quality.split_half_cosine == pytest.approx(np.mean(halves), abs=0.06)
 
 
@@ -172,11 +180,21 @@ def test_two_calls_give_the_same_numbers_and_they_survive_json(method: Method) -
     assert LayerQuality.from_json(json.loads(json.dumps(stored, allow_nan=False))) == quality
 
 
+def test_what_an_earlier_release_stored_is_read() -> None:
+    stored = measured("mean-difference", shifted(15, 20, 1.0)).as_json()
+    earlier = {key: value for key, value in stored.items() if key not in ("p_value", "difference_cosine", "clusters")}
+    found = LayerQuality.from_json({**earlier, "bootstrap_cosine": 0.9})
+    assert (found.auc, found.signal) == (stored["auc"], stored["signal"])
+    assert (found.p_value, found.difference_cosine, found.clusters) == (None, None, None)
+
+
 @every_method
 def test_few_pairs_are_not_measured(method: Method) -> None:
-    sides = shifted(FEWEST_PAIRS, 6, 1.0)
-    assert measure(method, *(side[: FEWEST_PAIRS - 1] for side in sides)) is None
-    assert np.isfinite(list(asdict(measured(method, sides)).values())).all()
+    sides = shifted(FEWEST_CLUSTERS, 6, 1.0)
+    assert measure(method, *(side[: FEWEST_CLUSTERS - 1] for side in sides)) is None
+    quality = measured(method, sides)
+    assert quality.signal is None and quality.clusters == FEWEST_CLUSTERS
+    assert np.isfinite([value for value in asdict(quality).values() if value is not None]).all()
 
 
 @every_method
@@ -191,11 +209,13 @@ def test_equal_sides_are_told_as_nothing(method: Method, n: int) -> None:
             null_auc=0.5,
             null_auc_mean=0.5,
             null_cohens_d=0.0,
-            signal=False,
+            signal=False if n >= ENOUGH_CLUSTERS else None,
             split_half_cosine=0.0,
-            bootstrap_cosine=0.0,
             dominant_dimension=0,
             dominant_share=0.0,
+            p_value=1.0,
+            difference_cosine=0.0,
+            clusters=n,
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from caa_registry.extraction.activation_cache import ActivationCache
 from caa_registry.extraction.activations import collect
+from caa_registry.extraction.grouping import Grouping, swaps
 from caa_registry.extraction.quality import measure
 from caa_registry.extraction.reading import default_read, encode_pairs
 from caa_registry.models.model import Model
@@ -24,19 +25,20 @@ def test_shuffled_labels_of_a_seed_set_are_no_signal(name: str, demo: Model, tmp
     kept, _ = encode_pairs(pairs, demo.template(), demo)
     layers = list(range(demo.n_layers))
     found = collect(demo, kept, layers, default_read(pairs), ActivationCache(tmp_path, 10**9).section({}))
-    generator = np.random.default_rng(7)
-    swapped = [generator.random(len(kept)) < 0.5 for _ in range(SHUFFLES)]
+    grouping = Grouping.of(pairs)
+    assert len(kept) == len(pairs) and grouping.lettered == (name == "seed:sycophancy")
+    swapped = swaps(grouping, SHUFFLES, np.random.default_rng(7)) < 0
     signal = 0
     for layer in layers:
         positive, negative = found.layer(layer)
         if name == "seed:demo-sentiment":
-            own = measure("mean-difference", positive, negative)
+            own = measure("mean-difference", positive, negative, grouping)
             assert own is not None and own.signal
         for swap in swapped:
             turned = swap[:, None]
-            shuffled = measure(
-                "mean-difference", np.where(turned, negative, positive), np.where(turned, positive, negative)
-            )
+            sides = np.where(turned, negative, positive), np.where(turned, positive, negative)
+            strata = np.where(turned, grouping.strata[:, ::-1], grouping.strata)
+            shuffled = measure("mean-difference", *sides, Grouping(grouping.clusters, strata))
             assert shuffled is not None
-            signal += shuffled.signal
+            signal += bool(shuffled.signal)
     assert signal <= SHUFFLES * len(layers) / 20

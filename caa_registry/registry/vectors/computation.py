@@ -30,7 +30,8 @@ _READER = 1
 
 @dataclass(frozen=True)
 class Computation:
-    """What is computed: by which recipe, from which ``pairs`` (as tokens) of a dataset version, on which model.
+    """What is computed: by which recipe, from which ``pairs`` (as tokens, and as ``texts``) of a dataset version, on
+    which model.
 
     ``left_out``: in words, how many pairs are too long and for what. Empty where none is.
     """
@@ -39,6 +40,7 @@ class Computation:
     model: Model
     recipe: Recipe
     pairs: Sequence[PairTokens] = field(repr=False)
+    texts: Sequence[Pair] = field(repr=False)
     left_out: str = ""
 
     def run(self, *, fresh: bool, reading: Progress, measuring: Progress) -> tuple[VectorSet | None, Reading]:
@@ -49,11 +51,14 @@ class Computation:
         from caa_registry.engine import processes
         from caa_registry.engine.reading import Work
         from caa_registry.extraction.compute import compute
+        from caa_registry.extraction.grouping import Grouping
 
         work = Work()
         with self.activations(work, fresh=fresh, progress=reading) as activations:
-            first = processes.rank() == 0
-            vectors = compute(activations, self.recipe.layers, self.recipe.method, measuring) if first else None
+            vectors = None
+            if processes.rank() == 0:
+                grouping = Grouping.of(self.texts)
+                vectors = compute(activations, self.recipe.layers, self.recipe.method, measuring, grouping=grouping)
         return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
 
     @contextmanager
@@ -159,7 +164,7 @@ def computation(
         rendering=rendering.differences,
     )
     left_out = f"{len(too_long)} of {len(pairs)} pairs are left out, longer than {longest}." if too_long else ""
-    return Computation(dataset, model, recipe, kept, left_out)
+    return Computation(dataset, model, recipe, kept, [pairs[tokens.index] for tokens in kept], left_out)
 
 
 def default_split(version: DatasetVersion) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.steering.additions import Addition
 
+
+_log = logging.getLogger(__name__)
 
 _SAME: tuple[Verdict, ...] = ("exact", "same-weights")
 
@@ -61,6 +64,8 @@ def steering(workspace: Workspace, request: SteeringRequest) -> Steering:
         version = part.version
         verdicts.append(check_model(version, model, allow_mismatch=request.allow_mismatch))
         warn_of_vector(workspace, version)
+        if part.advice is not None and part.advice.caveat:
+            _log.warning("%s: %s.", part.version.reference, part.advice.caveat)
         multiplier = _multiplier(part)
         for layer in _layers(part):
             additions.append(Addition(layer, load_layer(workspace, version, layer).values, multiplier))
