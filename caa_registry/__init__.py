@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.comparison import Compared as Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior as CrossBehavior
     from caa_registry.evaluation.cross_behavior import Dominance as Dominance
-    from caa_registry.evaluation.intervals import Interval as Interval
+    from caa_registry.evaluation.inference.intervals import Interval as Interval
     from caa_registry.evaluation.measurements import Measurements as Measurements
     from caa_registry.evaluation.open_ended.endpoint import EndpointJudge as EndpointJudge
     from caa_registry.evaluation.open_ended.judging import Answered as Answered
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.shards import MissingShardsError as MissingShardsError
     from caa_registry.evaluation.shards import Shard as Shard
     from caa_registry.evaluation.token_projection import TokenProjection as TokenProjection
+    from caa_registry.evaluation.verdict import Condition as Condition
+    from caa_registry.evaluation.verdict import Verdict as Verdict
     from caa_registry.models.folder.fingerprint import Fingerprint as Fingerprint
     from caa_registry.models.folder.fingerprint import ModelInfo as ModelInfo
     from caa_registry.models.generation import NextToken as NextToken
@@ -148,7 +150,7 @@ _PUBLIC = {
     "caa_registry.evaluation.categories": ["CategoryScores"],
     "caa_registry.evaluation.comparison": ["Compared"],
     "caa_registry.evaluation.cross_behavior": ["CrossBehavior", "Dominance"],
-    "caa_registry.evaluation.intervals": ["Interval"],
+    "caa_registry.evaluation.inference.intervals": ["Interval"],
     "caa_registry.evaluation.measurements": ["Measurements"],
     "caa_registry.evaluation.open_ended.endpoint": ["EndpointJudge"],
     "caa_registry.evaluation.open_ended.judging": ["Answered", "Judge", "JudgeIdentity", "Rating"],
@@ -156,6 +158,7 @@ _PUBLIC = {
     "caa_registry.evaluation.open_ended.rubrics": ["Rubric"],
     "caa_registry.evaluation.shards": ["MissingShardsError", "Shard"],
     "caa_registry.evaluation.token_projection": ["TokenProjection"],
+    "caa_registry.evaluation.verdict": ["Condition", "Verdict"],
     "caa_registry.models.folder.fingerprint": ["Fingerprint", "ModelInfo"],
     "caa_registry.models.generation": ["NextToken"],
     "caa_registry.models.lengths": ["Longest"],

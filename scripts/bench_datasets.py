@@ -32,8 +32,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from caa_registry.pairs.near_duplicates import BANDS, ROWS, THRESHOLD, near_duplicates
 from caa_registry.pairs.record import Pair, PairItem
+from caa_registry.pairs.repeats.near_duplicates import BANDS, ROWS, THRESHOLD, near_duplicates
 from caa_registry.pairs.sources import load, seed_sets
 
 PLANTED = 100

@@ -32,7 +32,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +59,15 @@ class Counts:
     questions: int
     layers: Sequence[int]
     multipliers: Sequence[float]
-    seeds: int
+    draws: int
     passages: int
     answers: int
     tokens: int
     turns: int
 
 
-FULL = Counts(8, 4, (3, 7, 11, 14), (-1.0, 0.0, 1.0), 3, 2, 4, 24, 2)
-QUICK = Counts(2, 2, (0, 1), (-1.0, 0.0, 1.0), 2, 1, 2, 6, 1)
+FULL = Counts(8, 4, (3, 7, 11, 14), (-1.0, 0.0, 1.0), 19, 2, 4, 24, 2)
+QUICK = Counts(2, 2, (0, 1), (-1.0, 0.0, 1.0), 19, 1, 2, 6, 1)
 
 
 class Work:
@@ -114,12 +114,16 @@ class Work:
         return self._propensity()
 
     def controls(self) -> list[float]:
-        return self._propensity("random", "shuffled")
+        return self._propensity("isotropic")
 
     def _propensity(self, *controls: str) -> list[float]:
         from caa_registry import PropensitySettings
 
-        settings = PropensitySettings(controls=controls, seeds=self.counts.seeds)
+        asked: dict[str, Any] = {"controls": controls, "draws": self.counts.draws}
+        if "draws" not in {field.name for field in fields(PropensitySettings)}:
+            # The commit to compare with is from before isotropic directions had that name.
+            asked = {"controls": ["random"] * len(controls), "seeds": self.counts.draws}
+        settings = PropensitySettings(**asked)
         evaluation = self.registry.evaluations.propensity(
             self.vector,
             model=self.model,

@@ -27,8 +27,17 @@ def alias() -> None:
 @click.option("--layer", type=LayerList(allow_all=False), help="Layer to recommend (several: 2,3).")
 @click.option("--multiplier", type=Number(), help="Multiplier to recommend.  [default: 1]")
 @click.option("--positions", type=POSITIONS, help="Steered positions to recommend.  [default: after_prompt]")
+@click.option("--replace", is_flag=True, help="Replace what a calibration set, too.")
 @common
-def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: float | None, positions: Any) -> None:
+def set_(
+    settings: Settings,
+    reference: str,
+    name: str,
+    layer: Any,
+    multiplier: float | None,
+    positions: Any,
+    replace: bool,
+) -> None:
     """Point the alias NAME at the version REFERENCE. An existing alias moves."""
     from caa_registry.registry.records import Recommendation
 
@@ -40,7 +49,7 @@ def set_(settings: Settings, reference: str, name: str, layer: Any, multiplier: 
     elif multiplier is not None or positions is not None:
         raise UsageError("a recommended multiplier or recommended positions need a layer", "Give --layer too.")
     with settings.open() as registry:
-        record = registry.aliases.set(reference, name, recommendation)
+        record = registry.aliases.set(reference, name, recommendation, replace=replace)
     if settings.as_json:
         output.print_json(alias_json(record))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -26,8 +26,9 @@ from caa_registry.cli.options import (
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.cli.shards import SHARD, kept_shard
-from caa_registry.evaluation.control_names import CONTROLS
+from caa_registry.evaluation.nulls.names import DRAWS, FEWEST_DRAWS, NULLS
 from caa_registry.evaluation.shards import Shard
+from caa_registry.pairs.orders import Orders
 from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS, Evaluation, PropensitySettings
 from caa_registry.wire.evaluations import comparison_json, evaluation_json, evidence_json
@@ -73,15 +74,27 @@ def evaluation() -> None:
     "--paper", is_flag=True, help="Score over A and B, and 0 where another letter matches, as the paper does."
 )
 @click.option(
-    "--controls",
-    type=NameList(CONTROLS),
-    default="random,shuffled",
+    "--orders",
+    type=click.Choice(get_args(Orders)),
+    default="as-written",
     show_default=True,
-    help="Meaningless vectors to compare with: random, shuffled, or none.",
+    help="Ask questions of letters as they are written, or with their choices in both orders.",
 )
 @click.option(
-    "--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Number of vectors of each control."
+    "--controls",
+    type=NameList(NULLS),
+    default="covariance",
+    show_default=True,
+    help="Vectors that mean nothing to compare with: covariance, isotropic, shuffled, or none.",
 )
+@click.option(
+    "--draws",
+    type=click.IntRange(FEWEST_DRAWS, 99_999),
+    default=DRAWS,
+    show_default=True,
+    help="Number of vectors of each, at most: fewer where the answer is clear.",
+)
+@click.option("--seed", type=int, help="Seed of their draws.  [default: of the vector's digest]")
 @click.option("--system-positive", metavar="TEXT", default="", help="Baseline: a system prompt for the behavior.")
 @click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
 @click.option("--prompts", metavar="NAME|FILE", help="Baselines: both system prompts of a rubric (caa eval rubrics).")
@@ -106,8 +119,10 @@ def propensity(
     template: Any,
     rows: Any,
     paper: bool,
+    orders: Orders,
     controls: tuple[str, ...],
-    seeds: int,
+    draws: int,
+    seed: int | None,
     system_positive: str,
     system_negative: str,
     prompts: str | None,
@@ -118,9 +133,13 @@ def propensity(
     """Measure how strongly the steered model prefers the matching answer, per layer and multiplier.
 
     The propensity of a question is p(matching) / (p(matching) + p(not matching)): of the answer's token for letters
-    and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % bootstrap interval, beside the
-    range of random directions of the same length and of vectors made with shuffled labels. To resume an interrupted
-    evaluation, run the same command again.
+    and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % interval over questions, those that
+    ask the same counting as one.
+
+    Where answers are letters, effects count every letter the same, and the effect on the letter stands beside them. A
+    vector that moves the letter more than the behavior is called a letter vector. p is the chance that a vector that
+    means nothing, but is as long, does as much from the lowest to the highest multiplier; p, chosen: that the largest
+    of all layers does. To resume an interrupted evaluation, run the same command again.
 
     On several processes or hosts: mlx.launch -n 2 -- caa eval propensity ..., or --shard on each.
     """
@@ -135,8 +154,10 @@ def propensity(
         template=template,
         rows=rows,
         paper=paper,
+        orders=orders,
         controls=controls,
-        seeds=seeds,
+        draws=draws,
+        seed=seed,
         system_positive=system_positive,
         system_negative=system_negative,
         few_shot=few_shot,
@@ -221,7 +242,7 @@ def leaderboard(settings: Settings, behavior: str | None, model: str | None, met
     """Rank all versions of all vectors within each behavior and model.
 
     A vector is ranked at the layer where the metric is largest, by one evaluation: on its own behavior and without
-    leaked questions; with controls rather than without, of the most layers, the newest of equals. Ranks are comparable
+    leaked questions; with a null rather than without, of the most layers, the newest of equals. Ranks are comparable
     only where the questions are the same.
     """
     with settings.open() as registry:
@@ -242,7 +263,7 @@ def compare(settings: Settings, one: str, other: str, layer: int | None, other_l
     """Compare two evaluations on the questions that both have, paired by question.
 
     ONE and OTHER are numbers of evaluations, or vectors, of which the newest evaluation counts. A difference is ONE
-    minus OTHER with a bootstrap interval. p comes from a two-sided sign-flip permutation test; p (Holm) is corrected
+    minus OTHER with a 95 % interval. p comes from a two-sided sign-flip permutation test; p (Holm) is corrected
     for all comparisons shown.
     """
     with settings.open() as registry:
@@ -257,7 +278,7 @@ def compare(settings: Settings, one: str, other: str, layer: int | None, other_l
             c.metric,
             str(c.layer) if c.layer == c.other_layer else f"{c.layer}, {c.other_layer}",
             *(output.figure(x) for x in (c.one, c.other, c.difference.value)),
-            f"{c.difference.low:.3f} .. {c.difference.high:.3f}",
+            output.between(c.difference.low, c.difference.high),
             c.difference.n,
             *(f"{p:.4f}" for p in (c.p_value, c.p_holm)),
         )

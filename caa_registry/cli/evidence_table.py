@@ -31,12 +31,12 @@ def evidence_table(
                 str(score.layer),
                 output.figure(score.value),
                 output.interval(score),
-                output.interval(evidence.null),
+                output.figure(evidence.p_value),
                 str(evidence.evaluation.id),
-                "quarantined" if vector.quarantined or evidence.evaluation.quarantined else "",
+                ", ".join(_remarks(evidence)),
             )
         )
-    names = [*columns, "vector", "model", "layer", metric, "95 %", "null", "eval", "note"]
+    names = [*columns, "vector", "model", "layer", metric, "95 %", "p", "eval", "note"]
     output.table(names, shown, empty="Nothing here. Evaluate a vector: caa eval propensity VECTOR")
     asked = {(e.vector.behavior, e.evaluation.dataset, e.evaluation.split) for _, e in rows if e}
     if len(asked) > len({behavior for behavior, _, _ in asked}):
@@ -44,3 +44,8 @@ def evidence_table(
             "Note: not all vectors of a behavior were asked the same questions (caa eval ls). Their values are not "
             "comparable."
         )
+
+
+def _remarks(evidence: Evidence) -> list[str]:
+    quarantined = evidence.vector.quarantined or evidence.evaluation.quarantined
+    return ["LETTER"] * evidence.letter + ["quarantined"] * bool(quarantined)

@@ -99,15 +99,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
 
 def figure(value: float | None) -> str:
     """A score with three decimals."""
-    return "" if value is None else f"{value:.3f}"
+    # 0.0 is added so that nothing is written -0.000.
+    return "" if value is None else f"{round(value, 3) + 0.0:.3f}"
 
 
 def interval(score: Score | None) -> str:
-    """The range of a score: ``0.12 .. 0.34``."""
-    if score is None or score.ci_low is None or score.ci_high is None:
-        return ""
-    # 0.0 is added so that nothing is written -0.00.
-    return f"{round(score.ci_low, 2) + 0.0:.2f} .. {round(score.ci_high, 2) + 0.0:.2f}"
+    """The range of a score: ``0.123 .. 0.345``."""
+    return "" if score is None else between(score.ci_low, score.ci_high)
+
+
+def between(low: float | None, high: float | None) -> str:
+    """``0.123 .. 0.345``; nothing where there is no interval."""
+    return "" if low is None or high is None else f"{figure(low)} .. {figure(high)}"
 
 
 def strength(multiplier: float | None) -> str:

@@ -9,6 +9,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings
+from caa_registry.references import ranges
 from caa_registry.registry.records import RecordedPropensity, RecordedSideEffects
 from caa_registry.wire.evaluations import evaluation_json, judgement_json
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Answer, Evaluation, Judged
 
 _BASELINES = ("system-positive", "system-negative", "few-shot")
+_OF_LAYERS = (
+    "steerability", "letter_slope", "effect", "letter_effect", "anti_steerable", "wrong_way", "wrong_way_up",
+    "wrong_way_down",
+)  # fmt: skip
 
 
 def say_evaluation(
@@ -81,7 +86,7 @@ def _side_effects(evaluation: Evaluation) -> None:
     for score in evaluation.of("kl"):
         text = perplexity[score.layer, score.multiplier]
         numbers = (output.figure(x) for x in (score.value, score.ci_low, score.ci_high))
-        plain = f"{text.value:.2f}", output.interval(text)
+        plain = output.figure(text.value), output.interval(text)
         rows.append((score.layer, output.strength(score.multiplier), *numbers, *plain, score.n))
     columns = ["layer", "multiplier", "KL", "ci_low", "ci_high", "perplexity", "95 %", "passages"]
     output.table(columns, rows, empty="no scores")
@@ -103,7 +108,7 @@ def _open_ended(evaluation: Evaluation, judgements: Sequence[Judged], answers: S
         for multiplier, interval in mean_ratings(answers, judged).items():
             values: tuple[object, ...] = ("", "", 0)
             if interval is not None:
-                values = f"{interval.value:.2f}", f"{interval.low:.2f} .. {interval.high:.2f}", interval.n
+                values = output.figure(interval.value), output.between(interval.low, interval.high), interval.n
             missing = sum(a.multiplier == multiplier and judged.ratings[a.position] is None for a in answers)
             judge = f"{judged.judge['kind']} {judged.judge['name']}"
             rated.append((judge, output.strength(multiplier), *values, missing))
@@ -113,14 +118,15 @@ def _open_ended(evaluation: Evaluation, judgements: Sequence[Judged], answers: S
 
 
 def scores(evaluation: Evaluation) -> None:
-    """Every layer and multiplier, then every layer, then the baselines. ``null``: the middle 95 % of random directions
-    of the vector's length; ``shuffled``: of vectors made with shuffled labels."""
+    """Every layer and multiplier, then every layer, then the baselines."""
     _cells(evaluation)
     _layers(evaluation)
+    _letters(evaluation)
     _baselines(evaluation)
 
 
 def _cells(evaluation: Evaluation) -> None:
+    # Earlier releases measured random directions at every multiplier.
     null, mass, bias = (
         {(score.layer, score.multiplier): score for score in cells}
         for cells in (evaluation.of(condition="random"), evaluation.of("mass"), evaluation.of("letter_bias"))
@@ -136,7 +142,7 @@ def _cells(evaluation: Evaluation) -> None:
                 score.n,
                 output.interval(null.get(at)),
                 output.figure(mass[at].value) if at in mass else "",
-                f"{bias[at].value:+.2f}" if at in bias else "",
+                f"{bias[at].value:+.3f}" if at in bias else "",
             )
         )
     columns = ["layer", "multiplier", "value", "ci_low", "ci_high", "n", "null", "mass", "A-B"]
@@ -144,19 +150,33 @@ def _cells(evaluation: Evaluation) -> None:
 
 
 def _layers(evaluation: Evaluation) -> None:
-    rows = []
-    for metric in ("steerability", "effect", "wrong_way"):
-        null, shuffled = (
-            {score.layer: score for score in evaluation.of(metric, control)} for control in ("random", "shuffled")
-        )
+    null, rows = evaluation.null or "", []
+    for metric in _OF_LAYERS:
         for score in evaluation.of(metric):
             value, low, high = (output.figure(x) for x in (score.value, score.ci_low, score.ci_high))
-            ranges = (output.interval(control.get(score.layer)) for control in (null, shuffled))
+            against, shuffled = (evaluation.at(score.layer, metric, name) for name in (null, "shuffled"))
+            ps = (evaluation.at(score.layer, prefix + metric, null) for prefix in ("p_", "p_chosen_"))
+            figures = (output.figure(p.value if p else None) for p in ps)
+            ranges = output.interval(against), *figures, output.interval(shuffled)
             rows.append((metric, score.layer, value, low, high, score.n, *ranges))
     if rows:
         click.echo()
-        columns = ["metric", "layer", "value", "ci_low", "ci_high", "n", "null", "shuffled"]
+        columns = ["metric", "layer", "value", "ci_low", "ci_high", "n", "null", "p", "p, chosen", "shuffled"]
         output.table(columns, rows, empty="")
+    for name in (null, "shuffled"):
+        used = [score.n for score in evaluation.of("steerability", name)]
+        if used and name != "random":
+            output.message(f"Null: {max(used)} vectors, {name}.")
+
+
+def _letters(evaluation: Evaluation) -> None:
+    """Say where a vector moves the letter more than the behavior."""
+    layers = [score.layer for score in evaluation.of("letter_slope") if evaluation.is_letter_vector(score.layer)]
+    if layers:
+        output.paragraph(
+            f"Letter vector at {'layers' if len(layers) > 1 else 'layer'} {ranges(layers)}: there it moves the letter "
+            "of the answer more than the behavior (letter_slope against steerability)."
+        )
 
 
 def _baselines(evaluation: Evaluation) -> None:

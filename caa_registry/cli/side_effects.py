@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -24,9 +24,15 @@ from caa_registry.cli.options import (
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.cli.shards import SHARD, kept_shard
+from caa_registry.evaluation.conditions import ConditionName
 from caa_registry.evaluation.shards import Shard
+from caa_registry.pairs.orders import Orders
 from caa_registry.registry.records import Calibrated, CalibrationSettings
 from caa_registry.wire.evaluations import calibration_json, categories_json, cross_json
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.inference.intervals import Interval
+    from caa_registry.evaluation.verdict import Condition
 
 TEXT = click.option(
     "--text", default="english", show_default=True, help="english, demo, or a text file with a passage a paragraph."
@@ -92,6 +98,19 @@ def side_effects(
 @click.option("--less", is_flag=True, help="Choose what lowers the behavior most, not what raises it.")
 @click.option("--coherence", type=click.IntRange(0), default=8, show_default=True, help="Answers to check; 0: none.")
 @click.option("--alias", default="best", show_default=True, help="Alias to set on the cell that is chosen.")
+@click.option(
+    "--orders",
+    type=click.Choice(get_args(Orders)),
+    default="both",
+    show_default=True,
+    help="Ask questions of letters with their choices in both orders, or as they are written.",
+)
+@click.option(
+    "--accept",
+    type=click.Choice(get_args(ConditionName)),
+    multiple=True,
+    help="A condition that need not hold; recorded with the alias.",
+)
 @common
 def calibrate(
     settings: Settings,
@@ -108,13 +127,19 @@ def calibrate(
     less: bool,
     coherence: int,
     alias: str,
+    orders: Orders,
+    accept: tuple[ConditionName, ...],
 ) -> None:
-    """Find the layer and multiplier to use, and set an alias there with its evidence.
+    """Find the layer and multiplier to use, and set an alias there if the evidence is good.
 
     Among the multipliers at which ordinary text hardly changes it takes the largest mean effect, chosen on one half of
     the questions and reported on the other. Some answers are generated at that cell: where they repeat themselves or
-    surprise the unsteered model, the next best cell is tried. The exit code is 1 if
-    nothing qualifies.
+    surprise the unsteered model, the next best cell is tried.
+
+    The alias is set only where, on the other half, the effect's interval lies above 0 (interval), vectors that mean
+    nothing do as much in at most 5 % of cases (null), the answers can move (answers), no question is among the vector's
+    own pairs (leaks), KL stays at or below the target (kl), and larger multipliers do no more (grid). Else nothing
+    works here, and the exit code is 1.
     """
     asked = CalibrationSettings(
         positions=positions,
@@ -124,6 +149,8 @@ def calibrate(
         direction="less" if less else "more",
         coherence=coherence,
         alias=alias,
+        orders=orders,
+        accept=accept,
     )
     with settings.open() as registry, kept("scores") as progress:
         version = registry.vectors.get(vector)
@@ -143,7 +170,7 @@ def calibrate(
         output.print_json(calibration_json(calibrated))
     else:
         _say_calibrated(calibrated)
-    if calibrated.calibration.choice is None:
+    if calibrated.alias is None:
         sys.exit(1)
 
 
@@ -160,17 +187,38 @@ def _say_calibrated(calibrated: Calibrated) -> None:
     ]
     output.message(f"Multipliers up to which KL stays at or below {calibration.target_kl:g} nats per token:")
     output.table(["layer", "measured", "reached below 0 at", "reached above 0 at"], rows, empty="")
-    if choice is None or calibrated.alias is None:
-        output.paragraph(f"Nothing qualifies: {calibration.reason}.")
+    if choice is None or calibrated.verdict is None:
+        output.paragraph(f"Nothing works here: {calibration.reason}.")
         return
+    conditions = [(each.name, _met(each), each.figure) for each in calibrated.verdict.conditions]
+    output.table(["condition", "met", "because"], conditions, empty="")
+    where = f"layer {choice.layer}, multiplier {choice.multiplier:g}"
+    if calibrated.alias is None:
+        failed = ", ".join(each.name for each in calibrated.verdict.failed)
+        output.paragraph(
+            f"Nothing works here: at {where}, the best there is, these conditions do not hold: {failed}. No alias is "
+            "set. To set it all the same: --accept CONDITION."
+        )
+        return
+    if choice.multiplier < 0:
+        output.paragraph("Note: the multiplier is negative. Turned round, the vector does more than as it is.")
     score, effect = choice.score_b, choice.effect_b
-    evaluations = calibrated.propensity, calibrated.side_effects, *calibrated.answers
+    evaluations = calibrated.propensity, calibrated.side_effects, *calibrated.extended, *calibrated.answers
     output.paragraph(
-        f"{calibrated.alias.reference}: layer {choice.layer}, multiplier {choice.multiplier:g}. On the other "
-        f"half ({calibration.n_b} questions) the propensity is {score.value:.3f} [{score.low:.3f}, "
-        f"{score.high:.3f}], changed by {effect.value:.3f} [{effect.low:.3f}, {effect.high:.3f}] in the intended "
-        f"direction; KL {choice.kl.value:.3f}. Evidence: evaluations {', '.join(str(e.id) for e in evaluations)}."
+        f"{calibrated.alias.reference}: {where}. On the other "
+        f"half ({calibration.n_b} questions) the propensity is {_with_interval(score)}, changed by "
+        f"{_with_interval(effect)} in the intended direction; KL {choice.kl.value:.3f}. "
+        f"Evidence: evaluations {', '.join(str(e.id) for e in evaluations)}."
     )
+
+
+def _met(condition: Condition) -> str:
+    return "accepted" if condition.accepted else "yes" if condition.met else "NO"
+
+
+def _with_interval(interval: Interval) -> str:
+    between = output.between(interval.low, interval.high)
+    return f"{output.figure(interval.value)} [{between}]" if between else output.figure(interval.value)
 
 
 @click.command("categories", epilog="Example: caa eval categories 4 --layer 13")

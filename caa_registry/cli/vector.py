@@ -52,7 +52,7 @@ def ls(
     """List vectors, the newest version of each; with --model the newest on that model.
 
     --sort with a statistic shows it at each vector's best layer, from one evaluation: on its own behavior, with
-    controls rather than without, of the most layers, the newest of equals. Vectors without one come last.
+    a null rather than without, of the most layers, the newest of equals. Vectors without one come last.
     """
     most = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.intervals import Interval, bootstrap_mean
+from caa_registry.evaluation.inference.intervals import Interval, bounded, mean
+from caa_registry.evaluation.letters import Contrasts, contrasts_of
 
 Direction = Literal["more", "less"]
 
@@ -46,40 +47,58 @@ def check_direction(direction: str) -> Direction:
 
 @dataclass(frozen=True)
 class Halves:
-    """Indexes of items, ascending: ``a`` to choose on, ``b`` to report on. No item is in both, nor a repeat of it."""
+    """Indexes of items, ascending: ``a`` to choose on, ``b`` to report on. No cluster is in both. ``letters`` and
+    ``clusters``: of every item."""
 
     a: tuple[int, ...]
     b: tuple[int, ...]
+    letters: tuple[str, ...]
+    clusters: tuple[int, ...]
+
+    def contrasts(self, half: Sequence[int]) -> Contrasts:
+        """How the items of a half are weighted."""
+        return contrasts_of([self.letters[i] for i in half], [self.clusters[i] for i in half])
 
 
-def halves(digests: Sequence[str], letters: Sequence[str | None]) -> Halves:
-    """Items divided by their digests, whatever their order, and matching letter by matching letter.
+def halves(digests: Sequence[str], letters: Sequence[str], clusters: Sequence[int]) -> Halves:
+    """Items divided cluster by cluster, by their digests, whatever their order, and matching letter by matching letter.
 
-    ``letters``: the matching letter of each, ``None`` where answers are no letters. Halves, and within them the items
-    of one letter, differ by at most one distinct item.
+    ``letters``: the matching letter of each, ``""`` where answers are no letters. Of the clusters with the same letters
+    the halves have as many, or one half has one more.
     """
-    distinct = sorted({(letter or "", digest) for digest, letter in zip(digests, letters, strict=True)})
-    chosen = set(distinct[::2])
-    in_a = [(letter or "", digest) in chosen for digest, letter in zip(digests, letters, strict=True)]
-    return Halves(tuple(i for i, here in enumerate(in_a) if here), tuple(i for i, here in enumerate(in_a) if not here))
+    members: dict[int, list[int]] = {}
+    for i, cluster in enumerate(clusters):
+        members.setdefault(cluster, []).append(i)
+    kinds: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for cluster, items in members.items():
+        kind = tuple(sorted({letters[i] for i in items}))
+        kinds.setdefault(kind, []).append((min(digests[i] for i in items), cluster))
+    # One after the other, so that not every kind gives its odd one to the same half.
+    ordered = [cluster for kind in sorted(kinds) for _, cluster in sorted(kinds[kind])]
+    chosen = set(ordered[::2])
+    a = tuple(i for i, cluster in enumerate(clusters) if cluster in chosen)
+    b = tuple(i for i, cluster in enumerate(clusters) if cluster not in chosen)
+    return Halves(a, b, tuple(letters), tuple(clusters))
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCell:
-    """What was measured at one layer and multiplier: ``items``, per-item propensity, float64 ``(items,)``; ``kl``, nats
-    per token of neutral text; ``coherent``: whether what is written there reads well, ``None`` where that was not
-    checked."""
+    """What was measured at one layer and multiplier: ``items``, per-item propensity, float64 ``(items,)``; ``mass``:
+    p(matching) + p(other) of each; ``kl``, nats per token of neutral text; ``coherent``: whether what is written there
+    reads well, ``None`` where that was not checked."""
 
     layer: int
     multiplier: float
     items: NDArray[np.float64]
+    mass: NDArray[np.float64]
     kl: Interval
     coherent: bool | None = None
 
 
 @dataclass(frozen=True)
 class KlRange:
-    """The multipliers around 0 in which the KL of a layer stays at or below the target.
+    """The multipliers around 0 in which the KL of a layer, by the upper bound of its interval, stays at or below the
+    target.
 
     ``low`` and ``high`` are the outermost that were measured, 0 where the first on that side exceeds the target.
     ``low_limit`` and ``high_limit`` are where the target is reached, interpolated; ``None`` where it was not reached at
@@ -96,8 +115,8 @@ class KlRange:
 @dataclass(frozen=True)
 class Choice:
     """The cell that was chosen. ``score_*``: mean propensity on a half. ``effect_*``: its mean change from the
-    unsteered model, counted in the intended direction; on half A it is the best of many, on half B it is fair.
-    ``tied``: other cells, (layer, multiplier), of the same effect on half A."""
+    unsteered model, every letter counting the same, in the intended direction; on half A it is the best of many, on
+    half B it is fair. ``tied``: other cells, (layer, multiplier), of the same effect on half A."""
 
     layer: int
     multiplier: float
@@ -138,14 +157,15 @@ def calibrate(
     """
     check_target(target_kl)
     ranges = tuple(
-        kl_range(layer, {cell.multiplier: cell.kl.value for cell in cells if cell.layer == layer}, target_kl)
+        kl_range(layer, {cell.multiplier: _most(cell.kl) for cell in cells if cell.layer == layer}, target_kl)
         for layer in sorted({cell.layer for cell in cells})
     )
     sign = 1.0 if direction == "more" else -1.0
     a, b = list(divided.a), list(divided.b)
     choice: Choice | None = None
     if a and b:
-        on_a = [sign * float((cell.items[a] - unsteered[a]).mean()) for cell in cells]
+        weighed_a, weighed_b = divided.contrasts(a), divided.contrasts(b)
+        on_a = [sign * float((cell.items[a] - unsteered[a]) @ weighed_a.weights) for cell in cells]
         best, tied, reason = _chosen(cells, on_a, ranges, target_kl)
         if best is not None:
             effects = sign * (best.items - unsteered)
@@ -153,15 +173,27 @@ def calibrate(
                 best.layer,
                 best.multiplier,
                 best.kl,
-                score_a=bootstrap_mean(best.items[a]),
-                score_b=bootstrap_mean(best.items[b]),
-                effect_a=bootstrap_mean(effects[a]),
-                effect_b=bootstrap_mean(effects[b]),
+                score_a=_score(best.items[a], weighed_a),
+                score_b=_score(best.items[b], weighed_b),
+                effect_a=_effect(effects[a], weighed_a),
+                effect_b=_effect(effects[b], weighed_b),
                 tied=tied,
             )
     else:
         reason = f"there are too few items for two halves: {len(a) + len(b)}"
     return Calibration(_rule(direction, target_kl), direction, target_kl, len(a), len(b), ranges, choice, reason)
+
+
+def _most(kl: Interval) -> float:
+    return kl.value if kl.high is None else kl.high
+
+
+def _score(items: NDArray[np.float64], weighed: Contrasts) -> Interval:
+    return bounded(mean(items, weighed.units), 0.0, 1.0)
+
+
+def _effect(effects: NDArray[np.float64], weighed: Contrasts) -> Interval:
+    return bounded(weighed.behavior(effects[:, None])[0], -1.0, 1.0)
 
 
 def kl_range(layer: int, kl: Mapping[float, float], target: float) -> KlRange:
@@ -207,13 +239,13 @@ def _chosen(
     if not steered:
         return None, (), "no multiplier other than 0 was measured"
     if not within:
-        least = min((cell for cell, _ in steered), key=lambda cell: cell.kl.value)
+        least = min((cell for cell, _ in steered), key=lambda cell: _most(cell.kl))
         return (
             None,
             (),
             (
                 f"KL is above {target:g} nats per token at every layer and multiplier measured; it is least, "
-                f"{least.kl.value:.3g}, at layer {least.layer}, multiplier {least.multiplier:g}"
+                f"{_most(least.kl):.3g} at most, at layer {least.layer}, multiplier {least.multiplier:g}"
             ),
         )
     if not coherent:
@@ -228,9 +260,9 @@ def _chosen(
 
 def _rule(direction: Direction, target: float) -> str:
     return (
-        f"Of the measured multipliers around 0 up to which KL(unsteered || steered) on neutral text stays at or below "
-        f"{target:g} nats per token, those known to write incoherent text left out, the layer and multiplier that "
-        f"{'raise' if direction == 'more' else 'lower'} the mean propensity of half A most; of equal ones that of the "
-        f"least KL, then the smallest multiplier, then the lowest layer. Half B takes no part in the choice and is "
-        f"what is reported."
+        f"Of the measured multipliers around 0 up to which the upper bound of KL(unsteered || steered) on neutral text "
+        f"stays at or below {target:g} nats per token, those known to write incoherent text left out, the layer and "
+        f"multiplier that {'raise' if direction == 'more' else 'lower'} the mean propensity of half A most, every "
+        f"letter counting the same; of equal ones that of the least KL, then the smallest multiplier, then the lowest "
+        f"layer. Half B takes no part in the choice and is what is reported."
     )

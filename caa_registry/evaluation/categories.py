@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import InputError
-from caa_registry.evaluation.intervals import Interval, bootstrap_mean, bootstrap_mean_of_means
+from caa_registry.evaluation.inference.intervals import Interval, Units, mean, weighted_means
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CategoryScores:
 
 
 def by_category(scores: NDArray[np.float64], categories: Sequence[str | None]) -> CategoryScores:
-    """Per-item ``scores``, float64 ``(items,)``, grouped by the category of each, with 95 % bootstrap intervals.
+    """Per-item ``scores``, float64 ``(items,)``, grouped by the category of each, with 95 % intervals.
 
     Raises ``InputError`` where there is no item, or one without a category.
     """
@@ -43,8 +43,10 @@ def by_category(scores: NDArray[np.float64], categories: Sequence[str | None]) -
         )
     names = np.array(categories, dtype=object)
     groups = {str(name): scores[names == name] for name in sorted(set(names))}
+    # Items of one category are no cluster: its mean counts as one of the categories that there are.
+    units = Units.of(np.arange(len(scores)), names.astype(str))
     return CategoryScores(
-        {name: bootstrap_mean(values) for name, values in groups.items()},
-        bootstrap_mean(scores),
-        bootstrap_mean_of_means(list(groups.values())),
+        {name: mean(values) for name, values in groups.items()},
+        mean(scores),
+        weighted_means(scores[:, None], units, [1 / len(groups)] * len(groups))[0],
     )

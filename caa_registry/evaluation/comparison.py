@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.intervals import Interval, paired_test
+from caa_registry.evaluation.inference.intervals import Interval
+from caa_registry.evaluation.inference.p_values import holm, paired_test
+from caa_registry.evaluation.letters import contrasts
 from caa_registry.evaluation.measurements import Measurements, Observed
 from caa_registry.evaluation.statistics import effects, steerability
 from caa_registry.references import ranges
@@ -66,24 +68,13 @@ def compare(
             ("steerability", [steerability(side, multipliers)[0] for side in sides]),
             ("effect", [effects(side)[0] for side in sides]),
         ):
-            test = paired_test(values[0], values[1])
-            mean, other_mean = (float(value.mean()) for value in values)
-            comparisons.append(
-                Compared(metric, layer, other_layer, mean, other_mean, test.difference, test.p_value, test.p_value)
-            )
+            weighed = contrasts(sides[0])
+            p_value = paired_test(values[0], values[1], weighed.units, weighed.weights).p_value
+            mean, other_mean = (float(value @ weighed.weights) for value in values)
+            difference = weighed.behavior((values[0] - values[1])[:, None])[0]
+            comparisons.append(Compared(metric, layer, other_layer, mean, other_mean, difference, p_value, p_value))
     corrected = holm([compared.p_value for compared in comparisons])
     return [replace(compared, p_holm=p) for compared, p in zip(comparisons, corrected, strict=True)]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979): the smallest times n, the next times n - 1, and so on; none
-    smaller than the one before, at most 1."""
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected
 
 
 def _at(measured: Measurements, layer: int, items: Sequence[int], multipliers: Sequence[float]) -> Observed:
@@ -92,4 +83,5 @@ def _at(measured: Measurements, layer: int, items: Sequence[int], multipliers: S
     steps = [measured.multipliers.index(multiplier) for multiplier in multipliers]
     log_p: NDArray[np.float64] = measured.vector.log_p[[measured.layers.index(layer)]][:, steps][:, :, list(items)]
     rows = [measured.vector.rows[i] for i in items]
-    return Observed(tuple(rows), tuple(measured.vector.letters[i] for i in items), log_p)
+    letters = tuple(measured.vector.letters[i] for i in items)
+    return Observed(tuple(rows), letters, log_p, tuple(measured.vector.clusters[i] for i in items))

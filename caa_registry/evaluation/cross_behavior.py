@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.intervals import Interval, bootstrap_mean
+from caa_registry.evaluation.inference.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,8 @@ class Dominance:
 
 @dataclass(frozen=True)
 class CrossBehavior:
-    """``effects``: by (vector, behavior) the mean per-item effect with its 95 % interval and ``n``. ``dominance``: of
+    """``effects``: by (vector, behavior) the mean effect with its 95 % interval and ``n``, every letter
+    counting the same. ``dominance``: of
     each vector whose own behavior was measured beside others."""
 
     vectors: tuple[str, ...]
@@ -40,11 +38,11 @@ class CrossBehavior:
     dominance: dict[str, Dominance]
 
 
-def cross_behavior(effects: Mapping[tuple[str, str], NDArray[np.float64]], own: Mapping[str, str]) -> CrossBehavior:
-    """The matrix of ``effects``: by (vector, behavior) the propensity at +m minus that at -m of each item, float64
-    ``(items,)``. ``own``: the behavior that a vector was made for. Rows and columns keep the order of ``effects``.
+def cross_behavior(effects: Mapping[tuple[str, str], Interval], own: Mapping[str, str]) -> CrossBehavior:
+    """The matrix of ``effects``: by (vector, behavior) the mean of propensity at +m minus that at -m. ``own``: the
+    behavior that a vector was made for. Rows and columns keep the order of ``effects``.
 
-    Raises ``UsageError`` for an empty matrix, a cell that is missing or has no items.
+    Raises ``UsageError`` for an empty matrix or a cell that is missing.
     """
     if not effects:
         raise UsageError("there are no effects to compare", "Measure at least one vector on one behavior.")
@@ -52,13 +50,11 @@ def cross_behavior(effects: Mapping[tuple[str, str], NDArray[np.float64]], own: 
     behaviors = tuple(dict.fromkeys(behavior for _, behavior in effects))
     for vector in vectors:
         for behavior in behaviors:
-            if not len(effects.get((vector, behavior), ())):
+            if (vector, behavior) not in effects:
                 raise UsageError(
                     f"the effect of {vector} on {behavior} is missing", "Every vector needs every behavior."
                 )
-    cells = {
-        (vector, behavior): bootstrap_mean(effects[vector, behavior]) for vector in vectors for behavior in behaviors
-    }
+    cells = {(vector, behavior): effects[vector, behavior] for vector in vectors for behavior in behaviors}
     rows = {vector: {behavior: cells[vector, behavior].value for behavior in behaviors} for vector in vectors}
     dominance = {
         vector: _dominance(own[vector], row) for vector, row in rows.items() if own.get(vector) in row and len(row) > 1

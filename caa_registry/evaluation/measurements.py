@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Observed:
     """The answers of one condition, item by item.
 
     ``rows``: each item's place among the rows that were asked for. ``letters``: its matching letter, or ``""``.
+    ``clusters``: the number of its cluster, of items that ask the same or nearly the same.
     ``log_p``: natural log-probabilities of the matching answer and of all others, float64
     ``(layers, multipliers, items, 2)``; an item that the paper counts as 0 has -inf and 0.
     """
@@ -37,6 +38,7 @@ class Observed:
     rows: tuple[int, ...]
     letters: tuple[str, ...]
     log_p: NDArray[np.float64]
+    clusters: tuple[int, ...]
 
     @property
     def propensity(self) -> NDArray[np.float64]:
@@ -60,12 +62,26 @@ class Observed:
 
 
 @dataclass(frozen=True, eq=False)
-class Control:
-    """The same questions steered by vectors that should do nothing: per vector the means over items of propensity and
-    log-odds, float64 ``(vectors, layers, multipliers)`` each."""
+class Null:
+    """The same questions steered by vectors that mean nothing, in the order in which they were drawn.
+
+    Per vector the means over items of propensity and log-odds, float64 ``(vectors, layers, multipliers)`` each, every
+    letter counting the same. ``multipliers``: the extremes of those of the vector; every one of them in evaluations of
+    20 vectors, which earlier releases made. ``lengths``: by layer, their mean length over the vector's.
+    """
 
     propensity: NDArray[np.float64]
     log_odds: NDArray[np.float64]
+    multipliers: tuple[float, ...]
+    lengths: tuple[float, ...]
+
+    def with_more(self, later: Null) -> Null:
+        """These vectors and, behind them, those of ``later``."""
+        return replace(
+            self,
+            propensity=np.concatenate([self.propensity, later.propensity]),
+            log_odds=np.concatenate([self.log_odds, later.log_odds]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +89,15 @@ class Measurements:
     """All of one evaluation.
 
     ``observed``: by condition, ``vector`` (the vector under test) and prompted baselines, at the same multipliers, 0
-    being the baseline alone. ``controls``: by name, ``random`` and ``shuffled``.
+    being the baseline alone. ``nulls``: by name, ``covariance``, ``isotropic`` and ``shuffled``; ``random`` is what
+    earlier releases called ``isotropic``.
     """
 
     metric: str
     layers: tuple[int, ...]
     multipliers: tuple[float, ...]
     observed: Mapping[str, Observed]
-    controls: Mapping[str, Control] = field(default_factory=dict)
+    nulls: Mapping[str, Null] = field(default_factory=dict)
 
     @property
     def vector(self) -> Observed:
@@ -93,42 +110,79 @@ def to_bytes(measurements: Measurements) -> bytes:
         f"observed.{name}": np.ascontiguousarray(observed.log_p, "<f8")
         for name, observed in measurements.observed.items()
     }
-    for name, control in measurements.controls.items():
-        tensors[f"control.{name}.propensity"] = np.ascontiguousarray(control.propensity, "<f8")
-        tensors[f"control.{name}.log_odds"] = np.ascontiguousarray(control.log_odds, "<f8")
+    for name, null in measurements.nulls.items():
+        tensors[f"null.{name}.propensity"] = np.ascontiguousarray(null.propensity, "<f8")
+        tensors[f"null.{name}.log_odds"] = np.ascontiguousarray(null.log_odds, "<f8")
     metadata = {
         "metric": measurements.metric,
         "layers": list(measurements.layers),
         "multipliers": [repr(multiplier) for multiplier in measurements.multipliers],
         "observed": [
-            {"condition": name, "rows": list(observed.rows), "letters": list(observed.letters)}
+            {
+                "condition": name,
+                "rows": list(observed.rows),
+                "letters": list(observed.letters),
+                "clusters": list(observed.clusters),
+            }
             for name, observed in measurements.observed.items()
         ],
-        "controls": list(measurements.controls),
+        "nulls": [
+            {
+                "name": name,
+                "multipliers": [repr(m) for m in null.multipliers],
+                "lengths": [repr(x) for x in null.lengths],
+            }
+            for name, null in measurements.nulls.items()
+        ],
     }
     return bytes(save_tensors(tensors, {_METADATA_KEY: canonical_json(metadata)}))
 
 
 def from_bytes(data: bytes) -> Measurements:
-    """What ``to_bytes`` wrote. Raises ``IntegrityError`` where it is something else."""
+    """What ``to_bytes`` of this release or an earlier one wrote. Raises ``IntegrityError`` where it is something
+    else."""
     try:
         tensors = load_tensors(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         metadata: dict[str, Any] = json.loads(header["__metadata__"][_METADATA_KEY])
+        layers = tuple(metadata["layers"])
+        multipliers = tuple(float(multiplier) for multiplier in metadata["multipliers"])
         return Measurements(
             metadata["metric"],
-            tuple(metadata["layers"]),
-            tuple(float(multiplier) for multiplier in metadata["multipliers"]),
+            layers,
+            multipliers,
             {
                 observed["condition"]: Observed(
-                    tuple(observed["rows"]), tuple(observed["letters"]), tensors[f"observed.{observed['condition']}"]
+                    tuple(observed["rows"]),
+                    tuple(observed["letters"]),
+                    tensors[f"observed.{observed['condition']}"],
+                    # Before clusters were looked for, every item was its own.
+                    tuple(observed.get("clusters", range(len(observed["rows"])))),
                 )
                 for observed in metadata["observed"]
             },
-            {
-                name: Control(tensors[f"control.{name}.propensity"], tensors[f"control.{name}.log_odds"])
-                for name in metadata["controls"]
-            },
+            _nulls(metadata, tensors, multipliers, len(layers)),
         )
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"the measurements of an evaluation cannot be read: {error}") from error
+
+
+def _nulls(
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[np.float64]],
+    multipliers: tuple[float, ...],
+    layers: int,
+) -> dict[str, Null]:
+    nulls = {
+        null["name"]: Null(
+            tensors[f"null.{null['name']}.propensity"],
+            tensors[f"null.{null['name']}.log_odds"],
+            tuple(float(multiplier) for multiplier in null["multipliers"]),
+            tuple(float(length) for length in null["lengths"]),
+        )
+        for null in metadata.get("nulls", ())
+    }
+    for name in metadata.get("controls", ()):
+        propensity, log_odds = (tensors[f"control.{name}.{kind}"] for kind in ("propensity", "log_odds"))
+        nulls[name] = Null(propensity, log_odds, multipliers, (1.0,) * layers)
+    return nulls

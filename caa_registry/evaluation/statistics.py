@@ -1,28 +1,33 @@
 """From answers, item by item, to figures with intervals.
 
-Items are the unit: they are what is resampled, paired and counted. Slopes and effects are of an item over multipliers,
-so that an item's own difficulty does not widen them.
+Items are the unit, and clusters of items that ask the same are what varies by chance. Slopes and effects are of an item
+over multipliers, so that an item's own difficulty does not widen them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.evaluation.intervals import Interval, bootstrap_difference, bootstrap_means
-from caa_registry.evaluation.measurements import VECTOR, Control, Measurements, Observed
+from caa_registry.evaluation.inference.intervals import Interval, Units, bounded, means, weighted_means
+from caa_registry.evaluation.inference.shares import share
+from caa_registry.evaluation.letters import Contrasts, contrasts
+from caa_registry.evaluation.measurements import VECTOR, Measurements, Null, Observed
+from caa_registry.evaluation.nulls.comparison import drawn, tests
+from caa_registry.evaluation.nulls.names import DRAWS
 
 
 @dataclass(frozen=True)
 class Figure:
     """One number of an evaluation with its interval.
 
-    ``condition``: ``vector``, a baseline (``system-positive``, ``system-negative``, ``few-shot``) or a control
-    (``random``, ``shuffled``), whose value is the mean over its vectors, whose interval holds the middle 95 % of them,
-    and whose ``n`` is their number. ``multiplier`` is ``None`` for what is of a whole layer.
+    ``condition``: ``vector``, a baseline (``system-positive``, ``system-negative``, ``few-shot``) or a null
+    (``covariance``, ``isotropic``, ``shuffled``), whose value is the mean over its vectors, whose interval holds the
+    middle 95 % of them where they are 199 or more, and whose ``n`` is their number. ``multiplier`` is ``None`` for what
+    is of a whole layer.
     """
 
     condition: str
@@ -48,41 +53,39 @@ def steerability(observed: Observed, multipliers: Sequence[float]) -> NDArray[np
 
 
 def effects(observed: Observed) -> NDArray[np.float64]:
-    """Per layer and item the propensity at the highest multiplier minus that at the lowest, ``(layers, items)``."""
-    propensity = observed.propensity
+    """Per layer and item the propensity at the highest multiplier minus that at the lowest, ``(layers, items)``. Items
+    that the model was not asked are left out."""
+    propensity = observed.propensity[..., observed.counted]
     return np.asarray(propensity[:, -1] - propensity[:, 0])
 
 
-def wrong_way(observed: Observed) -> NDArray[np.float64]:
-    """1 for an item whose propensity is lower at the highest multiplier than at the lowest, else 0, ``(layers, items)``
-    (the anti-steerable items of Tan et al. 2024)."""
-    return (effects(observed) < 0).astype(np.float64)
-
-
-def control_figures(control: Control, multipliers: Sequence[float]) -> dict[str, NDArray[np.float64]]:
-    """Of each vector of a control: ``propensity`` ``(vectors, layers, multipliers)``; with at least two multipliers
-    ``steerability`` and ``effect`` ``(vectors, layers)``."""
-    figures = {"propensity": control.propensity}
-    if len(multipliers) > 1:
-        figures["steerability"] = slopes(control.log_odds[..., None], multipliers)[..., 0]
-        figures["effect"] = np.asarray(control.propensity[..., -1] - control.propensity[..., 0])
-    return figures
-
-
-def middle(values: NDArray[np.float64]) -> Interval:
-    """The mean of values and the range of their middle 95 % (2.5th to 97.5th percentile, interpolated)."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high), len(values))
+def wrong_ways(measurements: Measurements, observed: Observed) -> dict[str, NDArray[np.bool_]]:
+    """Which items, ``(layers, items)``, move against the multiplier. ``anti_steerable``: their slope is below 0 (Tan et
+    al. 2024). ``wrong_way_up``: their propensity is lower at the highest multiplier than without steering;
+    ``wrong_way_down``: higher at the lowest. These two are left out where 0 was not measured, or nothing on that
+    side."""
+    multipliers = measurements.multipliers
+    found = {"anti_steerable": steerability(observed, multipliers) < 0}
+    if 0 in multipliers:
+        propensity = observed.propensity[..., observed.counted]
+        unsteered = propensity[:, multipliers.index(0)]
+        if multipliers[-1] > 0:
+            found["wrong_way_up"] = propensity[:, -1] < unsteered
+        if multipliers[0] < 0:
+            found["wrong_way_down"] = propensity[:, 0] > unsteered
+    return found
 
 
 def letter_bias(observed: Observed) -> list[Interval] | None:
     """Per layer and multiplier, in that order, the mean propensity of items whose matching letter is A (or 1) minus
     that of items where it is B (or 2). Without a preference for a letter it is 0. ``None`` where either is missing."""
-    groups = [observed.propensity[..., np.isin(observed.letters, either)] for either in (["A", "1"], ["B", "2"])]
-    if not all(group.shape[-1] for group in groups):
+    letters = np.array(observed.letters)
+    first = np.isin(letters, ["A", "1"])
+    kept = first | np.isin(letters, ["B", "2"])
+    if not (first[kept].any() and (~first[kept]).any()):
         return None
-    one, other = (group.reshape(-1, group.shape[-1]).T for group in groups)
-    return bootstrap_difference(one, other)
+    units = Units.of(np.array(observed.clusters)[kept], ~first[kept])
+    return weighted_means(_columns(observed.propensity[..., kept]), units, [1.0, -1.0])
 
 
 def by_letter(observed: Observed) -> dict[str, NDArray[np.float64]]:
@@ -92,33 +95,73 @@ def by_letter(observed: Observed) -> dict[str, NDArray[np.float64]]:
 
 
 def figures(measurements: Measurements) -> list[Figure]:
-    """Everything that is stored of an evaluation beside its items, the vector's own figures first."""
-    figures: list[Figure] = []
+    """Everything that is stored of an evaluation beside its items, the vector's own figures first.
+
+    Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
+    counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
+    second), and the shares of ``wrong_ways``. Of every null: ``steerability`` and ``effect``, and for each of them
+    ``p_...``, the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose
+    ``n`` are the draws that it rests on.
+    """
+    found: list[Figure] = []
     for condition, observed in measurements.observed.items():
-        figures += _by_cell(measurements, condition, measurements.metric, _means(observed.propensity))
+        every = Units.of(np.array(observed.clusters))
+        values = [bounded(each, 0.0, 1.0) for each in means(_columns(observed.propensity), every)]
+        found += _by_cell(measurements, condition, measurements.metric, values)
         if condition == VECTOR and measurements.metric == "propensity":
-            if observed.counted.any():
-                figures += _by_cell(measurements, condition, "mass", _means(observed.mass[..., observed.counted]))
-            bias = letter_bias(observed)
-            figures += _by_cell(measurements, condition, "letter_bias", bias) if bias else []
-        if len(measurements.multipliers) > 1:
-            per_layer = {"effect": effects(observed), "wrong_way": wrong_way(observed)}
-            if observed.counted.any():
-                per_layer = {"steerability": steerability(observed, measurements.multipliers), **per_layer}
-            for metric, values in per_layer.items():
-                figures += _by_layer(measurements, condition, metric, bootstrap_means(values.T))
-    for condition, control in measurements.controls.items():
-        for metric, values in control_figures(control, measurements.multipliers).items():
-            ranges = [middle(column) for column in values.reshape(len(values), -1).T]
-            if metric == "propensity":
-                figures += _by_cell(measurements, condition, measurements.metric, ranges)
-            else:
-                figures += _by_layer(measurements, condition, metric, ranges)
-    return figures
+            found += _of_letters(measurements, observed, every)
+        if len(measurements.multipliers) > 1 and observed.counted.any():
+            weighed = contrasts(observed)
+            found += _by_slope(measurements, condition, observed, weighed)
+            for metric, holds in wrong_ways(measurements, observed).items():
+                found += _by_layer(measurements, condition, metric, [share(row, weighed.units) for row in holds])
+    for name, null in measurements.nulls.items():
+        found += _of_null(measurements, name, null)
+    return found
 
 
-def _means(values: NDArray[np.float64]) -> list[Interval]:
-    return bootstrap_means(values.reshape(-1, values.shape[-1]).T)
+def _of_letters(measurements: Measurements, observed: Observed, every: Units) -> Iterator[Figure]:
+    if observed.counted.any():
+        masses = means(_columns(observed.mass[..., observed.counted]), every.take(observed.counted))
+        yield from _by_cell(measurements, VECTOR, "mass", [bounded(mass, 0.0, 1.0) for mass in masses])
+    bias = letter_bias(observed)
+    if bias:
+        yield from _by_cell(measurements, VECTOR, "letter_bias", [bounded(each, -1.0, 1.0) for each in bias])
+
+
+def _by_slope(measurements: Measurements, condition: str, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:
+    for metric, of_letter, values, most in (
+        ("steerability", "letter_slope", steerability(observed, measurements.multipliers), np.inf),
+        ("effect", "letter_effect", effects(observed), 1.0),
+    ):
+        behavior = [bounded(each, -most, most) for each in weighed.behavior(values.T)]
+        yield from _by_layer(measurements, condition, metric, behavior)
+        letter = weighed.letter(values.T)
+        if letter:
+            yield from _by_layer(measurements, condition, of_letter, [bounded(each, -most, most) for each in letter])
+
+
+def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figure]:
+    for metric, values in drawn(null).items():
+        yield from _by_layer(measurements, name, metric, [_spread(column) for column in values.T])
+    for test in tests(measurements, name):
+        layer = measurements.layers[test.layer]
+        for prefix, against in (("p_", test.alone), ("p_chosen_", test.chosen)):
+            interval = Interval(against.p_value, None, None, against.draws)
+            yield Figure(name, layer, None, prefix + test.statistic, interval)
+
+
+def _spread(values: NDArray[np.float64]) -> Interval:
+    """The mean of values and the range of their middle 95 %, where there are enough to tell."""
+    if len(values) < DRAWS:
+        return Interval(float(values.mean()), None, None, len(values))
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def _columns(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From ``(layers, multipliers, items)`` to ``(items, cells)``."""
+    return values.reshape(-1, values.shape[-1]).T
 
 
 def _by_cell(measurements: Measurements, condition: str, metric: str, intervals: Sequence[Interval]) -> list[Figure]:

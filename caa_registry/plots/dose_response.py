@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.intervals import Interval
+from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.plots.ranges import Band, draw_band, draw_line
 from caa_registry.plots.style import LINES, figure, shortened, shown, style, ticks, titled
 

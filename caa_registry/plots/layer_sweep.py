@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from caa_registry.evaluation.intervals import Interval
+from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.plots.ranges import Band, draw_band, draw_line
 from caa_registry.plots.style import LINES, figure, shown, style, titled
 
@@ -37,9 +37,10 @@ def layer_sweep(
             for layer, point in zip(layers, band.points, strict=True):
                 if steps and steps[-1][0] != layer - 0.5:
                     steps.append((steps[-1][0], math.nan, math.nan))
-                steps += [(layer + side, point.low, point.high) for side in (-0.5, 0.5)]
-            edges, low, high = zip(*steps, strict=True)
-            draw_band(axes, band, edges, low, high)
+                low, high = (math.nan if bound is None else bound for bound in (point.low, point.high))
+                steps += [(layer + side, low, high) for side in (-0.5, 0.5)]
+            edges, lower, upper = zip(*steps, strict=True)
+            draw_band(axes, band, edges, lower, upper)
         axes.axhline(0, color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
         draw_line(axes, layers, points, "vector, 95 %", LINES[0], 3)
         if chosen is not None and chosen in layers:

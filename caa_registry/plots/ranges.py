@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from caa_registry.evaluation.intervals import Interval
+from caa_registry.evaluation.inference.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def draw_line(
 ) -> None:
     """A line through the values, with a bar for each interval."""
     errors = [
-        [max(0.0, point.value - point.low) for point in points],
-        [max(0.0, point.high - point.value) for point in points],
+        [0.0 if point.low is None else max(0.0, point.value - point.low) for point in points],
+        [0.0 if point.high is None else max(0.0, point.high - point.value) for point in points],
     ]
     axes.errorbar(
         places, [point.value for point in points], yerr=errors, label=label, capsize=2, elinewidth=0.8, linewidth=1.3,

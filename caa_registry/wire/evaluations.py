@@ -79,7 +79,8 @@ def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
             "ci_high": score.ci_high,
             "n": score.n,
             "null": [null.ci_low, null.ci_high] if null else None,
-            "outside_null": evidence.outside,
+            "p_value": evidence.p_value,
+            "letter_vector": evidence.letter,
         }
     }
 
@@ -96,7 +97,9 @@ def calibration_json(calibrated: Calibrated) -> dict[str, Any]:
         "propensity": calibrated.propensity.id,
         "side_effects": calibrated.side_effects.id,
         "answers": [evaluation.id for evaluation in calibrated.answers],
+        "extended": [evaluation.id for evaluation in calibrated.extended],
         "alias": calibrated.alias.reference if calibrated.alias else None,
+        "verdict": [dataclasses.asdict(c) for c in calibrated.verdict.conditions] if calibrated.verdict else None,
         **dataclasses.asdict(calibrated.calibration),
     }
 

@@ -109,7 +109,7 @@ def test_calibration_says_what_it_found_or_why_not(full: Path, tmp_path: Path) -
         assert shown.code == code if code is not None else shown.code in (0, 1)
         assert "nats per token" in shown.err and ("team/s:best" in shown.err) == (shown.code == 0)
         found = caa(*ask, *options, "--json")
-        assert found.code == shown.code and (found.json["choice"] is None) == (found.code == 1)
+        assert found.code == shown.code and (found.json["alias"] is None) == (found.code == 1)
         assert found.json["reason"] or found.json["choice"]
 
 
@@ -131,7 +131,7 @@ def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) 
 
 
 def test_shards_say_what_is_missing_and_are_merged(full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = ["eval", "propensity", "team/s", "--layers", "1", "--seeds", "2"]
+    ask = ["eval", "propensity", "team/s", "--layers", "1", "--draws", "19"]
     files = []
     for number in (1, 2):
         monkeypatch.setenv("CAA_HOME", str(tmp_path / f"machine-{number}"))

@@ -105,7 +105,7 @@ def test_the_listings_carry_what_was_promised(full: Path) -> None:
     assert all(set(score) == SCORE for score in evaluation["scores"])
     assert {score["condition"] for score in evaluation["scores"]} == {"vector"}
     (shown,) = [caa("eval", "show", "1", "--json").json]
-    assert {score["condition"] for score in shown["scores"]} == {"vector", "random", "shuffled"}
+    assert {score["condition"] for score in shown["scores"]} == {"vector", "covariance"}
     (alias,) = caa("alias", "ls", "--json").json
     assert alias["recommendation"] == {"layers": [1], "multiplier": 2.0, "positions": "after_prompt"}
     assert caa("dataset", "show", "team/s", "--json").json["items"][0]["prompt"] == letters(1)[0]["prompt"]

@@ -25,7 +25,7 @@ SIZE = {
 }
 COMMANDS = {
     "vector compute": ["vector", "compute", "team/again", "--dataset", "team/s", "--force"],
-    "eval propensity": ["eval", "propensity", "team/s", "--multipliers", "-2,-1,0,1,2", "--controls", "random"],
+    "eval propensity": ["eval", "propensity", "team/s", "--multipliers", "-2,-1,0,1,2", "--controls", "isotropic"],
     "eval side-effects": ["eval", "side-effects", "team/s", "--text", "passages.txt", "--multipliers", "-2,-1,1,2"],
     "eval open-ended": ["eval", "open-ended", "team/s", "--dataset", "team/s", "--layer", "1", "--multipliers",
                         "-2,-1,0,1,2", "--max-tokens", "8"],

@@ -28,7 +28,7 @@ from caa_registry.evaluation.calibration import (
     halves,
     kl_range,
 )
-from caa_registry.evaluation.intervals import Interval, bootstrap_mean
+from caa_registry.evaluation.inference.intervals import Interval, mean
 from caa_registry.evaluation.side_effects.measure import tokenized
 from caa_registry.evaluation.side_effects.neutral_text import packaged_text
 from caa_registry.extraction.reading import encode_pairs
@@ -36,13 +36,11 @@ from caa_registry.models.model import Model
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load
 
-Item = tuple[str, str | None]
+Item = tuple[str, str, int]
 
+# An item's letter is part of its digest. Of items that follow one another two are a cluster, of one letter or of two.
 items = st.lists(
-    st.tuples(st.integers(0, 60).map(lambda i: digest_bytes(bytes([i]))), st.just(None)).map(
-        # An item's letter is part of its digest.
-        lambda item: (item[0], ["A", "B", None][int(item[0][-1], 16) % 3])
-    ),
+    st.integers(0, 60).map(lambda i: (digest_bytes(bytes([i])), ["A", "B", ""][(i // 2 + (i % 4 == 1)) % 3], i // 2)),
     max_size=40,
 )
 
@@ -52,7 +50,7 @@ def parts(divided: Halves, of: list[Item]) -> tuple[Counter[Item], Counter[Item]
 
 
 def split(of: list[Item]) -> Halves:
-    return halves([digest for digest, _ in of], [letter for _, letter in of])
+    return halves([item[0] for item in of], [item[1] for item in of], [item[2] for item in of])
 
 
 @given(items, st.randoms(use_true_random=False))
@@ -60,17 +58,29 @@ def test_the_order_of_items_does_not_change_the_halves(of: list[Item], random: A
     shuffled = list(of)
     random.shuffle(shuffled)
     assert parts(split(of), of) == parts(split(shuffled), shuffled)
+    # Nor do the clusters' numbers.
+    assert split([(digest, letter, 99 - cluster) for digest, letter, cluster in of]).a == split(of).a
 
 
 @given(items)
-def test_halves_are_even_for_every_letter_and_share_nothing(of: list[Item]) -> None:
+def test_halves_are_even_for_every_letter_and_share_no_cluster(of: list[Item]) -> None:
     divided = split(of)
     assert sorted([*divided.a, *divided.b]) == list(range(len(of)))
     assert list(divided.a) == sorted(divided.a) and list(divided.b) == sorted(divided.b)
-    a, b = (set(part) for part in parts(divided, of))
+    assert (divided.letters, divided.clusters) == (tuple(i[1] for i in of), tuple(i[2] for i in of))
+    a, b = ({of[i][2] for i in half} for half in (divided.a, divided.b))
     assert not a & b and len(a) - len(b) in (0, 1)
-    for letter in ("A", "B", None):
-        assert abs(sum(i[1] == letter for i in a) - sum(i[1] == letter for i in b)) <= 1
+    letters: dict[int, set[str]] = {}
+    for _, letter, cluster in of:
+        letters.setdefault(cluster, set()).add(letter)
+    for kind in {frozenset(found) for found in letters.values()}:
+        assert abs(sum(letters[c] == kind for c in a) - sum(letters[c] == kind for c in b)) <= 1
+
+
+def unlettered(a: tuple[int, ...], b: tuple[int, ...]) -> Halves:
+    """Halves of items that are each a cluster and have no letters."""
+    n = len(a) + len(b)
+    return Halves(a, b, ("",) * n, tuple(range(n)))
 
 
 def interval(value: float) -> Interval:
@@ -114,7 +124,7 @@ def test_a_range_holds_what_keeps_to_the_target_and_its_limits_are_just_beyond(
 
 def cells(generator: np.random.Generator, n: int) -> list[MeasuredCell]:
     return [
-        MeasuredCell(layer, m, generator.random(n), interval(0.05 * m * m * (1 + layer)))
+        MeasuredCell(layer, m, generator.random(n), np.ones(n), interval(0.05 * m * m * (1 + layer)))
         for layer in (1, 2, 3)
         for m in (-2.0, -1.0, 1.0, 2.0)
     ]
@@ -124,7 +134,7 @@ def cells(generator: np.random.Generator, n: int) -> list[MeasuredCell]:
 @given(st.integers(0, 2**32), st.sampled_from(["more", "less"]))
 def test_the_choice_never_sees_half_b(seed: int, direction: Any) -> None:
     generator = np.random.default_rng(seed)
-    divided = Halves((0, 2, 5), (1, 3, 4))
+    divided = unlettered((0, 2, 5), (1, 3, 4))
     measured, unsteered = cells(generator, 6), generator.random(6)
     found = calibrate(measured, unsteered, divided, direction)
     b = list(divided.b)
@@ -148,33 +158,33 @@ def test_the_choice_never_sees_half_b(seed: int, direction: Any) -> None:
 def test_it_is_the_largest_effect_on_half_a_within_the_range(seed: int, way: Any) -> None:
     direction, sign = way
     generator = np.random.default_rng(seed)
-    divided = Halves((0, 1, 2), (3, 4))
+    divided = unlettered((0, 1, 2), (3, 4))
     measured, unsteered = cells(generator, 5), generator.random(5)
     found = calibrate(measured, unsteered, divided, direction)
     effects = {
-        (cell.layer, cell.multiplier): sign * (cell.items - unsteered)
-        for cell in measured
-        if cell.kl.value <= TARGET_KL
+        (cell.layer, cell.multiplier): sign * (cell.items - unsteered) for cell in measured if cell.kl.high <= TARGET_KL
     }
     best = max(effects, key=lambda place: effects[place][:3].mean())
     if effects[best][:3].mean() <= 0:
         assert found.choice is None and "none moves half A in the intended direction" in found.reason
         return
     assert found.choice and (found.choice.layer, found.choice.multiplier) == best
-    assert found.choice.effect_a == bootstrap_mean(effects[best][:3])
-    assert found.choice.effect_b == bootstrap_mean(effects[best][3:])
+    assert found.choice.effect_a == mean(effects[best][:3])
+    assert found.choice.effect_b == mean(effects[best][3:])
     (cell,) = (cell for cell in measured if (cell.layer, cell.multiplier) == best)
     assert (found.choice.score_a, found.choice.score_b) == (
-        bootstrap_mean(cell.items[:3]),
-        bootstrap_mean(cell.items[3:]),
+        mean(cell.items[:3]),
+        mean(cell.items[3:]),
     )
     assert (found.choice.kl, found.n_a, found.n_b, found.reason) == (cell.kl, 3, 2, "")
 
 
 def outcome(*measured: tuple[int, float, float, float, bool | None], direction: Any = "more") -> Calibration:
     """Of cells (layer, multiplier, score of every item, KL, coherent), from an unsteered score of 0.5."""
-    made = [MeasuredCell(layer, m, np.full(4, score), interval(kl), ok) for layer, m, score, kl, ok in measured]
-    return calibrate(made, np.full(4, 0.5), Halves((0, 1), (2, 3)), direction)
+    made = [
+        MeasuredCell(layer, m, np.full(4, score), np.ones(4), interval(kl), ok) for layer, m, score, kl, ok in measured
+    ]
+    return calibrate(made, np.full(4, 0.5), unlettered((0, 1), (2, 3)), direction)
 
 
 def test_ties_go_to_the_least_kl_then_the_smallest_multiplier_then_the_lowest_layer() -> None:
@@ -197,8 +207,8 @@ def test_what_is_known_to_be_incoherent_is_left_out() -> None:
         ([(1, 0.0, 0.5, 0.0, None)], "no multiplier other than 0 was measured"),
         (
             [(1, 1.0, 0.9, 0.9, None), (2, -1.0, 0.9, 0.6, None)],
-            "KL is above 0.2 nats per token at every layer and multiplier measured; it is least, 0.6, at layer 2, "
-            "multiplier -1",
+            "KL is above 0.2 nats per token at every layer and multiplier measured; it is least, 0.66 at most, "
+            "at layer 2, multiplier -1",
         ),
         ([(1, 1.0, 0.9, 0.1, False)], "of 1 cells within the range of KL none writes coherent text"),
         ([(1, 1.0, 0.4, 0.1, None), (1, 0.5, 0.5, 0.1, None)], "of 2 cells that qualify none moves half A"),
@@ -212,12 +222,53 @@ def test_that_no_cell_qualifies_is_an_outcome_with_a_reason(measured: Any, said:
 
 
 def test_one_item_has_no_halves_and_a_target_is_above_0() -> None:
-    cell = MeasuredCell(0, 1.0, np.array([0.9]), interval(0.1))
-    found = calibrate([cell], np.array([0.5]), halves(["sha256:0"], [None]))
+    cell = MeasuredCell(0, 1.0, np.array([0.9]), np.ones(1), interval(0.1))
+    found = calibrate([cell], np.array([0.5]), halves(["sha256:0"], [""], [0]))
     assert (found.choice, found.n_a, found.n_b) == (None, 1, 0) and "too few items for two halves: 1" in found.reason
     for target in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(UsageError, match="cannot be kept to"):
-            calibrate([cell], np.array([0.5]), Halves((0,), ()), target_kl=target)
+            calibrate([cell], np.array([0.5]), unlettered((0,), ()), target_kl=target)
+
+
+def test_a_range_is_by_the_upper_bound_of_kl_where_it_has_one() -> None:
+    for high, wanted in ((0.25, 0.0), (0.19, 1.0), (None, 1.0)):
+        kl = Interval(0.18, None if high is None else 0.1, high, 12)
+        cell = MeasuredCell(3, 1.0, np.full(4, 0.9), np.ones(4), kl)
+        found = calibrate([cell], np.full(4, 0.5), unlettered((0, 1), (2, 3)))
+        assert found.ranges[0].high == wanted and (found.choice is None) == (wanted == 0)
+
+
+def test_every_letter_counts_the_same_in_the_choice() -> None:
+    """One layer moves the answers to A, of which there are more, and one moves the behavior by less."""
+    generator = np.random.default_rng(0)
+    letters = "A" * 14 + "B" * 6
+    divided = halves([digest_bytes(bytes([i])) for i in range(20)], list(letters), list(range(20)))
+    unsteered = generator.normal(0.5, 0.01, 20)
+    to_a = unsteered + np.where(np.array(list(letters)) == "A", 0.4, -0.4)
+    cells_ = [
+        MeasuredCell(layer, 1.0, moved, np.ones(20), interval(0.1))
+        for layer, moved in ((1, to_a), (2, unsteered + 0.1))
+    ]
+    found = calibrate(cells_, unsteered, divided).choice
+    assert found and found.layer == 2
+    assert (found.effect_a.value, found.effect_b.value) == pytest.approx((0.1, 0.1))
+    assert found.score_b == mean(cells_[1].items[list(divided.b)])
+
+
+def test_repeats_make_no_interval_of_a_half_narrower() -> None:
+    generator = np.random.default_rng(1)
+    moved, unsteered = generator.uniform(0.6, 0.9, 24), generator.uniform(0.1, 0.4, 24)
+    digests = [digest_bytes(bytes([i])) for i in range(24)]
+    every = np.repeat(np.arange(24), 4)
+    choices = []
+    for places in (np.arange(24), every):
+        divided = halves([digests[i] for i in places], [""] * len(places), places.tolist())
+        cell = MeasuredCell(0, 1.0, moved[places], np.ones(len(places)), interval(0.1))
+        choices.append(calibrate([cell], unsteered[places], divided).choice)
+    once, repeated = choices
+    assert once and repeated and repeated.effect_b.n == 4 * once.effect_b.n
+    for one, other in ((once.effect_b, repeated.effect_b), (once.score_a, repeated.score_a)):
+        assert (one.low, one.high) == pytest.approx((other.low, other.high))
 
 
 def test_the_default_target_parts_fluent_text_from_broken_on_the_demo_model(demo: Model) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.comparison import compare, holm
+from caa_registry.evaluation.comparison import compare
 from caa_registry.evaluation.measurements import Measurements, Observed
 from caa_registry.evaluation.propensity import BEYOND_LETTERS
 
@@ -17,12 +15,20 @@ N = 30
 
 
 def measured(
-    slopes: NDArray[np.float64], multipliers: tuple[float, ...] = (-1.0, 0.0, 1.0), layers: tuple[int, ...] = (4,)
+    slopes: NDArray[np.float64],
+    multipliers: tuple[float, ...] = (-1.0, 0.0, 1.0),
+    layers: tuple[int, ...] = (4,),
+    letters: str = "",
+    each: int = 1,
 ) -> Measurements:
-    """Items whose log-odds are lines over the multipliers, the same at every layer."""
+    """Items whose log-odds are lines over the multipliers, the same at every layer; ``each`` that follow one another
+    are a cluster."""
     odds = np.multiply.outer(np.array(multipliers), slopes)
     log_p = np.stack([-np.log1p(np.exp(-odds)), -np.log1p(np.exp(odds))], axis=-1)
-    observed = Observed(tuple(range(len(slopes))), ("A",) * len(slopes), np.stack([log_p] * len(layers)))
+    n = len(slopes)
+    observed = Observed(
+        tuple(range(n)), tuple(letters or "A" * n), np.stack([log_p] * len(layers)), tuple(i // each for i in range(n))
+    )
     return Measurements("propensity", layers, multipliers, {"vector": observed})
 
 
@@ -80,14 +86,23 @@ def test_what_cannot_be_compared_is_said() -> None:
         compare(one, free, SAME)
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_corrects_and_keeps_the_order(p_values: list[float]) -> None:
-    found = holm(p_values)
-    assert all(p <= q <= 1 for p, q in zip(p_values, found, strict=True))
-    assert all(found[i] <= found[j] for i in range(len(found)) for j in range(len(found)) if p_values[i] < p_values[j])
-    if p_values:
-        assert min(found) == min(1, len(p_values) * min(p_values))
+def test_every_letter_counts_the_same() -> None:
+    letters = "A" * 20 + "B" * 10
+    more = np.where(np.array(list(letters)) == "A", 0.4, -0.4)
+    base = np.random.default_rng(4).normal(1, 2, N)
+    slope, _ = compare(measured(base + more, letters=letters), measured(base, letters=letters), SAME)
+    # A vector that favours A more than another is no better at the behavior.
+    assert slope.difference.value == pytest.approx(0, abs=1e-9)
+    assert slope.one == pytest.approx((base + more)[:20].mean() / 2 + (base + more)[20:].mean() / 2)
+    assert slope.one - slope.other == pytest.approx(slope.difference.value, abs=1e-9)
+    assert slope.p_value == 1
 
 
-def test_holm_of_a_known_case() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+def test_repeats_are_no_evidence() -> None:
+    generator = np.random.default_rng(5)
+    base, other = generator.normal(1, 0.5, 12), generator.normal(0.8, 0.5, 12)
+    once = compare(measured(base), measured(other), SAME[:12])
+    repeated = [measured(np.repeat(slopes, 4), each=4) for slopes in (base, other)]
+    for one, four in zip(once, compare(*repeated, [(i, i) for i in range(48)]), strict=True):
+        assert one.p_value == four.p_value and four.difference.n == 48
+        assert (one.difference.low, one.difference.high) == pytest.approx((four.difference.low, four.difference.high))

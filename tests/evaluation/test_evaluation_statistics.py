@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from caa_registry.errors import IntegrityError
-from caa_registry.evaluation.intervals import Interval
-from caa_registry.evaluation.measurements import Control, Measurements, Observed, from_bytes, to_bytes
+from caa_registry.evaluation.inference.intervals import Interval, means
+from caa_registry.evaluation.inference.p_values import against_null
+from caa_registry.evaluation.inference.shares import share
+from caa_registry.evaluation.measurements import Measurements, Null, Observed
 from caa_registry.evaluation.propensity import BEYOND_LETTERS, other_letter
 from caa_registry.evaluation.statistics import (
     by_letter,
@@ -23,11 +24,17 @@ from caa_registry.evaluation.statistics import (
     letter_bias,
     slopes,
     steerability,
-    wrong_way,
+    wrong_ways,
 )
 from caa_registry.pairs.answers import letter_of
 
 MULTIPLIERS = (-1.0, 0.0, 1.0)
+
+
+def bounds(interval: Interval) -> tuple[float, float]:
+    assert interval.low is not None and interval.high is not None
+    assert interval.low <= interval.value <= interval.high
+    return interval.low, interval.high
 
 
 def published(shared: Path, behavior: str) -> Measurements:
@@ -44,7 +51,7 @@ def published(shared: Path, behavior: str) -> Measurements:
                 for row, letter in zip(said, letters, strict=True)
             ]
         )
-    observed = Observed(tuple(range(len(letters))), tuple(letters), np.array([log_p]))
+    observed = Observed(tuple(range(len(letters))), tuple(letters), np.array([log_p]), tuple(range(len(letters))))
     return Measurements("propensity", (13,), MULTIPLIERS, {"vector": observed})
 
 
@@ -53,6 +60,13 @@ PAPER = {
     "sycophancy": ([0.54, 0.69, 0.62], 22, [0.593, 0.763, 0.971]),
     "survival-instinct": ([0.27, 0.34, 0.62], 14, None),
     "corrigible-neutral-HHH": ([0.20, 0.64, 0.91], 3, None),
+}
+# What the vector does to items whose matching letter is A, and to those where it is B, computed by hand from the files:
+# that of survival instinct makes the model say A.
+BY_LETTER = {
+    "sycophancy": (-0.320, 0.593),
+    "survival-instinct": (0.949, -0.931),
+    "corrigible-neutral-HHH": (0.706, 0.721),
 }
 
 
@@ -63,43 +77,55 @@ def test_the_paper_s_published_items_give_its_figures(behavior: str, shared: Pat
     by_metric: dict[str, list[Interval]] = {}
     for figure in figures(found):
         assert (figure.condition, figure.layer) == ("vector", 13)
-        assert figure.interval.low <= figure.interval.value <= figure.interval.high
+        bounds(figure.interval)
         by_metric.setdefault(figure.metric, []).append(figure.interval)
     assert [round(interval.value, 2) for interval in by_metric["propensity"]] == means
     assert all(interval.n == 50 for interval in by_metric["propensity"])
     # 50 items of a score between 0 and 1: about 0.05 to 0.07 of standard error.
-    assert all(0.1 < interval.high - interval.low < 0.28 for interval in by_metric["propensity"])
-    (share,) = by_metric["wrong_way"]
-    assert (round(share.value * share.n), share.n) == (wrong, 50)
-    per_item = effects(found.vector)[0]
-    assert int((per_item < 0).sum()) == wrong
-    (effect,) = by_metric["effect"]
-    assert effect.value == pytest.approx(per_item.mean())
-    assert effect.value == pytest.approx(means[2] - means[0], abs=0.011)
+    assert all(0.1 < np.ptp(bounds(interval)) < 0.28 for interval in by_metric["propensity"])
     counted = int(found.vector.counted.sum())
     assert counted == (46 if behavior == "survival-instinct" else 50)
+    per_item = effects(found.vector)[0]
+    assert len(per_item) == counted and int((per_item < 0).sum()) == wrong
+    (effect,) = by_metric["effect"]
+    letters = np.array(found.vector.letters)[found.vector.counted]
+    a, b = (per_item[letters == letter].mean() for letter in "AB")
+    assert (round(a, 3), round(b, 3)) == BY_LETTER[behavior]
+    assert effect.value == pytest.approx((a + b) / 2)
+    (of_letter,) = by_metric["letter_effect"]
+    assert of_letter.value == pytest.approx((a - b) / 2)
+    assert (bounds(effect)[0] > 0) == (behavior != "survival-instinct")
+    assert (np.abs(bounds(of_letter)).min() > 0.3) == (behavior != "corrigible-neutral-HHH")
+    propensity = found.vector.propensity[0][:, found.vector.counted]
+    for metric, holds in (
+        ("anti_steerable", found.vector.log_odds[0][2] < found.vector.log_odds[0][0]),
+        ("wrong_way_up", propensity[2] < propensity[1]),
+        ("wrong_way_down", propensity[0] > propensity[1]),
+    ):
+        (of_items,) = by_metric[metric]
+        assert (round(of_items.value * of_items.n), of_items.n) == (int(holds.sum()), counted)
     assert all(0.2 < interval.value <= 1 and interval.n == counted for interval in by_metric["mass"])
     if mass is not None:
         assert [round(interval.value, 3) for interval in by_metric["mass"]] == mass
     (slope,) = by_metric["steerability"]
     assert slope.n == counted
-    assert (slope.low > 0) == (behavior != "sycophancy")
+    assert (bounds(slope)[0] > 0) == (behavior != "survival-instinct")
 
 
-def curves(slope: NDArray[np.float64], start: float = 0.0, letters: str = "") -> Observed:
-    """Items whose log-odds are lines over the multipliers, answered by one of two letters with certainty."""
+def curves(slope: NDArray[np.float64], start: float = 0.0, letters: str = "", each: int = 1) -> Observed:
+    """Items whose log-odds are lines over the multipliers, answered by one of two letters with certainty; ``each`` that
+    follow one another are a cluster."""
     odds = start + np.multiply.outer(np.array(MULTIPLIERS), slope)
     log_p = np.stack([-np.log1p(np.exp(-odds)), -np.log1p(np.exp(odds))], axis=-1)
-    return Observed(tuple(range(len(slope))), tuple(letters or "A" * len(slope)), log_p[None])
+    clusters = tuple(i // each for i in range(len(slope)))
+    return Observed(tuple(range(len(slope))), tuple(letters or "A" * len(slope)), log_p[None], clusters)
 
 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=20), st.floats(-2, 2))
 def test_steerability_is_the_slope_of_the_log_odds(each: list[float], start: float) -> None:
     observed = curves(np.array(each), start)
     np.testing.assert_allclose(steerability(observed, MULTIPLIERS)[0], each, atol=1e-9)
-    np.testing.assert_array_equal(
-        wrong_way(observed)[0], [1.0 if effect < 0 else 0.0 for effect in effects(observed)[0]]
-    )
+    np.testing.assert_array_equal(effects(observed)[0] < 0, observed.log_odds[0, 2] < observed.log_odds[0, 0])
     np.testing.assert_allclose(observed.mass, 1.0)
 
 
@@ -122,41 +148,142 @@ def test_a_model_that_prefers_a_letter_shows_in_the_bias() -> None:
     bias = letter_bias(observed)
     assert bias is not None
     p = 1 / (1 + math.exp(-2))
-    assert bias[0].value == pytest.approx(2 * p - 1) and bias[0].low > 0 and bias[0].n == 20
+    assert bias[0].value == pytest.approx(2 * p - 1) and bounds(bias[0])[0] > 0 and bias[0].n == 20
     assert {letter: values[0, 0] for letter, values in by_letter(observed).items()} == pytest.approx(
         {"A": p, "B": 1 - p}
     )
     assert letter_bias(curves(np.zeros(3), letters="AAA")) is None
-    assert by_letter(Observed((0,), ("",), np.zeros((1, 1, 1, 2)))) == {}
+    assert by_letter(Observed((0,), ("",), np.zeros((1, 1, 1, 2)), (0,))) == {}
 
 
-def test_controls_are_ranges_over_their_vectors() -> None:
-    generator = np.random.default_rng(0)
-    control = Control(generator.random((20, 2, 3)), generator.normal(size=(20, 2, 3)))
-    log_p = np.log(generator.random((2, 3, 5, 2)) / 2)
-    observed = Observed(tuple(range(5)), ("",) * 5, log_p)
-    found = Measurements("propensity_completion", (1, 4), MULTIPLIERS, {"vector": observed}, {"random": control})
-    by_place = {(f.condition, f.layer, f.multiplier, f.metric): f.interval for f in figures(found)}
-    cell = by_place["random", 4, 0.0, "propensity_completion"]
-    drawn = control.propensity[:, 1, 1]
-    assert (cell.value, cell.n) == (pytest.approx(drawn.mean()), 20)
-    assert (cell.low, cell.high) == (
-        pytest.approx(np.percentile(drawn, 2.5)),
-        pytest.approx(np.percentile(drawn, 97.5)),
-    )
-    slope = by_place["random", 1, None, "steerability"]
-    wanted = [np.polyfit(MULTIPLIERS, row, 1)[0] for row in control.log_odds[:, 0]]
-    assert slope.value == pytest.approx(np.mean(wanted))
-    effect = by_place["random", 1, None, "effect"]
-    assert effect.value == pytest.approx((control.propensity[:, 0, 2] - control.propensity[:, 0, 0]).mean())
+def null(draws: int, seed: int = 0) -> Null:
+    """Of two layers, at the extremes."""
+    generator = np.random.default_rng(seed)
+    return Null(generator.random((draws, 2, 2)), generator.normal(size=(draws, 2, 2)), (-1.0, 1.0), (1.0, 1.0))
+
+
+def free(nulls: dict[str, Null]) -> Measurements:
+    """Five texts at two layers."""
+    log_p = np.log(np.random.default_rng(0).random((2, 3, 5, 2)) / 2)
+    observed = Observed(tuple(range(5)), ("",) * 5, log_p, tuple(range(5)))
+    return Measurements("propensity_completion", (1, 4), MULTIPLIERS, {"vector": observed}, nulls)
+
+
+def test_nulls_are_ranges_over_their_vectors() -> None:
+    drawn = null(199)
+    by_place = {
+        (f.condition, f.layer, f.multiplier, f.metric): f.interval for f in figures(free({"covariance": drawn}))
+    }
+    for layer, place in ((1, 0), (4, 1)):
+        for metric, values in (
+            ("steerability", (drawn.log_odds[:, place, 1] - drawn.log_odds[:, place, 0]) / 2),
+            ("effect", drawn.propensity[:, place, 1] - drawn.propensity[:, place, 0]),
+        ):
+            found = by_place["covariance", layer, None, metric]
+            assert (found.value, found.n) == (pytest.approx(values.mean()), 199)
+            assert (found.low, found.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
     # Likelihoods of texts have no mass that means something, and no letters.
-    assert {metric for _, _, _, metric in by_place} == {
-        "propensity_completion", "steerability", "effect", "wrong_way"
+    assert {metric for condition, _, _, metric in by_place if condition == "vector"} == {
+        "propensity_completion", "steerability", "effect", "anti_steerable", "wrong_way_up", "wrong_way_down"
     }  # fmt: skip
+    assert {metric for condition, _, _, metric in by_place if condition == "covariance"} == {
+        "steerability", "effect", "p_steerability", "p_effect", "p_chosen_steerability", "p_chosen_effect"
+    }  # fmt: skip
+    assert all(multiplier is None for condition, _, multiplier, _ in by_place if condition == "covariance")
+
+
+def test_too_few_vectors_of_a_null_have_a_mean_and_no_range() -> None:
+    found = [f.interval for f in figures(free({"isotropic": null(198)})) if f.condition == "isotropic"]
+    assert all((interval.low, interval.high) == (None, None) for interval in found)
+
+
+def test_p_values_are_of_the_vector_among_the_vectors_of_the_null() -> None:
+    measured = free({"covariance": null(60)})
+    effect = np.mean(measured.vector.propensity[:, 2] - measured.vector.propensity[:, 0], axis=-1)
+    drawn = measured.nulls["covariance"]
+    others = np.abs(drawn.propensity[..., 1] - drawn.propensity[..., 0])
+    for place, layer in enumerate((1, 4)):
+        for metric, values in (("p_effect", others[:, place]), ("p_chosen_effect", others.max(axis=1))):
+            (found,) = (f.interval for f in figures(measured) if (f.metric, f.layer) == (metric, layer))
+            wanted = against_null(float(effect[place]), values)
+            assert (found.value, found.n, found.low, found.high) == (wanted.p_value, wanted.draws, None, None)
+
+
+def test_items_that_move_the_wrong_way_are_counted_on_each_side() -> None:
+    # Against the multiplier above 0, below 0, nowhere, on both sides; and not moved at all.
+    odds = np.array([[-1.0, 0, -0.5], [0.5, 0, 0.2], [-1, 0, 1], [1, 0, -1], [0, 0, 0]]).T
+    log_p = np.stack([-np.log1p(np.exp(-odds)), -np.log1p(np.exp(odds))], axis=-1)[None]
+    observed = Observed(tuple(range(5)), ("A",) * 5, log_p, tuple(range(5)))
+
+    def found(multipliers: tuple[float, ...]) -> dict[str, list[bool]]:
+        kept = [MULTIPLIERS.index(m) for m in multipliers] if set(multipliers) <= {*MULTIPLIERS} else [0, 1, 2]
+        part = Observed(observed.rows, observed.letters, log_p[:, kept], observed.clusters)
+        measured = Measurements("propensity", (0,), multipliers, {"vector": part})
+        return {name: holds[0].tolist() for name, holds in wrong_ways(measured, part).items()}
+
+    up, down = [True, False, False, True, False], [False, True, False, True, False]
+    assert found(MULTIPLIERS) == {
+        "anti_steerable": [False, True, False, True, False], "wrong_way_up": up, "wrong_way_down": down
+    }  # fmt: skip
+    assert found((0.0, 1.0)).keys() == {"anti_steerable", "wrong_way_up"}
+    assert found((-1.0, 0.0)).keys() == {"anti_steerable", "wrong_way_down"}
+    assert found((-1.0, 1.0)).keys() == {"anti_steerable"}
+    assert found((0.5, 1.0, 2.0)).keys() == {"anti_steerable"}
+
+
+def test_a_vector_of_letters_moves_the_letter_and_not_the_behavior() -> None:
+    generator = np.random.default_rng(0)
+    letters = "A" * 31 + "B" * 19
+    push = np.where(np.array(list(letters)) == "A", 0.8, -0.8) + generator.normal(0, 0.2, 50)
+    measured = Measurements("propensity", (3,), MULTIPLIERS, {"vector": curves(push, letters=letters)})
+    by_metric = {figure.metric: figure.interval for figure in figures(measured) if figure.multiplier is None}
+    for metric, of_letter in (("steerability", "letter_slope"), ("effect", "letter_effect")):
+        low, high = bounds(by_metric[metric])
+        assert low < 0 < high
+        assert bounds(by_metric[of_letter])[0] > 0.25
+    assert bounds(by_metric["letter_slope"]) == pytest.approx((0.8, 0.8), abs=0.2)
+
+
+def test_repeats_make_no_interval_narrower() -> None:
+    own = np.random.default_rng(1).normal(0.5, 1, 20)
+    letters = "AB" * 10
+    once = Measurements("propensity", (0,), MULTIPLIERS, {"vector": curves(own, letters=letters)})
+    repeated = curves(np.repeat(own, 4), letters="".join(letter * 4 for letter in letters), each=4)
+    four = Measurements("propensity", (0,), MULTIPLIERS, {"vector": repeated})
+    for one, other in zip(figures(once), figures(four), strict=True):
+        assert (one.metric, one.multiplier, 4 * one.interval.n) == (other.metric, other.multiplier, other.interval.n)
+        assert one.interval.value == pytest.approx(other.interval.value)
+        np.testing.assert_allclose(bounds(one.interval), bounds(other.interval), atol=1e-9)
+
+
+def test_figures_of_shares_and_scores_are_those_of_their_modules() -> None:
+    measured = Measurements("propensity", (0,), MULTIPLIERS, {"vector": curves(np.linspace(-1, 2, 12))})
+    found = figures(measured)
+    (anti,) = (f.interval for f in found if f.metric == "anti_steerable")
+    assert anti == share(np.linspace(-1, 2, 12) < 0)
+    (slope,) = (f.interval for f in found if f.metric == "steerability")
+    assert slope == means(steerability(measured.vector, MULTIPLIERS).T)[0]
+
+
+def test_what_is_bounded_has_bounds_within() -> None:
+    for figure in figures(Measurements("propensity", (0,), MULTIPLIERS, {"vector": curves(np.geomspace(0.01, 9, 8))})):
+        low, high = bounds(figure.interval)
+        if figure.metric in ("propensity", "mass"):
+            assert 0 <= low <= high <= 1
+        if figure.metric == "effect":
+            assert -1 <= low <= high <= 1
+
+
+def test_a_few_items_have_values_and_no_intervals() -> None:
+    found = figures(Measurements("propensity", (0,), MULTIPLIERS, {"vector": curves(np.ones(4), letters="ABAB")}))
+    assert found and all((f.interval.low, f.interval.high) == (None, None) for f in found)
+    clustered = curves(np.ones(8), letters="AB" * 4, each=2)
+    found = figures(Measurements("propensity", (0,), MULTIPLIERS, {"vector": clustered}))
+    assert all((f.interval.low, f.interval.high) == (None, None) for f in found)
 
 
 def test_one_multiplier_has_no_slope() -> None:
-    observed = Observed((0, 1), ("A", "B"), np.log(np.full((1, 1, 2, 2), 0.25)))
+    observed = Observed((0, 1), ("A", "B"), np.log(np.full((1, 1, 2, 2), 0.25)), (0, 1))
     found = Measurements("propensity", (0,), (1.0,), {"vector": observed})
     assert [figure.metric for figure in figures(found)] == ["propensity", "mass", "letter_bias"]
 
@@ -164,39 +291,6 @@ def test_one_multiplier_has_no_slope() -> None:
 def test_items_that_all_count_as_0_have_neither_mass_nor_slope() -> None:
     log_p = np.empty((1, 3, 2, 2))
     log_p[...] = BEYOND_LETTERS
-    found = Measurements("propensity", (0,), MULTIPLIERS, {"vector": Observed((0, 1), ("C", "D"), log_p)})
-    assert {figure.metric for figure in figures(found)} == {"propensity", "effect", "wrong_way"}
+    found = Measurements("propensity", (0,), MULTIPLIERS, {"vector": Observed((0, 1), ("C", "D"), log_p, (0, 1))})
+    assert {figure.metric for figure in figures(found)} == {"propensity"}
     assert all(figure.interval.value == 0 for figure in figures(found))
-
-
-def some(seed: int = 0) -> Measurements:
-    generator = np.random.default_rng(seed)
-    observed = {
-        name: Observed((0, 2, 5), ("A", "", "B"), np.log(generator.random((2, 3, 3, 2))))
-        for name in ("vector", "few-shot")
-    }
-    observed["vector"].log_p[:, :, 1] = BEYOND_LETTERS
-    controls = {name: Control(*generator.random((2, 4, 2, 3))) for name in ("random", "shuffled")}
-    return Measurements("propensity", (0, 7), (-0.1, 0.0, 1e-7), observed, controls)
-
-
-def test_measurements_come_back_as_they_were() -> None:
-    found = some()
-    data = to_bytes(found)
-    assert data == to_bytes(found)
-    back = from_bytes(data)
-    assert (back.metric, back.layers, back.multipliers) == (found.metric, found.layers, found.multipliers)
-    assert back.observed.keys() == found.observed.keys() and back.controls.keys() == found.controls.keys()
-    for name, one in found.observed.items():
-        assert (back.observed[name].rows, back.observed[name].letters) == (one.rows, one.letters)
-        np.testing.assert_array_equal(back.observed[name].log_p, one.log_p)
-    for name, control in found.controls.items():
-        np.testing.assert_array_equal(back.controls[name].propensity, control.propensity)
-        np.testing.assert_array_equal(back.controls[name].log_odds, control.log_odds)
-    assert figures(back) == figures(found)
-
-
-@pytest.mark.parametrize("data", [b"", b"12345678", b"\xff" * 64, to_bytes(some())[:-8]], ids=len)
-def test_bytes_that_are_something_else_are_refused(data: bytes) -> None:
-    with pytest.raises(IntegrityError, match="measurements of an evaluation cannot be read"):
-        from_bytes(data)

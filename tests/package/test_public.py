@@ -19,10 +19,10 @@ INSIDE = {
     *NOUNS,
     "BlobStore",
     "CompletedTokens",
-    "Control",
     "Database",
     "Example",
     "Figure",  # of matplotlib
+    "Null",
     "Observed",
     "Part",
     "PromptTokens",

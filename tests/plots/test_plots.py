@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.intervals import Interval
+from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.plots.cosine_matrix import cosine_matrix, cosines
 from caa_registry.plots.dose_response import MOST, Curve, dose_response
 from caa_registry.plots.heat_map import heat_map

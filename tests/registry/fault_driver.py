@@ -35,7 +35,7 @@ from transformers import AutoTokenizer
 from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.cli import evaluation, output, vector  # noqa: F401
 from caa_registry.cli import main as command_line
-from caa_registry.evaluation import controls, statistics, sweep, unfinished  # noqa: F401
+from caa_registry.evaluation import statistics, sweep, unfinished  # noqa: F401
 from caa_registry.extraction import activations, compute  # noqa: F401
 from caa_registry.formats import format as format_module  # noqa: F401
 from caa_registry.models import model  # noqa: F401

@@ -42,6 +42,7 @@ THIRD: dict[str, Any] = {
     },
     "dtype": "float32", "operator": "add", "layers": [0], "multipliers": [-1.5, 2.0], "verdict": "same-weights",
 }  # fmt: skip
+FOURTH: dict[str, Any] = {**dict(list(THIRD.items())[:3]), "orders": "both", **THIRD}
 TEXT: dict[str, Any] = {
     "rows": "all", "text": "english", "text_digest": "sha256:01ab", "passages": 60, "too_long": 1, "too_short": 2,
     "interval": "percentile bootstrap over passages, 95 %", "dtype": "float32", "operator": "add", "layers": [2],
@@ -58,6 +59,7 @@ STORED = {
     "propensity, first shape": ("propensity", FIRST),
     "propensity, second shape": ("propensity", SECOND),
     "propensity, third shape": ("propensity", THIRD),
+    "propensity, fourth shape": ("propensity", FOURTH),
     "side effects": ("side-effects", TEXT),
     "open-ended": ("open-ended", ANSWERS),
     "open-ended, temperature as a whole number": (
@@ -127,10 +129,10 @@ def test_a_missing_key_does_not_make_an_older_shape() -> None:
 
 def test_what_is_stored_now_has_the_newest_shape(registry: Registry, pairs: DatasetVersion, model: Model) -> None:
     vector = registry.vectors.compute("team/v", dataset=pairs, model=model)
-    scored = registry.evaluations.propensity(vector, model=model, layers=[1], settings=PropensitySettings(seeds=2))
+    scored = registry.evaluations.propensity(vector, model=model, layers=[1], settings=PropensitySettings(draws=19))
     with registry.database.read() as session:
         parameters = session.get_one(t.Evaluation, scored.id).parameters
-    assert list(parameters) == list(THIRD) and list(parameters["beside"]) == list(THIRD["beside"])
+    assert list(parameters) == list(FOURTH) and list(parameters["beside"]) == list(THIRD["beside"])
     assert scored.settings == settings_from_json("propensity", parameters, scored.id)
 
 
@@ -141,7 +143,7 @@ def test_what_is_stored_now_has_the_newest_shape(registry: Registry, pairs: Data
         (PropensitySettings, {"template": "mine"}, "there is no template 'mine'"),
         (PropensitySettings, {"rows": "third"}, "there is no half 'third'"),
         (PropensitySettings, {"controls": ("noise",)}, "there is no control 'noise'"),
-        (PropensitySettings, {"seeds": 1}, "needs at least 2 vectors, not 1"),
+        (PropensitySettings, {"draws": 1}, "with 1 vectors no p-value can be below 0.5"),
         (OpenEndedSettings, {"positions": "nowhere"}, "there are no positions 'nowhere'"),
         (OpenEndedSettings, {"template": "mine"}, "there is no template 'mine'"),
         (CalibrationSettings, {"positions": "nowhere"}, "there are no positions 'nowhere'"),
@@ -156,4 +158,4 @@ def test_what_is_stored_now_has_the_newest_shape(registry: Registry, pairs: Data
 def test_settings_that_make_no_sense_are_refused_when_made(settings: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         settings(**options)
-    assert PropensitySettings(controls=(), seeds=0).seeds == 0
+    assert PropensitySettings(controls=(), draws=0).draws == 0

@@ -11,6 +11,7 @@ import pytest
 from registry.registry_support import check_consistent, dump, events, jsonl, letters
 
 from caa_registry.errors import InputError, ModelError, NotFoundError, UsageError
+from caa_registry.evaluation.inference.intervals import METHOD
 from caa_registry.models.model import Model
 from caa_registry.pairs.halves import REMAINDERS
 from caa_registry.registry.records import (
@@ -38,7 +39,7 @@ FIRST_REVISION = {
     "paper": False,
     "beyond_letters": 0,
     "too_long": 0,
-    "interval": "percentile bootstrap over items, 95 %",
+    "interval": METHOD.format("clusters of questions"),
     "verdict": "exact",
 }
 
@@ -54,7 +55,8 @@ def test_scores_are_stored_with_interval_and_n(registry: Registry, version: Vect
     assert (found.metric, found.positions, found.template) == ("propensity", "after_prompt", "plain")
     assert [(s.layer, s.multiplier) for s in found.of()] == [(la, m) for la in range(3) for m in (-1.0, 0.0, 1.0)]
     for score in found.of():
-        assert score.n == 4 and 0 <= score.ci_low <= score.value <= score.ci_high <= 1
+        # Four questions are too few for an interval.
+        assert score.n == 4 and 0 <= score.value <= 1 and score.ci_low is None and score.ci_high is None
     unsteered = {score.value for score in found.of() if score.multiplier == 0}
     assert len(unsteered) == 1 and len({score.value for score in found.of()}) > 3
     assert found.settings.verdict == "exact" and recorded(found).too_long == 0
@@ -75,7 +77,9 @@ def check_alike(one: Evaluation, other: Evaluation) -> None:
     """Scores that differ by rounding at most: questions may have been grouped otherwise."""
     places = [[(s.condition, s.layer, s.multiplier, s.metric, s.n) for s in each.scores] for each in (one, other)]
     assert places[0] == places[1]
-    values, wanted = ([s.value for s in each.scores if s.metric != "wrong_way"] for each in (one, other))
+    values, wanted = (
+        [s.value for s in each.scores if not s.metric.startswith(("wrong_way", "anti", "p_"))] for each in (one, other)
+    )
     np.testing.assert_allclose(values, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -110,7 +114,7 @@ def test_no_pairs_are_loaded_twice(
         return real(session, version_id, split, **options)
 
     monkeypatch.setattr(module, "load_pairs", counting)
-    settings = PropensitySettings(seeds=2, few_shot=1)
+    settings = PropensitySettings(draws=19, few_shot=1)
     registry.evaluations.propensity(version, model=model, layers=[1], settings=settings)
     assert sorted(loaded) == [(1, "generate"), (1, "test")]
     loaded.clear()
@@ -176,7 +180,7 @@ def test_free_text_is_scored_by_the_whole_completion(
         ({"settings": {"rows": "third"}}, "there is no half 'third'"),
         ({"settings": {"template": "chat"}}, "no chat template"),
         ({"settings": {"controls": ["noise"]}}, "there is no control 'noise'"),
-        ({"settings": {"seeds": 1}}, "a control needs at least 2 vectors, not 1"),
+        ({"settings": {"draws": 18}}, "with 18 vectors no p-value can be below 0.053"),
         ({"settings": {"few_shot": 5}}, "5 examples cannot be drawn from 4 pairs"),
     ],
     ids=str,
@@ -238,7 +242,7 @@ def test_only_the_same_request_goes_on_from_an_interrupted_one(
     registry: Registry, version: VectorVersion, model: Model, tiny: TinyModels
 ) -> None:
     """Nothing of one model, template, position, multiplier or dtype gets into another's scores."""
-    few = PropensitySettings(seeds=2)
+    few = PropensitySettings(draws=19)
     ask: dict[str, Any] = {"multipliers": [-1, 1], "settings": few}
 
     def interrupted(**change: Any) -> None:
@@ -285,8 +289,8 @@ def test_a_mismatch_is_in_the_evaluation_and_in_the_audit(
     assert found.settings.verdict == "same-architecture"
     assert found.model.fingerprint == other.info.fingerprint != version.model.fingerprint
     assert [action for action, _ in events(registry)][-2:] == ["apply-to-mismatched-model", "evaluate"]
-    # Vectors of shuffled labels belong to the vector's own model.
-    assert recorded(found).beside.controls == ("random",) and not found.of(condition="shuffled")
+    # The covariance of the pairs' differences belongs to the vector's own model.
+    assert recorded(found).beside.controls == ("isotropic",) and found.null == "isotropic"
 
 
 def test_controls_and_baselines_are_measured_beside(
@@ -294,22 +298,29 @@ def test_controls_and_baselines_are_measured_beside(
 ) -> None:
     ask: dict[str, Any] = {"model": model, "layers": [0, 2], "multipliers": [-1, 0, 1]}
     prompts: dict[str, Any] = {"system_positive": "Say A.", "system_negative": "Say B.", "few_shot": 2}
-    found = registry.evaluations.propensity(version, **ask, settings=PropensitySettings(seeds=3, **prompts))
-    conditions = ["vector", "system-positive", "system-negative", "few-shot", "random", "shuffled"]
-    assert list(dict.fromkeys(score.condition for score in found.scores)) == conditions
-    for condition in conditions:
+    nulls = ("covariance", "isotropic", "shuffled")
+    settings = PropensitySettings(controls=nulls, draws=19, **prompts)
+    found = registry.evaluations.propensity(version, **ask, settings=settings)
+    baselines = ["vector", "system-positive", "system-negative", "few-shot"]
+    assert list(dict.fromkeys(score.condition for score in found.scores)) == [*baselines, *nulls]
+    for condition in baselines:
         cells = found.of(condition=condition)
         assert [(s.layer, s.multiplier) for s in cells] == [(la, m) for la in (0, 2) for m in (-1.0, 0.0, 1.0)]
-        assert {s.n for s in cells} == ({3} if condition in ("random", "shuffled") else {4})
+        assert {s.n for s in cells} == {4}
         assert [s.layer for s in found.of("steerability", condition)] == [0, 2]
+    for null in nulls:
+        # So few draws have no middle 95 %, and those that were enough are not gone beyond.
+        assert [(s.layer, s.n, s.ci_low) for s in found.of("effect", null)] == [(0, 19, None), (2, 19, None)]
+        assert all(0.05 <= s.value <= 1 and s.n == 19 for s in found.of("p_steerability", null))
+        assert [s.value for s in found.of("p_chosen_effect", null)] >= [s.value for s in found.of("p_effect", null)]
     measured = registry.evaluations.measurements(found.id)
     assert measured.vector.rows == (0, 1, 2, 3) and measured.vector.letters == ("B", "A", "B", "A")
     assert np.isclose(measured.vector.propensity[0, 0].mean(), found.of()[0].value)
-    assert measured.controls["random"].propensity.shape == (3, 2, 3)
-    # Multiplier 0 is the unsteered model for every vector; prompts change it.
-    for control in measured.controls.values():
-        np.testing.assert_allclose(control.propensity[:, :, 1], measured.vector.propensity[0, 1].mean(), atol=1e-6)
-    alone = [measured.observed[name].propensity[0, 1] for name in conditions[:4]]
+    assert measured.nulls["isotropic"].propensity.shape == (19, 2, 2)
+    assert measured.nulls["isotropic"].multipliers == (-1.0, 1.0)
+    assert measured.nulls["covariance"].lengths == pytest.approx((1, 1))
+    assert all(0 < length < 2 for length in measured.nulls["shuffled"].lengths)
+    alone = [measured.observed[name].propensity[0, 1] for name in baselines]
     assert all(np.abs(alone[0] - other).max() > 1e-5 for other in alone[1:])
     # Without controls the vector's scores are the same.
     plain = registry.evaluations.propensity(version, **ask, settings=PropensitySettings(controls=()))

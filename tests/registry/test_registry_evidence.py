@@ -16,7 +16,7 @@ from caa_registry.registry.registry import Registry
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
 
-ASK: dict[str, Any] = {"multipliers": [-1, 1], "settings": PropensitySettings(seeds=3)}
+ASK: dict[str, Any] = {"multipliers": [-1, 1], "settings": PropensitySettings(draws=19)}
 ALONE: dict[str, Any] = {"multipliers": [-1, 1], "settings": PropensitySettings(controls=())}
 
 
@@ -68,10 +68,9 @@ def test_evidence_is_of_the_evaluation_that_says_most_of_the_vector(filled: Regi
     found = filled.evaluations.evidence([vector])[vector.digest]
     assert found.evaluation.id == newer.id
     assert found.score == max(newer.of("steerability"), key=lambda score: score.value)
-    (null,) = [score for score in newer.of("steerability", "random") if score.layer == found.score.layer]
-    assert found.null == null
-    low, high = found.score.ci_low, found.score.ci_high
-    assert found.outside == (low > null.ci_high or high < null.ci_low)
+    assert found.null == newer.at(found.score.layer, "steerability", "covariance")
+    chosen = newer.at(found.score.layer, "p_chosen_steerability", "covariance")
+    assert chosen is not None and found.p_value == chosen.value
     assert filled.evaluations.evidence([vector], "effect")[vector.digest].score.metric == "effect"
     with pytest.raises(UsageError, match="there is no statistic 'beauty'"):
         filled.evaluations.evidence([vector], "beauty")  # type: ignore[arg-type]
@@ -88,7 +87,7 @@ def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: 
     mine = filled.evaluations.leaderboard(behavior="pairs", model=model.info.name, metric="effect")
     assert {e.vector.name for e in mine} == {"team/a", "team/b"}
     values = [e.score.value for e in mine]
-    assert values == sorted(values, reverse=True) and all(e.outside is None for e in mine)
+    assert values == sorted(values, reverse=True) and all(e.p_value is None for e in mine)
 
 
 def test_two_vectors_are_compared_on_the_questions_that_both_answered(filled: Registry, model: Model) -> None:

@@ -142,7 +142,7 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
         before = counts(registry)
     folder = tmp_path / "killed"
     folder.mkdir()
-    beside = ["--seeds", "2", "--few-shot", "1", "--layers", "0,1"]
+    beside = ["--draws", "19", "--few-shot", "1", "--layers", "0,1"]
     told = driver("kill", template, folder, "eval", "propensity", "team/v", *beside, "--model", tiny.folder("llama"))
     assert {"progress 0 %", "progress 100 %", "blob stored"} <= set(told["points"])
     assert any(name.startswith("before INSERT INTO score") for name in told["points"])
@@ -165,13 +165,13 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
             left = list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
             kept = [json.loads(line.partition(b" ")[2]) for path in left for line in path.read_bytes().splitlines()]
             added.clear()
-            few = PropensitySettings(seeds=2, few_shot=1)
+            few = PropensitySettings(draws=19, few_shot=1)
             done = registry.evaluations.propensity("team/v", model=model, layers=[0, 1], settings=few)
-            # Three questions, each unsteered and at two layers, as they are and with an example: none twice.
-            measured = sum(len(line["kept"]["questions"]) for line in kept if "kept" in line)
-            assert measured + sum(len(part["questions"]) for part in added) == 18, point
+            # Three questions, each unsteered and at two layers: as they are, with an example, by a null. None twice.
+            parts = [line["kept"] for line in kept if "kept" in line] + added
+            assert sum(len(part["questions"]) for part in parts if "questions" in part) == 27, point
             if "score" in point or "blob" in point:
-                assert measured == 18, point
+                assert not [part for part in added if "questions" in part], point
             assert [found.id for found in registry.evaluations.ls()] == [done.id]
             assert not list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
             check_consistent(registry)
@@ -208,8 +208,8 @@ def test_another_process_that_was_first_with_other_digits_wins(
 
     original = module.compute
 
-    def nudged(*arguments: Any) -> VectorSet:
-        computed = original(*arguments)
+    def nudged(*arguments: Any, **options: Any) -> VectorSet:
+        computed = original(*arguments, **options)
         return VectorSet.of(LayerVector(v.layer, v.values * 1.000001, v.residual_norm) for v in computed.layers)
 
     monkeypatch.setattr(module, "compute", nudged)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ASK: dict[str, Any] = {
     "multipliers": [-1, 0, 1],
-    "settings": PropensitySettings(seeds=3, few_shot=1, system_positive="Say | A."),
+    "settings": PropensitySettings(draws=19, few_shot=1, system_positive="Say | A."),
 }
 ALONE = PropensitySettings(controls=())
 
@@ -92,15 +92,16 @@ def test_a_report_has_every_number_and_says_where_it_is_from(
     for reference in (version.digest, version.model.fingerprint.digest, "team/pairs:v1", "evaluation 1"):
         assert reference in text
     (slope,) = [score for score in found.of("steerability") if score.layer == 1]
-    assert f"**{slope.value:+.2f}**" in text
+    assert f"**{slope.value:+.3f}**" in text
     for score in found.of():
         if score.layer == 1:
             assert f"{score.value:.3f}" in text
-    drawn = registry.evaluations.measurements(found.id).controls["shuffled"].log_odds[:, 1]
-    slopes = (drawn[:, 2] - drawn[:, 0]) / 2
-    assert f"3 vectors of the same pairs with shuffled labels: slopes from {slopes.min():+.2f}" in text
-    further = int((np.abs(slopes) >= abs(slope.value)).sum())
-    assert f"p = {(1 + further) / 4:.3f}" in text
+    drawn = registry.evaluations.measurements(found.id).nulls["covariance"].log_odds
+    slopes = (drawn[..., 1] - drawn[..., 0]) / 2
+    assert f"of 1.000 times its length: slopes from {slopes[:, 1].min():+.3f} to {slopes[:, 1].max():+.3f}" in text
+    # At the extremes of three equal steps the slope is that of the line through all.
+    for values, where in ((np.abs(slopes[:, 1]), "at this layer"), (np.abs(slopes).max(axis=1), "chosen of all")):
+        assert f"p = {(1 + (values >= abs(slope.value)).sum()) / (1 + len(values)):.3f}" in text and where in text
     assert "- few-shot: 1 pairs" in text and "'Say | A.'" in text
     # A table's cells are the same number in every row.
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):

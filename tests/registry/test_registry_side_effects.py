@@ -115,13 +115,14 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
         model=demo,
         layers=[1, 2],
         multipliers=[-1, 1, 2, 6],
-        settings=CalibrationSettings(text="demo", coherence=2),
+        settings=CalibrationSettings(text="demo", target_kl=0.4, coherence=2),
     )
     choice = made.calibration.choice
     assert choice is not None and made.alias is not None
     # Multiplier 6 moves most, and is beyond what text can bear.
     assert (choice.layer, choice.multiplier) == (2, 2.0)
-    assert made.calibration.n_a == made.calibration.n_b == 20 and choice.effect_b.low > 0.2
+    assert made.calibration.n_a == made.calibration.n_b == 20 and choice.effect_b.low is not None
+    assert choice.effect_b.low > 0.2 and made.verdict is not None and made.verdict.passed
     alias = registry.aliases.get("vector:team/sycophancy:best")
     assert alias is not None and alias.recommendation is not None
     evidence = alias.recommendation.evidence
@@ -137,7 +138,8 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
     cell = measured.vector.propensity[measured.layers.index(2), measured.multipliers.index(2.0)]
     from caa_registry.evaluation.calibration import halves
 
-    divided = halves([items[row].digest for row in measured.vector.rows], [None] * 40)
+    digests = [items[row].digest for row in measured.vector.rows]
+    divided = halves(digests, measured.vector.letters, measured.vector.clusters)
     assert choice.score_b.value == pytest.approx(cell[list(divided.b)].mean())
     assert [action for action, _ in events(registry)][-2:] == ["set-alias", "calibrate"]
     # With another target nothing is measured again but the answers of another cell.
@@ -146,7 +148,7 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
         model=demo,
         layers=[1, 2],
         multipliers=[-1, 1, 2, 6],
-        settings=CalibrationSettings(text="demo", target_kl=0.06, coherence=2, alias="gentle"),
+        settings=CalibrationSettings(text="demo", coherence=2, alias="gentle"),
     )
     assert (gentle.propensity.id, gentle.side_effects.id) == (made.propensity.id, made.side_effects.id)
     assert gentle.calibration.choice is not None and gentle.calibration.choice.multiplier == 1.0
@@ -156,12 +158,12 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
 
 
 def test_incoherent_cells_are_passed_over(registry: Registry, demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    import caa_registry.registry.evaluations.calibration as module
+    import caa_registry.registry.evaluations.calibration.calibrate as module
 
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
     ask: dict[str, Any] = {"model": demo, "layers": [2], "multipliers": [0.5, 1, 2]}
-    asked = CalibrationSettings(text="demo", coherence=1)
+    asked = CalibrationSettings(text="demo", target_kl=0.4, coherence=1)
     real = module._coherent
     seen: list[float] = []
 
@@ -248,7 +250,7 @@ def test_a_report_tells_of_side_effects_answers_and_what_is_recommended(
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
     made = registry.evaluations.calibrate(
-        vector, model=demo, layers=[2], multipliers=[1], settings=CalibrationSettings(text="demo", coherence=1)
+        vector, model=demo, layers=[2], multipliers=[1, 6], settings=CalibrationSettings(text="demo", coherence=1)
     )
     assert made.calibration.choice is not None
     text = registry.reports.write("team/sycophancy", tmp_path).read_text(encoding="utf-8")

@@ -120,8 +120,8 @@ def test_a_recomputation_that_differs_does_not_hold(
 
     original = module.compute
 
-    def turned(*arguments: Any) -> VectorSet:
-        computed = original(*arguments)
+    def turned(*arguments: Any, **options: Any) -> VectorSet:
+        computed = original(*arguments, **options)
         return VectorSet.of(LayerVector(v.layer, np.roll(v.values, 1), v.residual_norm) for v in computed.layers)
 
     monkeypatch.setattr(module, "compute", turned)

@@ -29,7 +29,7 @@ def test_the_whole_flow(url: str, tmp_path: Path, model: Model) -> None:
         forced = registry.vectors.compute("team/v", dataset=pairs, model=model, force=True)
         assert forced.comparison and forced.comparison.holds
         scores = registry.evaluations.propensity(vector, model=model, multipliers=[-1, 0, 1.5])
-        best = max(scores.scores, key=lambda score: score.value)
+        best = max(scores.of(), key=lambda score: score.value)
         registry.aliases.set("team/v:v1", "best", caa.Recommendation((best.layer,), best.multiplier))
         with registry.steer(model, "team/v:best") as plan:
             text = model.generate("Is it good?", max_tokens=4)

@@ -14,6 +14,7 @@ from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.likelihoods import Answer, log_probabilities
 from caa_registry.engine.sweeps import Part, Sweep, run_steered
 from caa_registry.errors import UsageError
+from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.models.model import Model
 
 MOST_NATS = 700.0
@@ -72,3 +73,9 @@ def _log_probabilities(model: Model, answers: Sequence[Answer], ends: int) -> ND
 def perplexity(mean_log_probability: float) -> float:
     """``exp`` of the cross-entropy in nats a token: 1 is certain. At most ``exp(700)``, which JSON can hold."""
     return math.exp(min(-mean_log_probability, MOST_NATS))
+
+
+def perplexity_of(mean_log_probability: Interval) -> Interval:
+    """The perplexity with its interval. From the least likely to the most likely: the ends change places."""
+    low, high = (None if x is None else perplexity(x) for x in (mean_log_probability.high, mean_log_probability.low))
+    return Interval(perplexity(mean_log_probability.value), low, high, mean_log_probability.n)

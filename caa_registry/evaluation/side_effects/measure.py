@@ -8,6 +8,7 @@ resample passages, since tokens of one passage are alike.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.likelihoods import at_a_time
 from caa_registry.engine.texts import Part, Work, run_entered, run_whole
 from caa_registry.errors import InputError
-from caa_registry.evaluation.intervals import Interval, bootstrap_ratio
-from caa_registry.evaluation.open_ended.perplexity import perplexity
+from caa_registry.evaluation.inference.intervals import Interval, bounded, ratio
+from caa_registry.evaluation.open_ended.perplexity import perplexity_of
 from caa_registry.evaluation.shards import ALL, Shard, missing, places
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText
 from caa_registry.models.model import Model
@@ -61,13 +62,12 @@ class SideEffects:
     @property
     def kl(self) -> Interval:
         """Nats per token. ``n`` is the number of passages. At multiplier 0 it is 0."""
-        return bootstrap_ratio(self.kl_sums, self.tokens)
+        return bounded(ratio(self.kl_sums, self.tokens), 0.0, math.inf)
 
     @property
     def perplexity(self) -> Interval:
         """``exp`` of the mean negative log-likelihood per token, at most ``exp(700)``. ``n`` counts passages."""
-        mean = bootstrap_ratio(-self.log_p_sums, self.tokens)
-        return Interval(perplexity(-mean.value), perplexity(-mean.low), perplexity(-mean.high), mean.n)
+        return perplexity_of(ratio(self.log_p_sums, self.tokens))
 
 
 def tokenized(model: Model, text: NeutralText) -> TokenizedText:

@@ -22,10 +22,12 @@ class Side:
     items: Sequence[PairItem]
 
     @property
-    def places(self) -> dict[str, int]:
-        """By digest of a pair the place of its item, of repeated pairs the first."""
-        rows = list(enumerate(self.measured.vector.rows))
-        return {self.items[row].digest: place for place, row in reversed(rows)}
+    def places(self) -> dict[tuple[str, str], int]:
+        """By digest of a pair and letter of its matching answer the place of its item, of repeated pairs the first. One
+        pair is two items where it was asked in both orders of its choices."""
+        observed = self.measured.vector
+        keys = [(self.items[row].digest, letter) for row, letter in zip(observed.rows, observed.letters, strict=True)]
+        return {key: place for place, key in reversed(list(enumerate(keys)))}
 
 
 def check_layers(layer: int | None, other_layer: int | None) -> list[tuple[int, int]] | None:
@@ -42,5 +44,5 @@ def compare(one: Side, other: Side, layers: Sequence[tuple[int, int]] | None) ->
     from caa_registry.evaluation.comparison import compare as compare_items
 
     places = other.places
-    common = [(place, places[digest]) for digest, place in one.places.items() if digest in places]
+    common = [(place, places[key]) for key, place in one.places.items() if key in places]
     return compare_items(one.measured, other.measured, common, layers)

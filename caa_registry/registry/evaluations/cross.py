@@ -63,6 +63,8 @@ def cross(workspace: Workspace, rows: Sequence[Row], progress: Progress) -> tupl
     """The effect of every row's vector, from the lowest to the highest multiplier, on the questions of every row; each
     an evaluation that is stored now or was stored earlier."""
     from caa_registry.evaluation.cross_behavior import cross_behavior
+    from caa_registry.evaluation.inference.intervals import bounded
+    from caa_registry.evaluation.letters import contrasts
     from caa_registry.evaluation.statistics import effects
 
     asked = PropensitySettings(controls=())
@@ -79,7 +81,8 @@ def cross(workspace: Workspace, rows: Sequence[Row], progress: Progress) -> tupl
                 silent,
             )
             evaluations.append(evaluation)
-            effect = effects(measurements(workspace, evaluation).vector)[0]
-            cells[row.target.version.reference, column.target.version.behavior] = effect
+            observed = measurements(workspace, evaluation).vector
+            (effect,) = contrasts(observed).behavior(effects(observed)[:1].T)
+            cells[row.target.version.reference, column.target.version.behavior] = bounded(effect, -1.0, 1.0)
     behaviors = {row.target.version.reference: row.target.version.behavior for row in rows}
     return cross_behavior(cells, behaviors), evaluations

@@ -12,7 +12,7 @@ from caa_registry.pairs.halves import half_of
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations import store
-from caa_registry.registry.evaluations.calibration import MULTIPLIERS, CalibrationRequest, calibrate
+from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS, CalibrationRequest, calibrate
 from caa_registry.registry.evaluations.comparison import Side, check_layers, compare
 from caa_registry.registry.evaluations.cross import Row, categories, check_crossed, cross
 from caa_registry.registry.evaluations.evidence import evidence, leaderboard

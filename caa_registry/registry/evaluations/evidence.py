@@ -14,7 +14,7 @@ from caa_registry.catalog.filters import behavior, of_behavior, of_model
 from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.store import load
 from caa_registry.registry.provenance.recalls import mark_vectors
-from caa_registry.registry.records import Evaluation, Evidence, Statistic, VectorVersion, check_statistic
+from caa_registry.registry.records import RANDOM_NULLS, Evaluation, Evidence, Statistic, VectorVersion, check_statistic
 from caa_registry.registry.rows import vector_records
 from caa_registry.registry.workspace import Workspace
 
@@ -46,7 +46,7 @@ def leaderboard(
 def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
     """The ids of the evaluations that speak for vectors, one for each vector that has any.
 
-    It is on the vector's own behavior, at two multipliers or more, and asks no leaked question; with controls rather
+    It is on the vector's own behavior, at two multipliers or more, and asks no leaked question; with a null rather
     than without, of the most layers, the newest of equals. ``conditions``: of the evaluation, the vector version, the
     vector's dataset version and its model.
     """
@@ -90,9 +90,11 @@ def _length(session: Session, array: Any) -> ColumnElement[int]:
 
 
 def _evaluations(session: Session, ids: Sequence[int], metric: Statistic) -> list[Evaluation]:
-    """The evaluations of ``ids`` with the scores of ``metric`` alone, of the vector and of random directions."""
+    """The evaluations of ``ids`` with the scores that evidence by ``metric`` is made of."""
     those = select(t.Evaluation.id).where(among(session, t.Evaluation.id, ids))
-    return load(session, those, lambda score: score.metric == metric and score.condition in ("vector", "random"))
+    kept = {metric, f"p_chosen_{metric}", "steerability", "letter_slope"}
+    conditions = {"vector", *RANDOM_NULLS}
+    return load(session, those, lambda score: score.metric in kept and score.condition in conditions)
 
 
 def _evidence(
@@ -104,6 +106,14 @@ def _evidence(
         evaluation = by_vector.get(vector.reference)
         score = largest(evaluation, metric) if evaluation else None
         if evaluation is not None and score is not None:
-            null = next((null for null in evaluation.of(metric, "random") if null.layer == score.layer), None)
-            evidence[vector.digest] = Evidence(vector, evaluation, score, null)
+            layer, name = score.layer, evaluation.null or ""
+            null, p_value = (evaluation.at(layer, each, name) for each in (metric, f"p_chosen_{metric}"))
+            evidence[vector.digest] = Evidence(
+                vector,
+                evaluation,
+                score,
+                null,
+                p_value.value if p_value else None,
+                evaluation.is_letter_vector(layer),
+            )
     return evidence

@@ -74,12 +74,14 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
     Questions that an interrupted call of the same request had answered are not asked again. Nothing is written to the
     registry before all are answered.
     """
+    from caa_registry.evaluation.inference.intervals import METHOD
+
     asked = request.settings
     sampling = Sampling(asked.max_tokens, asked.temperature, asked.seed)
     recorded = RecordedOpenEnded(
         **request.target.recorded,
         rows="all",
-        interval="percentile bootstrap over answers, 95 %",
+        interval=METHOD.format("answers"),
         template_digest=request.template_digest,
         questions=len(request.questions),
         system=asked.system,
@@ -252,9 +254,9 @@ def _figures(request: OpenEndedRequest, answered: Sequence[_Answered]) -> Iterat
     """By multiplier: means over answers, of perplexity the exponential of the mean cross-entropy."""
     import numpy as np
 
-    from caa_registry.evaluation.intervals import Interval, bootstrap_mean
+    from caa_registry.evaluation.inference.intervals import mean
     from caa_registry.evaluation.measurements import VECTOR
-    from caa_registry.evaluation.open_ended.perplexity import perplexity
+    from caa_registry.evaluation.open_ended.perplexity import perplexity_of
     from caa_registry.evaluation.statistics import Figure
 
     for key, metric in (
@@ -268,11 +270,9 @@ def _figures(request: OpenEndedRequest, answered: Sequence[_Answered]) -> Iterat
             measured = [value for value in values if value is not None]
             if not measured:
                 continue
-            interval = bootstrap_mean(np.array(measured, dtype=np.float64))
+            interval = mean(np.array(measured, dtype=np.float64))
             if metric == "perplexity":
-                # From the least likely to the most likely: the ends change places.
-                value, low, high = (perplexity(x) for x in (interval.value, interval.high, interval.low))
-                interval = Interval(value, low, high, interval.n)
+                interval = perplexity_of(interval)
             yield Figure(VECTOR, request.target.layers[0], multiplier, metric, interval)
 
 

@@ -1,4 +1,4 @@
-"""One evaluation by propensity: what is measured, with which controls beside it, and how it is stored."""
+"""One evaluation by propensity: what is measured, with which nulls beside it, and how it is stored."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.pairs.halves import half_of
+from caa_registry.pairs.orders import reversed_choices
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, part_of
+from caa_registry.registry.evaluations.nulls import Round, directions, names_of, rounds
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
 from caa_registry.registry.evaluations.store import begin, store
-from caa_registry.registry.evaluations.target import Questions, Target, reading_of
+from caa_registry.registry.evaluations.target import Questions, Target
 from caa_registry.registry.records import Evaluation, PropensitySettings
 from caa_registry.registry.records.evaluation_settings import Beside, Leaked, RecordedPropensity
 from caa_registry.registry.vectors.computation import way_of_computing
-from caa_registry.registry.vectors.steering import same_weights
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from caa_registry.engine.sweeps import Part
-    from caa_registry.evaluation.measurements import Control, Measurements, Observed
+    from caa_registry.evaluation.measurements import Measurements, Null, Observed
+    from caa_registry.evaluation.nulls.directions import Directions
     from caa_registry.evaluation.propensity import ItemSet
     from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.models.rendering.prompts import Example, Template
 
 _EXAMPLES_SEED = 20240805
-# Raised with every change that measures the same otherwise: of controls, or of how questions are run.
-_MEASURER = 1
+# Raised with every change that measures the same otherwise: of nulls, or of how questions are run.
+_MEASURER = 2
 
 
 @dataclass(frozen=True, eq=False)
 class PropensityRequest:
     """What is to be measured, understood and loaded. ``own``: the pairs that the vector was made from. ``pairs``: the
-    questions that are asked, all or a half. ``beside``: what is measured beside the vector. ``division``: what this
-    call does of it."""
+    questions that are asked, all or a half, perhaps in both orders of their choices; ``rows``: of each its place among
+    them as they are written. ``beside``: what is measured beside the vector. ``division``: what this call does of
+    it."""
 
     target: Target
     questions: Questions
@@ -47,8 +47,14 @@ class PropensityRequest:
     settings: PropensitySettings
     template: Template
     pairs: Sequence[Pair]
+    rows: Sequence[int]
     beside: Beside
     division: Division
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The multipliers at which nulls are measured."""
+        return self.target.multipliers[0], self.target.multipliers[-1]
 
     @property
     def template_digest(self) -> str:
@@ -60,22 +66,29 @@ def propensity_request(
     target: Target, questions: Questions, own: Questions, asked: PropensitySettings, division: Division
 ) -> PropensityRequest:
     """Understand a request. Raises ``UsageError`` for a template that the model does not have."""
-    # Vectors of shuffled labels are made of the activations of the vector's own model.
-    had = [name for name in dict.fromkeys(asked.controls) if name != "shuffled" or same_weights(target.verdict)]
+    nulls = names_of(target, asked)
+    pairs: list[Pair] = []
+    rows: list[int] = []
+    for row, item in enumerate(half_of(questions.items, asked.rows)):
+        reordered = reversed_choices(item.pair) if asked.orders == "both" else None
+        orders = [item.pair] if reordered is None else [item.pair, reordered]
+        pairs += orders
+        rows += [row] * len(orders)
     return PropensityRequest(
         target,
         questions,
         own,
         asked,
         target.model.template(asked.template or target.version.recipe.template),
-        [item.pair for item in half_of(questions.items, asked.rows)],
-        Beside(tuple(had), asked.seeds if had else 0, asked.system_positive, asked.system_negative, asked.few_shot),
+        pairs,
+        rows,
+        Beside(nulls, asked.draws if nulls else 0, asked.system_positive, asked.system_negative, asked.few_shot),
         division,
     )
 
 
 def measure(workspace: Workspace, request: PropensityRequest, progress: Progress, reading: Progress) -> Evaluation:
-    """Measure and store. ``reading``: of activations, for shuffled labels.
+    """Measure and store. ``reading``: of activations, for nulls.
 
     What an interrupted call of the same request had measured is not measured again. Nothing is written to the registry
     before all is measured; the evaluation then appears whole or not at all.
@@ -117,15 +130,19 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
 
 
 def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
-    from caa_registry.pairs.near_duplicates import overlap
+    from caa_registry.evaluation.inference.intervals import METHOD
+    from caa_registry.pairs.repeats.near_duplicates import overlap
 
-    leaks = overlap([request.pairs[item.row] for item in asked.items], request.own.pairs)
+    # A question in two orders is one that may leak.
+    questions = {request.rows[item.row]: request.pairs[item.row] for item in reversed(asked.items)}
+    leaks = overlap(list(questions.values()), request.own.pairs)
     return RecordedPropensity(
         **request.target.recorded,
         rows=request.settings.rows,
-        interval="percentile bootstrap over items, 95 %",
+        interval=METHOD.format("clusters of questions"),
         template_digest=request.template_digest,
         paper=request.settings.paper,
+        orders=request.settings.orders,
         more_choices=asked.more_choices,
         beyond_letters=asked.beyond,
         too_long=asked.too_long,
@@ -137,8 +154,6 @@ def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
 
 def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
     """The questions as they are asked, and as the baselines ask them."""
-    from caa_registry.evaluation.propensity import prepare
-
     asked: dict[str, dict[str, Any]] = {"vector": {}}
     beside = request.beside
     if beside.system_positive:
@@ -147,10 +162,15 @@ def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
         asked["system-negative"] = {"system": beside.system_negative}
     if beside.few_shot:
         asked["few-shot"] = {"examples": _examples(request.own.pairs, beside.few_shot)}
-    return {
-        name: prepare(request.pairs, request.template, request.target.model, paper=request.settings.paper, **prompt)
-        for name, prompt in asked.items()
-    }
+    return {name: item_set(request, **prompt) for name, prompt in asked.items()}
+
+
+def item_set(request: PropensityRequest, **prompt: Any) -> ItemSet:
+    """The questions as they are asked, behind a ``prompt`` as ``evaluation.propensity.prepare`` takes it."""
+    from caa_registry.evaluation.propensity import prepare
+
+    model, paper = request.target.model, request.settings.paper
+    return prepare(request.pairs, request.template, model, paper=paper, **prompt)
 
 
 def _examples(own: Sequence[Pair], count: int) -> list[Example]:
@@ -164,46 +184,6 @@ def _examples(own: Sequence[Pair], count: int) -> list[Example]:
     return [example for i in drawn for example in (*earlier(own[i]), Example(own[i].prompt, own[i].positive))]
 
 
-def _names(beside: Beside) -> list[str]:
-    """What each of the vectors is that are added at a layer: the vector, and ``beside.seeds`` of each control."""
-    controls = [name for name in ("random", "shuffled") if name in beside.controls]
-    return ["vector", *(name for name in controls for _ in range(beside.seeds))]
-
-
-def _added(request: PropensityRequest, reading: Progress) -> dict[int, NDArray[np.float32]]:
-    """At each layer the vectors that ``_names`` names, ``(vectors, d_model)``."""
-    import numpy as np
-
-    from caa_registry.evaluation.controls import random_directions
-
-    vectors, layers, beside = request.target.vectors, request.target.layers, request.beside
-    parts = [{layer: vectors[layer].values[None] for layer in layers}]
-    if "random" in beside.controls:
-        parts.append(random_directions(vectors, layers, beside.seeds))
-    if "shuffled" in beside.controls:
-        parts.append(_shuffled(request, reading))
-    return {layer: np.concatenate([part[layer] for part in parts]) for layer in layers}
-
-
-def _shuffled(request: PropensityRequest, reading: Progress) -> dict[int, NDArray[np.float32]]:
-    """Vectors of shuffled labels. Of several processes the first has all activations, and makes them for all."""
-    import numpy as np
-
-    from caa_registry.engine import processes
-    from caa_registry.engine.reading import Work
-    from caa_registry.evaluation.controls import shuffled_vectors
-
-    target, seeds = request.target, request.beside.seeds
-    own = reading_of(target.version, request.own, target.model, target.layers)
-    with own.activations(Work(), fresh=False, progress=reading) as activations:
-        if processes.count() == 1:
-            return shuffled_vectors(target.vectors, activations, target.version.recipe.method, target.layers, seeds)
-        made = {layer: np.zeros((seeds, target.model.d_model), np.float32) for layer in target.layers}
-        if processes.rank() == 0:
-            made |= shuffled_vectors(target.vectors, activations, target.version.recipe.method, target.layers, seeds)
-    return {layer: processes.floats_from_first(values) for layer, values in made.items()}
-
-
 def _measure(
     request: PropensityRequest,
     prompts: Mapping[str, ItemSet],
@@ -211,28 +191,82 @@ def _measure(
     progress: Progress,
     reading: Progress,
 ) -> None:
+    from caa_registry.evaluation.nulls.directions import relative_lengths
     from caa_registry.evaluation.sweep import sweep
     from caa_registry.evaluation.unfinished import part_as_json
 
-    vectors = _added(request, reading)
-    counts = [len(_names(request.beside)) if condition == "vector" else 1 for condition in prompts]
-    for place, (condition, items) in enumerate(prompts.items()):
-        alone = condition != "vector"
+    target, beside, nulls = request.target, request.beside, _rounds(request)
+    own = {layer: target.vectors[layer].values[None] for layer in target.layers}
+    steps = len(target.multipliers)
+    # Work is of one vector at one multiplier.
+    counts = [steps] * len(prompts) + [2 * (each.last - each.first) for each in nulls]
 
-        def keep(part: Part, condition: str = condition) -> None:
-            unfinished.add(condition, part_as_json(part))
-
+    def run(place: int, condition: str, items: ItemSet, vectors: Directions, multipliers: Sequence[float]) -> None:
         sweep(
-            request.target.model,
-            {layer: values[:1] if alone else values for layer, values in vectors.items()},
+            target.model,
+            vectors,
             items,
-            request.target.multipliers,
+            multipliers,
             request.settings.positions,
             part_of(progress, place, counts),
             kept=_parts(unfinished, condition),
-            keep=keep,
+            keep=lambda part: unfinished.add(condition, part_as_json(part)),
             shard=request.division.shard,
         )
+
+    for place, (condition, items) in enumerate(prompts.items()):
+        run(place, condition, items, own, target.multipliers)
+    if not nulls:
+        return
+    drawn = directions(target, request.own, beside.controls, beside.seeds, request.settings.seed, reading)
+    for name, vectors in drawn.items():
+        if not unfinished.kept(_lengths(name)):
+            lengths = relative_lengths(vectors, target.vectors)
+            unfinished.add(_lengths(name), {"lengths": [repr(length) for length in lengths]})
+    places = {each: place for place, each in enumerate(nulls, start=len(prompts))}
+    # Whether there are enough draws cannot be told from a part of the questions.
+    alone = request.division.shard.of == 1
+    for name, vectors in drawn.items():
+        left = [each for each in nulls if each.null == name]
+        while left:
+            each = left.pop(0)
+            part = {layer: values[each.first : each.last] for layer, values in vectors.items()}
+            run(places[each], each.name, prompts["vector"], part, request.extremes)
+            if alone and _so_far(request, prompts, unfinished, name)[1] is None:
+                break
+
+
+def _rounds(request: PropensityRequest) -> list[Round]:
+    return [each for name in request.beside.controls for each in rounds(name, request.beside.seeds)]
+
+
+def _lengths(null: str) -> str:
+    """What the lengths of a null's vectors are kept under."""
+    return f"{null} lengths"
+
+
+def _so_far(
+    request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished, name: str
+) -> tuple[Null | None, Round | None]:
+    """What is measured of a null, as far as it is needed, and the round that is needed next. How far is the same
+    whether later rounds were measured or not."""
+    from caa_registry.evaluation.nulls.comparison import enough, null_of
+    from caa_registry.evaluation.sweep import joined
+
+    target, items = request.target, prompts["vector"]
+    observed = _observed(request, prompts, unfinished, "vector")
+    null: Null | None = None
+    for each in rounds(name, request.beside.seeds):
+        if null is not None and enough(observed, target.multipliers, null):
+            break
+        if _lacking(request, items, unfinished, each.name, request.extremes):
+            return null, each
+        parts = _parts(unfinished, each.name)
+        log_p = joined(target.model, items, target.layers, request.extremes, parts, each.last - each.first)
+        lengths = tuple(float(length) for length in unfinished.kept(_lengths(name))[0]["lengths"])
+        part = null_of(log_p, observed, request.extremes, lengths)
+        null = part if null is None else null.with_more(part)
+    return null, None
 
 
 def _parts(unfinished: Unfinished, condition: str) -> list[Part]:
@@ -243,48 +277,48 @@ def _parts(unfinished: Unfinished, condition: str) -> list[Part]:
 
 def _missing(request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished) -> set[int]:
     """The questions of which something is not measured."""
+    left: set[int] = set()
+    for name, items in prompts.items():
+        left |= _lacking(request, items, unfinished, name, request.target.multipliers)
+    for name in request.beside.controls if not left else ():
+        following = _so_far(request, prompts, unfinished, name)[1]
+        if following is not None:
+            left |= _lacking(request, prompts["vector"], unfinished, following.name, request.extremes)
+    return left
+
+
+def _lacking(
+    request: PropensityRequest, items: ItemSet, unfinished: Unfinished, condition: str, multipliers: Sequence[float]
+) -> set[int]:
+    """The questions of which something is not measured under one condition."""
     from caa_registry.evaluation.shards import missing, places
 
-    target = request.target
-    return {
-        question
-        for condition, items in prompts.items()
-        for _, question in missing(
-            places(range(items.open), target.layers, target.multipliers), _parts(unfinished, condition)
-        )
-    }
+    wanted = places(range(items.open), request.target.layers, multipliers)
+    return {question for _, question in missing(wanted, _parts(unfinished, condition))}
 
 
 def _measured(request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished) -> Measurements:
-    from caa_registry.evaluation.measurements import Measurements, Observed
+    from caa_registry.evaluation.measurements import Measurements
+
+    target = request.target
+    observed = {condition: _observed(request, prompts, unfinished, condition) for condition in prompts}
+    found = {name: _so_far(request, prompts, unfinished, name)[0] for name in request.beside.controls}
+    nulls = {name: null for name, null in found.items() if null is not None}
+    return Measurements(prompts["vector"].metric, target.layers, target.multipliers, observed, nulls)
+
+
+def _observed(
+    request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished, condition: str
+) -> Observed:
+    from caa_registry.evaluation.measurements import Observed
     from caa_registry.evaluation.sweep import joined
+    from caa_registry.pairs.repeats.clusters import clusters_of
 
-    target, names = request.target, _names(request.beside)
-    observed: dict[str, Observed] = {}
-    controls: dict[str, Control] = {}
-    for condition, items in prompts.items():
-        alone = condition != "vector"
-        parts, vectors = _parts(unfinished, condition), 1 if alone else len(names)
-        log_p = joined(target.model, items, target.layers, target.multipliers, parts, vectors)
-        rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
-        observed[condition] = Observed(rows, letters, log_p[0])
-        if not alone:
-            controls = {name: _control(log_p, names, name, observed[condition]) for name in dict.fromkeys(names[1:])}
-    return Measurements(prompts["vector"].metric, target.layers, target.multipliers, observed, controls)
-
-
-def _control(log_p: NDArray[np.float64], names: Sequence[str], name: str, asked: Observed) -> Control:
-    import numpy as np
-
-    from caa_registry.evaluation.measurements import Control
-    from caa_registry.evaluation.propensity import propensity_of
-
-    own = log_p[[i for i, each in enumerate(names) if each == name]]
-    propensity = propensity_of(own[..., 0], own[..., 1]).mean(axis=-1)
-    counted = own[..., asked.counted, :]
-    # Where the paper counts every item as 0 the model was asked nothing.
-    odds = (counted[..., 0] - counted[..., 1]).mean(axis=-1) if asked.counted.any() else np.zeros_like(propensity)
-    return Control(propensity, odds)
+    target, items = request.target, prompts[condition]
+    log_p = joined(target.model, items, target.layers, target.multipliers, _parts(unfinished, condition))
+    rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
+    clusters = clusters_of([request.pairs[row] for row in rows])
+    return Observed(tuple(request.rows[row] for row in rows), letters, log_p[0], clusters)
 
 
 def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:
@@ -298,7 +332,8 @@ def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dic
         "vector": request.target.version.digest,
         "layers": list(request.target.layers),
         "controls": list(request.beside.controls),
-        "seeds": request.beside.seeds,
+        "draws": request.beside.seeds,
+        "seed": request.settings.seed,
         "measurer": _MEASURER,
         "answers": {
             name: digest_object("answers", {"answers": [list(asdict(answer).values()) for answer in answers_of(items)]})

@@ -21,7 +21,7 @@ from caa_registry.registry.records import Answer, Judged
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.intervals import Interval
+    from caa_registry.evaluation.inference.intervals import Interval
     from caa_registry.evaluation.open_ended.judging import Answered, Judge, JudgeIdentity
 
 
@@ -106,17 +106,17 @@ def judgements(session: Session, evaluation: int) -> list[Judged]:
 
 
 def mean_ratings(answers: Sequence[Answer], judged: Judged) -> dict[float, Interval | None]:
-    """By multiplier the mean rating, 0 to 10, with its bootstrap interval over answers; ``None`` where none was
+    """By multiplier the mean rating, 0 to 10, with its interval over answers; ``None`` where none was
     rated."""
     import numpy as np
 
-    from caa_registry.evaluation.intervals import bootstrap_mean
+    from caa_registry.evaluation.inference.intervals import bounded, mean
 
     means: dict[float, Interval | None] = {}
     for multiplier in sorted({answer.multiplier for answer in answers}):
         values = [judged.ratings.get(answer.position) for answer in answers if answer.multiplier == multiplier]
         rated = [value for value in values if value is not None]
-        means[multiplier] = bootstrap_mean(np.array(rated)) if rated else None
+        means[multiplier] = bounded(mean(np.array(rated)), 0.0, 10.0) if rated else None
     return means
 
 

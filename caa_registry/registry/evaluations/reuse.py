@@ -31,6 +31,7 @@ class _Measured:
     positions: str = "all"
     template: str = ""
     paper: bool = False
+    orders: str = "as-written"
 
 
 def earlier(workspace: Workspace, request: PropensityRequest | SideEffectsRequest) -> Evaluation | None:
@@ -63,7 +64,14 @@ def _of_request(request: PropensityRequest | SideEffectsRequest) -> _Measured:
     material = f"{request.questions.dataset.reference} {request.questions.split}"
     asked = request.settings
     return _Measured(
-        "propensity", material, *measured, asked.rows, asked.positions, request.template_digest, asked.paper
+        "propensity",
+        material,
+        *measured,
+        asked.rows,
+        asked.positions,
+        request.template_digest,
+        asked.paper,
+        asked.orders,
     )
 
 
@@ -74,6 +82,14 @@ def _of_evaluation(evaluation: Evaluation) -> _Measured | None:
         return _Measured("side-effects", recorded.text_digest, *measured)
     if isinstance(recorded, RecordedPropensity):
         material = f"{evaluation.dataset} {evaluation.split}"
-        digest = recorded.template_digest
-        return _Measured("propensity", material, *measured, recorded.rows, evaluation.positions, digest, recorded.paper)
+        return _Measured(
+            "propensity",
+            material,
+            *measured,
+            recorded.rows,
+            evaluation.positions,
+            recorded.template_digest,
+            recorded.paper,
+            recorded.orders,
+        )
     return None

@@ -59,6 +59,7 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
     What an interrupted call of the same request had measured of a passage at a layer is not measured again. Nothing is
     written to the registry before all is measured.
     """
+    from caa_registry.evaluation.inference.intervals import METHOD
     from caa_registry.evaluation.measurements import VECTOR
     from caa_registry.evaluation.shards import missing, places
     from caa_registry.evaluation.side_effects.measure import joined, tokenized
@@ -68,7 +69,7 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
     recorded = RecordedSideEffects(
         **request.target.recorded,
         rows="all",
-        interval="percentile bootstrap over passages, 95 %",
+        interval=METHOD.format("passages"),
         text=request.text.name,
         text_digest=request.text.digest,
         passages=len(passages.names),

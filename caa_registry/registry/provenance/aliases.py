@@ -24,10 +24,13 @@ class Aliases:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def set(self, reference: str, alias: str, recommendation: Recommendation | None = None) -> Alias:
+    def set(
+        self, reference: str, alias: str, recommendation: Recommendation | None = None, *, replace: bool = False
+    ) -> Alias:
         """Point ``alias`` of a name at the version that ``reference`` names, moving it where it exists.
 
-        ``recommendation`` belongs to vectors: the layers, multiplier and positions to apply it with.
+        ``recommendation`` belongs to vectors: the layers, multiplier and positions to apply it with. Raises
+        ``UsageError`` for an alias that a calibration set with its verdict, unless ``replace`` is given.
         """
         check_alias(alias)
         with self._workspace.database.write() as session:
@@ -44,6 +47,11 @@ class Aliases:
                 _check_layers(session, version, reference, recommendation)
             row = find_alias(session, kind, owner, alias)
             before = _target(session, row) if row else None
+            if row is not None and not replace and ((row.recommendation or {}).get("evidence") or {}).get("verdict"):
+                raise UsageError(
+                    f"{parse(reference).name}:{alias} was set by a calibration, with the evidence for it",
+                    "To replace it all the same: --replace; or choose another name.",
+                )
             if row is None:
                 row = t.Alias(kind=kind, owner_id=owner, name=alias, updated_at=datetime.now(UTC))
                 session.add(row)

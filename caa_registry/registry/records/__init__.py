@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         of_pairs,
         of_questions,
     )
-    from caa_registry.registry.records.evaluation import Evaluation, Score
+    from caa_registry.registry.records.evaluation import RANDOM_NULLS, Evaluation, Score
     from caa_registry.registry.records.evaluation_settings import (
         Beside,
         EvaluationSettings,
@@ -52,7 +52,7 @@ _NAMES = {
     "dataset": (
         "DatasetStatistics DatasetVersion LintReport Neighbour Pushed behavior_of check_split of_pairs of_questions"
     ),
-    "evaluation": "Evaluation Score",
+    "evaluation": "RANDOM_NULLS Evaluation Score",
     "evaluation_settings": (
         "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
     ),
@@ -73,6 +73,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 
 __all__ = [
     "CUT_RULES",
+    "RANDOM_NULLS",
     "STATISTICS",
     "Alias",
     "Answer",

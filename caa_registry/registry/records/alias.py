@@ -40,6 +40,18 @@ class Recommendation:
         check_multiplier(self.multiplier)
         check_positions(self.positions)
 
+    @property
+    def caveat(self) -> str:
+        """What a user must know about how a calibration came to it; empty where there is nothing."""
+        if self.evidence is None:
+            return ""
+        if "verdict" not in self.evidence:
+            return (
+                "it was calibrated before vectors had to pass a verdict: caa eval calibrate says what holds of it now"
+            )
+        accepted = [condition["name"] for condition in self.evidence["verdict"] if condition["accepted"]]
+        return f"its calibration accepted what does not hold: {', '.join(accepted)}" if accepted else ""
+
     def as_json(self) -> dict[str, Any]:
         values: dict[str, Any] = {
             "layers": list(self.layers),

@@ -9,14 +9,18 @@ from datetime import datetime
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.evaluation_settings import EvaluationSettings, RecordedPropensity
 
+RANDOM_NULLS = ("covariance", "isotropic", "random")
+"""The nulls of random vectors, the one to be preferred first; ``random`` is an earlier release's ``isotropic``."""
+
 
 @dataclass(frozen=True)
 class Score:
     """One figure: mean over ``n`` items with its 95 % interval.
 
     ``condition``: ``vector``; a baseline, ``system-positive``, ``system-negative`` or ``few-shot``, with the vector at
-    the multiplier; or a control, ``random`` or ``shuffled``: the mean over ``n`` vectors and the middle 95 % of them.
-    ``multiplier`` is ``None`` for what is of a whole layer: ``steerability``, ``effect``, ``wrong_way``.
+    the multiplier; or a null, ``covariance``, ``isotropic`` or ``shuffled``: the mean over ``n`` vectors, the middle
+    95 % of them where they are enough, and ``p_...`` against them. ``multiplier`` is ``None`` for what is of a whole
+    layer. ``evaluation.statistics.figures`` says what there is.
     """
 
     layer: int
@@ -84,3 +88,18 @@ class Evaluation:
         """The scores of one metric (default: the evaluation's own) and one condition, in order."""
         name = metric or self.metric
         return [score for score in self.scores if score.metric == name and score.condition == condition]
+
+    @property
+    def null(self) -> str | None:
+        """The null that its vector is compared with: random vectors, of the covariance where they were measured."""
+        conditions = {score.condition for score in self.scores}
+        return next((name for name in RANDOM_NULLS if name in conditions), None)
+
+    def at(self, layer: int, metric: str, condition: str = "vector") -> Score | None:
+        """The score of a whole layer, where there is one."""
+        return next((score for score in self.of(metric, condition) if score.layer == layer), None)
+
+    def is_letter_vector(self, layer: int) -> bool:
+        """Whether the vector moves the answer's letter at ``layer`` more than the behavior."""
+        behavior, letter = self.at(layer, "steerability"), self.at(layer, "letter_slope")
+        return behavior is not None and letter is not None and abs(letter.value) > abs(behavior.value)

@@ -1,9 +1,10 @@
 """What is recorded of how an evaluation was made: the JSON of ``evaluation.parameters``, typed.
 
-Three shapes of propensity are stored. The second added ``unscorable``: the first scored every whole text. The third
+Four shapes of propensity are stored. The second added ``unscorable``: the first scored every whole text. The third
 added ``operator``, ``more_choices``, ``leaked`` and ``beside``: before it vectors were only added, no question was
 scored over more than two letters, overlap with the vector's own pairs was not looked for, and nothing was measured
 beside the vector; questions with a matching letter beyond A and B were left out, unless ``paper`` counted them as 0.
+The fourth added ``orders``: before it every question was asked as it is written.
 The other kinds have one shape each.
 """
 
@@ -16,10 +17,11 @@ from typing import Any
 
 from caa_registry.errors import UsageError
 from caa_registry.pairs.halves import Half, check_half
+from caa_registry.pairs.orders import Orders, check_orders
 from caa_registry.registry.records.stored import Stored
 
 # Of propensity: the shape that a key came with, where it is not the first.
-_SINCE = {"unscorable": 2, "operator": 3, "more_choices": 3, "leaked": 3, "beside": 3}
+_SINCE = {"unscorable": 2, "operator": 3, "more_choices": 3, "leaked": 3, "beside": 3, "orders": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,8 @@ class Leaked:
 
 @dataclass(frozen=True)
 class Beside:
-    """What was measured beside the vector: controls with ``seeds`` vectors each, and baselines (system prompts for and
-    against the behavior, ``few_shot`` examples)."""
+    """What was measured beside the vector: nulls, ``controls``, with up to ``seeds`` vectors each, and baselines
+    (system prompts for and against the behavior, ``few_shot`` examples)."""
 
     controls: tuple[str, ...] = ()
     seeds: int = 0
@@ -94,7 +96,7 @@ class RecordedPropensity(EvaluationSettings):
 
     ``more_choices``: scored over more than two letters; ``beyond_letters``: counted as 0 as the paper does, or left out
     where ``paper`` is not set. Also left out: ``too_long`` for the model's context, and ``unscorable``. ``shape``:
-    which of the three is stored.
+    which of the four is stored. ``orders``: of the choices, in which questions were asked.
     """
 
     template_digest: str
@@ -105,7 +107,8 @@ class RecordedPropensity(EvaluationSettings):
     unscorable: int
     leaked: Leaked
     beside: Beside
-    shape: int = 3
+    orders: Orders = "as-written"
+    shape: int = 4
 
     def to_json(self) -> dict[str, Any]:
         return {key: value for key, value in super().to_json().items() if _SINCE.get(key, 1) <= self.shape}
@@ -114,6 +117,7 @@ class RecordedPropensity(EvaluationSettings):
         return {
             "template_digest": self.template_digest,
             "paper": self.paper,
+            "orders": self.orders,
             "more_choices": self.more_choices,
             "beyond_letters": self.beyond_letters,
             "too_long": self.too_long,
@@ -212,9 +216,9 @@ def _common(stored: Stored) -> dict[str, Any]:
 
 
 def _propensity(stored: Stored) -> RecordedPropensity:
-    shape = next((shape for key, shape in (("beside", 3), ("unscorable", 2)) if key in stored.values), 1)
+    shape = next((shape for key, shape in (("orders", 4), ("beside", 3), ("unscorable", 2)) if key in stored.values), 1)
     leaked, beside = Leaked(0, 0), Beside()
-    if shape == 3:
+    if shape >= 3:
         leaked_json = _part(stored, "leaked")
         leaked = Leaked(leaked_json.get("same", int), leaked_json.get("near", int))
         beside_json = _part(stored, "beside")
@@ -235,8 +239,16 @@ def _propensity(stored: Stored) -> RecordedPropensity:
         unscorable=stored.get("unscorable", int, 0 if shape < 2 else None),
         leaked=leaked,
         beside=beside,
+        orders=_orders(stored, shape),
         shape=shape,
     )
+
+
+def _orders(stored: Stored, shape: int) -> Orders:
+    try:
+        return check_orders(stored.get("orders", str, "as-written" if shape < 4 else None))
+    except UsageError as error:
+        raise stored.unreadable(f"'orders': {error.message}") from error
 
 
 def _side_effects(stored: Stored) -> RecordedSideEffects:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Calibration
+    from caa_registry.evaluation.verdict import Verdict
     from caa_registry.registry.records.alias import Alias
     from caa_registry.registry.records.evaluation import Evaluation, Score
     from caa_registry.registry.records.vector import VectorVersion
@@ -29,32 +30,26 @@ def check_statistic(metric: str) -> Statistic:
 class Evidence:
     """How well a vector works at its best layer, and the evaluation that shows it.
 
-    ``evaluation`` has the scores of that statistic only. ``null``: the middle 95 % of random directions of the
-    vector's length at that layer, where they were measured.
+    ``evaluation`` has the scores of that statistic only. ``null``: of the vectors that mean nothing at that layer, and
+    ``p_value``: of that layer as the one chosen of all, where they were measured. ``letter``: whether the vector moves
+    the answer's letter there more than the behavior.
     """
 
     vector: VectorVersion
     evaluation: Evaluation
     score: Score
     null: Score | None
-
-    @property
-    def outside(self) -> bool | None:
-        """Whether the whole interval lies outside the null interval; ``None`` where there is none."""
-        if self.null is None:
-            return None
-        low, high, null_low, null_high = (
-            cast("float", x) for x in (self.score.ci_low, self.score.ci_high, self.null.ci_low, self.null.ci_high)
-        )
-        return low > null_high or high < null_low
+    p_value: float | None
+    letter: bool
 
 
 @dataclass(frozen=True)
 class Calibrated:
     """What a calibration found, and the evaluations that it rests on.
 
-    ``answers``: the open-ended evaluations of the cells whose coherence was looked at, the chosen one last. ``alias``
-    is ``None`` where no cell qualified; ``calibration.reason`` says why.
+    ``answers``: the open-ended evaluations of the cells whose coherence was looked at. ``verdict``: about the cell that
+    was chosen, ``None`` where none qualified; ``calibration.reason`` then says why. ``alias`` is ``None`` unless the
+    verdict allows it. ``extended``: evaluations of larger multipliers than were asked for.
     """
 
     vector: VectorVersion
@@ -62,4 +57,6 @@ class Calibrated:
     side_effects: Evaluation
     answers: tuple[Evaluation, ...]
     calibration: Calibration
+    verdict: Verdict | None
     alias: Alias | None
+    extended: tuple[Evaluation, ...] = ()

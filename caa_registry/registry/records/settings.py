@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caa_registry.errors import UsageError
-from caa_registry.evaluation.control_names import check_controls
+from caa_registry.evaluation.conditions import check_conditions
+from caa_registry.evaluation.nulls.names import DRAWS, check_nulls
 from caa_registry.models.rendering.prompts import TemplateName, check_template
 from caa_registry.pairs.halves import Half, check_half
+from caa_registry.pairs.orders import Orders, check_orders
 from caa_registry.references import check_alias
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
@@ -24,36 +25,39 @@ class PropensitySettings:
     ``template`` defaults to the one that the vector was computed with. ``rows`` takes only the even or the odd rows of
     the split (counted from 0), so that a layer can be chosen on one half and reported on the other. A question with
     more than two letters is scored over all of them; ``paper`` scores over A and B and counts questions whose matching
-    letter is another one as 0, as the paper does.
+    letter is another one as 0, as the paper does. ``orders``: ``both`` asks questions of letters as they are written
+    and with their choices in reverse, so that a preference for a letter cancels; both count as one cluster.
 
-    ``controls``: ``random`` are ``seeds`` directions of the vector's length; ``shuffled`` are as many vectors of the
-    same pairs, each with its sides swapped at random. These need the vector's own model and are left out on any other.
+    ``controls`` are nulls (``evaluation.nulls.directions``), of ``draws`` vectors each, measured at the lowest and the
+    highest multiplier, and no further than it takes to tell that a vector does nothing. On another model than the
+    vector's own, isotropic directions stand for those with the pairs' covariance, and there are no shuffled labels.
+    ``seed`` is by default made of the vector's digest.
+
     Baselines, each alone (multiplier 0) and with the vector: ``system_positive`` and ``system_negative`` are system
     prompts for and against the behavior; ``few_shot`` is how many of the vector's own pairs, drawn at random, stand
     before the question with their positive completions.
 
     ``allow_mismatch`` applies the vector to another model than its own. Raises ``UsageError`` for unknown positions,
-    template, rows or controls, and for fewer than two vectors of a control.
+    template, rows or controls, and for too few draws.
     """
 
     positions: SteeredPositions = "after_prompt"
     template: TemplateName | None = None
     rows: Half = "all"
     paper: bool = False
-    controls: Sequence[str] = ("random", "shuffled")
-    seeds: int = 20
+    orders: Orders = "as-written"
+    controls: Sequence[str] = ("covariance",)
+    draws: int = DRAWS
+    seed: int | None = None
     system_positive: str = ""
     system_negative: str = ""
     few_shot: int = 0
     allow_mismatch: bool = False
 
     def __post_init__(self) -> None:
-        check_controls(self.controls)
-        if self.controls and self.seeds < 2:
-            raise UsageError(
-                f"a control needs at least 2 vectors, not {self.seeds}", "20 are enough for a null interval."
-            )
+        check_nulls(self.controls, self.draws)
         check_half(self.rows)
+        check_orders(self.orders)
         _check_rendering(self.positions, self.template)
 
 
@@ -89,7 +93,9 @@ class CalibrationSettings:
     must not harm, as ``Evaluations.side_effects`` takes it. ``target_kl``: how far it may move that text, in nats per
     token; 0.2 by default. ``direction``: whether the behavior is to be raised (``more``) or lowered (``less``).
     ``coherence``: how many answers are generated at a cell that would be chosen, to see whether they read well; 0
-    skips that. ``alias``: the alias that is set. Raises ``UsageError`` for what is unknown or cannot be kept to.
+    skips that. ``alias``: the alias that is set. ``orders``: as of propensity. ``accept``: conditions of the verdict
+    (``evaluation.verdict``) that need not hold for the alias to be set. Raises ``UsageError`` for what is unknown or
+    cannot be kept to.
     """
 
     positions: SteeredPositions = "after_prompt"
@@ -99,12 +105,16 @@ class CalibrationSettings:
     direction: Direction = "more"
     coherence: int = 8
     alias: str = "best"
+    orders: Orders = "both"
+    accept: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         from caa_registry.evaluation.calibration import check_direction, check_target
 
         _check_rendering(self.positions, self.template)
         check_direction(self.direction)
+        check_orders(self.orders)
+        check_conditions(self.accept)
         if self.target_kl is not None:
             check_target(self.target_kl)
         check_alias(self.alias)

@@ -12,11 +12,12 @@ from caa_registry.registry.reports.text import between, signed, table
 
 
 def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Iterator[str]:
-    """The newest measurement on neutral text that has the layer."""
+    """The measurement on neutral text that has the layer and most multipliers, the newest of equals."""
     having = [e for e in evaluations if e.kind == "side-effects" and layer in e.settings.layers]
     if not having:
         return
-    evaluation, recorded = having[-1], having[-1].settings
+    evaluation = max(having, key=lambda each: (len(each.settings.multipliers), each.id))
+    recorded = evaluation.settings
     assert isinstance(recorded, RecordedSideEffects)
     perplexity = {score.multiplier: score for score in evaluation.of("perplexity") if score.layer == layer}
     yield f"## Side effects on ordinary text: evaluation {evaluation.id}"
@@ -31,8 +32,8 @@ def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Itera
     for score in evaluation.of("kl"):
         if score.layer == layer:
             text = perplexity[score.multiplier]
-            kl = f"{score.value:.3f}", between(score.ci_low, score.ci_high, 3)
-            rows.append((signed(score.multiplier), *kl, f"{text.value:.1f}", between(text.ci_low, text.ci_high)))
+            kl = f"{score.value:.3f}", between(score.ci_low, score.ci_high)
+            rows.append((signed(score.multiplier), *kl, f"{text.value:.1f}", between(text.ci_low, text.ci_high, 1)))
     yield from table(["multiplier", "KL", "95 %", "perplexity", "95 % "], rows)
 
 
@@ -96,9 +97,14 @@ def recommendation_section(aliases: Sequence[Alias]) -> Iterator[str]:
             ids = ", ".join(map(str, (evidence["propensity"], evidence["side_effects"], *evidence["answers"])))
             line += (
                 f" On {evidence['items']['b']} questions that took no part in the choice: propensity "
-                f"{score['value']:.3f} ({between(score['low'], score['high'], 3)}), changed by {effect['value']:.3f} "
-                f"({between(effect['low'], effect['high'], 3)}) in the intended direction; KL "
+                f"{score['value']:.3f} ({between(score['low'], score['high'])}), changed by {effect['value']:.3f} "
+                f"({between(effect['low'], effect['high'])}) in the intended direction; KL "
                 f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"
             )
         yield line
+        if advice.caveat:
+            yield f"  - **Note**: {advice.caveat}."
+        for condition in (evidence or {}).get("verdict", ()):
+            held = "accepted" if condition["accepted"] else "holds"
+            yield f"  - {condition['name']} {held}: {condition['figure']}"
     yield ""

@@ -11,7 +11,7 @@ from caa_registry.registry.reports.content import EvaluationContent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from caa_registry.evaluation.intervals import Interval
+    from caa_registry.evaluation.inference.intervals import Interval
     from caa_registry.evaluation.measurements import Measurements
     from caa_registry.plots.ranges import Band
 
@@ -39,28 +39,27 @@ def caption_of(version: VectorVersion, evaluation: Evaluation) -> str:
     """The references that every number of an evaluation goes with."""
     recorded, seeds = evaluation.settings, ""
     if isinstance(recorded, RecordedPropensity) and recorded.beside.controls:
-        seeds = f" Controls: {recorded.beside.seeds} vectors each."
+        seeds = f" Nulls: {recorded.beside.seeds} vectors each."
     leaked = f" LEAKED: {evaluation.leaked} questions are among the vector's own pairs." if evaluation.leaked else ""
     return (
         f"{evaluation.vector} ({short(version.digest)}) on {evaluation.dataset} ({evaluation.split}{evaluation.half}, "
         f"n = {evaluation.n}); model {evaluation.model.name} ({short(evaluation.model.fingerprint.digest)}); "
         f"positions {evaluation.positions}, template {evaluation.template}; evaluation {evaluation.id}. Intervals: "
-        f"95 % bootstrap over items.{seeds}{leaked}"
+        f"95 %.{seeds}{leaked}"
     )
 
 
 def _interval(score: Score) -> Interval:
-    from caa_registry.evaluation.intervals import Interval
+    from caa_registry.evaluation.inference.intervals import Interval
 
-    low, high = (score.value if x is None else x for x in (score.ci_low, score.ci_high))
-    return Interval(score.value, low, high, score.n)
+    return Interval(score.value, score.ci_low, score.ci_high, score.n)
 
 
 def _bands(evaluation: Evaluation, metric: str | None, layer: int | None) -> list[Band]:
     from caa_registry.plots.ranges import Band
 
     bands = []
-    for name, label in (("random", "random, 95 %"), ("shuffled", "shuffled labels, 95 %")):
+    for name, label in ((evaluation.null or "", "null, 95 %"), ("shuffled", "shuffled labels, 95 %")):
         points = [_interval(s) for s in evaluation.of(metric, name) if layer is None or s.layer == layer]
         if points:
             bands.append(Band(label, points, hatched=name == "shuffled"))
@@ -115,7 +114,7 @@ def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
     outside = None
     if nulls:
         pairs = zip(cells, nulls, strict=True)
-        outside = np.array([cell.low > null.high or cell.high < null.low for cell, null in pairs]).reshape(shape)
+        outside = np.array([_apart(cell, null) for cell, null in pairs]).reshape(shape)
         caption += " Bold with a dot: the whole interval is outside that of random directions."
     values = np.array([cell.value for cell in cells]).reshape(shape)
     best = np.unravel_index(values.argmax(), shape)
@@ -130,6 +129,12 @@ def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
         outside=outside,
         best=(int(best[0]), int(best[1])),
     )
+
+
+def _apart(one: Interval, other: Interval) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low > other.high or one.high < other.low
 
 
 def _items(measured: Measurements, evaluation: Evaluation, layer: int, caption: str) -> Figure:

@@ -1,4 +1,4 @@
-"""The part of a report that tells how well a vector works: an evaluation by propensity, beside its controls."""
+"""The part of a report that tells how well a vector works: an evaluation by propensity, beside its nulls."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from caa_registry.registry.reports.text import between, change, picture, signed,
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Measurements
+
+_NULLS = {
+    "covariance": "random directions that vary as the pairs' differences do,",
+    "isotropic": "random directions",
+    "random": "random directions of its length",
+    "shuffled": "vectors of the same pairs with their labels exchanged at random,",
+}
+# What an item can do against the multiplier, as a share of items.
+_AGAINST = (
+    ("anti_steerable", "have a slope below 0"),
+    ("wrong_way", "score lower at the highest multiplier than at the lowest"),
+    ("wrong_way_up", "score lower at the highest multiplier than without steering"),
+    ("wrong_way_down", "score higher at the lowest multiplier than without steering"),
+)
 
 
 def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Iterator[str]:
@@ -57,18 +71,36 @@ def _asked(evaluation: Evaluation, recorded: RecordedPropensity) -> Iterator[str
 def _finding(shown: EvaluationContent) -> Iterator[str]:
     evaluation, layer = shown.evaluation, shown.layer
     slope = _at(evaluation, "steerability", layer)
-    effect, wrong = _at(evaluation, "effect", layer), _at(evaluation, "wrong_way", layer)
-    if slope is None or effect is None or wrong is None:
+    effect = _at(evaluation, "effect", layer)
+    if slope is None or effect is None:
         return
     multipliers = evaluation.settings.multipliers
     yield (
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
         f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from "
-        f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}. {_share(wrong)} items move the wrong way."
+        f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}."
     )
     yield ""
+    yield from _letter(evaluation, layer)
+    for metric, words in _AGAINST:
+        score = _at(evaluation, metric, layer)
+        if score is not None:
+            yield f"- {_share(score)} items ({_range(score)}) {words}."
+    yield ""
     if shown.measured is not None:
-        yield from _against_controls(shown.measured, slope, layer)
+        yield from _against_nulls(shown.measured, evaluation, layer)
+
+
+def _letter(evaluation: Evaluation, layer: int) -> Iterator[str]:
+    slope = _at(evaluation, "letter_slope", layer)
+    if slope is not None:
+        yield (
+            f"Every letter counts the same there. The letter itself, A against B, moves by {change(slope.value)} nats "
+            f"a unit ({_range(slope)})."
+        )
+        if evaluation.is_letter_vector(layer):
+            yield "**This is a letter vector: it moves the letter of the answer more than the behavior.**"
+        yield ""
     bias = [score for score in evaluation.of("letter_bias") if score.layer == layer]
     if bias:
         biases = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_range(score)})" for score in bias)
@@ -76,34 +108,19 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
         yield ""
 
 
-def _against_controls(measured: Measurements, slope: Score, layer: int) -> Iterator[str]:
-    import numpy as np
+def _against_nulls(measured: Measurements, evaluation: Evaluation, layer: int) -> Iterator[str]:
+    from caa_registry.evaluation.nulls.comparison import drawn
 
-    from caa_registry.evaluation.statistics import control_figures, middle
-
-    drawn = {
-        name: control_figures(control, measured.multipliers)["steerability"][:, measured.layers.index(layer)]
-        for name, control in measured.controls.items()
-    }
-    words = {"random": "random directions of its length", "shuffled": "vectors of the same pairs with shuffled labels"}
-    null = middle(drawn["random"]) if "random" in drawn else None
-    for name, values in drawn.items():
-        further = int((np.abs(values) >= abs(slope.value)).sum())
-        sentences = [
-            f"- {len(values)} {words[name]}: slopes from {change(values.min())} to {change(values.max())}; {further} "
-            f"of them at least as far from 0 as the vector's, so p = {(1 + further) / (1 + len(values)):.3f}."
-        ]
-        if name == "random" and null is not None:
-            place = "outside" if not null.low <= slope.value <= null.high else "INSIDE"
-            interval = between(null.low, null.high)
-            sentences.append(
-                f"The middle 95 % of them, the null interval, is {interval}; the vector's slope is {place} it."
-            )
-        elif null is not None:
-            inside = int(((values >= null.low) & (values <= null.high)).sum())
-            sentences.append(f"{inside} of them lie inside the null interval of the random directions.")
-        yield " ".join(sentences)
-    if drawn:
+    place = measured.layers.index(layer)
+    for name, null in measured.nulls.items():
+        slopes = drawn(null)["steerability"][:, place]
+        alone, chosen = (_at(evaluation, f"{prefix}steerability", layer, name) for prefix in ("p_", "p_chosen_"))
+        length = "" if name == "random" else f" of {null.lengths[place]:.3f} times its length"
+        line = f"- {len(slopes)} {_NULLS[name]}{length}: slopes from {change(slopes.min())} to {change(slopes.max())}."
+        if alone is not None and chosen is not None:
+            line += f" p = {alone.value:.3f} at this layer; p = {chosen.value:.3f} as the layer chosen of all."
+        yield line
+    if measured.nulls:
         yield ""
 
 
@@ -113,22 +130,29 @@ def _by_layer(evaluation: Evaluation) -> Iterator[str]:
         return
     yield "### By layer"
     yield ""
-    rows = []
+    rows, null = [], evaluation.null or ""
     for slope in slopes:
-        effect, wrong = (_at(evaluation, metric, slope.layer) for metric in ("effect", "wrong_way"))
-        null, shuffled = (_at(evaluation, "steerability", slope.layer, control) for control in ("random", "shuffled"))
+        at = slope.layer
+        effect, wrong, letter = (_at(evaluation, metric, at) for metric in ("effect", "anti_steerable", "letter_slope"))
+        others, shuffled = (_at(evaluation, "steerability", at, name) for name in (null, "shuffled"))
+        ps = (_at(evaluation, f"{prefix}steerability", at, null) for prefix in ("p_", "p_chosen_"))
         rows.append(
             (
-                slope.layer,
-                f"{change(slope.value)}",
+                at,
+                change(slope.value),
                 _range(slope),
-                _range(null),
+                change(letter.value) if letter else "",
+                _range(others),
+                *(f"{p.value:.3f}" if p else "" for p in ps),
                 _range(shuffled),
-                f"{change(effect.value)}" if effect else "",
+                change(effect.value) if effect else "",
                 _share(wrong) if wrong else "",
             )
         )
-    yield from table(["layer", "steerability", "95 %", "random", "shuffled", "effect", "wrong way"], rows)
+    columns = [
+        "layer", "steerability", "95 %", "letter", "null", "p", "p, chosen", "shuffled", "effect", "slope below 0",
+    ]  # fmt: skip
+    yield from table(columns, rows)
 
 
 def _by_multiplier(evaluation: Evaluation, layer: int) -> Iterator[str]:

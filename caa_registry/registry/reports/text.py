@@ -19,12 +19,12 @@ def signed(multiplier: float | None) -> str:
 
 
 def change(value: float) -> str:
-    """``+0.12``, ``-0.12``, ``+0.00``."""
-    return f"{round(value, 2) + 0.0:+.2f}"
+    """``+0.123``, ``-0.123``, ``+0.000``."""
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
-def between(low: float | None, high: float | None, digits: int = 2) -> str:
-    """``0.12 to 0.34``; nothing where there is no interval."""
+def between(low: float | None, high: float | None, digits: int = 3) -> str:
+    """``0.123 to 0.345``; nothing where there is no interval."""
     if low is None or high is None:
         return ""
     # 0.0 is added so that nothing is written -0.00.

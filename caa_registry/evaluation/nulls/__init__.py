@@ -1,0 +1,1 @@
+"""Vectors that mean nothing, and how rare what a vector does is among what they do."""

@@ -1,0 +1,1 @@
+"""Calibration in the registry: what is measured, chosen, judged, and set as an alias."""

@@ -1,0 +1,105 @@
+"""The nulls of an evaluation: which vectors are measured beside the one under test, and when they are enough."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from caa_registry.progress import Progress
+from caa_registry.registry.evaluations.target import Questions, Target, reading_of
+from caa_registry.registry.records import PropensitySettings, VectorVersion
+from caa_registry.registry.vectors.steering import same_weights
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.nulls.directions import Directions
+    from caa_registry.extraction.activations import Activations
+    from caa_registry.pairs.record import Pair
+
+# How many draws are measured before the next look at whether they are enough.
+_LOOKS = (39, 99)
+
+
+@dataclass(frozen=True)
+class Round:
+    """The draws of a null from ``first`` up to ``last``, which are measured together. ``name``: what they are kept
+    under."""
+
+    null: str
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.null} {self.first}-{self.last}"
+
+
+def names_of(target: Target, asked: PropensitySettings) -> tuple[str, ...]:
+    """Which nulls are measured. Those that need the activations of the vector's own pairs need its own model; without
+    it, isotropic directions take the place of the covariance's, and shuffled labels are left out. None where there are
+    not two multipliers to tell a change by."""
+    if len(target.multipliers) < 2:
+        return ()
+    names = dict.fromkeys(asked.controls)
+    if not same_weights(target.verdict):
+        names = dict.fromkeys("isotropic" if name == "covariance" else name for name in names if name != "shuffled")
+    return tuple(names)
+
+
+def rounds(null: str, draws: int) -> list[Round]:
+    """The draws of a null, in the parts in which they are measured."""
+    edges = [0, *(look for look in _LOOKS if look < draws), draws]
+    return [Round(null, first, last) for first, last in itertools.pairwise(edges)]
+
+
+def seed_of(version: VectorVersion, null: str, asked: int | None) -> int:
+    """The seed of a null: of the vector's digest, unless one is given; every null has its own."""
+    from caa_registry.digests import digest_object
+
+    digest = digest_object(
+        "null", {"vector": version.digest if asked is None else "", "seed": asked or 0, "null": null}
+    )
+    return int(digest.removeprefix("sha256:")[:15], 16)
+
+
+def directions(
+    target: Target, own: Questions, names: tuple[str, ...], draws: int, seed: int | None, reading: Progress
+) -> dict[str, Directions]:
+    """The vectors of every null, by name. Of several processes the first has all activations, and makes them for
+    all."""
+    from caa_registry.engine.reading import Work
+    from caa_registry.evaluation.nulls.directions import isotropic
+
+    seeds = {name: seed_of(target.version, name, seed) for name in names}
+    made: dict[str, Directions] = {}
+    if "isotropic" in names:
+        made["isotropic"] = isotropic(target.vectors, target.layers, draws, seeds["isotropic"])
+    if set(names) - {"isotropic"}:
+        computation = reading_of(target.version, own, target.model, target.layers)
+        with computation.activations(Work(), fresh=False, progress=reading) as activations:
+            for name in names:
+                if name != "isotropic":
+                    made[name] = _from_pairs(name, target, computation.texts, activations, draws, seeds[name])
+    return {name: made[name] for name in names}
+
+
+def _from_pairs(
+    name: str, target: Target, pairs: Sequence[Pair], activations: Activations, draws: int, seed: int
+) -> Directions:
+    import numpy as np
+
+    from caa_registry.engine import processes
+    from caa_registry.evaluation.nulls.directions import covariance, shuffled
+    from caa_registry.extraction.grouping import Grouping
+
+    made: Directions = {layer: np.zeros((draws, target.model.d_model), np.float32) for layer in target.layers}
+    if processes.rank() == 0:
+        if name == "covariance":
+            made = covariance(target.vectors, activations, target.layers, draws, seed)
+        else:
+            method, grouping = target.version.recipe.method, Grouping.of(pairs)
+            made = shuffled(target.vectors, activations, method, grouping, target.layers, draws, seed)
+    if processes.count() == 1:
+        return made
+    return {layer: processes.floats_from_first(values) for layer, values in made.items()}
