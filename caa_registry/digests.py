@@ -30,7 +30,7 @@ MOST_COMBINING = 1000
 
 def composed(text: str) -> str:
     """``text`` in Unicode's composed form (NFC). Raises ``InputError`` for more than ``MOST_COMBINING`` combining
-    characters in a row."""
+    characters one after another."""
     if text.isascii():
         return text
     check_combining(text)
@@ -38,11 +38,13 @@ def composed(text: str) -> str:
 
 
 def check_combining(text: str) -> None:
-    """Raise ``InputError`` for more than ``MOST_COMBINING`` combining characters in a row."""
+    """Raise ``InputError`` for more than ``MOST_COMBINING`` combining characters one after another."""
     # A longer run holds one of these places.
     for place in range(MOST_COMBINING, len(text), MOST_COMBINING + 1):
         if _combines(text[place]) and _run(text, place) > MOST_COMBINING:
-            raise InputError(f"a text has more than {MOST_COMBINING:,} combining characters in a row", "Remove them.")
+            raise InputError(
+                f"a text has more than {MOST_COMBINING:,} combining characters one after another", "Remove them."
+            )
 
 
 def _combines(character: str) -> bool:

@@ -204,7 +204,7 @@ def explain(location: Location, error: Exception) -> RegistryError:
         )
     if getattr(_driver_error(error), "sqlite_errorname", "") == "SQLITE_INTERRUPT":
         return RegistryError(
-            f"{location.shown} is damaged: reading it takes longer than a file of its size can",
+            f"{location.shown} is damaged: reading it takes longer than any file of its size should",
             "Restore a backup, or ask its sender for another copy.",
         )
     if isinstance(error, UnicodeDecodeError):

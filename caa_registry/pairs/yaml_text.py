@@ -10,7 +10,7 @@ from caa_registry.errors import InputError
 
 MOST_DEPTH = 50
 # What aliases may add to what is written: a few lines of them can stand for more than any memory holds.
-MOST_KEY = 100_000
+MOST_REPEATED = 100_000
 # Numbers of more digits than this take long to read, and none is meant.
 _MOST_DIGITS = 1000
 _NUMERIC = re.compile(r"[-+]?[0-9.][0-9a-fA-FxX_:.+]*")
@@ -29,7 +29,7 @@ def yaml_value(text: str, source: str) -> Any:
     """The value of ``text``; nothing in it is run.
 
     ``InputError`` with the line where it is not YAML, where a key is repeated, where it is nested more than
-    ``MOST_DEPTH`` levels deep, where its aliases repeat more than ``MOST_KEY`` values, and where it has more than
+    ``MOST_DEPTH`` levels deep, where its aliases repeat more than ``MOST_REPEATED`` values, and where it has more than
     ``MOST_CHARACTERS`` or 50,000 values.
     """
     import yaml
@@ -77,10 +77,10 @@ def _check(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             anchor = None
             # One that is not closed yet would hold itself.
-            size = sizes.get(str(event.anchor), MOST_KEY + 1)
+            size = sizes.get(str(event.anchor), MOST_REPEATED + 1)
             repeated += size
-            if repeated > MOST_KEY:
-                raise _BeyondBoundsError(f"aliases repeat more than {MOST_KEY:,} values at line {_line(event)}")
+            if repeated > MOST_REPEATED:
+                raise _BeyondBoundsError(f"aliases repeat more than {MOST_REPEATED:,} values at line {_line(event)}")
         elif isinstance(event, yaml.ScalarEvent):
             anchor, size = event.anchor, 1
             if len(event.value) > _MOST_DIGITS and _may_be_number(event):

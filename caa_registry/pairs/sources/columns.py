@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.sources.rows import listed
@@ -56,6 +57,8 @@ def known_name(name: str) -> str | None:
     return spelled(name) if spelled(name) in _KNOWN else None
 
 
+# Every row has the same few names.
+@lru_cache(maxsize=1024)
 def spelled(name: str) -> str:
     """``name`` in lower case, with an underscore for the spaces within it and none around it."""
     return "_".join(_AROUND.sub(" ", name).split()).casefold()

@@ -40,10 +40,9 @@ def load_hub(
 
     Without a file, the repository's only data file is taken, or all Parquet shards of its only split, or a file or
     shards for each split (``train`` becomes ``generate``). Where neither a mapping nor columns nor a format are given,
-    the shipped mapping of the repository is used, if there is one. With
-    ``limit`` only the beginning of a JSONL or Parquet file is downloaded. With the hub switched off, what was
-    downloaded before is read. Raises ``HubError`` where the hub refuses or cannot be reached, or the file has to be
-    chosen.
+    the shipped mapping of the repository is used, if there is one. With ``limit`` only the beginning of a JSONL or
+    Parquet file is downloaded. With the hub switched off, what was downloaded before is read. Raises ``HubError`` where
+    the hub refuses or cannot be reached, or the file has to be chosen.
     """
     place = parse_hub(source)
     if format == "lines":

@@ -111,29 +111,33 @@ def _quoted(message: Message) -> str:
 
 def holds_messages(value: Any) -> bool:
     """Whether ``value`` is a list of messages, or the JSON of one."""
-    value = _read_json(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = None if has_many_parts(value) else _read_json(value, json.loads)
     return isinstance(value, list) and any(isinstance(entry, dict) and _speaks(entry) for entry in value)
 
 
 def _from_json(text: str, bad: Bad) -> Any:
     """The messages that ``text`` is the JSON of, else ``None``. Raises what ``bad`` makes where a key stands twice or a
     number cannot be kept."""
-    value = _read_json(text)
-    if value is not None:
-        try:
-            json_value(text)
-        except UnusableJson as error:
-            raise bad(f"{error} (key {error.key!r})", error.hint) from None
-    return value
+    try:
+        return _read_json(text, json_value)
+    except UnusableJson as error:
+        # In JSON that is no list of messages, and so is what is said, it does not matter.
+        if _read_json(text, json.loads) is None:
+            return None
+        raise bad(f"{error} (key {error.key!r})", error.hint) from None
 
 
-def _read_json(text: str) -> Any:
-    """The messages that ``text`` is the JSON of, else ``None``: other JSON may well be what is said."""
+def _read_json(text: str, read: Callable[[str], Any]) -> Any:
+    """The messages that ``text`` is the JSON of, as ``read`` gives it, else ``None``: other JSON may well be what is
+    said. Raises ``UnusableJson`` where ``read`` does."""
     start = text.lstrip()[:80]
     if not start.startswith(("[", "{")) or "{" not in start:
         return None
     try:
-        value = json.loads(text)
+        value = read(text)
+    except UnusableJson:
+        raise
     except (ValueError, RecursionError):
         return None
     listed = value if isinstance(value, list) else [value]
