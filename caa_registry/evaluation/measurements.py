@@ -33,12 +33,19 @@ class Observed:
     ``clusters``: the number of its cluster, of items that ask the same or nearly the same.
     ``log_p``: natural log-probabilities of the matching answer and of all others, float64
     ``(layers, multipliers, items, 2)``; an item that the paper counts as 0 has -inf and 0.
+
+    ``kl``: KL(unsteered || steered) of the next token, the mean over the places that an answer is read at, nats per
+    token, float64 ``(layers, multipliers, items)``. ``answers_first``: whether the most probable next token is one of
+    the item's letters, bool, alike. Both are ``None`` where they were not measured: by earlier releases, under
+    baselines, and the second of free text.
     """
 
     rows: tuple[int, ...]
     letters: tuple[str, ...]
     log_p: NDArray[np.float64]
     clusters: tuple[int, ...]
+    kl: NDArray[np.float64] | None = None
+    answers_first: NDArray[np.bool_] | None = None
 
     @property
     def propensity(self) -> NDArray[np.float64]:
@@ -110,6 +117,11 @@ def to_bytes(measurements: Measurements) -> bytes:
         f"observed.{name}": np.ascontiguousarray(observed.log_p, "<f8")
         for name, observed in measurements.observed.items()
     }
+    for name, observed in measurements.observed.items():
+        if observed.kl is not None:
+            tensors[f"observed.{name}.kl"] = np.ascontiguousarray(observed.kl, "<f8")
+        if observed.answers_first is not None:
+            tensors[f"observed.{name}.answers_first"] = np.ascontiguousarray(observed.answers_first, bool)
     for name, null in measurements.nulls.items():
         tensors[f"null.{name}.propensity"] = np.ascontiguousarray(null.propensity, "<f8")
         tensors[f"null.{name}.log_odds"] = np.ascontiguousarray(null.log_odds, "<f8")
@@ -158,6 +170,8 @@ def from_bytes(data: bytes) -> Measurements:
                     tensors[f"observed.{observed['condition']}"],
                     # Before clusters were looked for, every item was its own.
                     tuple(observed.get("clusters", range(len(observed["rows"])))),
+                    tensors.get(f"observed.{observed['condition']}.kl"),
+                    tensors.get(f"observed.{observed['condition']}.answers_first"),
                 )
                 for observed in metadata["observed"]
             },
