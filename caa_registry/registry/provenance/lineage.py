@@ -139,6 +139,13 @@ def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
     return makers | {thing: runs[0] for thing, runs in up.runs.items()}
 
 
+def maker(session: Session, thing: Thing) -> RunRecord | None:
+    """The run that made ``thing``: the first that has it among its outputs."""
+    kind, id = thing
+    made = select(t.RunIO.run_id).where(t.RunIO.kind == kind, t.RunIO.object_id == id, t.RunIO.direction == "output")
+    return next(iter(_runs(session, session.scalars(made.order_by(t.RunIO.run_id).limit(1))).values()), None)
+
+
 def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:
     return {
         run.id: RunRecord(run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
     from caa_registry.registry.records.model import ModelRecord
+    from caa_registry.registry.records.outcome import Outcome
     from caa_registry.registry.records.recall import Recall
     from caa_registry.registry.records.recipe import Normalized, Recipe
     from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
@@ -61,6 +62,7 @@ _NAMES = {
     "lineage": "Lineage LineageNode RunRecord",
     "listing": "Listing check_limit",
     "model": "ModelRecord",
+    "outcome": "Outcome",
     "recall": "Recall",
     "recipe": "Normalized Recipe",
     "review": "CUT_RULES CutRule Decision Reviews",
@@ -102,6 +104,7 @@ __all__ = [
     "Neighbour",
     "Normalized",
     "OpenEndedSettings",
+    "Outcome",
     "PropensitySettings",
     "Pushed",
     "Reading",

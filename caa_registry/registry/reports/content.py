@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caa_registry.registry.evaluations.target import Questions
-from caa_registry.registry.records import Alias, Answer, Evaluation, Judged, VectorVersion
+from caa_registry.registry.records import Alias, Answer, Evaluation, Judged, Outcome, RunRecord, VectorVersion
 from caa_registry.registry.vectors.computation import Computation
 
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ class AnswersContent:
 @dataclass(frozen=True, eq=False)
 class ReportContent:
     """Everything a report of one vector tells. ``evaluations``: all of the version, oldest first, with the scores of
-    the vector itself; ``aliases``: those of the version that recommend something."""
+    the vector itself; ``aliases``: those of the version that recommend something; ``outcome``: of its newest
+    calibration; ``run``: the one that made the evaluation that is shown."""
 
     shown: EvaluationContent
     evaluations: Sequence[Evaluation]
     answers: AnswersContent | None
     aliases: Sequence[Alias]
+    outcome: Outcome | None
+    run: RunRecord | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ _YLABEL = {"propensity": "propensity, p(matching)", "propensity_completion": "pr
 
 
 def evaluation_pictures(shown: EvaluationContent) -> dict[str, Figure]:
-    """The pictures of an evaluation by name: ``dose-response`` and ``items`` at one layer, and where there are several
-    layers ``layers`` and ``heat-map``. What needs two multipliers is left out where there is one."""
+    """The pictures of an evaluation by name: ``dose-response``, ``slopes`` and ``items`` at one layer, and
+    where there are several layers ``layers`` and ``heat-map``. What needs two multipliers is left out where there is one."""
     evaluation, layer = shown.evaluation, shown.layer
     caption = caption_of(shown.version, evaluation)
     pictures = {"dose-response": _dose_response(evaluation, layer, caption)}
@@ -31,6 +31,7 @@ def evaluation_pictures(shown: EvaluationContent) -> dict[str, Figure]:
     if several:
         pictures["heat-map"] = _heat_map(evaluation, caption)
     if dosed and shown.measured is not None:
+        pictures["slopes"] = _slopes(shown.measured, evaluation, layer, caption)
         pictures["items"] = _items(shown.measured, evaluation, layer, caption)
     return pictures
 
@@ -135,6 +136,18 @@ def _apart(one: Interval, other: Interval) -> bool:
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
     return one.low > other.high or one.high < other.low
+
+
+def _slopes(measured: Measurements, evaluation: Evaluation, layer: int, caption: str) -> Figure:
+    import numpy as np
+
+    from caa_registry.evaluation.statistics import steerability
+    from caa_registry.plots.item_slopes import item_slopes
+
+    slopes = steerability(measured.vector, measured.multipliers)[measured.layers.index(layer)]
+    letters = np.array(measured.vector.letters)[measured.vector.counted]
+    by_letter = {str(letter): slopes[letters == letter] for letter in np.unique(letters)}
+    return item_slopes(by_letter, title=f"{evaluation.vector}, layer {layer}", caption=caption)
 
 
 def _items(measured: Measurements, evaluation: Evaluation, layer: int, caption: str) -> Figure:

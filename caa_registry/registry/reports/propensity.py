@@ -36,7 +36,7 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     yield ""
     yield from _asked(evaluation, recorded)
     yield from _finding(shown)
-    for name in ("dose-response", "layers", "heat-map", "items"):
+    for name in ("dose-response", "layers", "heat-map", "slopes", "items"):
         if name in pictures:
             yield from picture(name)
     yield from _by_layer(evaluation)

@@ -11,20 +11,22 @@ from caa_registry.registry.reports.content import ReportContent
 from caa_registry.registry.reports.effects import answers_section, recommendation_section, side_effects_section
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
+from caa_registry.registry.reports.verdict import environment_section, verdict_section
 
 
-def report_text(content: ReportContent, pictures: Sequence[str]) -> str:
-    """The report as Markdown. ``pictures``: names of those beside it."""
-    return "\n".join(_lines(content, pictures))
+def report_text(content: ReportContent, pictures: Sequence[str], tables: Sequence[str]) -> str:
+    """The report as Markdown. ``pictures`` and ``tables``: names of those beside it."""
+    return "\n".join(_lines(content, pictures, tables))
 
 
-def _lines(content: ReportContent, pictures: Sequence[str]) -> Iterator[str]:
+def _lines(content: ReportContent, pictures: Sequence[str], tables: Sequence[str]) -> Iterator[str]:
     version, evaluation, layer = content.shown.version, content.shown.evaluation, content.shown.layer
     yield f"# {version.reference}"
     yield ""
     reasons = list(dict.fromkeys(filter(None, (version.quarantined, evaluation.quarantined))))
     if reasons:
         yield from (f"**Quarantined**: {'; '.join(reasons)}.", "")
+    yield from verdict_section(content.outcome, version.reference)
     yield from _identity(version)
     yield from propensity_section(content.shown, pictures)
     yield from side_effects_section(content.evaluations, layer)
@@ -41,8 +43,10 @@ def _lines(content: ReportContent, pictures: Sequence[str]) -> Iterator[str]:
         ["evaluation", "questions", "split", "metric", "positions", "layers", "n", "note"],
         [_row(each) for each in content.evaluations],
     )
+    yield from environment_section(content.run)
     yield "## Where the numbers are"
     yield ""
+    yield f"- beside this page: {', '.join(f'`{name}.csv`' for name in tables)}"
     yield f"- every score: `caa eval show {evaluation.id} --json`"
     if evaluation.measurements:
         blob = short(evaluation.measurements)

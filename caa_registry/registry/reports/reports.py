@@ -11,15 +11,18 @@ from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations import store
+from caa_registry.registry.evaluations.calibration.outcomes import outcomes
 from caa_registry.registry.evaluations.evaluations import Evaluations
 from caa_registry.registry.evaluations.layers import shown_layer
 from caa_registry.registry.evaluations.target import Questions, reading_of
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
-from caa_registry.registry.records import Alias, Evaluation, VectorVersion
+from caa_registry.registry.provenance.lineage import maker
+from caa_registry.registry.records import Alias, Evaluation, Outcome, RunRecord, VectorVersion
 from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
 from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
 from caa_registry.registry.reports.report import report_text
+from caa_registry.registry.reports.tables import Table, report_tables
 from caa_registry.registry.reports.vector_pictures import (
     between_layers,
     between_vectors,
@@ -52,7 +55,7 @@ class Reports:
     def write(
         self, vector: str | VectorVersion, folder: Path, *, layer: int | None = None, force: bool = False
     ) -> Path:
-        """Write ``report.md`` of a vector and its pictures into ``folder``; the path of the report.
+        """Write ``report.md`` of a vector, its pictures and its tables into ``folder``; the path of the report.
 
         The numbers are those of the evaluation that is its evidence (``Evaluations.evidence``), else of the newest by
         propensity; ``layer`` defaults to the one with the largest steerability there. Other files in the folder stay.
@@ -67,20 +70,29 @@ class Reports:
             **evaluation_pictures(content.shown),
             "cosines": between_layers(version, self._vectors.load(version)),
         }
+        tables = report_tables(content)
         report, places = folder / _REPORT, {name: folder / f"{name}.png" for name in pictures}
+        sheets = {name: folder / f"{name}.csv" for name in tables}
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        for path in (report, *places.values()):
+        for path in (report, *places.values(), *sheets.values()):
             check_new(path, force=force)
         for name, picture in pictures.items():
             save(picture, places[name], force=force)
-        write_new(report, report_text(content, list(pictures)).encode(), force=force)
+        for name, sheet in tables.items():
+            write_new(sheets[name], sheet.to_csv().encode(), force=force)
+        write_new(report, report_text(content, list(pictures), list(tables)).encode(), force=force)
         return report
 
+    def tables(self, vector: str | VectorVersion, *, layer: int | None = None) -> dict[str, Table]:
+        """The tables of a report by name, each with ``to_csv()`` and ``to_frame()`` (``reports.tables``): those that
+        ``write`` puts beside it. Raises ``UsageError`` as ``write`` does."""
+        return report_tables(self._content(self._vectors.get(vector), layer))
+
     def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
-        """The pictures of an evaluation by propensity, by name: ``dose-response`` and ``items`` at one layer (default:
-        the most steerable), and where there are several layers ``layers`` and ``heat-map``. What needs two multipliers
-        is left out where there is one. Raises ``UsageError`` for another kind, or a layer that was not evaluated."""
+        """The pictures of an evaluation by propensity, by name: ``dose-response``, ``slopes`` and ``items`` at one
+        layer (default: the most steerable), and where there are several layers ``layers`` and ``heat-map``. What needs
+        two multipliers is left out where there is one. Raises ``UsageError`` for another kind, or a layer that was not evaluated."""
         evaluation = self._evaluations.get(id)
         if evaluation.kind != "propensity":
             raise UsageError(
@@ -130,7 +142,13 @@ class Reports:
             evaluations,
             self._answers(answered[-1]) if answered else None,
             self._recommending(version),
+            *self._recorded(version, evaluation),
         )
+
+    def _recorded(self, version: VectorVersion, evaluation: Evaluation) -> tuple[Outcome | None, RunRecord | None]:
+        """What the newest calibration of ``version`` came to, and the run that made ``evaluation``."""
+        with self._workspace.database.read() as session:
+            return outcomes(session, [version.id]).get(version.id), maker(session, ("evaluation", evaluation.id))
 
     def _shown(self, version: VectorVersion, evaluation: Evaluation, layer: int | None) -> EvaluationContent:
         measured = store.measurements(self._workspace, evaluation) if evaluation.measurements else None

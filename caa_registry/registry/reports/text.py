@@ -9,6 +9,7 @@ _ALT = {
     "layers": "Steerability by layer",
     "heat-map": "Score at every layer and multiplier",
     "items": "Effect on each item, sorted",
+    "slopes": "Slopes of single items, by matching letter",
     "cosines": "Cosines between the layers",
 }
 

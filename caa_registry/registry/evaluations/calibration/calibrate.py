@@ -90,20 +90,26 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
     verdict = None
     if calibration.choice is not None:
         verdict = _verdict(request, found, calibration, calibration.choice, progress)
+    failed = verdict.failed if verdict else ()
+    reason = calibration.reason or "; ".join(f"{each.name}: {each.figure}" for each in failed)
+    evidence = None
+    if calibration.choice is not None and verdict is not None:
+        evidence = _evidence(found, calibration, calibration.choice, verdict)
     # Of several processes the first writes.
     first, alias = processes.rank() == 0, None
-    if calibration.choice is not None and verdict is not None and verdict.passed and first:
-        evidence = _evidence(found, calibration, calibration.choice, verdict)
+    if first and calibration.choice is not None and not reason:
         advice = Recommendation((calibration.choice.layer,), calibration.choice.multiplier, asked.positions, evidence)
         alias = aliases.set(f"vector:{version.reference}", asked.alias, advice, replace=True)
     if first:
         evaluations = (*found.propensity, *found.side_effects, *found.answers)
         inputs = [("vector", version.id), *(("evaluation", e.id) for e in evaluations)]
-        failed = verdict.failed if verdict else ()
-        reason = calibration.reason or "; ".join(f"{each.name}: {each.figure}" for each in failed)
         subject = {"vector": version.reference, "alias": asked.alias if alias else "", "reason": reason}
+        choice = calibration.choice
+        cell = None if choice is None else {"layer": choice.layer, "multiplier": choice.multiplier}
+        outcome = {"reason": reason, "cell": cell, "evidence": evidence}
+        ended = replace(activity, parameters={**activity.parameters, "outcome": outcome})
         with workspace.database.write() as session:
-            record_run(session, activity, inputs=inputs, subject=subject)
+            record_run(session, ended, inputs=inputs, subject=subject)
     return Calibrated(
         version,
         found.propensity[0],

@@ -1,0 +1,77 @@
+"""The parts of a report that a reader looks for first and last: what was decided, and where it was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from caa_registry.registry.records import Outcome, RunRecord
+from caa_registry.registry.reports.text import between, change, signed, table
+
+
+def verdict_section(outcome: Outcome | None, reference: str) -> Iterator[str]:
+    """What the newest calibration of the vector came to, condition by condition."""
+    yield "## Verdict"
+    yield ""
+    if outcome is None:
+        yield (
+            f"No calibration has decided about this vector: `caa eval calibrate {reference}` chooses a layer and a "
+            "multiplier on one half of the questions and tests them on the other."
+        )
+        yield ""
+        return
+    evidence = outcome.evidence
+    if evidence is None:
+        yield from (f"**Nothing is recommended**: {outcome.reason}.", "")
+        return
+    cell = f"layer {outcome.layer}, multiplier {signed(outcome.multiplier)}"
+    if outcome.reason:
+        yield f"**Nothing is recommended.** The best of what was measured is {cell}, and it fails."
+    else:
+        yield f"**{outcome.summary.capitalize()}**: {cell} may be recommended."
+    effect, score = evidence["effect_b"], evidence["score_b"]
+    yield (
+        f"On the {evidence['items']['b']} questions that had no part in the choice the propensity there is "
+        f"{score['value']:.3f} ({_range(score)}), changed by {change(effect['value'])} ({_range(effect)}) in the "
+        f"intended direction ({evidence['direction']})."
+    )
+    yield ""
+    rows = [(each["name"], _held(each), each["figure"]) for each in evidence["verdict"]]
+    yield from table(["condition", "holds", "figure"], rows)
+
+
+def environment_section(run: RunRecord | None) -> Iterator[str]:
+    """Where and when the evaluation that is shown was measured."""
+    if run is None:
+        return
+    facts = run.environment
+    packages = ", ".join(f"{name} {version}" for name, version in facts.get("packages", {}).items())
+    rows = [
+        (
+            "measured",
+            f"{run.started_at.isoformat(timespec='seconds')} to {run.finished_at.isoformat(timespec='seconds')}",
+        ),
+        ("by", run.actor),
+        ("on", f"{facts.get('platform', '')} {facts.get('machine', '')}, {facts.get('device', 'device unknown')}"),
+        ("matrix products", _blas(facts.get("blas", {}))),
+        ("software", f"Python {facts.get('python', '')}, {packages}"),
+    ]
+    yield "## Environment"
+    yield ""
+    yield from table(["", ""], rows)
+
+
+def _held(condition: Mapping[str, Any]) -> str:
+    if condition["met"]:
+        return "yes"
+    return "no, accepted" if condition["accepted"] else "**no**"
+
+
+def _range(interval: Mapping[str, Any]) -> str:
+    return between(interval["low"], interval["high"]) or "no interval: too few questions"
+
+
+def _blas(facts: Mapping[str, Any]) -> str:
+    if "version" not in facts:
+        return str(facts.get("library", ""))
+    return f"{facts['library']} {facts['version']}, {facts['kernel']}, {facts['threads']} threads"
