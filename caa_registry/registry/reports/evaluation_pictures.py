@@ -21,7 +21,8 @@ _YLABEL = {"propensity": "propensity, p(matching)", "propensity_completion": "pr
 
 def evaluation_pictures(shown: EvaluationContent) -> dict[str, Figure]:
     """The pictures of an evaluation by name: ``dose-response``, ``slopes`` and ``items`` at one layer, and
-    where there are several layers ``layers`` and ``heat-map``. What needs two multipliers is left out where there is one."""
+    where there are several layers ``layers`` and ``heat-map``. What needs two multipliers is left out where there is
+    one."""
     evaluation, layer = shown.evaluation, shown.layer
     caption = caption_of(shown.version, evaluation)
     pictures = {"dose-response": _dose_response(evaluation, layer, caption)}

@@ -92,7 +92,8 @@ class Reports:
     def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
         """The pictures of an evaluation by propensity, by name: ``dose-response``, ``slopes`` and ``items`` at one
         layer (default: the most steerable), and where there are several layers ``layers`` and ``heat-map``. What needs
-        two multipliers is left out where there is one. Raises ``UsageError`` for another kind, or a layer that was not evaluated."""
+        two multipliers is left out where there is one. Raises ``UsageError`` for another kind, or a layer that was not
+        evaluated."""
         evaluation = self._evaluations.get(id)
         if evaluation.kind != "propensity":
             raise UsageError(
