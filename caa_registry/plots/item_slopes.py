@@ -19,7 +19,7 @@ def item_slopes(slopes: Mapping[str, NDArray[np.float64]], *, title: str, captio
     """A histogram ``(n,)`` of each matching letter over the same bins, with its mean; ``""``: items without letters.
     The title says how many slopes are below 0."""
     every = np.concatenate(list(slopes.values()))
-    edges = _edges(every)
+    edges = slope_bins(every)
     with style():
         picture = figure(5.2, 3.2, caption)
         axes = picture.add_subplot()
@@ -43,9 +43,10 @@ def item_slopes(slopes: Mapping[str, NDArray[np.float64]], *, title: str, captio
         return picture
 
 
-def _edges(values: NDArray[np.float64]) -> list[float]:
-    """Of about 16 bins, one of which ends at 0, so that what is below it is seen."""
+def slope_bins(values: NDArray[np.float64]) -> list[float]:
+    """The edges of at most 17 bins that hold all values ``(n,)``. One edge is 0, so that what is below it is seen."""
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    high = high if high > low else 1.0
     width = (high - low) / _BINS or 1.0
     edges = np.arange(np.floor(low / width), np.ceil(high / width) + 1) * width
     # Rounding leaves no value outside.

@@ -25,6 +25,7 @@ from caa_registry.plots.cosine_matrix import cosine_matrix, cosines
 from caa_registry.plots.dose_response import MOST, Curve, dose_response
 from caa_registry.plots.heat_map import heat_map
 from caa_registry.plots.item_effects import item_effects
+from caa_registry.plots.item_slopes import item_slopes, slope_bins
 from caa_registry.plots.layer_sweep import layer_sweep
 from caa_registry.plots.projection import principal_components, projection
 from caa_registry.plots.ranges import Band
@@ -82,7 +83,16 @@ def items(n: int) -> Figure:
     return item_effects(effects, title="each item from −1 to +1", xlabel="effect", caption=CAPTION)
 
 
+def histograms(*letters: str) -> Figure:
+    generator = np.random.default_rng(0)
+    slopes = {letter: generator.normal(i - 0.5, 0.6, 30 + i) for i, letter in enumerate(letters)}
+    return item_slopes(slopes, title="team/sycophancy:v3, layer 12", caption=CAPTION)
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
+    "slopes": lambda: histograms(""),
+    "slopes by letter": lambda: histograms("A", "B"),
+    "slopes of many letters": lambda: histograms(*"ABCDE"),
     "dose-response": lambda: doses(7, 3),
     "one dose": lambda: doses(1, 1),
     "many doses": lambda: doses(15, 8, name=LONG),
@@ -197,6 +207,20 @@ def test_what_would_be_lost_is_refused_or_shown() -> None:
     assert [(box.x0, box.x1) for box in drawn] == [(1.5, 2.5), (7.5, 9.5)]
     title = item_effects(np.array([0.2, -0.1, 0.0]), title="each", xlabel="x", caption="z").axes[0].get_title("left")
     assert title.replace("\n", " ") == "each; 1 of 3 the wrong way"
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_bins_hold_every_slope_and_part_at_zero(slopes: list[float]) -> None:
+    edges = slope_bins(np.array(slopes))
+    assert np.histogram(slopes, edges)[0].sum() == len(slopes)
+    assert (np.diff(edges) > 0).all() and len(edges) <= 18
+    assert np.abs(edges).min() == 0
+
+
+def test_the_title_counts_slopes_below_0() -> None:
+    axes = item_slopes({"A": np.array([-1.0, 0.5]), "B": np.array([-2.0])}, title="v", caption="c").axes[0]
+    assert axes.get_title("left").replace("\n", " ") == "v; 2 of 3 slopes below 0"
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()][:2] == ["A matches, n = 2", "mean −0.25"]
 
 
 def test_equal_values_and_large_ones_are_drawn() -> None:

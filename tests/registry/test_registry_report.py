@@ -42,7 +42,7 @@ def test_an_evaluation_s_pictures_carry_its_references(
 ) -> None:
     found = registry.evaluations.propensity(version, model=model, **ASK)
     made = registry.reports.evaluation_pictures(found.id)
-    assert set(made) == {"dose-response", "layers", "heat-map", "items"}
+    assert set(made) == {"dose-response", "layers", "heat-map", "items", "slopes"}
     for picture in made.values():
         said = " ".join(words(picture).split())
         for reference in ("team/v:v1", version.digest[7:19], "team/pairs:v1", "n = 4", "evaluation 1"):
@@ -88,7 +88,7 @@ def test_a_report_has_every_number_and_says_where_it_is_from(
     text = path.read_text(encoding="utf-8")
     assert path.name == "report.md" and not list(path.parent.glob("*.part"))
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
-    assert len(links) == 5 and all((path.parent / link).stat().st_size > 1000 for link in links)
+    assert len(links) == 6 and all((path.parent / link).stat().st_size > 1000 for link in links)
     for reference in (version.digest, version.model.fingerprint.digest, "team/pairs:v1", "evaluation 1"):
         assert reference in text
     (slope,) = [score for score in found.of("steerability") if score.layer == 1]
