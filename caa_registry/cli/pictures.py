@@ -37,7 +37,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, format_: str, force: bool) -> None:
     """Draw an evaluation: score against multiplier, layers, every cell, every item.
 
-    Files are named after what they show: evaluation-ID-dose-response.png and so on. Intervals, controls and baselines
+    Files are named after what they show: evaluation-ID-dose-response.png and so on. Intervals, nulls and baselines
     are drawn where they were measured.
     """
     with settings.open() as registry:
@@ -48,17 +48,20 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
 @click.command("report", epilog="Example: caa eval report team/sycophancy --out report")
 @click.argument("vector")
 @click.option("--layer", type=click.IntRange(0), help="Layer to report.  [default: the most steerable]")
-@click.option("--out", type=FOLDER, required=True, metavar="FOLDER", help="Folder for report.md and its pictures.")
+@click.option("--out", type=FOLDER, required=True, metavar="FOLDER", help="Folder for report.md, its pictures and tables.")
 @FORCE
 @common
 def report(settings: Settings, vector: str, layer: int | None, out: Path, force: bool) -> None:
-    """Write a Markdown report of a vector with pictures, every number with its reference."""
+    """Write a Markdown report of a vector with pictures, every number with its reference.
+
+    It begins with the verdict of the newest calibration. The numbers lie beside it as CSV.
+    """
     with settings.open() as registry:
         path = registry.reports.write(vector, out, layer=layer, force=force)
     if settings.as_json:
         output.print_json({"report": str(path)})
     else:
-        output.message(f"Wrote {path} and its pictures.")
+        output.message(f"Wrote {path}, its pictures and its tables.")
 
 
 @click.command("plot", epilog="Example: caa vector plot team/sycophancy --out pictures")
