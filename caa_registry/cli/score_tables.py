@@ -121,7 +121,7 @@ def scores(evaluation: Evaluation) -> None:
     """Every layer and multiplier, then every layer, then the baselines."""
     _cells(evaluation)
     _layers(evaluation)
-    _letters(evaluation)
+    say_letters(evaluation)
     _baselines(evaluation)
 
 
@@ -169,9 +169,9 @@ def _layers(evaluation: Evaluation) -> None:
             output.message(f"Null: {max(used)} vectors, {name}.")
 
 
-def _letters(evaluation: Evaluation) -> None:
+def say_letters(evaluation: Evaluation) -> None:
     """Say where a vector moves the letter more than the behavior."""
-    layers = [score.layer for score in evaluation.of("letter_slope") if evaluation.is_letter_vector(score.layer)]
+    layers = evaluation.letter_layers
     if layers:
         output.paragraph(
             f"Letter vector at {'layers' if len(layers) > 1 else 'layer'} {ranges(layers)}: there it moves the letter "

@@ -22,7 +22,7 @@ from caa_registry.cli.options import (
     with_adapter,
 )
 from caa_registry.cli.resumable import kept
-from caa_registry.cli.score_tables import say_evaluation
+from caa_registry.cli.score_tables import say_evaluation, say_letters
 from caa_registry.cli.shards import SHARD, kept_shard
 from caa_registry.evaluation.conditions import ConditionName
 from caa_registry.evaluation.shards import Shard
@@ -187,12 +187,17 @@ def _say_calibrated(calibrated: Calibrated) -> None:
     ]
     output.message(f"Multipliers up to which KL stays at or below {calibration.target_kl:g} nats per token:")
     output.table(["layer", "measured", "reached below 0 at", "reached above 0 at"], rows, empty="")
+    say_letters(calibrated.propensity)
     if choice is None or calibrated.verdict is None:
         output.paragraph(f"Nothing works here: {calibration.reason}.")
         return
     conditions = [(each.name, _met(each), each.figure) for each in calibrated.verdict.conditions]
     output.table(["condition", "met", "because"], conditions, empty="")
     where = f"layer {choice.layer}, multiplier {choice.multiplier:g}"
+    if choice.multiplier < 0:
+        output.paragraph(
+            "Note: the multiplier is negative. Turned round, the vector does more of what is wanted than as it is."
+        )
     if calibrated.alias is None:
         failed = ", ".join(each.name for each in calibrated.verdict.failed)
         output.paragraph(
@@ -200,8 +205,6 @@ def _say_calibrated(calibrated: Calibrated) -> None:
             "set. To set it all the same: --accept CONDITION."
         )
         return
-    if choice.multiplier < 0:
-        output.paragraph("Note: the multiplier is negative. Turned round, the vector does more than as it is.")
     score, effect = choice.score_b, choice.effect_b
     evaluations = calibrated.propensity, calibrated.side_effects, *calibrated.extended, *calibrated.answers
     output.paragraph(

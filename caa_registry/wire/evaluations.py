@@ -99,6 +99,7 @@ def calibration_json(calibrated: Calibrated) -> dict[str, Any]:
         "answers": [evaluation.id for evaluation in calibrated.answers],
         "extended": [evaluation.id for evaluation in calibrated.extended],
         "alias": calibrated.alias.reference if calibrated.alias else None,
+        "letter_layers": list(calibrated.propensity.letter_layers),
         "verdict": [dataclasses.asdict(c) for c in calibrated.verdict.conditions] if calibrated.verdict else None,
         **dataclasses.asdict(calibrated.calibration),
     }

@@ -103,3 +103,8 @@ class Evaluation:
         """Whether the vector moves the answer's letter at ``layer`` more than the behavior."""
         behavior, letter = self.at(layer, "steerability"), self.at(layer, "letter_slope")
         return behavior is not None and letter is not None and abs(letter.value) > abs(behavior.value)
+
+    @property
+    def letter_layers(self) -> tuple[int, ...]:
+        """The layers at which the vector moves the answer's letter more than the behavior."""
+        return tuple(layer for layer in self.settings.layers if self.is_letter_vector(layer))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from caa_registry.digests import short
 from caa_registry.registry.evaluations.ratings import mean_ratings
-from caa_registry.registry.records import Alias, Evaluation, RecordedOpenEnded, RecordedSideEffects
+from caa_registry.registry.records import Alias, Evaluation, Outcome, RecordedOpenEnded, RecordedSideEffects
 from caa_registry.registry.reports.content import AnswersContent
 from caa_registry.registry.reports.text import between, signed, table
 
@@ -80,8 +80,8 @@ def answers_section(content: AnswersContent) -> Iterator[str]:
     yield ""
 
 
-def recommendation_section(aliases: Sequence[Alias]) -> Iterator[str]:
-    """What aliases of this version recommend, and why."""
+def recommendation_section(aliases: Sequence[Alias], outcome: Outcome | None) -> Iterator[str]:
+    """What aliases of this version recommend, and why. The conditions of ``outcome`` are told with the verdict."""
     if not aliases:
         return
     yield "## Recommended"
@@ -104,7 +104,8 @@ def recommendation_section(aliases: Sequence[Alias]) -> Iterator[str]:
         yield line
         if advice.caveat:
             yield f"  - **Note**: {advice.caveat}."
-        for condition in (evidence or {}).get("verdict", ()):
+        told = outcome is not None and evidence == outcome.evidence
+        for condition in () if told else (evidence or {}).get("verdict", ()):
             held = "accepted" if condition["accepted"] else "holds"
             yield f"  - {condition['name']} {held}: {condition['figure']}"
     yield ""

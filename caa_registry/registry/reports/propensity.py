@@ -34,7 +34,7 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     assert isinstance(recorded, RecordedPropensity)
     yield f"## How well it works: evaluation {evaluation.id}"
     yield ""
-    yield from _asked(evaluation, recorded)
+    yield from _asked(shown, recorded)
     yield from _finding(shown)
     for name in ("dose-response", "layers", "heat-map", "slopes", "items"):
         if name in pictures:
@@ -46,9 +46,13 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     yield from _baselines(evaluation, recorded.beside, layer)
 
 
-def _asked(evaluation: Evaluation, recorded: RecordedPropensity) -> Iterator[str]:
+def _asked(shown: EvaluationContent, recorded: RecordedPropensity) -> Iterator[str]:
+    evaluation, clusters = shown.evaluation, ""
+    if shown.measured is not None:
+        kinds = len(set(shown.measured.vector.clusters))
+        clusters = f" in {kinds} clusters of those that ask the same" if kinds < evaluation.n else ""
     yield (
-        f"{evaluation.n} questions of {evaluation.dataset} ({evaluation.split}{evaluation.half}), scored by "
+        f"{evaluation.n} questions{clusters} of {evaluation.dataset} ({evaluation.split}{evaluation.half}), scored by "
         f"{evaluation.metric}; model {evaluation.model.name} (`{short(evaluation.model.fingerprint.digest)}`, "
         f"{recorded.verdict}); steered positions {evaluation.positions}; template {evaluation.template}. "
         f"Intervals: {recorded.interval}."

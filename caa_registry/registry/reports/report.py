@@ -32,7 +32,7 @@ def _lines(content: ReportContent, pictures: Sequence[str], tables: Sequence[str
     yield from side_effects_section(content.evaluations, layer)
     if content.answers is not None:
         yield from answers_section(content.answers)
-    yield from recommendation_section(content.aliases)
+    yield from recommendation_section(content.aliases, content.outcome)
     yield "## The vector itself"
     yield ""
     yield from _quality(version)
@@ -72,6 +72,8 @@ def _row(evaluation: Evaluation) -> tuple[object, ...]:
 
 def _identity(version: VectorVersion) -> Iterator[str]:
     recipe = version.recipe
+    yield "## What it is"
+    yield ""
     rows = [
         ("digest", f"`{version.digest}`"),
         ("behavior", version.behavior),

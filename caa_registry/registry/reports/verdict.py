@@ -74,4 +74,5 @@ def _range(interval: Mapping[str, Any]) -> str:
 def _blas(facts: Mapping[str, Any]) -> str:
     if "version" not in facts:
         return str(facts.get("library", ""))
-    return f"{facts['library']} {facts['version']}, {facts['kernel']}, {facts['threads']} threads"
+    threads = "1 thread" if facts["threads"] == 1 else f"{facts['threads']} threads"
+    return f"{facts['library']}, {facts['version']}, {threads}"
