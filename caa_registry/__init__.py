@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from caa_registry.errors import JudgeError as JudgeError
     from caa_registry.errors import ModelError as ModelError
     from caa_registry.errors import ModelMismatchError as ModelMismatchError
+    from caa_registry.errors import NoCommonDoseError as NoCommonDoseError
     from caa_registry.errors import NotFoundError as NotFoundError
     from caa_registry.errors import RegistryError as RegistryError
     from caa_registry.errors import UsageError as UsageError
@@ -141,6 +142,7 @@ _PUBLIC = {
         "JudgeError",
         "ModelError",
         "ModelMismatchError",
+        "NoCommonDoseError",
         "NotFoundError",
         "RegistryError",
         "UsageError",
