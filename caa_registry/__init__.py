@@ -121,6 +121,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
+    from caa_registry.registry.records import Standing as Standing
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import Step as Step
@@ -231,6 +232,7 @@ _PUBLIC = {
         "RunRecord",
         "Sampling",
         "Score",
+        "Standing",
         "Steer",
         "Steering",
         "Step",
