@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
+from caa_registry.cli.dose_table import SIDES
 from caa_registry.references import ranges
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Evaluation
 
 _NAMES = {"log_odds": "log-odds"}
-_SIDES = {"both": "", "up": " above 0", "down": " below 0"}
 
 
 def say_comparison(first: Evaluation, second: Evaluation, compared: Sequence[Compared], *, every_layer: bool) -> None:
@@ -30,7 +30,7 @@ def say_comparison(first: Evaluation, second: Evaluation, compared: Sequence[Com
         (
             _NAMES.get(c.metric, c.metric),
             str(c.layer) if c.layer == c.other_layer else f"{c.layer}, {c.other_layer}",
-            "" if c.dose is None else f"{c.dose:g}{_SIDES[c.sides or 'both']}",
+            "" if c.dose is None else f"{c.dose:g}{SIDES[c.sides or 'both']}",
             *(output.figure(x) for x in (c.one, c.other, c.difference.value)),
             output.between(c.difference.low, c.difference.high),
             c.difference.n,

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
+from caa_registry.cli.dose_table import SIDES
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import Evidence, Standing, VectorVersion
 
-_SIDES = {"both": "", "up": " above 0", "down": " below 0"}
 _NAMES = {"steerability": "log-odds", "effect": "effect"}
 # So many commands are printed; --json has all.
 _COMMANDS = 5
@@ -51,6 +51,8 @@ def standings_table(standings: Sequence[Standing], metric: str) -> None:
         output.table([*names, "eval", "note"], [_ranked(standing) for standing in ranked], empty=_EMPTY)
         _say_questions(standing.evidence for standing in ranked)
     if others:
+        if ranked:
+            output.line()
         columns = ["vector", "behavior", "model", "verdict", "eval", "note", "not ranked:"]
         output.table(columns, [_unranked(standing) for standing in others], empty="")
         commands = list(dict.fromkeys(standing.measure for standing in others if standing.measure))
@@ -69,7 +71,7 @@ def _ranked(standing: Standing) -> tuple[object, ...]:
         vector.reference,
         vector.model.name,
         str(score.layer),
-        f"{standing.dose:g}{_SIDES[standing.sides or 'both']}",
+        f"{standing.dose:g}{SIDES[standing.sides or 'both']}",
         output.figure(score.value),
         output.interval(score),
         output.figure(evidence.p_value),

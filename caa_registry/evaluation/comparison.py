@@ -117,7 +117,10 @@ def _at_doses(
 def _at_multipliers(one: Measurements, other: Measurements, pairs: Sequence[tuple[int, int]]) -> Iterator[Compared]:
     multipliers = [multiplier for multiplier in one.multipliers if multiplier in other.multipliers]
     if len(multipliers) < 2:
-        raise UsageError("the two have fewer than two multipliers in common", "Evaluate both at the same, as -1,0,1.")
+        raise UsageError(
+            "the dose was not measured in both, and the two have fewer than two multipliers in common",
+            "Evaluate again (caa eval propensity) for an equal dose, or both at the same multipliers, as -1,0,1.",
+        )
     slopes, changes = [], []
     for each in (one, other):
         observed = _at_steps(each.vector, [each.multipliers.index(multiplier) for multiplier in multipliers])

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.interpolate import pchip_interpolate
-from scipy.special import expit, logit
+from scipy.special import expit, log_softmax, logit, logsumexp
 from support.dosed import dosed
+from support.plain_forward import hidden_states, logits
 
 from caa_registry.errors import NoCommonDoseError, UsageError
 from caa_registry.evaluation.comparison import compare
@@ -20,8 +21,12 @@ from caa_registry.evaluation.doses.equal import dose_curves
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, check_dose, score_at, sides_of
 from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.evaluation.measurements import Measurements, Observed
-from caa_registry.evaluation.propensity import BEYOND_LETTERS
+from caa_registry.evaluation.propensity import BEYOND_LETTERS, ItemSet, prepare
 from caa_registry.evaluation.statistics import figures
+from caa_registry.models.model import Model
+from caa_registry.pairs.record import PairItem
+from caa_registry.pairs.sources import load as load_pairs
+from caa_registry.steering.additions import Addition, steering
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +78,7 @@ def test_it_is_what_numpy_and_scipy_interpolate(seed: int, steps: int, part: flo
     np.testing.assert_allclose(change["effect"].values, expit(high) - expit(low), atol=1e-9)
     weights = np.array([0.5, 0.25, 0.25])
     assert change["effect"].error(weights) == pytest.approx(
-        abs(np.average(change["effect"].values - change["effect"].lines, weights=weights))
+        np.average(np.abs(change["effect"].values - change["effect"].lines), weights=weights)
     )
 
 
@@ -279,3 +284,41 @@ def test_a_dose_that_was_not_measured_is_not_guessed() -> None:
     for wrong in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(UsageError, match="is not a dose"):
             compare(one, one, PAIRS, dose=wrong)
+
+
+def by_hand(model: Model, items: ItemSet, layer: int, vector: NDArray[np.float32], steps: Sequence[float]) -> Observed:
+    """Log-probabilities of the letters and the divergence there, from the logits of one item after the other."""
+    log_p, kl = np.zeros((1, len(steps), len(items.items), 2)), np.zeros((1, len(steps), len(items.items)))
+    for i, item in enumerate(items.items):
+        before = item.matching.ids[: item.shared]
+        own, others = item.matching.ids[item.shared], [other.ids[item.shared] for other in item.others]
+        unsteered = log_softmax(logits(model.network, before)[-1])
+        for m, step in enumerate(steps):
+            with steering(model, [Addition(layer, vector, step)], "all"):
+                steered = log_softmax(logits(model.network, before)[-1])
+            log_p[0, m, i] = steered[own], logsumexp(steered[others])
+            kl[0, m, i] = np.exp(unsteered) @ (unsteered - steered)
+    letters = tuple(item.letter or "" for item in items.items)
+    return Observed(tuple(range(len(letters))), letters, log_p, tuple(range(len(letters))), kl)
+
+
+def test_a_real_direction_scaled_ties_with_itself(demo: Model) -> None:
+    pairs = [item.pair for item in load_pairs("seed:demo-sycophancy-ab").items if isinstance(item, PairItem)][:24]
+    items, layer = prepare(pairs, demo.template(), demo), 2
+    direction = np.zeros(demo.d_model, np.float32)
+    for item in items.items:
+        ends = [hidden_states(demo.network, side.ids)[layer, side.answer] for side in (item.matching, item.others[0])]
+        direction += (ends[0] - ends[1]) / len(items.items)
+    one, other = (
+        Measurements(
+            "propensity",
+            (layer,),
+            NARROW,
+            {"vector": by_hand(demo, items, layer, np.float32(scale) * direction, NARROW)},
+        )
+        for scale in (1.0, 1.066)
+    )
+    (_, found) = compare(one, other, [(i, i) for i in range(len(items.items))], dose=0.1)
+    low, high = found.difference.low, found.difference.high
+    assert found.one > 0.3 and low is not None and high is not None and low <= 0 <= high, found
+    assert abs(found.difference.value) < 0.005, found

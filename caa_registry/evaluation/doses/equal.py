@@ -5,8 +5,9 @@ Near 0 it grows with the square of the multiplier, and log-odds in proportion to
 are a smooth curve over the square root of the dose, negative below 0, and are interpolated on it between the measured
 multipliers by monotone cubics (Fritsch & Carlson 1980). The propensity follows from the log-odds.
 
-How far the cubics and straight lines differ in the mean is taken as the error of interpolating, which intervals are
-widened by. At a measured multiplier it is 0.
+How far cubics and straight lines are apart, in the mean over items, is taken as the error of interpolating, which
+intervals are widened by. It is 0 at a measured multiplier. What a curve does between two multipliers that are far apart
+is not seen: where the first step already has a large dose, smaller ones are guesses.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Change:
     lines: NDArray[np.float64]
 
     def error(self, weights: NDArray[np.float64]) -> float:
-        """Of interpolating, in the weighted mean over items."""
-        return abs(float((self.values - self.lines) @ weights))
+        """Of interpolating: the weighted mean over items of how far the two are apart."""
+        return float(np.abs(self.values - self.lines) @ weights)
 
 
 @dataclass(frozen=True, eq=False)
