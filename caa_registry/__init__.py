@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from caa_registry.errors import JudgeError as JudgeError
     from caa_registry.errors import ModelError as ModelError
     from caa_registry.errors import ModelMismatchError as ModelMismatchError
+    from caa_registry.errors import NoCommonDoseError as NoCommonDoseError
     from caa_registry.errors import NotFoundError as NotFoundError
     from caa_registry.errors import RegistryError as RegistryError
     from caa_registry.errors import UsageError as UsageError
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
+    from caa_registry.registry.records import Standing as Standing
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import Step as Step
@@ -141,6 +143,7 @@ _PUBLIC = {
         "JudgeError",
         "ModelError",
         "ModelMismatchError",
+        "NoCommonDoseError",
         "NotFoundError",
         "RegistryError",
         "UsageError",
@@ -229,6 +232,7 @@ _PUBLIC = {
         "RunRecord",
         "Sampling",
         "Score",
+        "Standing",
         "Steer",
         "Steering",
         "Step",

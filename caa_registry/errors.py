@@ -68,6 +68,10 @@ class UsageError(CaaError):
     exit_code = 2
 
 
+class NoCommonDoseError(UsageError):
+    """Two evaluations were measured at doses that do not overlap, so that nothing of them can be compared."""
+
+
 class InputError(CaaError):
     """Data from outside that cannot be used. Says which source, which row (1-based) and which field."""
 

@@ -96,9 +96,9 @@ def verify(results: dict[str, Any], filled: Filled) -> None:
     check("evidence", len(results["leaderboard"]), filled.versions)
     best = results["leaderboard_behavior"]
     check("evidence of a behavior", len(best), filled.of_behavior)
-    # Version i has a steerability of i at layer 2.
-    values = {(e.score.layer, e.score.value) for e in best}
-    check("values of the evidence", values, {(2, e.evaluation.id - 1) for e in best})
+    # Version i has log-odds of i at layer 2.
+    values = {(s.evidence.score.layer, s.evidence.score.value) for s in best}
+    check("values of the evidence", values, {(2, s.evidence.evaluation.id - 1) for s in best})
     check("lineage", len(results["lineage"].nodes), filled.nodes)
     check("diamonds", len(results["lineage_diamonds"].nodes), 3 * DIAMONDS + 1)
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.integrity.row_digests import Sealed, digest_of_row, digest_of_rows
 from caa_registry.digests import digest_bytes, digest_object
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, score_at
 from caa_registry.models.folder.fingerprint import Fingerprint
 from caa_registry.pairs.source import Source
 from caa_registry.registry.registry import Registry
@@ -277,7 +278,8 @@ def _vectors(rows: _Rows, of_version: list[int]) -> None:
                 "name": "best",
                 "dataset_version_id": None,
                 "vector_version_id": i + 1,
-                "recommendation": {"layers": [1], "multiplier": 1.0, "positions": "after_prompt"},
+                "recommendation": {"layers": [1], "multiplier": 1.0, "positions": "after_prompt"}
+                | ({"evidence": {"verdict": []}} if i % 2 else {}),
                 "updated_at": _NOW,
             }
             for i in range(names)
@@ -290,7 +292,8 @@ def _vectors(rows: _Rows, of_version: list[int]) -> None:
 
 
 def _evaluations(rows: _Rows, of_version: list[int]) -> None:
-    """One of each version on its own dataset; version i has a steerability of i at layer 2, less elsewhere."""
+    """One of each version on its own dataset; version i has a steerability of i at layer 2, less elsewhere, and so have
+    its log-odds at every dose that it reaches."""
     names = len(of_version) // VERSIONS
     parameters = {
         "rows": "all",
@@ -355,6 +358,9 @@ def _scores(i: int) -> Iterable[dict[str, Any]]:
             for condition in ("vector", "random")
             for metric in ("steerability", "effect")
         ]
+        at_doses = [score_at(statistic, dose) for statistic in ("log_odds", "effect") for dose in DOSES[:3]]
+        cells += [("vector", layer, None, metric, float(i if layer == 2 else -1)) for metric in at_doses]
+        cells.append(("vector", layer, None, LARGEST_DOSE, DOSES[2]))
     for position, (condition, layer, multiplier, metric, value) in enumerate(cells):
         interval = {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 2}
         place = {"evaluation_id": i + 1, "position": position, "condition": condition, "layer": layer}

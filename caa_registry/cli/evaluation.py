@@ -7,7 +7,8 @@ from typing import Any, get_args
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.evidence_table import evidence_table
+from caa_registry.cli.comparison_table import say_comparison
+from caa_registry.cli.evidence_table import standings_table
 from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.listing import page_options, rows_to_show
 from caa_registry.cli.options import (
@@ -31,7 +32,7 @@ from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.orders import Orders
 from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS, Evaluation, PropensitySettings
-from caa_registry.wire.evaluations import comparison_json, evaluation_json, evidence_json
+from caa_registry.wire.evaluations import comparison_json, evaluation_json, standing_json
 from caa_registry.wire.vectors import vector_json
 
 LAZY = {
@@ -237,20 +238,33 @@ def show(settings: Settings, id: int) -> None:
 @click.option("--behavior", metavar="B", help="Only this behavior.")
 @click.option("--model", metavar="M", help="Only this model: its name, or the beginning of its fingerprint.")
 @click.option("--metric", type=click.Choice(STATISTICS), default="steerability", show_default=True)
+@click.option(
+    "--dose",
+    type=float,
+    metavar="D",
+    help="Nats per token to rank at.  [default: the largest up to 0.1 that all of a group reach]",
+)
 @common
-def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any) -> None:
-    """Rank all versions of all vectors within each behavior and model.
+def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any, dose: float | None) -> None:
+    """Rank all versions of all vectors within each behavior and model, at equal dose.
 
-    A vector is ranked at the layer where the metric is largest, by one evaluation: on its own behavior and without
-    leaked questions; with a null rather than without, of the most layers, the newest of equals. Ranks are comparable
-    only where the questions are the same.
+    The dose is the KL divergence from the unsteered model, in nats per token, where answers are read. Steerability is
+    ranked by the change of the log-odds from that dose below 0 to that above, effect by that of the propensity, both
+    interpolated between the multipliers that were measured, at the layer where it is largest. The rank is one more than
+    the number of vectors whose interval lies wholly above, so that what cannot be told apart ties. p is against vectors
+    that mean nothing; "p, Holm" is corrected for all vectors of the group. The verdict is that of caa eval calibrate.
+
+    One evaluation speaks for a vector: on its own behavior and without leaked questions; with its dose measured rather
+    than without, with a null rather than without, of the most layers, the newest of equals. Ranks are comparable only
+    where the questions are the same. Vectors that do not reach the dose, or were evaluated by a release that did not
+    measure it, are listed below.
     """
     with settings.open() as registry:
-        ranked = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric)
+        standings = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric, dose=dose)
     if settings.as_json:
-        output.print_json([{**vector_json(e.vector), **evidence_json(e, metric)} for e in ranked])
+        output.print_json([{**vector_json(each.vector), **standing_json(each)} for each in standings])
         return
-    evidence_table([(e.vector, e) for e in ranked], metric, behavior=[e.vector.behavior for e in ranked])
+    standings_table(standings, metric)
 
 
 @evaluation.command(epilog="Example: caa eval compare team/sycophancy team/sycophancy-pca --layer 2")
@@ -258,30 +272,30 @@ def leaderboard(settings: Settings, behavior: str | None, model: str | None, met
 @click.argument("other")
 @click.option("--layer", type=click.IntRange(0), help="Layer to compare.  [default: each that both have]")
 @click.option("--other-layer", type=click.IntRange(0), help="Layer of OTHER.  [default: the same]")
+@click.option(
+    "--dose",
+    type=float,
+    metavar="D",
+    help="Nats per token to compare at.  [default: the largest of 0.01, 0.02, 0.05, 0.1, 0.2, 0.5 that both reach]",
+)
 @common
-def compare(settings: Settings, one: str, other: str, layer: int | None, other_layer: int | None) -> None:
-    """Compare two evaluations on the questions that both have, paired by question.
+def compare(
+    settings: Settings, one: str, other: str, layer: int | None, other_layer: int | None, dose: float | None
+) -> None:
+    """Compare two evaluations on the questions that both have, paired by question, at equal dose.
 
-    ONE and OTHER are numbers of evaluations, or vectors, of which the newest evaluation counts. A difference is ONE
-    minus OTHER with a 95 % interval. p comes from a two-sided sign-flip permutation test; p (Holm) is corrected
-    for all comparisons shown.
+    ONE and OTHER are numbers of evaluations, or vectors, of which the newest evaluation counts. The dose is the KL
+    divergence from the unsteered model, in nats per token, on those questions. What each does at it is interpolated
+    between its multipliers, which need not be the same. A difference is ONE minus OTHER with a 95 % interval. p comes
+    from a two-sided sign-flip permutation test; "p, Holm" is corrected for all comparisons shown.
+
+    Where the dose was not measured, as by earlier releases, the two are compared at the multipliers that both have.
     """
     with settings.open() as registry:
-        first, second, compared = registry.evaluations.compare(one, other, layer=layer, other_layer=other_layer)
+        first, second, compared = registry.evaluations.compare(
+            one, other, layer=layer, other_layer=other_layer, dose=dose
+        )
     if settings.as_json:
         output.print_json(comparison_json(first, second, compared))
         return
-    for name, e in (("one", first), ("other", second)):
-        output.paragraph(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")
-    rows = [
-        (
-            c.metric,
-            str(c.layer) if c.layer == c.other_layer else f"{c.layer}, {c.other_layer}",
-            *(output.figure(x) for x in (c.one, c.other, c.difference.value)),
-            output.between(c.difference.low, c.difference.high),
-            c.difference.n,
-            *(f"{p:.4f}" for p in (c.p_value, c.p_holm)),
-        )
-        for c in compared
-    ]
-    output.table(["metric", "layer", "one", "other", "difference", "95 %", "n", "p", "p (Holm)"], rows, empty="")
+    say_comparison(first, second, compared, every_layer=layer is None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from caa_registry.cli import output
+from caa_registry.cli.dose_table import dose_table
 from caa_registry.cli.options import Settings
 from caa_registry.references import ranges
 from caa_registry.registry.records import RecordedPropensity, RecordedSideEffects
@@ -118,10 +119,11 @@ def _open_ended(evaluation: Evaluation, judgements: Sequence[Judged], answers: S
 
 
 def scores(evaluation: Evaluation) -> None:
-    """Every layer and multiplier, then every layer, then the baselines."""
+    """Every layer and multiplier, then every layer, at its multipliers and at equal doses, then the baselines."""
     _cells(evaluation)
     _layers(evaluation)
     say_letters(evaluation)
+    dose_table(evaluation)
     _baselines(evaluation)
 
 

@@ -51,8 +51,9 @@ def ls(
 ) -> None:
     """List vectors, the newest version of each; with --model the newest on that model.
 
-    --sort with a statistic shows it at each vector's best layer, from one evaluation: on its own behavior, with
-    a null rather than without, of the most layers, the newest of equals. Vectors without one come last.
+    --sort with a statistic shows it at each vector's best layer, from one evaluation: on its own behavior, with its
+    dose measured rather than without, with a null rather than without, of the most layers, the newest of equals. It is
+    over that evaluation's own multipliers; caa eval leaderboard ranks at equal dose. Vectors without one come last.
     """
     most = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
@@ -65,7 +66,7 @@ def ls(
         ranked = sorted(listed, key=lambda v: -evidence[v.digest].score.value if v.digest in evidence else math.inf)
         listed = replace(listed, rows=tuple(ranked[:most]))
     if settings.as_json:
-        output.print_json([{**vector_json(v), **evidence_json(evidence.get(v.digest), sort)} for v in listed])
+        output.print_json([{**vector_json(v), **evidence_json(evidence.get(v.digest))} for v in listed])
         return
     if sort != "name":
         evidence_table([(version, evidence.get(version.digest)) for version in listed], sort)

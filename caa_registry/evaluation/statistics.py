@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.evaluation.doses.equal import DoseCurve, dose_curves, widened
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, Sides, score_at
 from caa_registry.evaluation.inference.intervals import Interval, Units, bounded, means, weighted_means
 from caa_registry.evaluation.inference.shares import share
 from caa_registry.evaluation.letters import Contrasts, contrasts
@@ -99,7 +101,8 @@ def figures(measurements: Measurements) -> list[Figure]:
 
     Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
     counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
-    second), and the shares of ``wrong_ways``. Of every null: ``steerability`` and ``effect``, and for each of them
+    second), and the shares of ``wrong_ways``. Of the vector, where its dose was measured, what it does at equal doses
+    (``doses.ladder``). Of every null: ``steerability`` and ``effect``, and for each of them
     ``p_...``, the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose
     ``n`` are the draws that it rests on.
     """
@@ -115,6 +118,8 @@ def figures(measurements: Measurements) -> list[Figure]:
             found += _by_slope(measurements, condition, observed, weighed)
             for metric, holds in wrong_ways(measurements, observed).items():
                 found += _by_layer(measurements, condition, metric, [share(row, weighed.units) for row in holds])
+            if condition == VECTOR:
+                found += _at_doses(measurements, observed, weighed)
     for name, null in measurements.nulls.items():
         found += _of_null(measurements, name, null)
     return found
@@ -139,6 +144,28 @@ def _by_slope(measurements: Measurements, condition: str, observed: Observed, we
         letter = weighed.letter(values.T)
         if letter:
             yield from _by_layer(measurements, condition, of_letter, [bounded(each, -most, most) for each in letter])
+
+
+def _at_doses(measurements: Measurements, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:
+    """Of each layer the largest dose that it reaches, and what it does at those of ``DOSES`` that it reaches: on both
+    sides of 0, or on the one that was measured."""
+    curves = dose_curves(observed, measurements.multipliers)
+    if curves is None:
+        return
+    reached: list[tuple[int, float, DoseCurve, Sides]] = []
+    for layer, curve in zip(measurements.layers, curves, strict=True):
+        for sides in curve.sides[:1]:
+            least, largest = curve.reach(sides)
+            yield Figure(VECTOR, layer, None, LARGEST_DOSE, Interval(largest, None, None, int(observed.counted.sum())))
+            reached += [(layer, dose, curve, sides) for dose in DOSES if least <= dose <= largest]
+    if not reached:
+        return
+    changes = [curve.at(dose, sides) for _, dose, curve, sides in reached]
+    for statistic, most in (("log_odds", np.inf), ("effect", 1.0)):
+        intervals = weighed.behavior(np.stack([change[statistic].values for change in changes], axis=-1))
+        for (layer, dose, _, _), change, interval in zip(reached, changes, intervals, strict=True):
+            figure = bounded(widened(interval, change[statistic].error(weighed.weights)), -most, most)
+            yield Figure(VECTOR, layer, None, score_at(statistic, dose), figure)
 
 
 def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figure]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
     from caa_registry.evaluation.open_ended.rubrics import Rubric
-    from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged
+    from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged, Standing
 
 
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def rubric_json(rubric: Rubric) -> dict[str, Any]:
     return {**dataclasses.asdict(rubric), "digest": rubric.digest}
 
 
-def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
-    """What stands beside a vector's own JSON: its score of ``metric`` at its best layer. Empty where there is none."""
+def evidence_json(evidence: Evidence | None) -> dict[str, Any]:
+    """What stands beside a vector's own JSON: its score at its best layer. Empty where there is none."""
     if evidence is None:
         return {}
     score, null = evidence.score, evidence.null
@@ -72,7 +72,7 @@ def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
             "evaluation": evidence.evaluation.id,
             "dataset": evidence.evaluation.dataset,
             "split": evidence.evaluation.split,
-            "metric": metric,
+            "metric": score.metric,
             "layer": score.layer,
             "value": score.value,
             "ci_low": score.ci_low,
@@ -82,6 +82,22 @@ def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
             "p_value": evidence.p_value,
             "letter_vector": evidence.letter,
         }
+    }
+
+
+def standing_json(standing: Standing) -> dict[str, Any]:
+    """What stands beside a vector's own JSON in a leaderboard: its evidence, and its place."""
+    return {
+        **evidence_json(standing.evidence),
+        "standing": {
+            "dose": standing.dose,
+            "sides": standing.sides,
+            "rank": standing.rank,
+            "p_holm": standing.p_holm,
+            "verdict": standing.verdict,
+            "reason": standing.reason,
+            "measure": standing.measure,
+        },
     }
 
 

@@ -215,3 +215,15 @@ def test_a_column_may_be_said_to_be_missing(empty: Path, tmp_path: Path) -> None
     assert caa("dataset", "import", source, "--name", "a/b", *columns, "--column", "prompt=").code == 0
     result = caa("dataset", "import", source, "--name", "a/c", *columns, "--column", "positive=note")
     assert result.code == 2 and "a field is given twice" in result.err
+
+
+def test_a_leaderboard_says_who_is_not_ranked_and_why(full: Path) -> None:
+    (vector,) = caa("eval", "leaderboard", "--json").json
+    standing = vector["standing"]
+    assert set(standing) == {"dose", "sides", "rank", "p_holm", "verdict", "reason", "measure"}
+    assert (standing["rank"], standing["verdict"]) == (None, "not calibrated")
+    assert vector["evidence"]["metric"] == "steerability" and standing["reason"]
+    shown = caa("eval", "leaderboard")
+    assert "not ranked:" in shown.out and standing["reason"] in shown.out
+    assert not standing["measure"] or f"To rank it: {standing['measure']}" in shown.err
+    assert caa("eval", "leaderboard", "--dose", "0.3").code == 2

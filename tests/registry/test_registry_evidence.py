@@ -85,9 +85,9 @@ def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: 
     groups = [(e.vector.behavior, e.vector.model.name) for e in found]
     assert len(found) == 4 and groups == sorted(groups)
     mine = filled.evaluations.leaderboard(behavior="pairs", model=model.info.name, metric="effect")
-    assert {e.vector.name for e in mine} == {"team/a", "team/b"}
-    values = [e.score.value for e in mine]
-    assert values == sorted(values, reverse=True) and all(e.p_value is None for e in mine)
+    assert [s.vector.name for s in mine] == ["team/a", "team/b"]
+    # Nothing is ranked without a dose.
+    assert {(s.rank, s.dose, s.p_holm, s.evidence.score.metric) for s in mine} == {(None, None, None, "effect")}
 
 
 def test_two_vectors_are_compared_on_the_questions_that_both_answered(filled: Registry, model: Model) -> None:

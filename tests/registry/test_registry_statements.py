@@ -121,18 +121,28 @@ def test_evaluations_are_listed_with_their_scores_and_ranked(sized: list[tuple[R
         assert registry.evaluations.ls(every[7].vector) == [every[7]]
         best = registry.evaluations.leaderboard(behavior="behavior1")
         assert len(best) == filled.of_behavior
-        # Version i has a steerability of i at layer 2.
-        assert [(e.score.layer, e.score.value) for e in best] == [(2, e.evaluation.id - 1) for e in best]
-        ranks = [(e.vector.model.name, -e.score.value) for e in best]
-        assert ranks == sorted(ranks)
-        assert all(e.evaluation.behavior == e.vector.behavior == "behavior1" for e in best)
+        # Version i has a steerability of i at layer 2, and so it has at every dose up to 0.05.
+        assert [(s.evidence.score.layer, s.evidence.score.value) for s in best] == [
+            (2, s.evidence.evaluation.id - 1) for s in best
+        ]
+        ranks = [(s.vector.model.name, -s.evidence.score.value) for s in best]
+        assert ranks == sorted(ranks) and {(s.dose, s.sides, s.reason) for s in best} == {(0.05, "both", "")}
+        assert {s.evidence.score.metric for s in best} == {"log_odds_at_0.05"}
+        assert {s.evidence.evaluation.behavior for s in best} == {s.vector.behavior for s in best} == {"behavior1"}
         for model in ("model-0", "model-1", "model-2"):
             of_model = registry.evaluations.leaderboard(behavior="behavior1", model=model)
-            assert of_model == [e for e in best if e.vector.model.name == model]
+            assert of_model == [s for s in best if s.vector.model.name == model]
+            assert [s.rank for s in of_model] == list(range(1, len(of_model) + 1))
+        # The alias best of every other name, which points at its first version, was set by a calibration.
+        calibrated = {s.vector.reference for s in best if s.verdict == "passed"}
+        assert calibrated == {s.vector.reference for s in best if s.vector.id % 2 == 0 and s.vector.number == 1}
         vectors = registry.vectors.ls(behavior="behavior1", all_versions=True)
-        assert registry.evaluations.evidence(vectors) == {e.vector.digest: e for e in best}
+        evidence = registry.evaluations.evidence(vectors)
+        assert {d: (e.score.layer, e.score.value, e.evaluation.id) for d, e in evidence.items()} == {
+            s.vector.digest: (2, s.evidence.score.value, s.evidence.evaluation.id) for s in best
+        }
         # No other scores than those of the statistic are read.
-        assert {s.metric for e in best for s in e.evaluation.scores} == {"steerability"}
+        assert {s.metric for e in evidence.values() for s in e.evaluation.scores} == {"steerability"}
         assert registry.evaluations.leaderboard(behavior="nothing") == []
 
 

@@ -39,10 +39,12 @@ def check_layers(layer: int | None, other_layer: int | None) -> list[tuple[int, 
     return [(layer, layer if other_layer is None else other_layer)]
 
 
-def compare(one: Side, other: Side, layers: Sequence[tuple[int, int]] | None) -> list[Compared]:
-    """Steerability and effect of both on their common items. See ``evaluation.comparison``."""
+def compare(
+    one: Side, other: Side, layers: Sequence[tuple[int, int]] | None, dose: float | None = None
+) -> list[Compared]:
+    """What both do on their common items. See ``evaluation.comparison``."""
     from caa_registry.evaluation.comparison import compare as compare_items
 
     places = other.places
     common = [(place, places[key]) for key, place in one.places.items() if key in places]
-    return compare_items(one.measured, other.measured, common, layers)
+    return compare_items(one.measured, other.measured, common, layers, dose)

@@ -15,9 +15,10 @@ from caa_registry.registry.evaluations import store
 from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS, CalibrationRequest, calibrate
 from caa_registry.registry.evaluations.comparison import Side, check_layers, compare
 from caa_registry.registry.evaluations.cross import Row, categories, check_crossed, cross
-from caa_registry.registry.evaluations.evidence import evidence, leaderboard
+from caa_registry.registry.evaluations.evidence import evidence
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity import measure, propensity_request
+from caa_registry.registry.evaluations.ranking.leaderboard import leaderboard
 from caa_registry.registry.evaluations.ratings import RatingRequest, judgements, rate, rate_by_sheet
 from caa_registry.registry.evaluations.sharing import Division, common_request, usable
 from caa_registry.registry.evaluations.side_effects import (
@@ -40,6 +41,7 @@ from caa_registry.registry.records import (
     Listing,
     OpenEndedSettings,
     PropensitySettings,
+    Standing,
     Statistic,
     VectorVersion,
 )
@@ -274,24 +276,37 @@ class Evaluations:
         return evidence(self._workspace, vectors, metric)
 
     def leaderboard(
-        self, *, behavior: str | None = None, model: str | None = None, metric: Statistic = "steerability"
-    ) -> list[Evidence]:
-        """Every version of every vector by how well it works, those for one behavior and model together."""
-        return leaderboard(self._workspace, behavior, model, metric)
+        self,
+        *,
+        behavior: str | None = None,
+        model: str | None = None,
+        metric: Statistic = "steerability",
+        dose: float | None = None,
+    ) -> list[Standing]:
+        """Every version of every vector by what it does at one dose, those for one behavior and model together
+        (``ranking.leaderboard``). Raises ``UsageError`` for a ``dose`` at which evaluations have no figures."""
+        return leaderboard(self._workspace, behavior, model, metric, dose)
 
     def compare(
-        self, one: str, other: str, *, layer: int | None = None, other_layer: int | None = None
+        self,
+        one: str,
+        other: str,
+        *,
+        layer: int | None = None,
+        other_layer: int | None = None,
+        dose: float | None = None,
     ) -> tuple[Evaluation, Evaluation, list[Compared]]:
-        """Steerability and effect of two evaluations on the items that both have, paired (``evaluation.comparison``).
+        """What two evaluations found on the items that both have, paired, at the same dose (``evaluation.comparison``).
 
         ``one`` and ``other`` are numbers of evaluations, or vectors, whose newest evaluation counts. Without ``layer``
-        every layer that both have is compared with itself; ``other_layer`` defaults to ``layer``. Raises ``UsageError``
-        where they have no item, layer, or two multipliers in common.
+        every layer that both have is compared with itself; ``other_layer`` defaults to ``layer``. ``dose``: nats per
+        token. Raises ``UsageError`` where they have no item or layer in common, ``NoCommonDoseError`` where they have
+        no dose.
         """
         layers = check_layers(layer, other_layer)
         evaluations = self._named(one), self._named(other)
         sides = [Side(store.measurements(self._workspace, e), self.items(e)) for e in evaluations]
-        return *evaluations, compare(sides[0], sides[1], layers)
+        return *evaluations, compare(sides[0], sides[1], layers, dose)
 
     def answers(self, evaluation: Evaluation | int) -> list[Answer]:
         """The answers of an open-ended evaluation, by question, then multiplier. Raises ``UsageError`` for another

@@ -1,21 +1,28 @@
-"""What evaluations show of vectors: which of them speaks for a vector, its best score there, and leaderboards."""
+"""What evaluations show of vectors: which of them speaks for a vector, and its best score there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
-from caa_registry.catalog.filters import behavior, of_behavior, of_model
+from caa_registry.catalog.filters import behavior
+from caa_registry.evaluation.doses.ladder import LARGEST_DOSE
 from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.store import load
-from caa_registry.registry.provenance.recalls import mark_vectors
-from caa_registry.registry.records import RANDOM_NULLS, Evaluation, Evidence, Statistic, VectorVersion, check_statistic
-from caa_registry.registry.rows import vector_records
+from caa_registry.registry.records import (
+    RANDOM_NULLS,
+    Evaluation,
+    Evidence,
+    Score,
+    Statistic,
+    VectorVersion,
+    check_statistic,
+)
 from caa_registry.registry.workspace import Workspace
 
 
@@ -25,40 +32,35 @@ def evidence(workspace: Workspace, vectors: Sequence[VectorVersion], metric: Sta
     check_statistic(metric)
     with workspace.database.read() as session:
         ids = speaking(session, among(session, t.Evaluation.vector_version_id, [vector.id for vector in vectors]))
-        return _evidence(vectors, _evaluations(session, ids, metric), metric)
-
-
-def leaderboard(
-    workspace: Workspace, behavior_name: str | None, model: str | None, metric: Statistic
-) -> list[Evidence]:
-    """The evidence of every version of every vector, those for one behavior and model together, best first."""
-    check_statistic(metric)
-    with workspace.database.read() as session:
-        conditions = [] if behavior_name is None else [of_behavior(behavior_name)]
-        conditions += [] if model is None else [of_model(model)]
-        ids = speaking(session, *conditions)
-        shown = select(t.Evaluation.vector_version_id).where(among(session, t.Evaluation.id, ids))
-        vectors = mark_vectors(session, vector_records(session, shown))
-        ranked = _evidence(vectors, _evaluations(session, ids, metric), metric).values()
-    return sorted(ranked, key=lambda e: (e.vector.behavior, e.vector.model.name, -e.score.value))
+        by_vector = {evaluation.vector: evaluation for evaluation in evaluations_of(session, ids, metric)}
+    found: dict[str, Evidence] = {}
+    for vector in vectors:
+        evaluation = by_vector.get(vector.reference)
+        score = largest(evaluation, metric) if evaluation else None
+        if evaluation is not None and score is not None:
+            found[vector.digest] = evidence_of(vector, evaluation, metric, score)
+    return found
 
 
 def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
     """The ids of the evaluations that speak for vectors, one for each vector that has any.
 
-    It is on the vector's own behavior, at two multipliers or more, and asks no leaked question; with a null rather
-    than without, of the most layers, the newest of equals. ``conditions``: of the evaluation, the vector version, the
-    vector's dataset version and its model.
+    It is on the vector's own behavior, at two multipliers or more, and asks no leaked question; with its dose measured
+    rather than without, then with a null rather than without, of the most layers, the newest of equals.
+    ``conditions``: of the evaluation, the vector version, the vector's dataset version and its model.
     """
     evaluation, vector, score = t.Evaluation, t.VectorVersion, t.Score
     asked, asked_dataset = aliased(t.DatasetVersion), aliased(t.Dataset)
     recorded = evaluation.parameters
     leaked = [func.coalesce(recorded["leaked", how].as_integer(), 0) == 0 for how in ("same", "near")]
-    slopes = select(score.position).where(
-        score.evaluation_id == evaluation.id, score.condition == "vector", score.metric == "steerability"
-    )
+
+    def has(metric: str) -> ColumnElement[bool]:
+        own = score.evaluation_id == evaluation.id, score.condition == "vector", score.metric == metric
+        return select(score.position).where(*own).exists()
+
     controlled = _length(session, recorded["beside", "controls"]) > 0
-    best_first = controlled.desc(), _length(session, recorded["layers"]).desc(), evaluation.id.desc()
+    dosed = case((has(LARGEST_DOSE), 1), else_=0)
+    best_first = dosed.desc(), controlled.desc(), _length(session, recorded["layers"]).desc(), evaluation.id.desc()
     ranked = (
         select(
             evaluation.id,
@@ -75,7 +77,7 @@ def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
             vector.deleted_at.is_(None),
             behavior() == behavior(asked, asked_dataset),
             *leaked,
-            slopes.exists(),
+            has("steerability"),
             *conditions,
         )
         .subquery()
@@ -89,31 +91,19 @@ def _length(session: Session, array: Any) -> ColumnElement[int]:
     return func.coalesce(func.jsonb_array_length(array) if postgresql else func.json_array_length(array), 0)
 
 
-def _evaluations(session: Session, ids: Sequence[int], metric: Statistic) -> list[Evaluation]:
-    """The evaluations of ``ids`` with the scores that evidence by ``metric`` is made of."""
+def evaluations_of(session: Session, ids: Sequence[int], metric: Statistic, *more: str) -> list[Evaluation]:
+    """The evaluations of ``ids`` with the scores that evidence by ``metric`` is made of, and ``more``."""
     those = select(t.Evaluation.id).where(among(session, t.Evaluation.id, ids))
-    kept = {metric, f"p_chosen_{metric}", "steerability", "letter_slope"}
+    kept = {metric, f"p_chosen_{metric}", "steerability", "letter_slope", *more}
     conditions = {"vector", *RANDOM_NULLS}
     return load(session, those, lambda score: score.metric in kept and score.condition in conditions)
 
 
-def _evidence(
-    vectors: Sequence[VectorVersion], evaluations: Sequence[Evaluation], metric: Statistic
-) -> dict[str, Evidence]:
-    by_vector = {evaluation.vector: evaluation for evaluation in evaluations}
-    evidence: dict[str, Evidence] = {}
-    for vector in vectors:
-        evaluation = by_vector.get(vector.reference)
-        score = largest(evaluation, metric) if evaluation else None
-        if evaluation is not None and score is not None:
-            layer, name = score.layer, evaluation.null or ""
-            null, p_value = (evaluation.at(layer, each, name) for each in (metric, f"p_chosen_{metric}"))
-            evidence[vector.digest] = Evidence(
-                vector,
-                evaluation,
-                score,
-                null,
-                p_value.value if p_value else None,
-                evaluation.is_letter_vector(layer),
-            )
-    return evidence
+def evidence_of(vector: VectorVersion, evaluation: Evaluation, metric: Statistic, score: Score) -> Evidence:
+    """What ``evaluation`` shows of ``vector`` by ``score``, which is ``metric`` at a layer, or that at a dose."""
+    name = evaluation.null or ""
+    # Vectors of a null are measured at the extremes only, and are nothing to hold against what is done at a dose.
+    null = evaluation.at(score.layer, metric, name) if score.metric == metric else None
+    p_value = evaluation.at(score.layer, f"p_chosen_{metric}", name)
+    letter = evaluation.is_letter_vector(score.layer)
+    return Evidence(vector, evaluation, score, null, p_value.value if p_value else None, letter)

@@ -32,7 +32,14 @@ if TYPE_CHECKING:
         RecordedSideEffects,
         Sampling,
     )
-    from caa_registry.registry.records.evidence import STATISTICS, Calibrated, Evidence, Statistic, check_statistic
+    from caa_registry.registry.records.evidence import (
+        STATISTICS,
+        Calibrated,
+        Evidence,
+        Standing,
+        Statistic,
+        check_statistic,
+    )
     from caa_registry.registry.records.history import Blame, LogEntry
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
@@ -57,7 +64,7 @@ _NAMES = {
     "evaluation_settings": (
         "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
     ),
-    "evidence": "STATISTICS Calibrated Evidence Statistic check_statistic",
+    "evidence": "STATISTICS Calibrated Evidence Standing Statistic check_statistic",
     "history": "Blame LogEntry",
     "lineage": "Lineage LineageNode RunRecord",
     "listing": "Listing check_limit",
@@ -118,6 +125,7 @@ __all__ = [
     "RunRecord",
     "Sampling",
     "Score",
+    "Standing",
     "Statistic",
     "Steer",
     "Steering",

@@ -41,6 +41,17 @@ class Recommendation:
         check_positions(self.positions)
 
     @property
+    def verdict(self) -> str:
+        """What a calibration said of it: ``passed``, ``accepted: interval, kl`` for conditions that do not hold and
+        that somebody accepted, ``before verdicts`` in earlier releases; empty where it is none of a calibration."""
+        if self.evidence is None:
+            return ""
+        if "verdict" not in self.evidence:
+            return "before verdicts"
+        accepted = self._accepted
+        return f"accepted: {', '.join(accepted)}" if accepted else "passed"
+
+    @property
     def caveat(self) -> str:
         """What a user must know about how a calibration came to it; empty where there is nothing."""
         if self.evidence is None:
@@ -49,8 +60,13 @@ class Recommendation:
             return (
                 "it was calibrated before vectors had to pass a verdict: caa eval calibrate says what holds of it now"
             )
-        accepted = [condition["name"] for condition in self.evidence["verdict"] if condition["accepted"]]
+        accepted = self._accepted
         return f"its calibration accepted what does not hold: {', '.join(accepted)}" if accepted else ""
+
+    @property
+    def _accepted(self) -> list[str]:
+        conditions = (self.evidence or {}).get("verdict", ())
+        return [condition["name"] for condition in conditions if condition["accepted"]]
 
     def as_json(self) -> dict[str, Any]:
         values: dict[str, Any] = {

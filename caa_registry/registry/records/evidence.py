@@ -9,6 +9,7 @@ from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Calibration
+    from caa_registry.evaluation.doses.ladder import Sides
     from caa_registry.evaluation.verdict import Verdict
     from caa_registry.registry.records.alias import Alias
     from caa_registry.registry.records.evaluation import Evaluation, Score
@@ -30,9 +31,10 @@ def check_statistic(metric: str) -> Statistic:
 class Evidence:
     """How well a vector works at its best layer, and the evaluation that shows it.
 
-    ``evaluation`` has the scores of that statistic only. ``null``: of the vectors that mean nothing at that layer, and
-    ``p_value``: of that layer as the one chosen of all, where they were measured. ``letter``: whether the vector moves
-    the answer's letter there more than the behavior.
+    ``score``: of the statistic there, over the multipliers that were measured, or at a dose. ``evaluation`` has the
+    scores of that statistic only. ``null``: of the vectors that mean nothing at that layer, where ``score`` is over the
+    multipliers; ``p_value``: of that layer as the one chosen of all, where they were measured. ``letter``: whether the
+    vector moves the answer's letter there more than the behavior.
     """
 
     vector: VectorVersion
@@ -41,6 +43,32 @@ class Evidence:
     null: Score | None
     p_value: float | None
     letter: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The place of a vector among those for its behavior and model, by what they do at one dose.
+
+    ``dose``: nats per token, and ``sides`` of 0 that the effect is of; ``None`` where nobody in the group reaches one.
+    ``rank``: one more than those whose interval lies wholly above this vector's, so that what cannot be told apart
+    ties; ``None`` where it cannot be ranked: ``reason`` says why, and ``measure`` is the command that makes up for it,
+    empty where none does. ``evidence``: at that dose, or over its own multipliers where it has no rank. ``p_holm``: its
+    p-value, corrected for all vectors of the group that have one. ``verdict``: that of a calibration, as
+    ``Recommendation.verdict``, else ``not calibrated``.
+    """
+
+    evidence: Evidence
+    dose: float | None
+    sides: Sides | None
+    rank: int | None
+    p_holm: float | None
+    verdict: str
+    reason: str = ""
+    measure: str = ""
+
+    @property
+    def vector(self) -> VectorVersion:
+        return self.evidence.vector
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,116 @@
+"""What a vector does at a given dose, so that vectors of different lengths, measured at different multipliers, compare.
+
+The dose is KL(unsteered || steered) in nats per token at the places that answers are read at, the mean over items.
+Near 0 it grows with the square of the multiplier, and log-odds in proportion to the multiplier. So an item's log-odds
+are a smooth curve over the square root of the dose, negative below 0, and are interpolated on it between the measured
+multipliers by monotone cubics (Fritsch & Carlson 1980). The propensity follows from the log-odds.
+
+How far cubics and straight lines are apart, in the mean over items, is taken as the error of interpolating, which
+intervals are widened by. It is 0 at a measured multiplier. What a curve does between two multipliers that are far apart
+is not seen: where the first step already has a large dose, smaller ones are guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caa_registry.evaluation.doses.ladder import Sides
+from caa_registry.evaluation.inference.intervals import Interval
+from caa_registry.evaluation.measurements import Observed
+from caa_registry.evaluation.propensity import propensity_of
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """How much every item changes at a dose, ``(items,)``: ``values``, by cubics, and by straight ``lines``."""
+
+    values: NDArray[np.float64]
+    lines: NDArray[np.float64]
+
+    def error(self, weights: NDArray[np.float64]) -> float:
+        """Of interpolating: the weighted mean over items of how far the two are apart."""
+        return float(np.abs(self.values - self.lines) @ weights)
+
+
+@dataclass(frozen=True, eq=False)
+class DoseCurve:
+    """What the items of one layer do at growing doses, on each side of 0 as far as the dose grows with the multiplier.
+
+    ``doses``: nats per token, those of multipliers below 0 with a minus, rising, ``(k,)``. ``log_odds``: of every item
+    there, ``(k, items)``. ``sides``: what a change can be of, that of most first; of one side alone only where
+    multiplier 0 was measured too.
+    """
+
+    doses: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
+    sides: tuple[Sides, ...]
+
+    def reach(self, sides: Sides) -> tuple[float, float]:
+        """The least and the largest dose that all of ``sides`` have, nats per token. The least is above the largest
+        where they have none in common."""
+        doses = [np.abs(self.doses[sign * self.doses >= 0]) for sign in _SIGNS[sides]]
+        return max(float(each.min()) for each in doses), min(float(each.max()) for each in doses)
+
+    def at(self, dose: float, sides: Sides) -> dict[str, Change]:
+        """``log_odds`` (nats) and ``effect`` (propensity): how both change at a dose that is reached."""
+        cubics, lines = self._ends(dose, sides)
+        return {
+            "log_odds": Change(cubics[1] - cubics[0], lines[1] - lines[0]),
+            "effect": Change(*(np.diff(propensity_of(ends, 0.0), axis=0)[0] for ends in (cubics, lines))),
+        }
+
+    def _ends(self, dose: float, sides: Sides) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The log-odds below and above, ``(2, items)``, by cubics and by lines."""
+        from scipy.interpolate import PchipInterpolator
+
+        if len(self.doses) == 1:
+            return self.log_odds[[0, 0]], self.log_odds[[0, 0]]
+        roots = np.sign(self.doses) * np.sqrt(np.abs(self.doses))
+        ends = np.sqrt(dose) * np.array([-1.0 if -1 in _SIGNS[sides] else 0.0, 1.0 if 1 in _SIGNS[sides] else 0.0])
+        above = np.searchsorted(roots, ends).clip(1, len(roots) - 1)
+        before, after = roots[above - 1], roots[above]
+        part = ((ends - before) / (after - before))[:, None]
+        lines = (1 - part) * self.log_odds[above - 1] + part * self.log_odds[above]
+        return np.asarray(PchipInterpolator(roots, self.log_odds, axis=0)(ends)), lines
+
+
+_SIGNS: dict[Sides, tuple[int, ...]] = {"both": (-1, 1), "up": (1,), "down": (-1,)}
+
+
+def dose_curves(observed: Observed, multipliers: Sequence[float]) -> list[DoseCurve] | None:
+    """Of every layer; ``None`` where the dose was not measured. Items that the model was not asked are left out."""
+    if observed.kl is None:
+        return None
+    counted = observed.counted
+    doses = observed.kl[..., counted].mean(axis=-1)
+    odds = observed.log_odds[..., counted]
+    return [_curve(*layer, np.asarray(multipliers)) for layer in zip(doses, odds, strict=True)]
+
+
+def widened(interval: Interval, error: float) -> Interval:
+    """An interval that allows for ``error`` beside chance."""
+    if interval.low is None or interval.high is None:
+        return interval
+    return Interval(interval.value, interval.low - error, interval.high + error, interval.n)
+
+
+def _curve(doses: NDArray[np.float64], odds: NDArray[np.float64], multipliers: NDArray[np.float64]) -> DoseCurve:
+    zero, up, down = (np.flatnonzero(which) for which in (multipliers == 0, multipliers > 0, multipliers < 0))
+    above, below = _growing(doses, [*zero, *up]), _growing(doses, [*zero, *down[::-1]])
+    kept = [*below[:0:-1], *below[:1], *above[len(zero) :]]
+    either: list[tuple[Sides, bool]] = [("both", bool(len(up) and len(down)))]
+    if len(zero):
+        either += [("up", bool(len(up))), ("down", bool(len(down)))]
+    return DoseCurve(
+        np.sign(multipliers[kept]) * doses[kept], odds[kept], tuple(name for name, there in either if there)
+    )
+
+
+def _growing(doses: NDArray[np.float64], outwards: Sequence[int]) -> Sequence[int]:
+    """Places from 0 outwards, up to where the dose no longer grows."""
+    falls = np.flatnonzero(np.diff(doses[list(outwards)]) <= 0)
+    return outwards[: falls[0] + 1] if len(falls) else outwards

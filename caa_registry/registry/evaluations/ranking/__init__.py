@@ -1,0 +1,1 @@
+"""Which vector of a behavior and model does most at equal dose."""

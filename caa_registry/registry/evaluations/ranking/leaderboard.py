@@ -1,0 +1,136 @@
+"""Vectors ranked by what they do at equal dose, each at its best layer, and those that cannot be ranked."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import among
+from caa_registry.catalog.filters import of_behavior, of_model
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, Sides, check_dose, score_at
+from caa_registry.registry.evaluations.evidence import evaluations_of, evidence_of, speaking
+from caa_registry.registry.evaluations.layers import largest
+from caa_registry.registry.evaluations.ranking.candidates import Candidate, candidate, unranked
+from caa_registry.registry.provenance.recalls import mark_vectors
+from caa_registry.registry.records import (
+    Recommendation,
+    Score,
+    Standing,
+    Statistic,
+    VectorVersion,
+    check_statistic,
+)
+from caa_registry.registry.rows import vector_records
+from caa_registry.registry.workspace import Workspace
+
+MOST = 0.1
+"""Nats per token: no group is ranked at a larger dose unless it is asked for. Up to there effects still grow in
+proportion, and text is hardly touched."""
+
+# The scores that stand for a statistic at a dose.
+_AT_DOSE = {"steerability": "log_odds", "effect": "effect"}
+_NO_VERDICT = "not calibrated"
+
+
+def leaderboard(
+    workspace: Workspace, behavior_name: str | None, model: str | None, metric: Statistic, dose: float | None
+) -> list[Standing]:
+    """Every version of every vector that has evidence, those for one behavior and model together, best first and those
+    without a rank last. ``dose``: one of ``DOSES``; by default of each group the largest up to 0.1 that all reach which
+    reach any."""
+    check_statistic(metric)
+    if dose is not None:
+        check_dose(dose)
+    statistic = _AT_DOSE[metric]
+    with workspace.database.read() as session:
+        conditions = [] if behavior_name is None else [of_behavior(behavior_name)]
+        conditions += [] if model is None else [of_model(model)]
+        ids = speaking(session, *conditions)
+        rungs = [score_at(statistic, each) for each in DOSES]
+        by_vector = {each.vector: each for each in evaluations_of(session, ids, metric, LARGEST_DOSE, *rungs)}
+        shown = select(t.Evaluation.vector_version_id).where(among(session, t.Evaluation.id, ids))
+        vectors = mark_vectors(session, vector_records(session, shown))
+        verdicts = _verdicts(session, vectors)
+    groups: dict[tuple[str, str, str], list[Candidate]] = {}
+    for vector in vectors:
+        key = vector.behavior, vector.model.name, vector.model.fingerprint.digest
+        groups.setdefault(key, []).append(candidate(vector, by_vector[vector.reference], statistic))
+    return [standing for key in sorted(groups) for standing in _standings(groups[key], metric, dose, verdicts)]
+
+
+def _standings(
+    group: Sequence[Candidate], metric: Statistic, dose: float | None, verdicts: Mapping[int, str]
+) -> list[Standing]:
+    """One group, best first."""
+    sides = _sides(group)
+    comparable = [each for each in group if each.comparable and each.sides == sides]
+    at = _common(comparable) if dose is None else dose
+    scores = {each.vector.id: each.at[at] for each in comparable if at in each.at} if at is not None else {}
+    places = dict(zip(scores, ranks(list(scores.values())), strict=True))
+    found: list[Standing] = []
+    for each in group:
+        id = each.vector.id
+        score = scores.get(id) or largest(each.evaluation, metric)
+        assert score is not None, "an evaluation that speaks for a vector has the statistics of its layers"
+        reason, measure = unranked(each, at, sides) if id not in places else ("", "")
+        evidence = evidence_of(each.vector, each.evaluation, metric, score)
+        verdict = verdicts.get(id, _NO_VERDICT)
+        found.append(Standing(evidence, at, sides, places.get(id), None, verdict, reason, measure))
+    return sorted(_corrected(found), key=_order)
+
+
+def _order(standing: Standing) -> tuple[float, float, str, int]:
+    if standing.rank is None:
+        return math.inf, 0.0, standing.vector.name, standing.vector.number
+    return standing.rank, -standing.evidence.score.value, standing.vector.name, standing.vector.number
+
+
+def _sides(group: Sequence[Candidate]) -> Sides | None:
+    """What the group is ranked by: both sides of 0 where anybody was measured on both, else above 0."""
+    measured = {each.sides for each in group if each.comparable}
+    every: tuple[Sides, ...] = ("both", "up", "down")
+    return next((sides for sides in every if sides in measured), None)
+
+
+def _common(comparable: Sequence[Candidate]) -> float | None:
+    """The dose that most of them reach, which are all but for those without multiplier 0; the largest of equals."""
+    reached = {dose: sum(dose in each.at for each in comparable) for dose in DOSES if dose <= MOST}
+    best = max(reached, key=lambda dose: (reached[dose], dose))
+    return best if reached[best] else None
+
+
+def ranks(scores: Sequence[Score]) -> list[int]:
+    """One more than how many intervals lie wholly above each, as the Chatbot Arena ranks (Chiang et al. 2024). All
+    scores have an interval."""
+    lows = sorted(score.ci_low for score in scores if score.ci_low is not None)
+    return [1 + len(lows) - bisect_right(lows, score.ci_high or 0.0) for score in scores]
+
+
+def _corrected(group: Sequence[Standing]) -> list[Standing]:
+    """With the p-values of all that have one corrected together."""
+    from caa_registry.evaluation.inference.p_values import holm
+
+    tested = [i for i, standing in enumerate(group) if standing.evidence.p_value is not None]
+    corrected = dict(zip(tested, holm([group[i].evidence.p_value or 0.0 for i in tested]), strict=True))
+    return [replace(standing, p_holm=corrected.get(i)) for i, standing in enumerate(group)]
+
+
+def _verdicts(session: Session, vectors: Sequence[VectorVersion]) -> dict[int, str]:
+    """By id of a vector version the verdict of an alias of it; of several, the one with the fewest reservations."""
+    those = among(session, t.Alias.vector_version_id, [vector.id for vector in vectors])
+    found: dict[int, list[str]] = {}
+    for alias in session.scalars(select(t.Alias).where(those).order_by(t.Alias.name)):
+        verdict = Recommendation.from_json(alias.recommendation).verdict if alias.recommendation else ""
+        if verdict and alias.vector_version_id is not None:
+            found.setdefault(alias.vector_version_id, []).append(verdict)
+    return {id: max(verdicts, key=_standing_of) for id, verdicts in found.items()}
+
+
+def _standing_of(verdict: str) -> int:
+    return 2 if verdict == "passed" else int(verdict.startswith("accepted"))
