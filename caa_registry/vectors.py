@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+UNMEASURED = (
+    "How far to trust it was not measured. That takes 4 different pairs, and where they answer by letters, two letters "
+    "that are each right in some: else nothing tells the behavior from the letter."
+)
+"""What is said of a vector whose layers have no quality."""
+
 
 @dataclass(frozen=True)
 class LayerQuality:

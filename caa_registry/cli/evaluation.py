@@ -182,7 +182,8 @@ def propensity(
             progress=progress,
             reading=reading,
         )
-    say_evaluation(settings, scored)
+        caveats = registry.evaluations.caveats(scored)
+    say_evaluation(settings, scored, caveats=caveats)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -230,7 +231,7 @@ def show(settings: Settings, id: int) -> None:
             judgements, answers = registry.evaluations.judgements(shown), registry.evaluations.answers(shown)
             say_evaluation(settings, shown, judgements, answers)
         else:
-            say_evaluation(settings, shown)
+            say_evaluation(settings, shown, caveats=registry.evaluations.caveats(shown))
 
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")
@@ -271,6 +272,8 @@ def compare(settings: Settings, one: str, other: str, layer: int | None, other_l
     if settings.as_json:
         output.print_json(comparison_json(first, second, compared))
         return
+    from caa_registry.evaluation.inference.caveats import of_comparison
+
     for name, e in (("one", first), ("other", second)):
         output.paragraph(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")
     rows = [
@@ -285,3 +288,6 @@ def compare(settings: Settings, one: str, other: str, layer: int | None, other_l
         for c in compared
     ]
     output.table(["metric", "layer", "one", "other", "difference", "95 %", "n", "p", "p (Holm)"], rows, empty="")
+    few = of_comparison(min(each.clusters for each in compared))
+    if few:
+        output.paragraph(f"Warning: {few.text}")

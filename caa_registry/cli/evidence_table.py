@@ -38,6 +38,11 @@ def evidence_table(
         )
     names = [*columns, "vector", "model", "layer", metric, "95 %", "p", "eval", "note"]
     output.table(names, shown, empty="Nothing here. Evaluate a vector: caa eval propensity VECTOR")
+    if any(len(e.evaluation.settings.layers) > 1 for _, e in rows if e):
+        output.paragraph(
+            "Warning: each is shown at the layer where it is largest, on the very questions that chose the layer, and "
+            "looks better than it is. p is over all layers."
+        )
     asked = {(e.vector.behavior, e.evaluation.dataset, e.evaluation.split) for _, e in rows if e}
     if len(asked) > len({behavior for behavior, _, _ in asked}):
         output.paragraph(

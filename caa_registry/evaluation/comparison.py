@@ -22,7 +22,8 @@ class Compared:
     """One statistic of two measurements of the same items.
 
     ``difference``: of ``one`` minus ``other``, paired by item. ``p_value``: two-sided sign-flip permutation test;
-    ``p_holm`` is corrected for all comparisons made together (Holm 1979).
+    ``p_holm`` is corrected for all comparisons made together (Holm 1979). ``clusters``: how many clusters of items it
+    rests on.
     """
 
     metric: str
@@ -33,6 +34,7 @@ class Compared:
     difference: Interval
     p_value: float
     p_holm: float
+    clusters: int
 
 
 def compare(
@@ -72,7 +74,10 @@ def compare(
             p_value = paired_test(values[0], values[1], weighed.units, weighed.weights).p_value
             mean, other_mean = (float(value @ weighed.weights) for value in values)
             difference = weighed.behavior((values[0] - values[1])[:, None])[0]
-            comparisons.append(Compared(metric, layer, other_layer, mean, other_mean, difference, p_value, p_value))
+            compared = Compared(
+                metric, layer, other_layer, mean, other_mean, difference, p_value, p_value, weighed.units.count
+            )
+            comparisons.append(compared)
     corrected = holm([compared.p_value for compared in comparisons])
     return [replace(compared, p_holm=p) for compared, p in zip(comparisons, corrected, strict=True)]
 

@@ -311,6 +311,7 @@ def _observed(
     request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished, condition: str
 ) -> Observed:
     from caa_registry.evaluation.measurements import Observed
+    from caa_registry.evaluation.propensity import tokens_of
     from caa_registry.evaluation.sweep import joined
     from caa_registry.pairs.repeats.clusters import clusters_of
 
@@ -318,7 +319,8 @@ def _observed(
     log_p = joined(target.model, items, target.layers, target.multipliers, _parts(unfinished, condition))
     rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
     clusters = clusters_of([request.pairs[row] for row in rows])
-    return Observed(tuple(request.rows[row] for row in rows), letters, log_p[0], clusters)
+    asked = tuple(request.rows[row] for row in rows)
+    return Observed(asked, letters, log_p[0], clusters, tokens=tokens_of(items))
 
 
 def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     yield f"## How well it works: evaluation {evaluation.id}"
     yield ""
     yield from _asked(evaluation, recorded)
+    for caveat in shown.caveats:
+        yield from (f"**Warning**: {caveat.text}", "")
     yield from _finding(shown)
     for name in ("dose-response", "layers", "heat-map", "items"):
         if name in pictures:
@@ -77,15 +79,21 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
     multipliers = evaluation.settings.multipliers
     yield (
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
-        f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from "
+        f"multiplier ({_within(slope)}), and its probability by {change(effect.value)} ({_within(effect)}) from "
         f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}."
     )
     yield ""
     yield from _letter(evaluation, layer)
+    per_token = _at(evaluation, "token_slope", layer)
+    if per_token is not None:
+        yield (
+            f"- Per token, the log-likelihoods of the two answers part by {change(per_token.value)} nats a unit of "
+            f"multiplier ({_within(per_token)})."
+        )
     for metric, words in _AGAINST:
         score = _at(evaluation, metric, layer)
         if score is not None:
-            yield f"- {_share(score)} items ({_range(score)}) {words}."
+            yield f"- {_share(score)} items ({_within(score)}) {words}."
     yield ""
     if shown.measured is not None:
         yield from _against_nulls(shown.measured, evaluation, layer)
@@ -96,14 +104,14 @@ def _letter(evaluation: Evaluation, layer: int) -> Iterator[str]:
     if slope is not None:
         yield (
             f"Every letter counts the same there. The letter itself, A against B, moves by {change(slope.value)} nats "
-            f"a unit ({_range(slope)})."
+            f"a unit ({_within(slope)})."
         )
         if evaluation.is_letter_vector(layer):
             yield "**This is a letter vector: it moves the letter of the answer more than the behavior.**"
         yield ""
     bias = [score for score in evaluation.of("letter_bias") if score.layer == layer]
     if bias:
-        biases = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_range(score)})" for score in bias)
+        biases = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_within(score)})" for score in bias)
         yield f"Preference for a letter (score where A matches minus score where B does), by multiplier: {biases}."
         yield ""
 
@@ -192,7 +200,7 @@ def _baselines(evaluation: Evaluation, beside: Beside, layer: int) -> Iterator[s
     for condition in ("vector", "system-positive", "system-negative", "few-shot"):
         scores = [score for score in evaluation.of(condition=condition) if score.layer == layer]
         if scores:
-            cells = (f"{score.value:.3f} ({_range(score)})" for score in scores)
+            cells = (f"{score.value:.3f} ({_within(score)})" for score in scores)
             rows.append(("no prompt" if condition == "vector" else condition, *cells))
     if len(rows) < 2:
         return
@@ -213,6 +221,11 @@ def _at(evaluation: Evaluation, metric: str, layer: int, condition: str = "vecto
 
 def _share(score: Score) -> str:
     return f"{round(score.value * score.n)} of {score.n}"
+
+
+def _within(score: Score) -> str:
+    """The interval in a sentence."""
+    return _range(score) or "no interval"
 
 
 def _range(score: Score | None) -> str:

@@ -11,6 +11,7 @@ from caa_registry.registry.reports.content import ReportContent
 from caa_registry.registry.reports.effects import answers_section, recommendation_section, side_effects_section
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
+from caa_registry.vectors import UNMEASURED
 
 
 def report_text(content: ReportContent, pictures: Sequence[str]) -> str:
@@ -86,6 +87,7 @@ def _identity(version: VectorVersion) -> Iterator[str]:
 def _quality(version: VectorVersion) -> Iterator[str]:
     measured = [layer for layer in version.layers if layer.quality]
     if not measured:
+        yield from (UNMEASURED, "")
         return
     rows = [
         (
