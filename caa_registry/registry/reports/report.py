@@ -11,7 +11,7 @@ from caa_registry.registry.reports.content import ReportContent
 from caa_registry.registry.reports.effects import answers_section, recommendation_section, side_effects_section
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
-from caa_registry.vectors import UNMEASURED
+from caa_registry.vectors import UNMEASURED, words_alone
 
 
 def report_text(content: ReportContent, pictures: Sequence[str]) -> str:
@@ -108,3 +108,6 @@ def _quality(version: VectorVersion) -> Iterator[str]:
     )
     yield ""
     yield from table(["layer", "norm", "norm / residual", "AUC", "AUC, shuffled", "alike", "signal"], rows)
+    words = words_alone({record.layer: record.quality for record in measured if record.quality})
+    if words:
+        yield from (words, "")
