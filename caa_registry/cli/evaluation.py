@@ -104,6 +104,7 @@ def evaluation() -> None:
     default=0,
     help="Baseline: this many of the vector's pairs before each question.",
 )
+@click.option("--untrained", is_flag=True, help="Baseline: the same recipe on a network with random weights.")
 @SHARD
 @ALLOW_MISMATCH
 @common
@@ -127,6 +128,7 @@ def propensity(
     system_negative: str,
     prompts: str | None,
     few_shot: int,
+    untrained: bool,
     shard: Shard | None,
     allow_mismatch: bool,
 ) -> None:
@@ -161,6 +163,7 @@ def propensity(
         system_positive=system_positive,
         system_negative=system_negative,
         few_shot=few_shot,
+        untrained=untrained,
         allow_mismatch=allow_mismatch,
     )
     with (

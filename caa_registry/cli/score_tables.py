@@ -127,6 +127,7 @@ def scores(evaluation: Evaluation) -> None:
     _layers(evaluation)
     _letters(evaluation)
     _baselines(evaluation)
+    _untrained(evaluation)
 
 
 def _cells(evaluation: Evaluation) -> None:
@@ -197,3 +198,21 @@ def _baselines(evaluation: Evaluation) -> None:
             for (condition, layer), values in sorted(cells.items(), key=lambda item: item[0][1])
         ]
         output.table(["baseline", "layer", *multipliers], rows, empty="")
+
+
+def _untrained(evaluation: Evaluation) -> None:
+    """What the same recipe does on a network of the same shape with random weights, beside the vector."""
+    if not evaluation.of(None, "untrained"):
+        return
+    rows = []
+    for layer in evaluation.settings.layers:
+        cells: list[object] = [layer]
+        for metric in ("steerability", "effect"):
+            own, beside = (evaluation.at(layer, metric, name) for name in ("vector", "untrained"))
+            cells += [output.figure(score.value if score else None) for score in (own, beside)]
+            cells.append(output.interval(beside))
+        auc = evaluation.at(layer, "auc", "untrained")
+        rows.append([*cells, output.figure(auc.value if auc else None)])
+    click.echo()
+    columns = ["layer", "steerability", "untrained", "95 %", "effect", "untrained", "95 %", "AUC, untrained"]
+    output.table(columns, rows, empty="")

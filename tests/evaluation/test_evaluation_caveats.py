@@ -132,6 +132,14 @@ def test_a_layer_chosen_on_the_items_reported_is_said_with_p_over_all() -> None:
     assert "No null was measured" in said(replace(found, nulls={}))["chosen"]
 
 
+def test_an_untrained_network_that_does_as_much_is_said() -> None:
+    found = measured(layers=(3, 5))
+    beside = replace(found.vector, log_p=np.stack([found.vector.log_p[1], found.vector.log_p[0]]))
+    both = replace(found, observed={**found.observed, "untrained": beside})
+    assert "At layer 3 the same recipe on a network of random weights" in said(both)["untrained"]
+    assert "untrained" in said(both, 3) and "untrained" not in said(both, 5)
+
+
 def test_few_draws_and_one_multiplier_are_said() -> None:
     assert "Of 18 vectors (covariance) no p-value can be below 0.053" in said(measured(draws=18))["draws"]
     assert "draws" not in said(measured(draws=19))

@@ -16,8 +16,9 @@ from caa_registry.evaluation.nulls.names import FEWEST_DRAWS
 from caa_registry.evaluation.propensity import SURE, saturated
 from caa_registry.evaluation.statistics import steerability
 from caa_registry.evaluation.verdict import LEAST_MASS, LEVEL, MOST_SATURATED
+from caa_registry.references import ranges
 
-CaveatName = Literal["mass", "saturated", "few", "letters", "chosen", "multipliers", "draws"]
+CaveatName = Literal["mass", "saturated", "few", "letters", "chosen", "multipliers", "draws", "untrained"]
 ENOUGH_CLUSTERS = 10
 """With fewer different questions it is too early to tell."""
 
@@ -42,7 +43,7 @@ def caveats(measured: Measurements, layer: int | None = None, *, needs_letters: 
         text = "The model was asked none of the questions: their letters are beyond A and B, which counts as 0."
         return [Caveat("letters", f"{text} There is no effect to compute.")]
     found = [*_few(observed), *_letters(measured, needs_letters), *_mass(measured, places)]
-    found += _saturated(measured, places)
+    found += [*_saturated(measured, places), *_untrained(measured, places)]
     if len(measured.multipliers) < 2:
         text = "One multiplier gives scores and no effect: steerability and p need two."
         return [*found, Caveat("multipliers", text)]
@@ -155,6 +156,21 @@ def _saturated(measured: Measurements, places: Sequence[int]) -> Iterator[Caveat
         f"below {1 - SURE:.2f} at every multiplier ({max(shares):.1%} at layer {worst}): their propensity cannot show "
         f"what moves them. Read the log-odds instead (steerability){token}.",
     )
+
+
+def _untrained(measured: Measurements, places: Sequence[int]) -> Iterator[Caveat]:
+    beside = measured.observed.get("untrained")
+    if beside is None or len(measured.multipliers) < 2:
+        return
+    weights = contrasts(measured.vector).weights
+    slopes = [abs(steerability(each, measured.multipliers) @ weights) for each in (measured.vector, beside)]
+    equalled = [measured.layers[place] for place in places if slopes[1][place] >= slopes[0][place]]
+    if equalled:
+        yield Caveat(
+            "untrained",
+            f"At layer {ranges(equalled)} the same recipe on a network of random weights steers as much: there it "
+            "takes no training to do what the vector does.",
+        )
 
 
 def _chosen(measured: Measurements, layer: int) -> Caveat:

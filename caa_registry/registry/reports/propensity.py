@@ -46,6 +46,7 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     if shown.measured is not None:
         yield from _by_letter(shown.measured, layer)
     yield from _baselines(evaluation, recorded.beside, layer)
+    yield from _untrained(evaluation)
 
 
 def _asked(evaluation: Evaluation, recorded: RecordedPropensity) -> Iterator[str]:
@@ -213,6 +214,24 @@ def _baselines(evaluation: Evaluation, beside: Beside, layer: int) -> Iterator[s
     if beside.few_shot:
         yield f"- few-shot: {beside.few_shot} pairs of {evaluation.vector}'s own, drawn at random"
     yield ""
+
+
+def _untrained(evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.of(None, "untrained"):
+        return
+    yield "### The same recipe on an untrained network of the same shape, by layer"
+    yield ""
+    rows = []
+    for layer in evaluation.settings.layers:
+        cells: list[object] = [layer]
+        for metric in ("steerability", "effect"):
+            own, beside = (_at(evaluation, metric, layer, name) for name in ("vector", "untrained"))
+            cells += [change(score.value) if score else "" for score in (own, beside)]
+            cells.append(_range(beside))
+        auc = _at(evaluation, "auc", layer, "untrained")
+        rows.append([*cells, f"{auc.value:.3f}" if auc else ""])
+    columns = ["layer", "steerability", "untrained", "95 %", "effect", "untrained", "95 %", "AUC, untrained"]
+    yield from table(columns, rows)
 
 
 def _at(evaluation: Evaluation, metric: str, layer: int, condition: str = "vector") -> Score | None:
