@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+UNMEASURED = (
+    "How far to trust it was not measured. That takes 4 different pairs, and where they answer by letters, two letters "
+    "that are each right in some: else nothing tells the behavior from the letter."
+)
+"""What is said of a vector whose layers have no quality."""
+
 
 @dataclass(frozen=True)
 class LayerQuality:
@@ -39,7 +45,8 @@ class LayerQuality:
 
     ``dominant_dimension``, ``dominant_share``: the coordinate with the largest share ``v_i^2 / |v|^2`` and that share.
     Near 1, the vector is one massive activation (Sun et al. 2024) more than a direction. ``clusters``: how many
-    clusters of pairs that ask the same there are.
+    clusters of pairs that ask the same there are. ``words_auc``: of free text the separation that held-out words reach
+    without any model (``pairs.lint.vocabulary.words_auc``), the same at every layer.
 
     What was measured before letters and clusters were told apart has no ``p_value``, ``difference_cosine`` and
     ``clusters``: its ``signal`` may be one of letters, or of repeats.
@@ -57,6 +64,7 @@ class LayerQuality:
     p_value: float | None = None
     difference_cosine: float | None = None
     clusters: int | None = None
+    words_auc: float | None = None
 
     def as_json(self) -> dict[str, float | int | bool | None]:
         """Plain numbers by name."""
@@ -66,6 +74,20 @@ class LayerQuality:
     def from_json(cls, values: Mapping[str, Any]) -> LayerQuality:
         """What ``as_json`` gave, of this release or an earlier one."""
         return cls(**{key: value for key, value in values.items() if key != "bootstrap_cosine"})
+
+
+def words_alone(qualities: Mapping[int, LayerQuality]) -> str:
+    """In a sentence how far words alone tell the sides apart, and at which layers the vector does no better; empty
+    where that was not measured."""
+    found = next((quality.words_auc for quality in qualities.values() if quality.words_auc is not None), None)
+    if found is None:
+        return ""
+    said = f"Words alone, held out and without a model, tell the sides apart with an AUC of {found:.3f}."
+    equalled = [layer for layer, quality in qualities.items() if quality.auc <= found]
+    if not equalled:
+        return said
+    where = "every layer" if len(equalled) == len(qualities) else f"layer {ranges(equalled)}"
+    return f"{said} At {where} that is as much as the vector: its AUC may be that of the words."
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,8 @@ _NAMES = {"log_odds": "log-odds"}
 def say_comparison(first: Evaluation, second: Evaluation, compared: Sequence[Compared], *, every_layer: bool) -> None:
     """What was compared, a row for each comparison, and which layers were left out where every common one was
     asked for."""
+    from caa_registry.evaluation.inference.caveats import of_comparison
+
     for name, e in (("one", first), ("other", second)):
         output.paragraph(f"{name}: evaluation {e.id}, {e.vector} on {e.dataset} ({e.split}), model {e.model.name}")
     if compared[0].dose is None:
@@ -40,6 +42,9 @@ def say_comparison(first: Evaluation, second: Evaluation, compared: Sequence[Com
     ]
     columns = ["metric", "layer", "dose", "one", "other", "difference", "95 %", "n", "p", "p, Holm"]
     output.table(columns, rows, empty="")
+    few = of_comparison(min(each.clusters for each in compared))
+    if few:
+        output.paragraph(f"Warning: {few.text}")
     if every_layer:
         shared = set(first.settings.layers) & set(second.settings.layers)
         left = sorted(shared - {c.layer for c in compared})

@@ -105,6 +105,7 @@ def evaluation() -> None:
     default=0,
     help="Baseline: this many of the vector's pairs before each question.",
 )
+@click.option("--untrained", is_flag=True, help="Baseline: the same recipe on a network with random weights.")
 @SHARD
 @ALLOW_MISMATCH
 @common
@@ -128,6 +129,7 @@ def propensity(
     system_negative: str,
     prompts: str | None,
     few_shot: int,
+    untrained: bool,
     shard: Shard | None,
     allow_mismatch: bool,
 ) -> None:
@@ -162,6 +164,7 @@ def propensity(
         system_positive=system_positive,
         system_negative=system_negative,
         few_shot=few_shot,
+        untrained=untrained,
         allow_mismatch=allow_mismatch,
     )
     with (
@@ -183,7 +186,8 @@ def propensity(
             progress=progress,
             reading=reading,
         )
-    say_evaluation(settings, scored)
+        caveats = registry.evaluations.caveats(scored)
+    say_evaluation(settings, scored, caveats=caveats)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -231,7 +235,7 @@ def show(settings: Settings, id: int) -> None:
             judgements, answers = registry.evaluations.judgements(shown), registry.evaluations.answers(shown)
             say_evaluation(settings, shown, judgements, answers)
         else:
-            say_evaluation(settings, shown)
+            say_evaluation(settings, shown, caveats=registry.evaluations.caveats(shown))
 
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")

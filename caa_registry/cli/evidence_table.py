@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
@@ -39,7 +39,7 @@ def evidence_table(rows: Sequence[tuple[VectorVersion, Evidence | None]], metric
             )
         )
     output.table(["vector", "model", "layer", metric, "95 %", "p", "eval", "note"], shown, empty=_EMPTY)
-    _say_questions(evidence for _, evidence in rows if evidence is not None)
+    _say_questions([evidence for _, evidence in rows if evidence is not None])
 
 
 def standings_table(standings: Sequence[Standing], metric: str) -> None:
@@ -49,7 +49,7 @@ def standings_table(standings: Sequence[Standing], metric: str) -> None:
     names = ["rank", "behavior", "vector", "model", "layer", "dose", _NAMES[metric], "95 %", "p", "p, Holm", "verdict"]
     if ranked or not others:
         output.table([*names, "eval", "note"], [_ranked(standing) for standing in ranked], empty=_EMPTY)
-        _say_questions(standing.evidence for standing in ranked)
+        _say_questions([standing.evidence for standing in ranked])
     if others:
         if ranked:
             output.line()
@@ -89,7 +89,12 @@ def _unranked(standing: Standing) -> tuple[object, ...]:
     return *shown, remarks, standing.reason
 
 
-def _say_questions(evidence: Iterable[Evidence]) -> None:
+def _say_questions(evidence: Sequence[Evidence]) -> None:
+    if any(len(each.evaluation.settings.layers) > 1 for each in evidence):
+        output.paragraph(
+            "Warning: each is shown at the layer where it is largest, on the very questions that chose the layer, and "
+            "looks better than it is. p is over all layers."
+        )
     asked = {(e.vector.behavior, e.evaluation.dataset, e.evaluation.split) for e in evidence}
     if len(asked) > len({behavior for behavior, _, _ in asked}):
         output.paragraph(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
 from caa_registry.references import ranges
+from caa_registry.vectors import UNMEASURED, words_alone
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import LayerRecord, VectorVersion
@@ -33,6 +34,11 @@ def layer_table(version: VectorVersion) -> None:
     quiet = [layer for layer, quality in qualities if quality.signal is False]
     if quiet:
         output.paragraph(f"No signal at {len(quiet)} of {len(version.layers)} layers: {ranges(quiet)}.")
+    if not measured:
+        output.paragraph(UNMEASURED)
+    words = words_alone(dict(qualities))
+    if words:
+        output.paragraph(words)
     few = [quality.clusters for _, quality in qualities if quality.signal is None]
     if few:
         output.paragraph(f"{few[0]} different pairs are too few to tell whether there is a signal; make it 10 or more.")

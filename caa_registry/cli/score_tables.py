@@ -12,15 +12,16 @@ from caa_registry.cli.dose_table import dose_table
 from caa_registry.cli.options import Settings
 from caa_registry.references import ranges
 from caa_registry.registry.records import RecordedPropensity, RecordedSideEffects
-from caa_registry.wire.evaluations import evaluation_json, judgement_json
+from caa_registry.wire.evaluations import caveats_json, evaluation_json, judgement_json
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.registry.records import Answer, Evaluation, Judged
 
 _BASELINES = ("system-positive", "system-negative", "few-shot")
 _OF_LAYERS = (
-    "steerability", "letter_slope", "effect", "letter_effect", "anti_steerable", "wrong_way", "wrong_way_up",
-    "wrong_way_down",
+    "steerability", "token_slope", "letter_slope", "effect", "letter_effect", "anti_steerable", "wrong_way",
+    "wrong_way_up", "wrong_way_down",
 )  # fmt: skip
 
 
@@ -29,14 +30,15 @@ def say_evaluation(
     evaluation: Evaluation,
     judgements: Sequence[Judged] | None = None,
     answers: Sequence[Answer] = (),
+    caveats: Sequence[Caveat] = (),
 ) -> None:
     """An evaluation of any kind: what was asked, what a reader must know about it, and its scores; of an open-ended one
-    also its ratings."""
+    also its ratings. ``caveats``: where its numbers mean little."""
     if not settings.prints:
         return
     if settings.as_json:
         ratings = {} if judgements is None else {"judgements": [judgement_json(judged) for judged in judgements]}
-        output.print_json({**evaluation_json(evaluation), **ratings})
+        output.print_json({**evaluation_json(evaluation), **caveats_json(caveats), **ratings})
         return
     split = f" ({evaluation.split}{evaluation.half})" if evaluation.split else ""
     output.paragraph(
@@ -51,6 +53,8 @@ def say_evaluation(
         for note in _notes(recorded):
             output.paragraph(note)
         scores(evaluation)
+        for caveat in caveats:
+            output.paragraph(f"Warning: {caveat.text}")
     elif isinstance(recorded, RecordedSideEffects):
         if recorded.too_long:
             output.paragraph(f"Note: {recorded.too_long} passages were left out: too long for the context or memory.")
@@ -125,6 +129,7 @@ def scores(evaluation: Evaluation) -> None:
     say_letters(evaluation)
     dose_table(evaluation)
     _baselines(evaluation)
+    _untrained(evaluation)
 
 
 def _cells(evaluation: Evaluation) -> None:
@@ -195,3 +200,21 @@ def _baselines(evaluation: Evaluation) -> None:
             for (condition, layer), values in sorted(cells.items(), key=lambda item: item[0][1])
         ]
         output.table(["baseline", "layer", *multipliers], rows, empty="")
+
+
+def _untrained(evaluation: Evaluation) -> None:
+    """What the same recipe does on a network of the same shape with random weights, beside the vector."""
+    if not evaluation.of(None, "untrained"):
+        return
+    rows = []
+    for layer in evaluation.settings.layers:
+        cells: list[object] = [layer]
+        for metric in ("steerability", "effect"):
+            own, beside = (evaluation.at(layer, metric, name) for name in ("vector", "untrained"))
+            cells += [output.figure(score.value if score else None) for score in (own, beside)]
+            cells.append(output.interval(beside))
+        auc = evaluation.at(layer, "auc", "untrained")
+        rows.append([*cells, output.figure(auc.value if auc else None)])
+    click.echo()
+    columns = ["layer", "steerability", "untrained", "95 %", "effect", "untrained", "95 %", "AUC, untrained"]
+    output.table(columns, rows, empty="")

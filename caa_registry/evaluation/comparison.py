@@ -29,7 +29,7 @@ class Compared:
     where it was not measured, and ``effect`` and ``steerability`` are of the multipliers that both have.
     ``difference``: of ``one`` minus ``other``, paired by item, its interval widened by the error of interpolating
     (``doses.equal``). ``p_value``: of a difference beyond that error, two-sided sign-flip permutation test; ``p_holm``
-    is corrected for all comparisons made together (Holm 1979).
+    is corrected for all comparisons made together (Holm 1979). ``clusters``: how many clusters of items it rests on.
     """
 
     metric: str
@@ -42,6 +42,7 @@ class Compared:
     difference: Interval
     p_value: float
     p_holm: float
+    clusters: int
 
 
 def compare(
@@ -148,7 +149,8 @@ def _compared(
     # A difference that this explains is none; of a larger one the rest is tested.
     explained = min(max(difference.value, -off), off)
     p_value = paired_test(values[0] - explained, values[1], weighed.units, weighed.weights).p_value
-    return Compared(metric, *layers, dose, sides, one, other, widened(difference, off), p_value, p_value)
+    interval, clusters = widened(difference, off), weighed.units.count
+    return Compared(metric, *layers, dose, sides, one, other, interval, p_value, p_value, clusters)
 
 
 def _of_items(measured: Measurements, items: Sequence[int]) -> Measurements:

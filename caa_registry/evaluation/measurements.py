@@ -37,7 +37,8 @@ class Observed:
     ``kl``: KL(unsteered || steered) of the next token, the mean over the places that an answer is read at, nats per
     token, float64 ``(layers, multipliers, items)``. ``answers_first``: whether the most probable next token is one of
     the item's letters, bool, alike. Both are ``None`` where they were not measured: by earlier releases, under
-    baselines, and the second of free text.
+    baselines, and the second of free text. ``tokens``: of free text the number of tokens that each of the two
+    log-probabilities is the sum over, int64 ``(items, 2)``; ``None`` of letters, and by earlier releases.
     """
 
     rows: tuple[int, ...]
@@ -46,6 +47,7 @@ class Observed:
     clusters: tuple[int, ...]
     kl: NDArray[np.float64] | None = None
     answers_first: NDArray[np.bool_] | None = None
+    tokens: NDArray[np.int64] | None = None
 
     @property
     def propensity(self) -> NDArray[np.float64]:
@@ -122,6 +124,8 @@ def to_bytes(measurements: Measurements) -> bytes:
             tensors[f"observed.{name}.kl"] = np.ascontiguousarray(observed.kl, "<f8")
         if observed.answers_first is not None:
             tensors[f"observed.{name}.answers_first"] = np.ascontiguousarray(observed.answers_first, bool)
+        if observed.tokens is not None:
+            tensors[f"observed.{name}.tokens"] = np.ascontiguousarray(observed.tokens, "<i8")
     for name, null in measurements.nulls.items():
         tensors[f"null.{name}.propensity"] = np.ascontiguousarray(null.propensity, "<f8")
         tensors[f"null.{name}.log_odds"] = np.ascontiguousarray(null.log_odds, "<f8")
@@ -172,6 +176,7 @@ def from_bytes(data: bytes) -> Measurements:
                     tuple(observed.get("clusters", range(len(observed["rows"])))),
                     tensors.get(f"observed.{observed['condition']}.kl"),
                     tensors.get(f"observed.{observed['condition']}.answers_first"),
+                    tensors.get(f"observed.{observed['condition']}.tokens"),
                 )
                 for observed in metadata["observed"]
             },

@@ -36,6 +36,16 @@ def propensity_of(log_p_matching: ArrayLike, log_p_other: ArrayLike) -> NDArray[
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * gap)))
 
 
+SURE = 0.99
+"""The propensity beyond which a text is sure of one side, as it is of the other below 1 minus that."""
+
+
+def saturated(propensity: NDArray[np.float64]) -> float:
+    """The share of items that are sure of the same side under every condition, with steering and without, of
+    ``(conditions, items)``: whatever moves them, their propensity does not show it."""
+    return float(((propensity > SURE).all(axis=0) | (propensity < 1 - SURE).all(axis=0)).mean())
+
+
 BEYOND_LETTERS = (-np.inf, 0.0)
 """Log-probabilities of an item whose matching letter is beyond A and B as the paper scores it: 0."""
 
@@ -200,6 +210,15 @@ def _whole(side: CompletedTokens) -> Answer:
     # The first token of a text without a prompt has nothing before it and is not scored.
     start = max(side.start, 1)
     return Answer(side.ids[:-1], side.prompt_end, start - 1, side.ids[start:], either=False)
+
+
+def tokens_of(items: ItemSet) -> NDArray[np.int64] | None:
+    """Of free text how many tokens the matching and the other answer are scored over, ``(items, 2)``; ``None`` of
+    letters."""
+    if items.metric == "propensity":
+        return None
+    sides = [(item.matching, *item.others) for item in items.items]
+    return np.array([[len(_whole(side).targets) for side in both] for both in sides], np.int64)
 
 
 def measured(model: Model, items: ItemSet, log_p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -54,6 +54,15 @@ def steerability(observed: Observed, multipliers: Sequence[float]) -> NDArray[np
     return slopes(observed.log_odds[..., observed.counted], multipliers)
 
 
+def token_slopes(observed: Observed, multipliers: Sequence[float]) -> NDArray[np.float64] | None:
+    """As ``steerability``, of the log-likelihoods per token: each answer's log-probability over the number of its
+    tokens, so that long texts do not count more. ``None`` where tokens were not counted."""
+    if observed.tokens is None:
+        return None
+    per_token = observed.log_p / observed.tokens
+    return slopes(per_token[..., observed.counted, 0] - per_token[..., observed.counted, 1], multipliers)
+
+
 def effects(observed: Observed) -> NDArray[np.float64]:
     """Per layer and item the propensity at the highest multiplier minus that at the lowest, ``(layers, items)``. Items
     that the model was not asked are left out."""
@@ -101,10 +110,10 @@ def figures(measurements: Measurements) -> list[Figure]:
 
     Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
     counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
-    second), and the shares of ``wrong_ways``. Of the vector, where its dose was measured, what it does at equal doses
-    (``doses.ladder``). Of every null: ``steerability`` and ``effect``, and for each of them
-    ``p_...``, the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose
-    ``n`` are the draws that it rests on.
+    second), ``token_slope``, and the shares of ``wrong_ways``. Of the vector, where its dose was measured, what it does
+    at equal doses (``doses.ladder``). Of every null: ``steerability`` and ``effect``, and for each of them ``p_...``,
+    the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose ``n`` are the
+    draws that it rests on.
     """
     found: list[Figure] = []
     for condition, observed in measurements.observed.items():
@@ -144,6 +153,9 @@ def _by_slope(measurements: Measurements, condition: str, observed: Observed, we
         letter = weighed.letter(values.T)
         if letter:
             yield from _by_layer(measurements, condition, of_letter, [bounded(each, -most, most) for each in letter])
+    per_token = token_slopes(observed, measurements.multipliers)
+    if per_token is not None:
+        yield from _by_layer(measurements, condition, "token_slope", weighed.behavior(per_token.T))
 
 
 def _at_doses(measurements: Measurements, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:

@@ -50,7 +50,8 @@ class Verdict:
 @dataclass(frozen=True)
 class Answering:
     """Whether there is anything to measure. ``mass``: of letters, the mean probability of all of them together at the
-    chosen cell; ``None`` of free text. ``saturated``: of free text, the share of items beyond reach."""
+    chosen cell; ``None`` of free text. ``saturated``: the share of items beyond reach, as ``propensity.saturated``
+    counts them at the chosen cell and without steering."""
 
     mass: float | None
     saturated: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +25,12 @@ def compute(
     progress: Progress = silent,
     *,
     grouping: Grouping | None = None,
+    words_auc: float | None = None,
 ) -> VectorSet:
     """The vectors of ``layers`` that ``method`` makes, with their quality; one layer in memory at a time.
 
-    ``grouping``: of the pairs; by default each is its own cluster and none is answered by letters.
+    ``grouping``: of the pairs; by default each is its own cluster and none is answered by letters. ``words_auc``: what
+    words alone reach on them, which is kept beside what the vectors do.
 
     ``residual_norm`` of a layer is the mean Euclidean norm of all the activations read there. Raises ``ModelError``
     where the model's activations are not finite.
@@ -42,6 +45,8 @@ def compute(
                 "They overflowed; load the model in float32 or bfloat16.",
             )
         quality = measure(method, positive, negative, grouping)
+        if quality is not None:
+            quality = replace(quality, words_auc=words_auc)
         vectors.append(LayerVector(layer, estimate(method, positive, negative), _norm(positive, negative), quality))
         progress(len(vectors), len(layers))
     return VectorSet.of(vectors)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
+    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.open_ended.rubrics import Rubric
     from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged, Standing
 
@@ -35,6 +36,11 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "unchecked_before": evaluation.unchecked_before.isoformat() if evaluation.unchecked_before else None,
         "scores": [dataclasses.asdict(score) for score in evaluation.scores],
     }
+
+
+def caveats_json(caveats: Sequence[Caveat]) -> dict[str, Any]:
+    """What stands beside an evaluation's own JSON: where its numbers mean little."""
+    return {"warnings": [dataclasses.asdict(caveat) for caveat in caveats]}
 
 
 def judgement_json(judged: Judged) -> dict[str, Any]:
@@ -103,7 +109,11 @@ def standing_json(standing: Standing) -> dict[str, Any]:
 
 def comparison_json(one: Evaluation, other: Evaluation, comparisons: Sequence[Compared]) -> dict[str, Any]:
     """Two evaluations compared on the questions that both have."""
-    return {"one": one.id, "other": other.id, "comparisons": [dataclasses.asdict(c) for c in comparisons]}
+    from caa_registry.evaluation.inference.caveats import of_comparison
+
+    few = of_comparison(min(each.clusters for each in comparisons))
+    shown = {"one": one.id, "other": other.id, "comparisons": [dataclasses.asdict(c) for c in comparisons]}
+    return {**shown, **caveats_json([few] if few else [])}
 
 
 def calibration_json(calibrated: Calibrated) -> dict[str, Any]:

@@ -150,3 +150,45 @@ def test_shards_say_what_is_missing_and_are_merged(full: Path, tmp_path: Path, m
     whole = caa(*ask, "--json").json
     assert [score["n"] for score in whole["scores"]] == [score["n"] for score in merged.json["scores"]]
     assert caa(*ask, "--shard", "3/2").code == 2
+
+
+def test_where_a_number_means_little_a_sentence_says_so(full: Path, tmp_path: Path) -> None:
+    shown = caa("eval", "show", "1")
+    said = " ".join(shown.err.split())
+    assert "Warning: 4 different questions are too few for an interval" in said
+    document = caa("eval", "show", "1", "--json").json
+    assert "few" in {each["name"] for each in document["warnings"]}
+    for each in document["warnings"]:
+        assert set(each) == {"name", "text"} and each["text"] in said
+    assert "warnings" not in caa("eval", "ls", "--json").json[0]
+    compared = caa("eval", "compare", "1", "1")
+    assert "no p-value can be below 0.12" in " ".join(compared.err.split())
+    assert caa("eval", "compare", "1", "1", "--json").json["warnings"][0]["name"] == "few"
+    assert caa("eval", "propensity", "team/s", "--layers", "0,1", "--controls", "none").code == 0
+    assert "chosen" in {each["name"] for each in caa("eval", "show", "2", "--json").json["warnings"]}
+    ranked = " ".join(caa("eval", "leaderboard").err.split())
+    assert ranked.count("the very questions that chose the layer") == 0  # the evaluation with a null has one layer
+    report = tmp_path / "report"
+    assert caa("eval", "report", "team/s", "--out", report).code == 0
+    text = (report / "report.md").read_text(encoding="utf-8")
+    assert "**Warning**: 4 different questions" in text and "()" not in text and "(no interval)" in text
+
+
+def test_a_vector_that_was_not_measured_says_why(full: Path, tmp_path: Path, tiny_folder: Path) -> None:
+    source = jsonl(tmp_path / "three.jsonl", letters(3))
+    assert caa("dataset", "import", source, "--name", "team/three").code == 0
+    made = caa("vector", "compute", "team/three", "--dataset", "team/three", "--model", tiny_folder)
+    for result in (made, caa("vector", "show", "team/three")):
+        assert result.code == 0 and "was not measured. That takes 4 different pairs" in " ".join(result.err.split())
+        assert "No signal" not in result.err
+
+
+def test_an_untrained_network_is_shown_by_layer(full: Path) -> None:
+    ask = ["eval", "propensity", "team/s", "--controls", "none", "--untrained"]
+    shown = caa(*ask)
+    assert shown.code == 0, shown.err
+    (line,) = [line for line in shown.out.splitlines() if "untrained" in line]
+    assert line.split()[:4] == ["layer", "steerability", "untrained", "effect"]
+    scores = caa("eval", "show", "2", "--json").json["scores"]
+    assert {score["metric"] for score in scores if score["condition"] == "untrained"} >= {"steerability", "effect"}
+    assert caa(*ask, "--allow-mismatch").code == 0  # on the vector's own model there is nothing to allow

@@ -32,7 +32,8 @@ def some() -> Measurements:
     }
     observed["vector"].log_p[:, :, 1] = BEYOND_LETTERS
     kl = np.random.default_rng(8).random((2, 3, ITEMS))
-    observed["vector"] = replace(observed["vector"], kl=kl, answers_first=kl > 0.5)
+    tokens = 1 + np.arange(2 * ITEMS).reshape(ITEMS, 2)
+    observed["vector"] = replace(observed["vector"], kl=kl, answers_first=kl > 0.5, tokens=tokens)
     nulls = {
         name: Null(*np.random.default_rng(7).random((2, DRAWS, LAYERS, 2)), MULTIPLIERS[::2], (1.0, 1 / 3))
         for name in ("covariance", "shuffled")
@@ -68,7 +69,11 @@ def test_measurements_come_back_as_they_were() -> None:
         own = back.observed[name]
         assert (own.rows, own.letters, own.clusters) == (one.rows, one.letters, one.clusters)
         np.testing.assert_array_equal(own.log_p, one.log_p)
-        for is_there, was_there in ((own.kl, one.kl), (own.answers_first, one.answers_first)):
+        for is_there, was_there in (
+            (own.kl, one.kl),
+            (own.answers_first, one.answers_first),
+            (own.tokens, one.tokens),
+        ):
             assert (is_there is None) == (was_there is None) == (name == "few-shot")
             if is_there is not None and was_there is not None:
                 assert is_there.dtype == was_there.dtype

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -23,6 +23,7 @@ from caa_registry.extraction.quality import (
     separation_auc,
     separation_cohens_d,
 )
+from caa_registry.vectors import words_alone
 
 Floats = NDArray[np.float32]
 
@@ -176,13 +177,18 @@ def test_two_calls_give_the_same_numbers_and_they_survive_json(method: Method) -
     quality = measured(method, sides)
     assert measured(method, sides) == quality
     stored = quality.as_json()
+    assert stored.pop("words_auc") is None
     assert {type(value) for value in stored.values()} == {float, int, bool}
     assert LayerQuality.from_json(json.loads(json.dumps(stored, allow_nan=False))) == quality
 
 
 def test_what_an_earlier_release_stored_is_read() -> None:
     stored = measured("mean-difference", shifted(15, 20, 1.0)).as_json()
-    earlier = {key: value for key, value in stored.items() if key not in ("p_value", "difference_cosine", "clusters")}
+    earlier = {
+        key: value
+        for key, value in stored.items()
+        if key not in ("p_value", "difference_cosine", "clusters", "words_auc")
+    }
     found = LayerQuality.from_json({**earlier, "bootstrap_cosine": 0.9})
     assert (found.auc, found.signal) == (stored["auc"], stored["signal"])
     assert (found.p_value, found.difference_cosine, found.clusters) == (None, None, None)
@@ -227,3 +233,12 @@ def test_sides_that_never_vary_are_finite(method: Method) -> None:
     assert quality.auc == 1
     assert quality.cohens_d == pytest.approx(MOST_COHENS_D)
     assert quality.split_half_cosine == pytest.approx(1)
+
+
+def test_words_that_do_as_much_as_the_vector_are_said_with_the_layers() -> None:
+    quality = measured("mean-difference", shifted(15, 20, 1.0))
+    at = {layer: replace(quality, auc=auc, words_auc=0.8) for layer, auc in ((0, 0.7), (1, 0.8), (2, 0.9))}
+    assert "AUC of 0.800. At layer 0-1 that is as much as the vector" in words_alone(at)
+    assert words_alone({2: at[2]}).endswith("with an AUC of 0.800.")
+    assert "At every layer" in words_alone({0: at[0]})
+    assert words_alone({0: quality}) == "" == words_alone({})

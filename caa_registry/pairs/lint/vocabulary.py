@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from caa_registry.pairs.answers import sides_of
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rows import Row, Subject
 from caa_registry.pairs.questions import plain
@@ -14,10 +15,13 @@ from caa_registry.pairs.questions import plain
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from caa_registry.pairs.record import Pair
+
 FIRST_WORD_AUC = 0.8
 VOCABULARY_AUC = 0.9
 _FOLDS = 5
 _FEW = 20
+_FEWEST_CLUSTERS = 10
 # More pairs than this add time and no knowledge.
 _MOST = 5000
 _OPPOSITE = 0.4
@@ -44,8 +48,21 @@ def confounds(subject: Subject) -> Iterator[Finding]:
             yield Finding(rule, message, figures={"auc": auc, "n": len(used)})
 
 
-def cross_validated_auc(sides: Sequence[Sequence[str]]) -> float:
-    """Five folds over pairs, both sides of a pair in one fold; 0.5 where no text has a word."""
+def words_auc(pairs: Sequence[Pair], clusters: NDArray[np.intp]) -> float | None:
+    """How well words alone, without a model, tell the sides of pairs apart that they were not counted on: the AUC of
+    naive Bayes, cross-validated over ``clusters`` of pairs that ask the same.
+
+    ``None`` where pairs answer by letters, which words do not tell apart, and for fewer than 10 clusters.
+    """
+    folds = np.unique(clusters[:_MOST], return_inverse=True)[1]
+    if any(sides_of(pair).letters for pair in pairs) or len(np.unique(folds)) < _FEWEST_CLUSTERS:
+        return None
+    return cross_validated_auc([(pair.positive, pair.negative) for pair in pairs[:_MOST]], folds)
+
+
+def cross_validated_auc(sides: Sequence[Sequence[str]], groups: NDArray[np.intp] | None = None) -> float:
+    """Five folds over pairs, or over ``groups`` of them, numbered from 0; both sides of a pair are in one fold. 0.5
+    where no text has a word."""
     from sklearn.metrics import roc_auc_score
     from sklearn.naive_bayes import MultinomialNB
 
@@ -53,7 +70,7 @@ def cross_validated_auc(sides: Sequence[Sequence[str]]) -> float:
     if counts is None:
         return 0.5
     labels = np.tile([1, 0], len(sides))
-    folds = np.repeat(np.arange(len(sides)) % _FOLDS, 2)
+    folds = np.repeat((np.arange(len(sides)) if groups is None else groups) % _FOLDS, 2)
     scores = np.zeros(len(labels))
     for fold in range(_FOLDS):
         model = MultinomialNB().fit(counts[folds != fold], labels[folds != fold])

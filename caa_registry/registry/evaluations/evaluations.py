@@ -41,6 +41,7 @@ from caa_registry.registry.records import (
     Listing,
     OpenEndedSettings,
     PropensitySettings,
+    RecordedPropensity,
     Standing,
     Statistic,
     VectorVersion,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
+    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.measurements import Measurements
     from caa_registry.evaluation.open_ended.judging import Judge
     from caa_registry.evaluation.open_ended.rubrics import Rubric
@@ -264,6 +266,17 @@ class Evaluations:
         """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the
         bytes are not those that were stored."""
         return store.measurements(self._workspace, self.get(id))
+
+    def caveats(self, evaluation: Evaluation, layer: int | None = None) -> list[Caveat]:
+        """Where the numbers of an evaluation by propensity mean little, at a ``layer`` that was named beforehand or at
+        all of them (``evaluation.inference.caveats``). None of another kind, or whose items were not kept."""
+        from caa_registry.evaluation.inference.caveats import caveats
+
+        recorded = evaluation.settings
+        if not isinstance(recorded, RecordedPropensity) or evaluation.measurements is None:
+            return []
+        needs_letters = recorded.paper or recorded.orders == "both"
+        return caveats(store.measurements(self._workspace, evaluation), layer, needs_letters=needs_letters)
 
     def categories(self, evaluation: Evaluation | int, layer: int | None = None) -> dict[float, CategoryScores]:
         """By multiplier the scores at a layer (default: the most steerable) by the questions' category. Raises

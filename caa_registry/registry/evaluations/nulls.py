@@ -1,24 +1,32 @@
-"""The nulls of an evaluation: which vectors are measured beside the one under test, and when they are enough."""
+"""What is measured beside the vector under test: the nulls, and when they are enough; the vector of an untrained
+network."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caa_registry.progress import Progress
+from caa_registry.errors import UsageError
+from caa_registry.progress import Progress, silent
 from caa_registry.registry.evaluations.target import Questions, Target, reading_of
 from caa_registry.registry.records import PropensitySettings, VectorVersion
 from caa_registry.registry.vectors.steering import same_weights
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.nulls.directions import Directions
+    from caa_registry.evaluation.statistics import Figure
+    from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.extraction.activations import Activations
+    from caa_registry.models.model import Model
     from caa_registry.pairs.record import Pair
 
 # How many draws are measured before the next look at whether they are enough.
 _LOOKS = (39, 99)
+UNTRAINED = "untrained"
+"""The condition of the vector of an untrained network."""
+_AUC = "untrained auc"
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,66 @@ def directions(
                 if name != "isotropic":
                     made[name] = _from_pairs(name, target, computation.texts, activations, draws, seeds[name])
     return {name: made[name] for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """What the vector's recipe makes of the same pairs on an untrained network. ``vectors``: float32 ``(1, d_model)``
+    by layer; ``auc``: by layer the separation of held-out pairs, and how many clusters of pairs it rests on; empty
+    where it was not measured."""
+
+    vectors: Directions
+    auc: Mapping[int, tuple[float, int]]
+
+
+def check_untrained(target: Target, asked: PropensitySettings) -> None:
+    """Raise ``UsageError`` where an untrained network is asked for and cannot stand beside the vector."""
+    if not asked.untrained:
+        return
+    if not same_weights(target.verdict):
+        raise UsageError(
+            f"{target.model.info.name} is not the model that {target.version.reference} was computed on, so an "
+            "untrained network of its shape is no baseline",
+            "Leave out --untrained, or evaluate on the vector's own model.",
+        )
+    if target.version.recipe.normalized:
+        raise UsageError(
+            f"the length of {target.version.reference} comes from other vectors, which an untrained network does not "
+            "have",
+            "Leave out --untrained, or evaluate the vector that was normalized.",
+        )
+
+
+def untrained_vector(target: Target, own: Questions, network: Model, reading: Progress) -> Untrained:
+    """Compute it on ``network``. Of several processes the first makes it, for all."""
+    import numpy as np
+
+    from caa_registry.engine import processes
+
+    computed, _ = reading_of(target.version, own, network, target.layers).run(
+        fresh=False, reading=reading, measuring=silent
+    )
+    zeros = np.zeros((1, network.d_model), np.float32)
+    vectors = {layer: computed[layer].values[None] if computed else zeros for layer in target.layers}
+    if processes.count() > 1:
+        vectors = {layer: processes.floats_from_first(values) for layer, values in vectors.items()}
+    qualities = {vector.layer: vector.quality for vector in computed.layers} if computed else {}
+    return Untrained(vectors, {layer: (q.auc, q.clusters or 0) for layer, q in qualities.items() if q})
+
+
+def keep_auc(unfinished: Unfinished, made: Untrained) -> None:
+    """Keep the separation beside what is measured."""
+    if not unfinished.kept(_AUC):
+        unfinished.add(_AUC, {"layers": [[layer, repr(auc), n] for layer, (auc, n) in made.auc.items()]})
+
+
+def aucs(unfinished: Unfinished) -> list[Figure]:
+    """The separation by layer, as it was kept."""
+    from caa_registry.evaluation.inference.intervals import Interval
+    from caa_registry.evaluation.statistics import Figure
+
+    layers = [layer for kept in unfinished.kept(_AUC)[:1] for layer in kept["layers"]]
+    return [Figure(UNTRAINED, layer, None, "auc", Interval(float(auc), None, None, n)) for layer, auc, n in layers]
 
 
 def _from_pairs(

@@ -12,7 +12,18 @@ from caa_registry.pairs.halves import half_of
 from caa_registry.pairs.orders import reversed_choices
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress, part_of
-from caa_registry.registry.evaluations.nulls import Round, directions, names_of, rounds
+from caa_registry.registry.evaluations.nulls import (
+    UNTRAINED,
+    Round,
+    aucs,
+    check_untrained,
+    directions,
+    keep_auc,
+    names_of,
+    rounds,
+    seed_of,
+    untrained_vector,
+)
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
 from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Questions, Target
@@ -65,8 +76,10 @@ class PropensityRequest:
 def propensity_request(
     target: Target, questions: Questions, own: Questions, asked: PropensitySettings, division: Division
 ) -> PropensityRequest:
-    """Understand a request. Raises ``UsageError`` for a template that the model does not have."""
+    """Understand a request. Raises ``UsageError`` for a template that the model does not have, and for an untrained
+    network that would be no baseline."""
     nulls = names_of(target, asked)
+    check_untrained(target, asked)
     pairs: list[Pair] = []
     rows: list[int] = []
     for row, item in enumerate(half_of(questions.items, asked.rows)):
@@ -82,7 +95,14 @@ def propensity_request(
         target.model.template(asked.template or target.version.recipe.template),
         pairs,
         rows,
-        Beside(nulls, asked.draws if nulls else 0, asked.system_positive, asked.system_negative, asked.few_shot),
+        Beside(
+            nulls,
+            asked.draws if nulls else 0,
+            asked.system_positive,
+            asked.system_negative,
+            asked.few_shot,
+            asked.untrained,
+        ),
         division,
     )
 
@@ -122,7 +142,8 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         measured = _measured(request, prompts, unfinished)
         # The blob first: an orphan blob is allowed, an evaluation without its items never.
         digest = workspace.blobs.put(to_bytes(measured))
-        return store(workspace, underway, measured.metric, figures(measured), measurements=digest)
+        found = [*figures(measured), *aucs(unfinished)]
+        return store(workspace, underway, measured.metric, found, measurements=digest)
 
     return request.division.finish(
         workspace, request.target, unfinished, lambda: _missing(request, prompts, unfinished), write
@@ -162,7 +183,8 @@ def _conditions(request: PropensityRequest) -> dict[str, ItemSet]:
         asked["system-negative"] = {"system": beside.system_negative}
     if beside.few_shot:
         asked["few-shot"] = {"examples": _examples(request.own.pairs, beside.few_shot)}
-    return {name: item_set(request, **prompt) for name, prompt in asked.items()}
+    prompts = {name: item_set(request, **prompt) for name, prompt in asked.items()}
+    return {**prompts, UNTRAINED: prompts["vector"]} if beside.untrained else prompts
 
 
 def item_set(request: PropensityRequest, **prompt: Any) -> ItemSet:
@@ -194,16 +216,19 @@ def _measure(
     from caa_registry.evaluation.nulls.directions import relative_lengths
     from caa_registry.evaluation.sweep import sweep
     from caa_registry.evaluation.unfinished import part_as_json
+    from caa_registry.models.untrained import untrained
 
     target, beside, nulls = request.target, request.beside, _rounds(request)
     own = {layer: target.vectors[layer].values[None] for layer in target.layers}
+    # Made first, so that what does not fit into memory is refused before anything is measured.
+    network = untrained(target.model, seed_of(target.version, UNTRAINED, None)) if beside.untrained else target.model
     steps = len(target.multipliers)
     # Work is of one vector at one multiplier.
     counts = [steps] * len(prompts) + [2 * (each.last - each.first) for each in nulls]
 
     def run(place: int, condition: str, items: ItemSet, vectors: Directions, multipliers: Sequence[float]) -> None:
         sweep(
-            target.model,
+            network if condition == UNTRAINED else target.model,
             vectors,
             items,
             multipliers,
@@ -215,7 +240,12 @@ def _measure(
         )
 
     for place, (condition, items) in enumerate(prompts.items()):
-        run(place, condition, items, own, target.multipliers)
+        if condition == UNTRAINED:
+            made = untrained_vector(target, request.own, network, reading)
+            keep_auc(unfinished, made)
+            run(place, condition, items, made.vectors, target.multipliers)
+        else:
+            run(place, condition, items, own, target.multipliers)
     if not nulls:
         return
     drawn = directions(target, request.own, beside.controls, beside.seeds, request.settings.seed, reading)
@@ -311,6 +341,7 @@ def _observed(
     request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished, condition: str
 ) -> Observed:
     from caa_registry.evaluation.measurements import Observed
+    from caa_registry.evaluation.propensity import tokens_of
     from caa_registry.evaluation.sweep import joined
     from caa_registry.pairs.repeats.clusters import clusters_of
 
@@ -318,7 +349,8 @@ def _observed(
     log_p = joined(target.model, items, target.layers, target.multipliers, _parts(unfinished, condition))
     rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
     clusters = clusters_of([request.pairs[row] for row in rows])
-    return Observed(tuple(request.rows[row] for row in rows), letters, log_p[0], clusters)
+    asked = tuple(request.rows[row] for row in rows)
+    return Observed(asked, letters, log_p[0], clusters, tokens=tokens_of(items))
 
 
 def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:

@@ -72,21 +72,25 @@ class Leaked:
 @dataclass(frozen=True)
 class Beside:
     """What was measured beside the vector: nulls, ``controls``, with up to ``seeds`` vectors each, and baselines
-    (system prompts for and against the behavior, ``few_shot`` examples)."""
+    (system prompts for and against the behavior, ``few_shot`` examples, an ``untrained`` network). The last is stored
+    where it was measured."""
 
     controls: tuple[str, ...] = ()
     seeds: int = 0
     system_positive: str = ""
     system_negative: str = ""
     few_shot: int = 0
+    untrained: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        untrained = {"untrained": True} if self.untrained else {}
         return {
             "controls": list(self.controls),
             "seeds": self.seeds,
             "system_positive": self.system_positive,
             "system_negative": self.system_negative,
             "few_shot": self.few_shot,
+            **untrained,
         }
 
 
@@ -228,6 +232,7 @@ def _propensity(stored: Stored) -> RecordedPropensity:
             beside_json.get("system_positive", str),
             beside_json.get("system_negative", str),
             beside_json.get("few_shot", int),
+            beside_json.get("untrained", bool, False),
         )
     return RecordedPropensity(
         **_common(stored),

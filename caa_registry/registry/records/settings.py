@@ -35,7 +35,8 @@ class PropensitySettings:
 
     Baselines, each alone (multiplier 0) and with the vector: ``system_positive`` and ``system_negative`` are system
     prompts for and against the behavior; ``few_shot`` is how many of the vector's own pairs, drawn at random, stand
-    before the question with their positive completions.
+    before the question with their positive completions. ``untrained``: the same recipe on a network of the same shape
+    with random weights, asked the same questions at the same layers and multipliers; on the vector's own model only.
 
     ``allow_mismatch`` applies the vector to another model than its own. Raises ``UsageError`` for unknown positions,
     template, rows or controls, and for too few draws.
@@ -52,6 +53,7 @@ class PropensitySettings:
     system_positive: str = ""
     system_negative: str = ""
     few_shot: int = 0
+    untrained: bool = False
     allow_mismatch: bool = False
 
     def __post_init__(self) -> None:

@@ -11,18 +11,20 @@ from caa_registry.registry.records import Alias, Answer, Evaluation, Judged, Out
 from caa_registry.registry.vectors.computation import Computation
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.measurements import Measurements
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationContent:
     """An evaluation by propensity of ``version``, to be shown at ``layer``. ``measured``: its items, where they were
-    kept."""
+    kept. ``caveats``: where its numbers mean little."""
 
     version: VectorVersion
     evaluation: Evaluation
     layer: int
     measured: Measurements | None
+    caveats: Sequence[Caveat] = ()
 
 
 @dataclass(frozen=True, eq=False)

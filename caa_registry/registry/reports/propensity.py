@@ -35,6 +35,8 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     yield f"## How well it works: evaluation {evaluation.id}"
     yield ""
     yield from _asked(shown, recorded)
+    for caveat in shown.caveats:
+        yield from (f"**Warning**: {caveat.text}", "")
     yield from _finding(shown)
     for name in ("dose-response", "layers", "heat-map", "slopes", "items"):
         if name in pictures:
@@ -44,6 +46,7 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     if shown.measured is not None:
         yield from _by_letter(shown.measured, layer)
     yield from _baselines(evaluation, recorded.beside, layer)
+    yield from _untrained(evaluation)
 
 
 def _asked(shown: EvaluationContent, recorded: RecordedPropensity) -> Iterator[str]:
@@ -81,15 +84,21 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
     multipliers = evaluation.settings.multipliers
     yield (
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
-        f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from "
+        f"multiplier ({_within(slope)}), and its probability by {change(effect.value)} ({_within(effect)}) from "
         f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}."
     )
     yield ""
     yield from _letter(evaluation, layer)
+    per_token = _at(evaluation, "token_slope", layer)
+    if per_token is not None:
+        yield (
+            f"- Per token, the log-likelihoods of the two answers part by {change(per_token.value)} nats a unit of "
+            f"multiplier ({_within(per_token)})."
+        )
     for metric, words in _AGAINST:
         score = _at(evaluation, metric, layer)
         if score is not None:
-            yield f"- {_share(score)} items ({_range(score)}) {words}."
+            yield f"- {_share(score)} items ({_within(score)}) {words}."
     yield ""
     if shown.measured is not None:
         yield from _against_nulls(shown.measured, evaluation, layer)
@@ -100,14 +109,14 @@ def _letter(evaluation: Evaluation, layer: int) -> Iterator[str]:
     if slope is not None:
         yield (
             f"Every letter counts the same there. The letter itself, A against B, moves by {change(slope.value)} nats "
-            f"a unit ({_range(slope)})."
+            f"a unit ({_within(slope)})."
         )
         if evaluation.is_letter_vector(layer):
             yield "**This is a letter vector: it moves the letter of the answer more than the behavior.**"
         yield ""
     bias = [score for score in evaluation.of("letter_bias") if score.layer == layer]
     if bias:
-        biases = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_range(score)})" for score in bias)
+        biases = ", ".join(f"{signed(score.multiplier)}: {change(score.value)} ({_within(score)})" for score in bias)
         yield f"Preference for a letter (score where A matches minus score where B does), by multiplier: {biases}."
         yield ""
 
@@ -196,7 +205,7 @@ def _baselines(evaluation: Evaluation, beside: Beside, layer: int) -> Iterator[s
     for condition in ("vector", "system-positive", "system-negative", "few-shot"):
         scores = [score for score in evaluation.of(condition=condition) if score.layer == layer]
         if scores:
-            cells = (f"{score.value:.3f} ({_range(score)})" for score in scores)
+            cells = (f"{score.value:.3f} ({_within(score)})" for score in scores)
             rows.append(("no prompt" if condition == "vector" else condition, *cells))
     if len(rows) < 2:
         return
@@ -211,12 +220,35 @@ def _baselines(evaluation: Evaluation, beside: Beside, layer: int) -> Iterator[s
     yield ""
 
 
+def _untrained(evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.of(None, "untrained"):
+        return
+    yield "### The same recipe on an untrained network of the same shape, by layer"
+    yield ""
+    rows = []
+    for layer in evaluation.settings.layers:
+        cells: list[object] = [layer]
+        for metric in ("steerability", "effect"):
+            own, beside = (_at(evaluation, metric, layer, name) for name in ("vector", "untrained"))
+            cells += [change(score.value) if score else "" for score in (own, beside)]
+            cells.append(_range(beside))
+        auc = _at(evaluation, "auc", layer, "untrained")
+        rows.append([*cells, f"{auc.value:.3f}" if auc else ""])
+    columns = ["layer", "steerability", "untrained", "95 %", "effect", "untrained", "95 %", "AUC, untrained"]
+    yield from table(columns, rows)
+
+
 def _at(evaluation: Evaluation, metric: str, layer: int, condition: str = "vector") -> Score | None:
     return next((score for score in evaluation.of(metric, condition) if score.layer == layer), None)
 
 
 def _share(score: Score) -> str:
     return f"{round(score.value * score.n)} of {score.n}"
+
+
+def _within(score: Score) -> str:
+    """The interval in a sentence."""
+    return _range(score) or "no interval"
 
 
 def _range(score: Score | None) -> str:

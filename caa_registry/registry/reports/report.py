@@ -12,6 +12,7 @@ from caa_registry.registry.reports.effects import answers_section, recommendatio
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
 from caa_registry.registry.reports.verdict import environment_section, verdict_section
+from caa_registry.vectors import UNMEASURED, words_alone
 
 
 def report_text(content: ReportContent, pictures: Sequence[str], tables: Sequence[str]) -> str:
@@ -92,6 +93,7 @@ def _identity(version: VectorVersion) -> Iterator[str]:
 def _quality(version: VectorVersion) -> Iterator[str]:
     measured = [layer for layer in version.layers if layer.quality]
     if not measured:
+        yield from (UNMEASURED, "")
         return
     rows = [
         (
@@ -112,3 +114,6 @@ def _quality(version: VectorVersion) -> Iterator[str]:
     )
     yield ""
     yield from table(["layer", "norm", "norm / residual", "AUC", "AUC, shuffled", "alike", "signal"], rows)
+    words = words_alone({record.layer: record.quality for record in measured if record.quality})
+    if words:
+        yield from (words, "")

@@ -152,8 +152,15 @@ class Reports:
             return outcomes(session, [version.id]).get(version.id), maker(session, ("evaluation", evaluation.id))
 
     def _shown(self, version: VectorVersion, evaluation: Evaluation, layer: int | None) -> EvaluationContent:
-        measured = store.measurements(self._workspace, evaluation) if evaluation.measurements else None
-        return EvaluationContent(version, evaluation, shown_layer(evaluation, layer), measured)
+        from caa_registry.evaluation.inference.caveats import chosen
+
+        at = shown_layer(evaluation, layer)
+        if not evaluation.measurements:
+            return EvaluationContent(version, evaluation, at, None)
+        measured = store.measurements(self._workspace, evaluation)
+        caveats = self._evaluations.caveats(evaluation, at)
+        choice = chosen(measured, at) if layer is None else None
+        return EvaluationContent(version, evaluation, at, measured, [*caveats, *([choice] if choice else [])])
 
     def _answers(self, evaluation: Evaluation) -> AnswersContent:
         answers, judgements = self._evaluations.answers(evaluation), self._evaluations.judgements(evaluation)

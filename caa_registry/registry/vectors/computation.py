@@ -52,13 +52,16 @@ class Computation:
         from caa_registry.engine.reading import Work
         from caa_registry.extraction.compute import compute
         from caa_registry.extraction.grouping import Grouping
+        from caa_registry.pairs.lint.vocabulary import words_auc
 
         work = Work()
         with self.activations(work, fresh=fresh, progress=reading) as activations:
             vectors = None
             if processes.rank() == 0:
                 grouping = Grouping.of(self.texts)
-                vectors = compute(activations, self.recipe.layers, self.recipe.method, measuring, grouping=grouping)
+                words = words_auc(self.texts, grouping.clusters)
+                layers, method = self.recipe.layers, self.recipe.method
+                vectors = compute(activations, layers, method, measuring, grouping=grouping, words_auc=words)
         return vectors, Reading(work.forward_passes, work.tokens, processes.count(), work.not_shared)
 
     @contextmanager
