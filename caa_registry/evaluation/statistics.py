@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.evaluation.inference.intervals import Interval, Units, bounded, means, weighted_means
+from caa_registry.evaluation.inference.power import Power
 from caa_registry.evaluation.inference.shares import share
 from caa_registry.evaluation.letters import Contrasts, contrasts
 from caa_registry.evaluation.measurements import VECTOR, Measurements, Null, Observed
@@ -99,9 +100,10 @@ def figures(measurements: Measurements) -> list[Figure]:
 
     Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
     counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
-    second), and the shares of ``wrong_ways``. Of every null: ``steerability`` and ``effect``, and for each of them
-    ``p_...``, the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose
-    ``n`` are the draws that it rests on.
+    second), and the shares of ``wrong_ways``. Of the vector, ``detectable_effect`` and ``detectable_slope``: the
+    smallest that these items would show (``inference.power``), whose ``n`` are their clusters. Of every null:
+    ``steerability`` and ``effect``, and for each of them ``p_...``, the p-value of the vector at that layer, and
+    ``p_chosen_...``, that of the layer as one of all, whose ``n`` are the draws that it rests on.
     """
     found: list[Figure] = []
     for condition, observed in measurements.observed.items():
@@ -130,15 +132,26 @@ def _of_letters(measurements: Measurements, observed: Observed, every: Units) ->
 
 
 def _by_slope(measurements: Measurements, condition: str, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:
-    for metric, of_letter, values, most in (
-        ("steerability", "letter_slope", steerability(observed, measurements.multipliers), np.inf),
-        ("effect", "letter_effect", effects(observed), 1.0),
-    ):
+    for metric, of_letter, of_detectable, values, most in (
+        (
+            "steerability", "letter_slope", "detectable_slope",
+            steerability(observed, measurements.multipliers), np.inf,
+        ),
+        ("effect", "letter_effect", "detectable_effect", effects(observed), 1.0),
+    ):  # fmt: skip
         behavior = [bounded(each, -most, most) for each in weighed.behavior(values.T)]
         yield from _by_layer(measurements, condition, metric, behavior)
+        if condition == VECTOR:
+            yield from _detectable(measurements, of_detectable, weighed.power(values.T, behavior))
         letter = weighed.letter(values.T)
         if letter:
             yield from _by_layer(measurements, condition, of_letter, [bounded(each, -most, most) for each in letter])
+
+
+def _detectable(measurements: Measurements, metric: str, found: Sequence[Power]) -> Iterator[Figure]:
+    for layer, power in zip(measurements.layers, found, strict=True):
+        if power.detectable is not None:
+            yield Figure(VECTOR, layer, None, metric, Interval(power.detectable, None, None, power.clusters))
 
 
 def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figure]:

@@ -101,6 +101,12 @@ def recommendation_section(aliases: Sequence[Alias]) -> Iterator[str]:
                 f"({between(effect['low'], effect['high'])}) in the intended direction; KL "
                 f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"
             )
+            power = evidence.get("power_b", {})
+            if power.get("detectable") is not None:
+                line += (
+                    f" These questions, in {power['clusters']} clusters, would show an effect of "
+                    f"{power['detectable']:.3f} or more (80 % power, two-sided 5 %)."
+                )
         yield line
         if advice.caveat:
             yield f"  - **Note**: {advice.caveat}."

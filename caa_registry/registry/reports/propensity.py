@@ -79,6 +79,7 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
         f"multiplier ({_range(slope)}), and its probability by {change(effect.value)} ({_range(effect)}) from "
         f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}."
+        + _detectable(_at(evaluation, "detectable_slope", layer), _at(evaluation, "detectable_effect", layer))
     )
     yield ""
     yield from _letter(evaluation, layer)
@@ -89,6 +90,15 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
     yield ""
     if shown.measured is not None:
         yield from _against_nulls(shown.measured, evaluation, layer)
+
+
+def _detectable(slope: Score | None, effect: Score | None) -> str:
+    if slope is None or effect is None:
+        return ""
+    return (
+        f" These questions, in {effect.n} clusters, would show a slope of {slope.value:.3f} or more, and a change of "
+        f"probability of {effect.value:.3f} or more (80 % power, two-sided 5 %)."
+    )
 
 
 def _letter(evaluation: Evaluation, layer: int) -> Iterator[str]:
