@@ -36,6 +36,9 @@ from caa_registry.wire.vectors import vector_json
 
 LAZY = {
     "merge": "caa_registry.cli.shards:merge",
+    "plan": "caa_registry.cli.plans:plan",
+    "plans": "caa_registry.cli.plans:plans",
+    "run": "caa_registry.cli.plans:run",
     "plot": "caa_registry.cli.pictures:plot_evaluation",
     "report": "caa_registry.cli.pictures:report",
     "side-effects": "caa_registry.cli.side_effects:side_effects",

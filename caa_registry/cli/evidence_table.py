@@ -48,4 +48,6 @@ def evidence_table(
 
 def _remarks(evidence: Evidence) -> list[str]:
     quarantined = evidence.vector.quarantined or evidence.evaluation.quarantined
-    return ["LETTER"] * evidence.letter + ["quarantined"] * bool(quarantined)
+    return [
+        evidence.evaluation.standing.note, *["LETTER"] * evidence.letter, *["quarantined"] * bool(quarantined)
+    ]  # fmt: skip

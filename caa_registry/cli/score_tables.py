@@ -49,6 +49,7 @@ def say_evaluation(
         output.paragraph(f"Warning: quarantined. {evaluation.quarantined}")
     recorded = evaluation.settings
     if isinstance(recorded, RecordedPropensity):
+        output.paragraph(evaluation.standing.sentence)
         for note in _notes(recorded):
             output.paragraph(note)
         scores(evaluation)

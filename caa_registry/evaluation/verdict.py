@@ -14,6 +14,9 @@ LEAST_MASS = 0.5
 MOST_SATURATED = 0.5
 """Of free text, the share of items that are so sure of one side, with and without steering, that nothing could move."""
 
+SURE = 0.99
+"""The propensity of a text beyond which, or below 1 minus which, it is sure of one side."""
+
 
 @dataclass(frozen=True)
 class Condition:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from caa_registry.wire.plans import standing_json
+
 if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
@@ -29,6 +31,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "positions": evaluation.positions,
         "template": evaluation.template,
         "parameters": evaluation.settings.to_json(),
+        **standing_json(evaluation.standing),
         "leaked": evaluation.leaked,
         "quarantined": evaluation.quarantined,
         "created_at": evaluation.created_at.isoformat(),
@@ -81,6 +84,7 @@ def evidence_json(evidence: Evidence | None, metric: str) -> dict[str, Any]:
             "null": [null.ci_low, null.ci_high] if null else None,
             "p_value": evidence.p_value,
             "letter_vector": evidence.letter,
+            **standing_json(evidence.evaluation.standing),
         }
     }
 

@@ -14,7 +14,6 @@ depends_on = None
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 MOMENT = sa.DateTime(timezone=True)
 
-DIRECTION = "direction IN ('input', 'output')"
 KIND = "kind IN ('dataset', 'model', 'vector', 'evaluation', 'plan')"
 
 
@@ -44,15 +43,12 @@ def widen_runs() -> None:
         op.drop_constraint(op.f("ck_run_io_kind"), "run_io", type_="check")
         op.create_check_constraint(op.f("ck_run_io_kind"), "run_io", KIND)
         return
-    # A table that is made anew loses its triggers, and its checks are not read off the old one.
+    # A table that is made anew loses its triggers.
     query = sa.text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'run_io'")
     triggers = list(op.get_bind().execute(query).scalars())
-    checks = [
-        sa.CheckConstraint(DIRECTION, name=op.f("ck_run_io_direction")),
-        sa.CheckConstraint(KIND, name=op.f("ck_run_io_kind")),
-    ]
-    with op.batch_alter_table("run_io", recreate="always", table_args=checks):
-        pass
+    with op.batch_alter_table("run_io", recreate="always") as run_io:
+        run_io.drop_constraint(op.f("ck_run_io_kind"), type_="check")
+        run_io.create_check_constraint(op.f("ck_run_io_kind"), KIND)
     for statement in triggers:
         op.execute(statement)
 

@@ -1,4 +1,4 @@
-"""What is planned and what was measured: plans, evaluations, their scores, the answers that were generated, and how these were rated."""
+"""What was planned and measured: plans, evaluations and their scores, answers that were generated and their ratings."""
 
 from datetime import datetime
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
     from caa_registry.registry.records.model import ModelRecord
+    from caa_registry.registry.records.plan import PLANNED, Pinned, Plan, PlannedRecipe, PlanSettings, Terms, ToCompute
+    from caa_registry.registry.records.planned import Outcome, PlannedCondition, PlannedLayer, Standing
     from caa_registry.registry.records.recall import Recall
     from caa_registry.registry.records.recipe import Normalized, Recipe
     from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
@@ -61,6 +63,8 @@ _NAMES = {
     "lineage": "Lineage LineageNode RunRecord",
     "listing": "Listing check_limit",
     "model": "ModelRecord",
+    "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
+    "planned": "Outcome PlannedCondition PlannedLayer Standing",
     "recall": "Recall",
     "recipe": "Normalized Recipe",
     "review": "CUT_RULES CutRule Decision Reviews",
@@ -73,6 +77,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 
 __all__ = [
     "CUT_RULES",
+    "PLANNED",
     "RANDOM_NULLS",
     "STATISTICS",
     "Alias",
@@ -102,6 +107,13 @@ __all__ = [
     "Neighbour",
     "Normalized",
     "OpenEndedSettings",
+    "Outcome",
+    "Pinned",
+    "Plan",
+    "PlanSettings",
+    "PlannedCondition",
+    "PlannedLayer",
+    "PlannedRecipe",
     "PropensitySettings",
     "Pushed",
     "Reading",
@@ -115,10 +127,13 @@ __all__ = [
     "RunRecord",
     "Sampling",
     "Score",
+    "Standing",
     "Statistic",
     "Steer",
     "Steering",
     "Step",
+    "Terms",
+    "ToCompute",
     "VectorVersion",
     "behavior_of",
     "check_limit",

@@ -34,6 +34,8 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     assert isinstance(recorded, RecordedPropensity)
     yield f"## How well it works: evaluation {evaluation.id}"
     yield ""
+    yield evaluation.standing.sentence
+    yield ""
     yield from _asked(evaluation, recorded)
     yield from _finding(shown)
     for name in ("dose-response", "layers", "heat-map", "items"):

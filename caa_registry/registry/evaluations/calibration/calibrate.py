@@ -45,8 +45,6 @@ _SURPRISE = 1.0
 _ANSWER_TOKENS = 48
 # A multiplier further out than the best is this many times as large, and so often it is tried.
 _FURTHER, _EXTENSIONS = 1.5, 3
-# The propensity of a text beyond which it is sure.
-_SURE = 0.99
 _COHERENT = (
     f"of answers of at most {_ANSWER_TOKENS} tokens to questions of half A the share of repeated 4-grams is at most "
     f"{_REPEATED} above that of the unsteered model's answers, and their mean log-probability under it at most "
@@ -197,7 +195,7 @@ def _extend(
 def _verdict(
     request: CalibrationRequest, found: _Found, calibration: Calibration, choice: Choice, progress: Progress
 ) -> Verdict:
-    from caa_registry.evaluation.verdict import Answering, verdict
+    from caa_registry.evaluation.verdict import SURE, Answering, verdict
 
     half, cell = list(found.divided.b), found.cells[found.cell(choice)]
     null = null_of_effect(
@@ -213,7 +211,7 @@ def _verdict(
         progress,
     )
     lettered = found.propensity[0].metric == "propensity"
-    sure = [abs(values[half] - 0.5) > _SURE - 0.5 for values in (cell.items, found.unsteered)]
+    sure = [abs(values[half] - 0.5) > SURE - 0.5 for values in (cell.items, found.unsteered)]
     answering = Answering(float(cell.mass[half].mean()) if lettered else None, float((sure[0] & sure[1]).mean()))
     return verdict(
         choice,

@@ -1,0 +1,39 @@
+"""Plans as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import Outcome, Plan, Standing
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """A plan, all that it says, and the numbers of its runs."""
+    return {
+        "plan": plan.name,
+        "digest": plan.digest,
+        "existing": plan.existing,
+        "actor": plan.actor,
+        "created_at": plan.created_at.isoformat(),
+        "evaluations": list(plan.evaluations),
+        "terms": plan.terms.to_json(),
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What a run of a plan came to."""
+    return {**dataclasses.asdict(outcome), "met": outcome.met}
+
+
+def standing_json(standing: Standing) -> dict[str, Any]:
+    """What an evaluation counts as."""
+    return {
+        "standing": standing.word,
+        "reason": standing.reason,
+        "plan": standing.plan or None,
+        "plan_digest": standing.digest or None,
+        "run": standing.run or None,
+        "runs": standing.runs or None,
+    }
