@@ -322,7 +322,10 @@ def _say_outcome(evaluation: Evaluation, came: Outcome) -> None:
             f"{best.n} questions in {best.clusters} clusters would show {best.detectable:.3f} or more (80 % power)."
         )
     if several:
-        output.message(f"The conditions are about layer {came.layer}, where it is largest of those planned.")
+        output.message(
+            f"The conditions are about layer {came.layer}, where it is largest of those planned. p counts that; the "
+            "interval does not."
+        )
     met = [(each.name, "yes" if each.met else "NO", each.figure) for each in came.conditions]
     output.table(["condition", "met", "because"], met, empty="")
     if evaluation.is_letter_vector(came.layer):

@@ -28,12 +28,6 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def standing_json(standing: Standing) -> dict[str, Any]:
-    """What an evaluation counts as."""
-    return {
-        "standing": standing.word,
-        "reason": standing.reason,
-        "plan": standing.plan or None,
-        "plan_digest": standing.digest or None,
-        "run": standing.run or None,
-        "runs": standing.runs or None,
-    }
+    """What an evaluation counts as, and the plan that it follows."""
+    plan = {"name": standing.plan, "digest": standing.digest, "run": standing.run, "runs": standing.runs}
+    return {"standing": standing.word, "standing_reason": standing.reason, "plan": plan if standing.digest else None}
