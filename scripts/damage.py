@@ -72,6 +72,20 @@ class _FixedJudge:
 
 def make(path: Path) -> None:
     """Make a registry at ``path`` with some of everything that it can hold."""
+    make_unplanned(path)
+    plan(path)
+
+
+def plan(path: Path) -> None:
+    """Store a plan in the registry of ``make_unplanned``, and run it."""
+    with caa.open(str(path)) as registry:
+        settings = PlanSettings(draws=19)
+        registry.plans.make("team/plan", "team/praise:v1", split="test", layers=[1], settings=settings)
+        registry.plans.run("team/plan")
+
+
+def make_unplanned(path: Path) -> None:
+    """The same without plans."""
     pairs, questions = path.with_name("pairs.jsonl"), path.with_name("questions.jsonl")
     rows = [
         {
@@ -109,8 +123,6 @@ def make(path: Path) -> None:
             settings=OpenEndedSettings(max_tokens=6),
         )
         evaluations.rate(answered, _FixedJudge())
-        registry.plans.make("team/plan", vector, model=model, split="test", layers=[1], settings=PlanSettings(draws=19))
-        registry.plans.run("team/plan", model=model)
         registry.aliases.set(vector.reference, "best", Recommendation((1,), 1.5))
         registry.aliases.set(first.reference, "main")
 
