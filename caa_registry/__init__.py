@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.cross_behavior import CrossBehavior as CrossBehavior
     from caa_registry.evaluation.cross_behavior import Dominance as Dominance
     from caa_registry.evaluation.inference.intervals import Interval as Interval
+    from caa_registry.evaluation.inference.power import Power as Power
     from caa_registry.evaluation.measurements import Measurements as Measurements
     from caa_registry.evaluation.open_ended.endpoint import EndpointJudge as EndpointJudge
     from caa_registry.evaluation.open_ended.judging import Answered as Answered
@@ -107,6 +108,13 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Neighbour as Neighbour
     from caa_registry.registry.records import Normalized as Normalized
     from caa_registry.registry.records import OpenEndedSettings as OpenEndedSettings
+    from caa_registry.registry.records import Outcome as Outcome
+    from caa_registry.registry.records import Pinned as Pinned
+    from caa_registry.registry.records import Plan as Plan
+    from caa_registry.registry.records import PlannedCondition as PlannedCondition
+    from caa_registry.registry.records import PlannedLayer as PlannedLayer
+    from caa_registry.registry.records import PlannedRecipe as PlannedRecipe
+    from caa_registry.registry.records import PlanSettings as PlanSettings
     from caa_registry.registry.records import PropensitySettings as PropensitySettings
     from caa_registry.registry.records import Pushed as Pushed
     from caa_registry.registry.records import Reading as Reading
@@ -120,9 +128,12 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
+    from caa_registry.registry.records import Standing as Standing
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import Step as Step
+    from caa_registry.registry.records import Terms as Terms
+    from caa_registry.registry.records import ToCompute as ToCompute
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
@@ -151,6 +162,7 @@ _PUBLIC = {
     "caa_registry.evaluation.comparison": ["Compared"],
     "caa_registry.evaluation.cross_behavior": ["CrossBehavior", "Dominance"],
     "caa_registry.evaluation.inference.intervals": ["Interval"],
+    "caa_registry.evaluation.inference.power": ["Power"],
     "caa_registry.evaluation.measurements": ["Measurements"],
     "caa_registry.evaluation.open_ended.endpoint": ["EndpointJudge"],
     "caa_registry.evaluation.open_ended.judging": ["Answered", "Judge", "JudgeIdentity", "Rating"],
@@ -216,6 +228,16 @@ _PUBLIC = {
         "Neighbour",
         "Normalized",
         "OpenEndedSettings",
+        "Outcome",
+        "Pinned",
+        "Plan",
+        "PlanSettings",
+        "PlannedCondition",
+        "PlannedLayer",
+        "PlannedRecipe",
+        "Standing",
+        "Terms",
+        "ToCompute",
         "PropensitySettings",
         "Pushed",
         "Reading",

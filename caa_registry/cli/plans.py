@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.registry import Registry
 
 
-@click.command(epilog="Example: caa eval plan team/confirm --vector team/refusal --layers 2 --multipliers -1,0,1")
+@click.command(epilog="Example: caa eval plan team/confirm --vector team/refusal --layers 2")
 @click.argument("name")
 @click.option("--vector", metavar="REF", help="Vector to measure.")
 @click.option("--recipe", metavar="NAME", help="Or: the vector that the run computes first, under this name.")

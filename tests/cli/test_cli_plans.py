@@ -30,7 +30,7 @@ def test_a_plan_is_made_listed_run_and_shown(full: Path) -> None:
     for command in (["eval", "show", "2"], ["eval", "ls"], ["eval", "leaderboard"]):
         result = caa(*command)
         assert "xploratory, run 1 of 1" in " ".join((result.out + result.err).split()), command
-    assert [e["standing_reason"] for e in caa("eval", "ls", "--json").json][0] == "it has no plan"
+    assert caa("eval", "ls", "--json").json[0]["standing_reason"] == "it has no plan"
     (ranked,) = caa("eval", "leaderboard", "--json").json
     assert ranked["evidence"]["plan"]["name"] == "team/p"
 

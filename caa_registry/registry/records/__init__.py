@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.listing import Listing, check_limit
     from caa_registry.registry.records.model import ModelRecord
     from caa_registry.registry.records.plan import PLANNED, Pinned, Plan, PlannedRecipe, PlanSettings, Terms, ToCompute
-    from caa_registry.registry.records.planned import Outcome, PlannedCondition, PlannedLayer, Standing
+    from caa_registry.registry.records.planned import Outcome, PlannedCondition, PlannedLayer
     from caa_registry.registry.records.recall import Recall
     from caa_registry.registry.records.recipe import Normalized, Recipe
     from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
     from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
     from caa_registry.registry.records.source import source_of
+    from caa_registry.registry.records.standing import Standing
     from caa_registry.registry.records.steering import Steer, Steering
     from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
 
@@ -64,12 +65,13 @@ _NAMES = {
     "listing": "Listing check_limit",
     "model": "ModelRecord",
     "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
-    "planned": "Outcome PlannedCondition PlannedLayer Standing",
+    "planned": "Outcome PlannedCondition PlannedLayer",
     "recall": "Recall",
     "recipe": "Normalized Recipe",
     "review": "CUT_RULES CutRule Decision Reviews",
     "settings": "CalibrationSettings OpenEndedSettings PropensitySettings",
     "source": "source_of",
+    "standing": "Standing",
     "steering": "Steer Steering",
     "vector": "Comparison LayerRecord Reading VectorVersion",
 }

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.evaluation_settings import EvaluationSettings, RecordedPropensity
-from caa_registry.registry.records.planned import UNPLANNED, Standing
+from caa_registry.registry.records.standing import UNPLANNED, Standing
 
 RANDOM_NULLS = ("covariance", "isotropic", "random")
 """The nulls of random vectors, the one to be preferred first; ``random`` is an earlier release's ``isotropic``."""

@@ -19,7 +19,7 @@ from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
-from caa_registry.registry.records import Listing, VectorVersion, check_limit, check_split
+from caa_registry.registry.records import Listing, Recipe, VectorVersion, check_limit, check_split
 from caa_registry.registry.rows import vector_record, vector_records
 from caa_registry.registry.workspace import Workspace
 
@@ -85,7 +85,7 @@ class Vectors:
         from caa_registry.registry.vectors.store import Origin, store
         from caa_registry.registry.vectors.tensors import compare
 
-        request = self.request(name, dataset, model, split, method, read, layers, template)
+        request = self._request(name, dataset, model, split, method, read, layers, template)
         origin = Origin.of(request)
         existing = self._find(name, origin)
         if existing is not None and not force:
@@ -111,7 +111,23 @@ class Vectors:
             raise RegistryError("the first process stored no version", "Its own message says why.")
         return version
 
-    def request(
+    def recipe(
+        self,
+        name: str,
+        *,
+        dataset: str | DatasetVersion,
+        model: str | Path | Model,
+        split: str | None = None,
+        method: Method = "mean-difference",
+        read: ReadPosition | None = None,
+        template: TemplateName | None = None,
+    ) -> tuple[DatasetVersion, Recipe, Model]:
+        """How ``compute`` would make a vector at all layers, from which version on which model. Nothing is
+        computed."""
+        request = self._request(name, dataset, model, split, method, read, "all", template)
+        return request.dataset, request.recipe, request.model
+
+    def _request(
         self,
         name: str,
         dataset: str | DatasetVersion,

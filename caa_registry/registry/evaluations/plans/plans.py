@@ -183,11 +183,15 @@ class Plans:
     def _of_recipe(self, vector: ToCompute, asked: _Asked) -> _Understood:
         if asked.model is None:
             raise UsageError("a vector to be computed needs a model", "Give --model M.")
-        template = asked.settings.template
-        computed = self._vectors.request(
-            vector.name, vector.dataset, asked.model, vector.split, vector.method, vector.read, "all", template
+        pairs, recipe, loaded = self._vectors.recipe(
+            vector.name,
+            dataset=vector.dataset,
+            model=asked.model,
+            split=vector.split,
+            method=vector.method,
+            read=vector.read,
+            template=asked.settings.template,
         )
-        pairs, recipe, loaded = computed.dataset, computed.recipe, computed.model
         data = self._lookup.with_split(pairs if asked.dataset is None else asked.dataset, asked.split)
         layers = recipe.layers if asked.layers == "all" else tuple(sorted(set(asked.layers)))
         loaded.check_layers(layers)
