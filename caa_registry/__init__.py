@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.cross_behavior import Dominance as Dominance
     from caa_registry.evaluation.inference.caveats import Caveat as Caveat
     from caa_registry.evaluation.inference.intervals import Interval as Interval
+    from caa_registry.evaluation.inference.power import Power as Power
     from caa_registry.evaluation.measurements import Measurements as Measurements
     from caa_registry.evaluation.open_ended.endpoint import EndpointJudge as EndpointJudge
     from caa_registry.evaluation.open_ended.judging import Answered as Answered
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Beside as Beside
     from caa_registry.registry.records import Blame as Blame
     from caa_registry.registry.records import Calibrated as Calibrated
+    from caa_registry.registry.records import CalibrationOutcome as CalibrationOutcome
     from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
     from caa_registry.registry.records import Comparison as Comparison
     from caa_registry.registry.records import Curated as Curated
@@ -109,8 +111,16 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Neighbour as Neighbour
     from caa_registry.registry.records import Normalized as Normalized
     from caa_registry.registry.records import OpenEndedSettings as OpenEndedSettings
+    from caa_registry.registry.records import Pinned as Pinned
+    from caa_registry.registry.records import Plan as Plan
+    from caa_registry.registry.records import PlannedCondition as PlannedCondition
+    from caa_registry.registry.records import PlannedLayer as PlannedLayer
+    from caa_registry.registry.records import PlannedOutcome as PlannedOutcome
+    from caa_registry.registry.records import PlannedRecipe as PlannedRecipe
+    from caa_registry.registry.records import PlanSettings as PlanSettings
     from caa_registry.registry.records import PropensitySettings as PropensitySettings
     from caa_registry.registry.records import Pushed as Pushed
+    from caa_registry.registry.records import Ranked as Ranked
     from caa_registry.registry.records import Reading as Reading
     from caa_registry.registry.records import Recall as Recall
     from caa_registry.registry.records import Recipe as Recipe
@@ -126,6 +136,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import Step as Step
+    from caa_registry.registry.records import Terms as Terms
+    from caa_registry.registry.records import ToCompute as ToCompute
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
@@ -156,6 +168,7 @@ _PUBLIC = {
     "caa_registry.evaluation.cross_behavior": ["CrossBehavior", "Dominance"],
     "caa_registry.evaluation.inference.caveats": ["Caveat"],
     "caa_registry.evaluation.inference.intervals": ["Interval"],
+    "caa_registry.evaluation.inference.power": ["Power"],
     "caa_registry.evaluation.measurements": ["Measurements"],
     "caa_registry.evaluation.open_ended.endpoint": ["EndpointJudge"],
     "caa_registry.evaluation.open_ended.judging": ["Answered", "Judge", "JudgeIdentity", "Rating"],
@@ -198,9 +211,10 @@ _PUBLIC = {
         "Alias",
         "Answer",
         "Beside",
-        "Calibrated",
-        "CalibrationSettings",
         "Blame",
+        "Calibrated",
+        "CalibrationOutcome",
+        "CalibrationSettings",
         "Comparison",
         "Curated",
         "DatasetStatistics",
@@ -221,8 +235,16 @@ _PUBLIC = {
         "Neighbour",
         "Normalized",
         "OpenEndedSettings",
+        "Pinned",
+        "Plan",
+        "PlanSettings",
+        "PlannedCondition",
+        "PlannedLayer",
+        "PlannedOutcome",
+        "PlannedRecipe",
         "PropensitySettings",
         "Pushed",
+        "Ranked",
         "Reading",
         "Recall",
         "Recipe",
@@ -238,6 +260,8 @@ _PUBLIC = {
         "Steer",
         "Steering",
         "Step",
+        "Terms",
+        "ToCompute",
         "VectorVersion",
     ],
     "caa_registry.registry.registry": ["Registry", "open"],

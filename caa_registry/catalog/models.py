@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from caa_registry.catalog.base import Base
     from caa_registry.catalog.tables.aliases import Alias
     from caa_registry.catalog.tables.curation import LintReport, Recall, Review
-    from caa_registry.catalog.tables.evaluations import Evaluation, Judgement, Rating, Response, Score
+    from caa_registry.catalog.tables.evaluations import Evaluation, Judgement, Plan, Rating, Response, Score
     from caa_registry.catalog.tables.pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
     from caa_registry.catalog.tables.records import Blob, Event, Meta, Run, RunIO
     from caa_registry.catalog.tables.vectors import Model, Vector, VectorLayer, VectorVersion
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "aliases": "Alias",
     "curation": "LintReport Recall Review",
-    "evaluations": "Evaluation Judgement Rating Response Score",
+    "evaluations": "Evaluation Judgement Plan Rating Response Score",
     "pairs": "Dataset DatasetMember DatasetQuestion DatasetVersion Pair",
     "records": "Blob Event Meta Run RunIO",
     "vectors": "Model Vector VectorLayer VectorVersion",
@@ -43,6 +43,7 @@ __all__ = [
     "Meta",
     "Model",
     "Pair",
+    "Plan",
     "Rating",
     "Recall",
     "Response",

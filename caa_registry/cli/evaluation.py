@@ -8,7 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.comparison_table import say_comparison
-from caa_registry.cli.evidence_table import standings_table
+from caa_registry.cli.evidence_table import ranking_table
 from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.listing import page_options, rows_to_show
 from caa_registry.cli.options import (
@@ -32,11 +32,14 @@ from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.orders import Orders
 from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS, Evaluation, PropensitySettings
-from caa_registry.wire.evaluations import comparison_json, evaluation_json, standing_json
+from caa_registry.wire.evaluations import comparison_json, evaluation_json, ranked_json
 from caa_registry.wire.vectors import vector_json
 
 LAZY = {
     "merge": "caa_registry.cli.shards:merge",
+    "plan": "caa_registry.cli.plans:plan",
+    "plans": "caa_registry.cli.plans:plans",
+    "run": "caa_registry.cli.plans:run",
     "plot": "caa_registry.cli.pictures:plot_evaluation",
     "report": "caa_registry.cli.pictures:report",
     "side-effects": "caa_registry.cli.side_effects:side_effects",
@@ -266,9 +269,9 @@ def leaderboard(settings: Settings, behavior: str | None, model: str | None, met
     with settings.open() as registry:
         standings = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric, dose=dose)
     if settings.as_json:
-        output.print_json([{**vector_json(each.vector), **standing_json(each)} for each in standings])
+        output.print_json([{**vector_json(each.vector), **ranked_json(each)} for each in standings])
         return
-    standings_table(standings, metric)
+    ranking_table(standings, metric)
 
 
 @evaluation.command(epilog="Example: caa eval compare team/sycophancy team/sycophancy-pca --layer 2")

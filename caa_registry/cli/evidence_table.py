@@ -9,7 +9,7 @@ from caa_registry.cli import output
 from caa_registry.cli.dose_table import SIDES
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import Evidence, Standing, VectorVersion
+    from caa_registry.registry.records import Evidence, Ranked, VectorVersion
 
 _NAMES = {"steerability": "log-odds", "effect": "effect"}
 # So many commands are printed; --json has all.
@@ -42,51 +42,51 @@ def evidence_table(rows: Sequence[tuple[VectorVersion, Evidence | None]], metric
     _say_questions([evidence for _, evidence in rows if evidence is not None])
 
 
-def standings_table(standings: Sequence[Standing], metric: str) -> None:
+def ranking_table(ranking: Sequence[Ranked], metric: str) -> None:
     """Those that have a rank, then those that have none, why, and what would give them one."""
-    ranked = [standing for standing in standings if standing.rank is not None]
-    others = [standing for standing in standings if standing.rank is None]
+    ranked = [ranked for ranked in ranking if ranked.rank is not None]
+    others = [ranked for ranked in ranking if ranked.rank is None]
     names = ["rank", "behavior", "vector", "model", "layer", "dose", _NAMES[metric], "95 %", "p", "p, Holm", "verdict"]
     if ranked or not others:
-        output.table([*names, "eval", "note"], [_ranked(standing) for standing in ranked], empty=_EMPTY)
-        _say_questions([standing.evidence for standing in ranked])
+        output.table([*names, "eval", "note"], [_ranked(ranked) for ranked in ranked], empty=_EMPTY)
+        _say_questions([ranked.evidence for ranked in ranked])
     if others:
         if ranked:
             output.line()
         columns = ["vector", "behavior", "model", "verdict", "eval", "note", "not ranked:"]
-        output.table(columns, [_unranked(standing) for standing in others], empty="")
-        commands = list(dict.fromkeys(standing.measure for standing in others if standing.measure))
+        output.table(columns, [_unranked(ranked) for ranked in others], empty="")
+        commands = list(dict.fromkeys(ranked.measure for ranked in others if ranked.measure))
         for command in commands[:_COMMANDS]:
             output.message(f"To rank it: {command}")
         if len(commands) > _COMMANDS:
             output.message(f"{len(commands) - _COMMANDS:,} more such commands are in --json.")
 
 
-def _ranked(standing: Standing) -> tuple[object, ...]:
-    evidence = standing.evidence
+def _ranked(ranked: Ranked) -> tuple[object, ...]:
+    evidence = ranked.evidence
     vector, score = evidence.vector, evidence.score
     return (
-        standing.rank,
+        ranked.rank,
         vector.behavior,
         vector.reference,
         vector.model.name,
         str(score.layer),
-        f"{standing.dose:g}{SIDES[standing.sides or 'both']}",
+        f"{ranked.dose:g}{SIDES[ranked.sides or 'both']}",
         output.figure(score.value),
         output.interval(score),
         output.figure(evidence.p_value),
-        output.figure(standing.p_holm),
-        standing.verdict,
+        output.figure(ranked.p_holm),
+        ranked.verdict,
         str(evidence.evaluation.id),
         ", ".join(_remarks(evidence)),
     )
 
 
-def _unranked(standing: Standing) -> tuple[object, ...]:
-    evidence = standing.evidence
+def _unranked(ranked: Ranked) -> tuple[object, ...]:
+    evidence = ranked.evidence
     vector, remarks = evidence.vector, ", ".join(_remarks(evidence))
-    shown = vector.reference, vector.behavior, vector.model.name, standing.verdict, str(evidence.evaluation.id)
-    return *shown, remarks, standing.reason
+    shown = vector.reference, vector.behavior, vector.model.name, ranked.verdict, str(evidence.evaluation.id)
+    return *shown, remarks, ranked.reason
 
 
 def _say_questions(evidence: Sequence[Evidence]) -> None:
@@ -105,4 +105,6 @@ def _say_questions(evidence: Sequence[Evidence]) -> None:
 
 def _remarks(evidence: Evidence) -> list[str]:
     quarantined = evidence.vector.quarantined or evidence.evaluation.quarantined
-    return ["LETTER"] * evidence.letter + ["quarantined"] * bool(quarantined)
+    return [
+        evidence.evaluation.standing.note, *["LETTER"] * evidence.letter, *["quarantined"] * bool(quarantined)
+    ]  # fmt: skip

@@ -23,6 +23,8 @@ _OF_LAYERS = (
     "steerability", "token_slope", "letter_slope", "effect", "letter_effect", "anti_steerable", "wrong_way",
     "wrong_way_up", "wrong_way_down",
 )  # fmt: skip
+# The smallest of each that the questions would show.
+_DETECTABLE = {"steerability": "detectable_slope", "effect": "detectable_effect"}
 
 
 def say_evaluation(
@@ -50,6 +52,7 @@ def say_evaluation(
         output.paragraph(f"Warning: quarantined. {evaluation.quarantined}")
     recorded = evaluation.settings
     if isinstance(recorded, RecordedPropensity):
+        output.paragraph(evaluation.standing.sentence)
         for note in _notes(recorded):
             output.paragraph(note)
         scores(evaluation)
@@ -165,10 +168,14 @@ def _layers(evaluation: Evaluation) -> None:
             ps = (evaluation.at(score.layer, prefix + metric, null) for prefix in ("p_", "p_chosen_"))
             figures = (output.figure(p.value if p else None) for p in ps)
             ranges = output.interval(against), *figures, output.interval(shuffled)
-            rows.append((metric, score.layer, value, low, high, score.n, *ranges))
+            smallest = evaluation.at(score.layer, _DETECTABLE.get(metric, ""))
+            shown = output.figure(smallest.value if smallest else None)
+            rows.append((metric, score.layer, value, low, high, score.n, shown, *ranges))
     if rows:
         click.echo()
-        columns = ["metric", "layer", "value", "ci_low", "ci_high", "n", "null", "p", "p, chosen", "shuffled"]
+        columns = [
+            "metric", "layer", "value", "ci_low", "ci_high", "n", "detectable", "null", "p", "p, chosen", "shuffled"
+        ]  # fmt: skip
         output.table(columns, rows, empty="")
     for name in (null, "shuffled"):
         used = [score.n for score in evaluation.of("steerability", name)]

@@ -31,6 +31,7 @@ from caa_registry.registry.records import Calibrated, CalibrationSettings
 from caa_registry.wire.evaluations import calibration_json, categories_json, cross_json
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.calibration import Choice
     from caa_registry.evaluation.inference.intervals import Interval
     from caa_registry.evaluation.verdict import Condition
 
@@ -193,6 +194,7 @@ def _say_calibrated(calibrated: Calibrated) -> None:
         return
     conditions = [(each.name, _met(each), each.figure) for each in calibrated.verdict.conditions]
     output.table(["condition", "met", "because"], conditions, empty="")
+    output.paragraph(_enough(choice))
     where = f"layer {choice.layer}, multiplier {choice.multiplier:g}"
     if choice.multiplier < 0:
         output.paragraph(
@@ -213,6 +215,19 @@ def _say_calibrated(calibrated: Calibrated) -> None:
         f"{_with_interval(effect)} in the intended direction; KL {choice.kl.value:.3f}. "
         f"Evidence: evaluations {', '.join(str(e.id) for e in evaluations)}."
     )
+
+
+def _enough(choice: Choice) -> str:
+    """How small an effect the questions would show, and how many would show the one that they do not."""
+    power, effect = choice.power_b, choice.effect_b
+    if power.detectable is None:
+        return "These questions are too few, or too few of a letter, to say how small an effect they would show."
+    asked = f"{power.items} questions in {power.clusters} clusters"
+    said = f"{asked} would show an effect of {output.figure(power.detectable)} or more (80 % power, two-sided 5 %)."
+    unclear = effect.low is not None and effect.low <= 0 < effect.value
+    if unclear and power.needed is not None:
+        said += f" An effect of {output.figure(effect.value)} would take about {power.needed:,} clusters."
+    return said
 
 
 def _met(condition: Condition) -> str:
@@ -268,8 +283,8 @@ def cross(
     """Measure the effect of every vector on every other behavior's questions.
 
     A row for each vector, a column for each behavior: the mean change of the propensity from minus to plus the
-    multiplier. Each cell is an evaluation that is stored. own: the share of all effects of a vector that falls on its
-    own behavior.
+    multiplier, with a 95 % interval. Each cell is an evaluation that is stored. own: the share of all effects of a
+    vector that falls on its own behavior.
     """
     with settings.open() as registry, kept("scores") as progress:
         versions = [registry.vectors.get(vector) for vector in vectors]
@@ -289,12 +304,16 @@ def cross(
     rows = [
         (
             vector,
-            *(f"{matrix.effects[vector, behavior].value:+.2f}" for behavior in matrix.behaviors),
+            *(_change(matrix.effects[vector, behavior]) for behavior in matrix.behaviors),
             f"{100 * matrix.dominance[vector].share:.0f} %",
         )
         for vector in matrix.vectors
     ]
     output.table(["vector", *matrix.behaviors, "own"], rows, empty="")
-    output.paragraph(
-        f"Evaluations {evaluations[0].id} to {evaluations[-1].id} have intervals and items (caa eval show)."
-    )
+    output.paragraph(f"Evaluations {evaluations[0].id} to {evaluations[-1].id} have the items (caa eval show).")
+
+
+def _change(effect: Interval) -> str:
+    if effect.low is None or effect.high is None:
+        return f"{effect.value:+.2f}"
+    return f"{effect.value:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.inference.intervals import Interval, bounded, mean
+from caa_registry.evaluation.inference.power import Power
 from caa_registry.evaluation.letters import Contrasts, contrasts_of
 
 Direction = Literal["more", "less"]
@@ -116,7 +117,8 @@ class KlRange:
 class Choice:
     """The cell that was chosen. ``score_*``: mean propensity on a half. ``effect_*``: its mean change from the
     unsteered model, every letter counting the same, in the intended direction; on half A it is the best of many, on
-    half B it is fair. ``tied``: other cells, (layer, multiplier), of the same effect on half A."""
+    half B it is fair. ``tied``: other cells, (layer, multiplier), of the same effect on half A. ``power_b``: how
+    small an effect half B would show."""
 
     layer: int
     multiplier: float
@@ -126,6 +128,7 @@ class Choice:
     effect_a: Interval
     effect_b: Interval
     tied: tuple[tuple[int, float], ...]
+    power_b: Power
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,7 @@ def calibrate(
         best, tied, reason = _chosen(cells, on_a, ranges, target_kl)
         if best is not None:
             effects = sign * (best.items - unsteered)
+            effect_b = _effect(effects[b], weighed_b)
             choice = Choice(
                 best.layer,
                 best.multiplier,
@@ -176,8 +180,9 @@ def calibrate(
                 score_a=_score(best.items[a], weighed_a),
                 score_b=_score(best.items[b], weighed_b),
                 effect_a=_effect(effects[a], weighed_a),
-                effect_b=_effect(effects[b], weighed_b),
+                effect_b=effect_b,
                 tied=tied,
+                power_b=weighed_b.power(effects[b, None], [effect_b])[0],
             )
     else:
         reason = f"there are too few items for two halves: {len(a) + len(b)}"

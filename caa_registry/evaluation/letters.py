@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.evaluation.inference.intervals import Interval, Units, weighted_means
+from caa_registry.evaluation.inference.power import Power, powers
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Observed
@@ -40,7 +41,16 @@ class Contrasts:
 
     def behavior(self, values: NDArray[np.float64]) -> list[Interval]:
         """Of each column of ``(counted items, k)`` the mean, every letter counting the same."""
-        return self._weighted(values, [1 / max(1, len(self.letters))] * max(1, len(self.letters)))
+        return self._weighted(values, self._equal)
+
+    def power(self, values: NDArray[np.float64], behavior: Sequence[Interval]) -> list[Power]:
+        """Of each column what the items can show of the mean that ``behavior`` gives."""
+        return powers(behavior, values, self.units, self._equal)
+
+    @property
+    def _equal(self) -> list[float]:
+        strata = max(1, len(self.letters))
+        return [1 / strata] * strata
 
     def letter(self, values: NDArray[np.float64]) -> list[Interval] | None:
         """Of each column half the difference between the two letters, the first minus the second; ``None`` unless there

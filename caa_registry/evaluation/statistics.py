@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from caa_registry.evaluation.doses.equal import DoseCurve, dose_curves, widened
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, Sides, score_at
 from caa_registry.evaluation.inference.intervals import Interval, Units, bounded, means, weighted_means
+from caa_registry.evaluation.inference.power import Power
 from caa_registry.evaluation.inference.shares import share
 from caa_registry.evaluation.letters import Contrasts, contrasts
 from caa_registry.evaluation.measurements import VECTOR, Measurements, Null, Observed
@@ -111,9 +112,10 @@ def figures(measurements: Measurements) -> list[Figure]:
     Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
     counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
     second), ``token_slope``, and the shares of ``wrong_ways``. Of the vector, where its dose was measured, what it does
-    at equal doses (``doses.ladder``). Of every null: ``steerability`` and ``effect``, and for each of them ``p_...``,
-    the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose ``n`` are the
-    draws that it rests on.
+    at equal doses (``doses.ladder``), and ``detectable_effect`` and ``detectable_slope``: the smallest that these items
+    would show (``inference.power``), whose ``n`` are their clusters. Of every null: ``steerability`` and ``effect``,
+    and for each of them ``p_...``, the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as
+    one of all, whose ``n`` are the draws that it rests on.
     """
     found: list[Figure] = []
     for condition, observed in measurements.observed.items():
@@ -144,12 +146,17 @@ def _of_letters(measurements: Measurements, observed: Observed, every: Units) ->
 
 
 def _by_slope(measurements: Measurements, condition: str, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:
-    for metric, of_letter, values, most in (
-        ("steerability", "letter_slope", steerability(observed, measurements.multipliers), np.inf),
-        ("effect", "letter_effect", effects(observed), 1.0),
-    ):
+    for metric, of_letter, of_detectable, values, most in (
+        (
+            "steerability", "letter_slope", "detectable_slope",
+            steerability(observed, measurements.multipliers), np.inf,
+        ),
+        ("effect", "letter_effect", "detectable_effect", effects(observed), 1.0),
+    ):  # fmt: skip
         behavior = [bounded(each, -most, most) for each in weighed.behavior(values.T)]
         yield from _by_layer(measurements, condition, metric, behavior)
+        if condition == VECTOR:
+            yield from _detectable(measurements, of_detectable, weighed.power(values.T, behavior))
         letter = weighed.letter(values.T)
         if letter:
             yield from _by_layer(measurements, condition, of_letter, [bounded(each, -most, most) for each in letter])
@@ -178,6 +185,12 @@ def _at_doses(measurements: Measurements, observed: Observed, weighed: Contrasts
         for (layer, dose, _, _), change, interval in zip(reached, changes, intervals, strict=True):
             figure = bounded(widened(interval, change[statistic].error(weighed.weights)), -most, most)
             yield Figure(VECTOR, layer, None, score_at(statistic, dose), figure)
+
+
+def _detectable(measurements: Measurements, metric: str, found: Sequence[Power]) -> Iterator[Figure]:
+    for layer, power in zip(measurements.layers, found, strict=True):
+        if power.detectable is not None:
+            yield Figure(VECTOR, layer, None, metric, Interval(power.detectable, None, None, power.clusters))
 
 
 def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figure]:

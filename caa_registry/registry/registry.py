@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.evaluations.evaluations import Evaluations
+    from caa_registry.registry.evaluations.plans.plans import Plans
     from caa_registry.registry.models import Models
     from caa_registry.registry.provenance.aliases import Aliases
     from caa_registry.registry.reports.reports import Reports
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """One registry: its datasets, models, vectors, evaluations, reports and aliases, and the means to steer with them.
+    """One registry: its datasets, models, vectors, plans, evaluations, reports and aliases, and the means to steer with
+    them.
 
     A context manager that closes the database. What it hands out are frozen records that stay valid afterwards.
     """
@@ -78,6 +80,13 @@ class Registry:
         from caa_registry.registry.evaluations.evaluations import Evaluations
 
         return Evaluations(self.workspace, self.datasets, self.models, self.vectors, self.aliases)
+
+    @cached_property
+    def plans(self) -> Plans:
+        """The plans: what is to be measured, said before it is."""
+        from caa_registry.registry.evaluations.plans.plans import Plans
+
+        return Plans(self.workspace, self.datasets, self.models, self.vectors)
 
     @cached_property
     def reports(self) -> Reports:

@@ -6,13 +6,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from caa_registry.wire.plans import standing_json
+
 if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.open_ended.rubrics import Rubric
-    from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged, Standing
+    from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged, Ranked
 
 
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
         "positions": evaluation.positions,
         "template": evaluation.template,
         "parameters": evaluation.settings.to_json(),
+        **standing_json(evaluation.standing),
         "leaked": evaluation.leaked,
         "quarantined": evaluation.quarantined,
         "created_at": evaluation.created_at.isoformat(),
@@ -87,22 +90,23 @@ def evidence_json(evidence: Evidence | None) -> dict[str, Any]:
             "null": [null.ci_low, null.ci_high] if null else None,
             "p_value": evidence.p_value,
             "letter_vector": evidence.letter,
+            **standing_json(evidence.evaluation.standing),
         }
     }
 
 
-def standing_json(standing: Standing) -> dict[str, Any]:
+def ranked_json(ranked: Ranked) -> dict[str, Any]:
     """What stands beside a vector's own JSON in a leaderboard: its evidence, and its place."""
     return {
-        **evidence_json(standing.evidence),
-        "standing": {
-            "dose": standing.dose,
-            "sides": standing.sides,
-            "rank": standing.rank,
-            "p_holm": standing.p_holm,
-            "verdict": standing.verdict,
-            "reason": standing.reason,
-            "measure": standing.measure,
+        **evidence_json(ranked.evidence),
+        "ranking": {
+            "dose": ranked.dose,
+            "sides": ranked.sides,
+            "rank": ranked.rank,
+            "p_holm": ranked.p_holm,
+            "verdict": ranked.verdict,
+            "reason": ranked.reason,
+            "measure": ranked.measure,
         },
     }
 

@@ -22,6 +22,7 @@ from caa_registry.catalog.models import (
     Meta,
     Model,
     Pair,
+    Plan,
     Rating,
     Recall,
     Response,
@@ -75,6 +76,7 @@ def rows() -> list[Base]:
             kind="propensity", vector_version_id=1, dataset_version_id=1, split="test", model_id=1, metric="propensity",
             positions="after_prompt", template=D, parameters={}, created_at=NOW,
         ),
+        Plan(name="team/plan", digest=D, terms={"statistic": "effect"}, actor="ada", created_at=NOW),
         Score(
             evaluation_id=1, position=0, condition="vector", layer=0, multiplier=-1.0, metric="propensity", value=0.25,
             ci_low=0.1, ci_high=0.4, n=50,

@@ -75,8 +75,8 @@ def test_a_mark_can_be_set_and_taken_back(filled: Database) -> None:
         assert "not marked deleted" in refuse(filled, f"DELETE FROM {model.__tablename__}")
 
 
-@pytest.mark.parametrize("table", ["review", "recall"])
-def test_what_curators_said_never_goes(filled: Database, table: str) -> None:
+@pytest.mark.parametrize("table", ["review", "recall", "plan"])
+def test_what_was_said_never_goes(filled: Database, table: str) -> None:
     assert f"{table} is append-only" in refuse(filled, f"DELETE FROM {table}")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from catalog.catalog_rows import fill
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 import caa_registry
 from caa_registry.catalog.database import Database
@@ -28,7 +30,7 @@ TRIGGERS = {
     *(f"keep_{table}_delete" for table in ("dataset_version", "vector_version", "evaluation", "event")),
     *(f"keep_{table}_delete" for table in ("dataset_member", "dataset_question", "vector_layer", "score")),
     *(f"keep_{table}_delete" for table in ("response", "judgement", "rating")),
-    *(f"keep_{table}_delete" for table in ("lint_report", "review", "recall")),
+    *(f"keep_{table}_delete" for table in ("lint_report", "review", "recall", "plan")),
 } - {f"keep_{table}_update" for table in ("dataset", "vector", "alias", "meta")}
 
 
@@ -77,6 +79,16 @@ def test_migrations_are_found_inside_a_wheel(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("caa_registry.package._FOLDER", package)
     assert migrations_folder() == package / "migrations"
     Database.open(f"sqlite:///{tmp_path}/a.db", create=True).close()
+
+
+@pytest.mark.parametrize("direction", ["input", "output", "both"])
+@pytest.mark.parametrize("kind", ["dataset", "model", "vector", "evaluation", "plan", "pair"])
+def test_runs_read_and_make_what_has_a_lineage(database: Database, direction: str, kind: str) -> None:
+    insert = f"INSERT INTO run_io (run_id, direction, kind, object_id, role) VALUES (1, '{direction}', '{kind}', 7, '')"
+    allowed = direction != "both" and kind != "pair"
+    with nullcontext() if allowed else pytest.raises(IntegrityError), database.write() as session:
+        fill(session)
+        session.execute(text(insert))
 
 
 @pytest.mark.parametrize("kind", ["neither", "dataset", "vector", "both"])

@@ -39,6 +39,21 @@ def commands(folder: Path, model: Path) -> list[list[object]]:
         ["eval", "ls", "--vector", "team/s"],
         ["eval", "show", "1"],
         ["eval", "leaderboard", "--metric", "effect"],
+        [
+            "eval",
+            "plan",
+            "team/p",
+            "--vector",
+            "team/s",
+            "--layers",
+            "1",
+            "--draws",
+            "19",
+            "--conditions",
+            "leaks,null",
+        ],
+        ["eval", "plans"],
+        ["eval", "plans", "team/p"],
         ["eval", "side-effects", "team/s", "--text", short, "--layers", "1"],
         ["eval", "open-ended", "team/s", "--dataset", "team/questions", "--layer", "1", "--max-tokens", "3"],
         ["eval", "rubrics"],
@@ -219,7 +234,7 @@ def test_a_column_may_be_said_to_be_missing(empty: Path, tmp_path: Path) -> None
 
 def test_a_leaderboard_says_who_is_not_ranked_and_why(full: Path) -> None:
     (vector,) = caa("eval", "leaderboard", "--json").json
-    standing = vector["standing"]
+    standing = vector["ranking"]
     assert set(standing) == {"dose", "sides", "rank", "p_holm", "verdict", "reason", "measure"}
     assert (standing["rank"], standing["verdict"]) == (None, "not calibrated")
     assert vector["evidence"]["metric"] == "steerability" and standing["reason"]

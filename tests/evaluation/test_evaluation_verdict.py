@@ -12,6 +12,7 @@ from caa_registry.evaluation.calibration import Choice
 from caa_registry.evaluation.conditions import CONDITIONS, check_conditions
 from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.evaluation.inference.p_values import NullTest
+from caa_registry.evaluation.inference.power import Power
 from caa_registry.evaluation.verdict import Answering, Verdict, verdict
 
 CHOICE = Choice(
@@ -23,6 +24,7 @@ CHOICE = Choice(
     effect_a=Interval(0.3, 0.2, 0.4, 20),
     effect_b=Interval(0.3, 0.2, 0.4, 20),
     tied=(),
+    power_b=Power(20, 20, 0.1, 6),
 )
 NULL = NullTest(0.005, 0, 199)
 GOOD: dict[str, Any] = {"leaked": 0, "target_kl": 0.2, "at_the_end": False}

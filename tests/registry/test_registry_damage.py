@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 import caa_registry as caa
 from caa_registry.catalog.database import Database
+from caa_registry.catalog.integrity.row_digests import digest_of_row
 from caa_registry.catalog.schema import migrations_folder
 from caa_registry.errors import IntegrityError, RegistryError
 from caa_registry.registry.registry import Registry
@@ -23,13 +26,20 @@ from caa_registry.registry.vectors.tensors import load_layer
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts"))
 
-from damage import UNCOVERED, Views, make, outcome, views  # noqa: E402
+from damage import UNCOVERED, Views, make_unplanned, outcome, plan, views  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("whole") / "registry.db"
-    make(path)
+def unplanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("unplanned") / "registry.db"
+    make_unplanned(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(unplanned: Path) -> Path:
+    path = Path(shutil.copy(unplanned, unplanned.with_name("whole.db")))
+    plan(path)
     return path
 
 
@@ -222,6 +232,24 @@ def test_who_made_a_version_is_checked(copy: Path) -> None:
         registry.datasets.log("team/dishes")
 
 
+def test_a_plan_is_compared_with_what_it_said(copy: Path) -> None:
+    """Also where the digest of its row was written anew: the audit has that of its terms."""
+    change(copy, "UPDATE plan SET terms = json_set(terms, '$.draws', 20)")
+    with (
+        caa.open(str(copy)) as registry,
+        pytest.raises(IntegrityError, match="plan team/plan: it is not what was stored"),
+    ):
+        registry.plans.get("team/plan")
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.row_factory = sqlite3.Row
+        row = dict(connection.execute("SELECT * FROM plan").fetchone())
+    terms, moment = json.loads(row["terms"]), datetime.fromisoformat(row["created_at"]).replace(tzinfo=UTC)
+    digest = digest_of_row("plan", {**row, "terms": terms, "created_at": moment})
+    change(copy, f"UPDATE plan SET row_digest = '{digest}'")
+    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="plan team/plan: its terms are not"):
+        registry.plans.get("team/plan")
+
+
 def test_a_lineage_that_leads_to_nothing_is_said(copy: Path) -> None:
     change(copy, "UPDATE vector_version SET id = 77 WHERE id = 2")
     with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="vector 2: the lineage leads to it"):
@@ -246,15 +274,15 @@ def test_what_no_check_covers_is_documented() -> None:
 
 
 @pytest.fixture
-def older(tmp_path: Path, whole: Path) -> Path:
-    """The same registry as the release before the digests of rows wrote it."""
+def older(tmp_path: Path, unplanned: Path) -> Path:
+    """A registry as the release before the digests of rows wrote it."""
     folder = tmp_path / "migrations"
-    newer = ("0008_*", "__pycache__")
+    newer = ("0008_*", "0009_*", "__pycache__")
     shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns(*newer))
     path = tmp_path / "older.db"
     Database.open(f"sqlite:///{path}", create=True, migrations=folder).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("ATTACH DATABASE ? AS new", (str(whole),))
+        connection.execute("ATTACH DATABASE ? AS new", (str(unplanned),))
         tables = [row[0] for row in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
         for table in tables:
             if not table.startswith(("sqlite_", "caa_", "meta")):
@@ -264,8 +292,8 @@ def older(tmp_path: Path, whole: Path) -> Path:
     return path
 
 
-def test_an_older_registry_gets_digests_and_a_date(older: Path, before: Views) -> None:
-    now = views(older)
+def test_an_older_registry_gets_digests_and_a_date(older: Path, unplanned: Path) -> None:
+    now, before = views(older), views(unplanned)
     marks = re.compile(r'"unchecked_before": "[^"]+"')
     assert marks.search(now["vectors"]) and not marks.search(before["vectors"])
     assert {name: marks.sub('"unchecked_before": null', said) for name, said in now.items()} == before

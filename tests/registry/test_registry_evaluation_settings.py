@@ -44,6 +44,7 @@ THIRD: dict[str, Any] = {
 }  # fmt: skip
 FOURTH: dict[str, Any] = {**dict(list(THIRD.items())[:3]), "orders": "both", **THIRD}
 UNTRAINED: dict[str, Any] = {**FOURTH, "beside": {**THIRD["beside"], "untrained": True}}
+FIFTH: dict[str, Any] = {**dict(list(FOURTH.items())[:11]), "plan": "sha256:91ee", **FOURTH}
 TEXT: dict[str, Any] = {
     "rows": "all", "text": "english", "text_digest": "sha256:01ab", "passages": 60, "too_long": 1, "too_short": 2,
     "interval": "percentile bootstrap over passages, 95 %", "dtype": "float32", "operator": "add", "layers": [2],
@@ -62,6 +63,7 @@ STORED = {
     "propensity, third shape": ("propensity", THIRD),
     "propensity, fourth shape": ("propensity", FOURTH),
     "propensity, beside an untrained network": ("propensity", UNTRAINED),
+    "propensity, fifth shape": ("propensity", FIFTH),
     "side effects": ("side-effects", TEXT),
     "open-ended": ("open-ended", ANSWERS),
     "open-ended, temperature as a whole number": (

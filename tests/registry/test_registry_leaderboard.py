@@ -18,7 +18,7 @@ from caa_registry.evaluation.inference.p_values import holm
 from caa_registry.evaluation.measurements import Measurements, Null
 from caa_registry.models.model import Model
 from caa_registry.registry.evaluations.ranking.leaderboard import ranks
-from caa_registry.registry.records import DatasetVersion, Evaluation, Recommendation, Score, Standing
+from caa_registry.registry.records import DatasetVersion, Evaluation, Ranked, Recommendation, Score
 from caa_registry.registry.registry import Registry
 
 N = 60
@@ -56,8 +56,8 @@ def filled(
     return found
 
 
-def by_name(standings: Sequence[Standing]) -> dict[str, Standing]:
-    return {standing.vector.name.removeprefix("team/"): standing for standing in standings}
+def by_name(ranking: Sequence[Ranked]) -> dict[str, Ranked]:
+    return {ranked.vector.name.removeprefix("team/"): ranked for ranked in ranking}
 
 
 @pytest.mark.parametrize("metric", ["effect", "steerability"])
@@ -72,9 +72,9 @@ def test_the_same_direction_ties_however_long_it_is_and_wherever_it_was_measured
     }
     evaluations = filled(registry, questions, model, measured)
     found = by_name(registry.evaluations.leaderboard(metric=metric))
-    assert {name: standing.rank for name, standing in found.items()} == dict.fromkeys(measured, 1)
+    assert {name: ranked.rank for name, ranked in found.items()} == dict.fromkeys(measured, 1)
     assert {(s.dose, s.sides, s.evidence.score.layer) for s in found.values()} == {(0.1, "both", 1)}
-    values = {name: standing.evidence.score.value for name, standing in found.items()}
+    values = {name: ranked.evidence.score.value for name, ranked in found.items()}
     assert max(values.values()) - min(values.values()) < 0.005 * (1 if metric == "effect" else 5)
     # Over the multipliers that were measured they are far apart.
     slopes = [max(s.value for s in e.of("effect")) for e in evaluations.values()]
@@ -97,10 +97,10 @@ def test_what_truly_does_more_ranks_first_though_others_are_longer(
     }
     evaluations = filled(registry, questions, model, measured)
     for metric in ("effect", "steerability"):
-        standings = registry.evaluations.leaderboard(metric=metric)  # type: ignore[arg-type]
-        assert (standings[0].vector.name, standings[0].rank) == ("team/better", 1)
-        assert {s.rank for s in standings[1:]} == {2}
-        best = standings[0].evidence
+        ranking = registry.evaluations.leaderboard(metric=metric)  # type: ignore[arg-type]
+        assert (ranking[0].vector.name, ranking[0].rank) == ("team/better", 1)
+        assert {s.rank for s in ranking[1:]} == {2}
+        best = ranking[0].evidence
         assert best.score == evaluations["better"].at(1, f"{'effect' if metric == 'effect' else 'log_odds'}_at_0.1")
         assert best.null is None
     at_most = max(s.value for s in evaluations["better"].of("effect"))
@@ -112,10 +112,10 @@ def test_a_group_is_ranked_at_the_largest_dose_up_to_a_tenth_that_all_reach(
 ) -> None:
     measured = {"a": direction(), "b": direction(kl=0.03), "c": direction(kl=0.005), "d": direction(kl=None)}
     filled(registry, questions, model, measured)
-    standings = registry.evaluations.leaderboard()
-    assert [s.vector.name for s in standings][2:] == ["team/c", "team/d"]
-    found = by_name(standings)
-    assert {s.dose for s in standings} == {0.02}
+    ranking = registry.evaluations.leaderboard()
+    assert [s.vector.name for s in ranking][2:] == ["team/c", "team/d"]
+    found = by_name(ranking)
+    assert {s.dose for s in ranking} == {0.02}
     assert found["a"].rank is not None and found["b"].rank is not None
     assert (found["c"].rank, found["c"].reason) == (None, "it reaches 0.005 nats per token, not 0.02")
     again = "caa eval propensity team/{}:v1 --dataset team/s:v1 --split test --multipliers {}"
@@ -149,8 +149,8 @@ def test_one_side_of_0_is_ranked_alone_or_not_at_all(
 ) -> None:
     up = tuple(m for m in USUAL if m >= 0)
     filled(registry, questions, model, {"a": direction(up), "b": direction(up, better=0.8)})
-    standings = registry.evaluations.leaderboard()
-    assert [(s.vector.name, s.rank, s.sides) for s in standings] == [("team/b", 1, "up"), ("team/a", 2, "up")]
+    ranking = registry.evaluations.leaderboard()
+    assert [(s.vector.name, s.rank, s.sides) for s in ranking] == [("team/b", 1, "up"), ("team/a", 2, "up")]
     vector = registry.vectors.get("team/b")
     whole = store_measured(registry, vector, direction(), model, questions)
     found = by_name(registry.evaluations.leaderboard())
@@ -164,9 +164,9 @@ def test_too_few_questions_have_no_interval_and_no_rank(
 ) -> None:
     vector = registry.vectors.compute("team/few", dataset=pairs, model=model)
     store_measured(registry, vector, dosed(np.ones((1, 4)), USUAL, 0.5), model, pairs)
-    (standing,) = registry.evaluations.leaderboard()
-    assert (standing.rank, standing.measure) == (None, "")
-    assert standing.reason == "4 questions are too few for an interval"
+    (ranked,) = registry.evaluations.leaderboard()
+    assert (ranked.rank, ranked.measure) == (None, "")
+    assert ranked.reason == "4 questions are too few for an interval"
 
 
 def test_an_evaluation_with_its_dose_speaks_before_one_without(
@@ -175,8 +175,8 @@ def test_an_evaluation_with_its_dose_speaks_before_one_without(
     first = filled(registry, questions, model, {"a": direction()})["a"]
     older = replace(direction(kl=None), nulls={"covariance": NULL})
     store_measured(registry, registry.vectors.get("team/a"), older, model, questions)
-    (standing,) = registry.evaluations.leaderboard()
-    assert (standing.rank, standing.evidence.evaluation.id) == (1, first.id)
+    (ranked,) = registry.evaluations.leaderboard()
+    assert (ranked.rank, ranked.evidence.evaluation.id) == (1, first.id)
 
 
 def test_p_values_are_corrected_for_the_vectors_of_the_group(
@@ -227,8 +227,8 @@ def test_the_verdict_of_a_calibration_stands_beside_a_vector(
     for name, recommendation in aliases.items():
         registry.aliases.set("team/a:v1", name, recommendation)
     registry.aliases.set("team/a:v2", "newer", advice("grid"))
-    (standing,) = registry.evaluations.leaderboard()
-    assert standing.verdict == verdict
+    (ranked,) = registry.evaluations.leaderboard()
+    assert ranked.verdict == verdict
 
 
 def test_ranks_are_those_of_a_plain_loop() -> None:

@@ -61,7 +61,7 @@ def name_of(connection: Connection, table: str, row: Mapping[str, Any]) -> str:
     if table == "alias":
         owner_name = _row(connection, str(row.get("kind")), row.get("owner_id")).get("name")
         return f"alias {owner_name}:{row.get('name')}"
-    if table in ("dataset", "vector", "model") and isinstance(row.get("name"), str):
+    if table in ("dataset", "vector", "model", "plan") and isinstance(row.get("name"), str):
         return f"{table} {row['name']}"
     return f"{table.replace('_', ' ')} {row.get('id', '')}".rstrip()
 

@@ -1,4 +1,4 @@
-"""What was measured: evaluations, their scores, the answers that were generated, and how these were rated."""
+"""What was planned and measured: plans, evaluations and their scores, answers that were generated and their ratings."""
 
 from datetime import datetime
 
@@ -8,6 +8,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from caa_registry.catalog.base import KEEP_IDS, Base, Digest, Id, JsonObject
 from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.catalog.tables import vectors  # noqa: F401 - what its keys refer to
+
+
+class Plan(Sealed, Base):
+    """What is to be measured of a vector and what must come of it, said before it is measured. ``terms``: all of that,
+    which ``digest`` covers."""
+
+    __tablename__ = "plan"
+    __table_args__ = (KEEP_IDS,)
+
+    id: Mapped[Id]
+    name: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[Digest] = mapped_column(unique=True)
+    terms: Mapped[JsonObject]
+    actor: Mapped[str]
+    created_at: Mapped[datetime]
 
 
 class Evaluation(Sealed, Base):

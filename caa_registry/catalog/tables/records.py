@@ -39,7 +39,7 @@ class RunIO(Base):
     __tablename__ = "run_io"
     __table_args__ = (
         CheckConstraint("direction IN ('input', 'output')", name="direction"),
-        CheckConstraint("kind IN ('dataset', 'model', 'vector', 'evaluation')", name="kind"),
+        CheckConstraint("kind IN ('dataset', 'model', 'vector', 'evaluation', 'plan')", name="kind"),
         Index(None, "kind", "object_id"),
     )
 

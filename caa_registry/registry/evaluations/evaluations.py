@@ -41,8 +41,8 @@ from caa_registry.registry.records import (
     Listing,
     OpenEndedSettings,
     PropensitySettings,
+    Ranked,
     RecordedPropensity,
-    Standing,
     Statistic,
     VectorVersion,
 )
@@ -295,7 +295,7 @@ class Evaluations:
         model: str | None = None,
         metric: Statistic = "steerability",
         dose: float | None = None,
-    ) -> list[Standing]:
+    ) -> list[Ranked]:
         """Every version of every vector by what it does at one dose, those for one behavior and model together
         (``ranking.leaderboard``). Raises ``UsageError`` for a ``dose`` at which evaluations have no figures."""
         return leaderboard(self._workspace, behavior, model, metric, dose)

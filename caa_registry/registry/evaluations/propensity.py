@@ -27,7 +27,7 @@ from caa_registry.registry.evaluations.nulls import (
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
 from caa_registry.registry.evaluations.store import begin, store
 from caa_registry.registry.evaluations.target import Questions, Target
-from caa_registry.registry.records import Evaluation, PropensitySettings
+from caa_registry.registry.records import Evaluation, Plan, PropensitySettings
 from caa_registry.registry.records.evaluation_settings import Beside, Leaked, RecordedPropensity
 from caa_registry.registry.vectors.computation import way_of_computing
 from caa_registry.registry.workspace import Workspace
@@ -50,7 +50,7 @@ class PropensityRequest:
     """What is to be measured, understood and loaded. ``own``: the pairs that the vector was made from. ``pairs``: the
     questions that are asked, all or a half, perhaps in both orders of their choices; ``rows``: of each its place among
     them as they are written. ``beside``: what is measured beside the vector. ``division``: what this call does of
-    it."""
+    it. ``plan``: the one that it follows."""
 
     target: Target
     questions: Questions
@@ -61,6 +61,7 @@ class PropensityRequest:
     rows: Sequence[int]
     beside: Beside
     division: Division
+    plan: Plan | None = None
 
     @property
     def extremes(self) -> tuple[float, float]:
@@ -126,6 +127,7 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         template=request.template.name,
         dataset=request.questions.dataset,
         split=request.questions.split,
+        plan=request.plan,
     )
     asked = request_as_json(
         "propensity",
@@ -170,6 +172,8 @@ def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
         unscorable=asked.unscorable,
         leaked=Leaked(len(leaks.same), len(leaks.near)),
         beside=request.beside,
+        plan=request.plan.digest if request.plan else "",
+        shape=5 if request.plan else 4,
     )
 
 
@@ -358,6 +362,8 @@ def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dic
     from caa_registry.evaluation.propensity import answers_of
 
     return {
+        # What was measured before the plan is not taken for it.
+        **({"plan": request.plan.digest} if request.plan else {}),
         **way_of_computing(request.target.model),
         "positions": request.settings.positions,
         "multipliers": [repr(multiplier) for multiplier in request.target.multipliers],

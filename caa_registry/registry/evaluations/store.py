@@ -16,12 +16,21 @@ from caa_registry.catalog.filters import behavior
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.registry.evaluations.plans.standing import with_standing
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.recalls import mark_evaluations
 from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import DatasetVersion, Evaluation, EvaluationSettings, Listing, Score, check_limit
+from caa_registry.registry.records import (
+    DatasetVersion,
+    Evaluation,
+    EvaluationSettings,
+    Listing,
+    Plan,
+    Score,
+    check_limit,
+)
 from caa_registry.registry.records.evaluation_settings import RecordedSideEffects, settings_from_json
 from caa_registry.registry.rows import RESPONSE, SCORE, digest_of_parts, model_info, parts_of
 from caa_registry.registry.vectors.steering import record_mismatch
@@ -44,6 +53,7 @@ class Underway:
     dataset: DatasetVersion | None
     split: str
     activity: Activity
+    plan: Plan | None
 
 
 def begin(
@@ -56,11 +66,12 @@ def begin(
     template: str,
     dataset: DatasetVersion | None = None,
     split: str = "",
+    plan: Plan | None = None,
 ) -> Underway:
-    """Begin an evaluation: its run counts from now on."""
+    """Begin an evaluation: its run counts from now on. ``plan``: the one that it follows."""
     parameters = {"kind": kind, "split": split, "positions": positions, **settings.to_json()}
     activity = Activity("evaluate", workspace.actor, parameters)
-    return Underway(target, kind, positions, template, settings, dataset, split, activity)
+    return Underway(target, kind, positions, template, settings, dataset, split, activity, plan)
 
 
 def store(
@@ -116,6 +127,9 @@ def store(
         session.add_all([*scores, *responses])
         asked = [("dataset", dataset.id)] if dataset else []
         named = {"dataset": dataset.reference} if dataset else {}
+        if underway.plan is not None:
+            asked.append(("plan", underway.plan.id))
+            named |= {"plan": underway.plan.name, "plan_digest": underway.plan.digest}
         record_run(
             session,
             underway.activity,
@@ -226,4 +240,4 @@ def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | Non
                 unchecked_before=row.unchecked_before,
             )
         )
-    return mark_evaluations(session, records)
+    return mark_evaluations(session, with_standing(session, records))

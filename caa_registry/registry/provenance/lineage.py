@@ -20,7 +20,7 @@ from caa_registry.registry.workspace import Workspace
 
 Direction = Literal["input", "output"]
 Thing = tuple[str, int]
-"""The kind and id of a dataset version, vector version, model or evaluation."""
+"""The kind and id of a dataset version, vector version, model, plan or evaluation."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,8 @@ def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
     }
     for model in session.scalars(select(t.Model).where(among(session, t.Model.id, ids["model"]))):
         names["model", model.id] = _Name(f"model:{model.name}@{model.fingerprint[:19]}", model.name, model.fingerprint)
+    for plan in session.scalars(select(t.Plan).where(among(session, t.Plan.id, ids["plan"]))):
+        names["plan", plan.id] = _Name(f"plan:{plan.name}", plan.name, plan.digest)
     dataset, vector, alias = t.DatasetVersion, t.VectorVersion, t.Alias
     versions: dict[str, tuple[Any, InstrumentedAttribute[int | None]]] = {
         "dataset": (

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         STATISTICS,
         Calibrated,
         Evidence,
-        Standing,
+        Ranked,
         Statistic,
         check_statistic,
     )
@@ -44,12 +44,15 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
     from caa_registry.registry.records.model import ModelRecord
-    from caa_registry.registry.records.outcome import Outcome
+    from caa_registry.registry.records.outcome import CalibrationOutcome
+    from caa_registry.registry.records.plan import PLANNED, Pinned, Plan, PlannedRecipe, PlanSettings, Terms, ToCompute
+    from caa_registry.registry.records.planned import PlannedCondition, PlannedLayer, PlannedOutcome
     from caa_registry.registry.records.recall import Recall
     from caa_registry.registry.records.recipe import Normalized, Recipe
     from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
     from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
     from caa_registry.registry.records.source import source_of
+    from caa_registry.registry.records.standing import Standing
     from caa_registry.registry.records.steering import Steer, Steering
     from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
 
@@ -64,17 +67,20 @@ _NAMES = {
     "evaluation_settings": (
         "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
     ),
-    "evidence": "STATISTICS Calibrated Evidence Standing Statistic check_statistic",
+    "evidence": "STATISTICS Calibrated Evidence Ranked Statistic check_statistic",
     "history": "Blame LogEntry",
     "lineage": "Lineage LineageNode RunRecord",
     "listing": "Listing check_limit",
     "model": "ModelRecord",
-    "outcome": "Outcome",
+    "outcome": "CalibrationOutcome",
+    "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
+    "planned": "PlannedCondition PlannedLayer PlannedOutcome",
     "recall": "Recall",
     "recipe": "Normalized Recipe",
     "review": "CUT_RULES CutRule Decision Reviews",
     "settings": "CalibrationSettings OpenEndedSettings PropensitySettings",
     "source": "source_of",
+    "standing": "Standing",
     "steering": "Steer Steering",
     "vector": "Comparison LayerRecord Reading VectorVersion",
 }
@@ -82,6 +88,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names.s
 
 __all__ = [
     "CUT_RULES",
+    "PLANNED",
     "RANDOM_NULLS",
     "STATISTICS",
     "Alias",
@@ -89,6 +96,7 @@ __all__ = [
     "Beside",
     "Blame",
     "Calibrated",
+    "CalibrationOutcome",
     "CalibrationSettings",
     "Comparison",
     "Curated",
@@ -111,9 +119,16 @@ __all__ = [
     "Neighbour",
     "Normalized",
     "OpenEndedSettings",
-    "Outcome",
+    "Pinned",
+    "Plan",
+    "PlanSettings",
+    "PlannedCondition",
+    "PlannedLayer",
+    "PlannedOutcome",
+    "PlannedRecipe",
     "PropensitySettings",
     "Pushed",
+    "Ranked",
     "Reading",
     "Recall",
     "Recipe",
@@ -130,6 +145,8 @@ __all__ = [
     "Steer",
     "Steering",
     "Step",
+    "Terms",
+    "ToCompute",
     "VectorVersion",
     "behavior_of",
     "check_limit",

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.evaluation_settings import EvaluationSettings, RecordedPropensity
+from caa_registry.registry.records.standing import UNPLANNED, Standing
 
 RANDOM_NULLS = ("covariance", "isotropic", "random")
 """The nulls of random vectors, the one to be preferred first; ``random`` is an earlier release's ``isotropic``."""
@@ -41,7 +42,8 @@ class Evaluation:
     ``behavior`` is that of the dataset. ``settings``: how it was made, a ``RecordedPropensity``,
     ``RecordedSideEffects`` or ``RecordedOpenEnded``. ``measurements``: digest of the items that the scores are made
     of, where they were kept. ``quarantined``: which recall reaches it, and why; empty where none does.
-    ``unchecked_before``: of one older than the digests of rows, since when it is checked.
+    ``unchecked_before``: of one older than the digests of rows, since when it is checked. ``standing``: whether it
+    followed a plan.
     """
 
     id: int
@@ -60,6 +62,7 @@ class Evaluation:
     kind: str = "propensity"
     quarantined: str = ""
     unchecked_before: datetime | None = None
+    standing: Standing = UNPLANNED
 
     @property
     def leaked(self) -> int:
@@ -75,8 +78,9 @@ class Evaluation:
 
     @property
     def remarks(self) -> str:
-        """What listings note beside it: ``leaked``, ``quarantined``."""
-        return ", ".join(["leaked"] * bool(self.leaked) + ["quarantined"] * bool(self.quarantined))
+        """What listings note beside it: of propensity whether it is ``confirmatory``; ``leaked``, ``quarantined``."""
+        standing = [self.standing.note] * (self.kind == "propensity")
+        return ", ".join(standing + ["leaked"] * bool(self.leaked) + ["quarantined"] * bool(self.quarantined))
 
     @property
     def n(self) -> int:

@@ -1,10 +1,11 @@
 """What is recorded of how an evaluation was made: the JSON of ``evaluation.parameters``, typed.
 
-Four shapes of propensity are stored. The second added ``unscorable``: the first scored every whole text. The third
+Five shapes of propensity are stored. The second added ``unscorable``: the first scored every whole text. The third
 added ``operator``, ``more_choices``, ``leaked`` and ``beside``: before it vectors were only added, no question was
 scored over more than two letters, overlap with the vector's own pairs was not looked for, and nothing was measured
 beside the vector; questions with a matching letter beyond A and B were left out, unless ``paper`` counted them as 0.
-The fourth added ``orders``: before it every question was asked as it is written.
+The fourth added ``orders``: before it every question was asked as it is written. The fifth adds ``plan``, and is that
+of evaluations that follow one; all others have the fourth.
 The other kinds have one shape each.
 """
 
@@ -21,7 +22,7 @@ from caa_registry.pairs.orders import Orders, check_orders
 from caa_registry.registry.records.stored import Stored
 
 # Of propensity: the shape that a key came with, where it is not the first.
-_SINCE = {"unscorable": 2, "operator": 3, "more_choices": 3, "leaked": 3, "beside": 3, "orders": 4}
+_SINCE = {"unscorable": 2, "operator": 3, "more_choices": 3, "leaked": 3, "beside": 3, "orders": 4, "plan": 5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,8 @@ class RecordedPropensity(EvaluationSettings):
 
     ``more_choices``: scored over more than two letters; ``beyond_letters``: counted as 0 as the paper does, or left out
     where ``paper`` is not set. Also left out: ``too_long`` for the model's context, and ``unscorable``. ``shape``:
-    which of the four is stored. ``orders``: of the choices, in which questions were asked.
+    which of the five is stored. ``orders``: of the choices, in which questions were asked. ``plan``: the digest of the
+    plan that it follows; empty where there is none.
     """
 
     template_digest: str
@@ -112,6 +114,7 @@ class RecordedPropensity(EvaluationSettings):
     leaked: Leaked
     beside: Beside
     orders: Orders = "as-written"
+    plan: str = ""
     shape: int = 4
 
     def to_json(self) -> dict[str, Any]:
@@ -129,6 +132,7 @@ class RecordedPropensity(EvaluationSettings):
             "interval": self.interval,
             "leaked": self.leaked.to_json(),
             "beside": self.beside.to_json(),
+            "plan": self.plan,
         }
 
 
@@ -220,7 +224,8 @@ def _common(stored: Stored) -> dict[str, Any]:
 
 
 def _propensity(stored: Stored) -> RecordedPropensity:
-    shape = next((shape for key, shape in (("orders", 4), ("beside", 3), ("unscorable", 2)) if key in stored.values), 1)
+    newest_first = ("plan", 5), ("orders", 4), ("beside", 3), ("unscorable", 2)
+    shape = next((shape for key, shape in newest_first if key in stored.values), 1)
     leaked, beside = Leaked(0, 0), Beside()
     if shape >= 3:
         leaked_json = _part(stored, "leaked")
@@ -245,6 +250,7 @@ def _propensity(stored: Stored) -> RecordedPropensity:
         leaked=leaked,
         beside=beside,
         orders=_orders(stored, shape),
+        plan=stored.get("plan", str, "" if shape < 5 else None),
         shape=shape,
     )
 

@@ -46,7 +46,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Ranked:
     """The place of a vector among those for its behavior and model, by what they do at one dose.
 
     ``dose``: nats per token, and ``sides`` of 0 that the effect is of; ``None`` where nobody in the group reaches one.

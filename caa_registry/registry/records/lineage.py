@@ -23,7 +23,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class LineageNode:
-    """A dataset version, vector version, model or evaluation, and the run that made it.
+    """A dataset version, vector version, model, plan or evaluation, and the run that made it.
 
     ``key`` names it within its lineage. ``inputs``: keys of what the run read, for the root and its ancestors;
     ``outputs``: keys of what runs made of it, for the root and its descendants.

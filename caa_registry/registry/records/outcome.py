@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CalibrationOutcome:
     """What the newest calibration of a vector came to.
 
     ``layer`` and ``multiplier``: the cell that was chosen; ``evidence``: of it, as a recommendation has it. All three

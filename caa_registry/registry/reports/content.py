@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caa_registry.registry.evaluations.target import Questions
-from caa_registry.registry.records import Alias, Answer, Evaluation, Judged, Outcome, RunRecord, VectorVersion
+from caa_registry.registry.records import (
+    Alias,
+    Answer,
+    CalibrationOutcome,
+    Evaluation,
+    Judged,
+    RunRecord,
+    VectorVersion,
+)
 from caa_registry.registry.vectors.computation import Computation
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ class ReportContent:
     evaluations: Sequence[Evaluation]
     answers: AnswersContent | None
     aliases: Sequence[Alias]
-    outcome: Outcome | None
+    outcome: CalibrationOutcome | None
     run: RunRecord | None
 
 

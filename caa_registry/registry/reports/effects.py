@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from caa_registry.digests import short
 from caa_registry.registry.evaluations.ratings import mean_ratings
-from caa_registry.registry.records import Alias, Evaluation, Outcome, RecordedOpenEnded, RecordedSideEffects
+from caa_registry.registry.records import Alias, CalibrationOutcome, Evaluation, RecordedOpenEnded, RecordedSideEffects
 from caa_registry.registry.reports.content import AnswersContent
 from caa_registry.registry.reports.text import between, signed, table
 
@@ -80,7 +80,7 @@ def answers_section(content: AnswersContent) -> Iterator[str]:
     yield ""
 
 
-def recommendation_section(aliases: Sequence[Alias], outcome: Outcome | None) -> Iterator[str]:
+def recommendation_section(aliases: Sequence[Alias], outcome: CalibrationOutcome | None) -> Iterator[str]:
     """What aliases of this version recommend, and why. The conditions of ``outcome`` are told with the verdict."""
     if not aliases:
         return
@@ -101,6 +101,12 @@ def recommendation_section(aliases: Sequence[Alias], outcome: Outcome | None) ->
                 f"({between(effect['low'], effect['high'])}) in the intended direction; KL "
                 f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"
             )
+            power = evidence.get("power_b", {})
+            if power.get("detectable") is not None:
+                line += (
+                    f" These questions, in {power['clusters']} clusters, would show an effect of "
+                    f"{power['detectable']:.3f} or more (80 % power, two-sided 5 %)."
+                )
         yield line
         if advice.caveat:
             yield f"  - **Note**: {advice.caveat}."

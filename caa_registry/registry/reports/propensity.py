@@ -34,6 +34,7 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
     assert isinstance(recorded, RecordedPropensity)
     yield f"## How well it works: evaluation {evaluation.id}"
     yield ""
+    yield from (evaluation.standing.sentence, "")
     yield from _asked(shown, recorded)
     for caveat in shown.caveats:
         yield from (f"**Warning**: {caveat.text}", "")
@@ -86,6 +87,7 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
         f"multiplier ({_within(slope)}), and its probability by {change(effect.value)} ({_within(effect)}) from "
         f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}."
+        + _detectable(_at(evaluation, "detectable_slope", layer), _at(evaluation, "detectable_effect", layer))
     )
     yield ""
     yield from _letter(evaluation, layer)
@@ -102,6 +104,15 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
     yield ""
     if shown.measured is not None:
         yield from _against_nulls(shown.measured, evaluation, layer)
+
+
+def _detectable(slope: Score | None, effect: Score | None) -> str:
+    if slope is None or effect is None:
+        return ""
+    return (
+        f" These questions, in {effect.n} clusters, would show a slope of {slope.value:.3f} or more, and a change of "
+        f"probability of {effect.value:.3f} or more (80 % power, two-sided 5 %)."
+    )
 
 
 def _letter(evaluation: Evaluation, layer: int) -> Iterator[str]:

@@ -18,7 +18,7 @@ from caa_registry.registry.evaluations.target import Questions, reading_of
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.lineage import maker
-from caa_registry.registry.records import Alias, Evaluation, Outcome, RunRecord, VectorVersion
+from caa_registry.registry.records import Alias, CalibrationOutcome, Evaluation, RunRecord, VectorVersion
 from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
 from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
 from caa_registry.registry.reports.report import report_text
@@ -146,7 +146,9 @@ class Reports:
             *self._recorded(version, evaluation),
         )
 
-    def _recorded(self, version: VectorVersion, evaluation: Evaluation) -> tuple[Outcome | None, RunRecord | None]:
+    def _recorded(
+        self, version: VectorVersion, evaluation: Evaluation
+    ) -> tuple[CalibrationOutcome | None, RunRecord | None]:
         """What the newest calibration of ``version`` came to, and the run that made ``evaluation``."""
         with self._workspace.database.read() as session:
             return outcomes(session, [version.id]).get(version.id), maker(session, ("evaluation", evaluation.id))

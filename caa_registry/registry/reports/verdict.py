@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from caa_registry.registry.records import Outcome, RunRecord
+from caa_registry.registry.records import CalibrationOutcome, RunRecord
 from caa_registry.registry.reports.text import between, change, signed, table
 
 
-def verdict_section(outcome: Outcome | None, reference: str) -> Iterator[str]:
+def verdict_section(outcome: CalibrationOutcome | None, reference: str) -> Iterator[str]:
     """What the newest calibration of the vector came to, condition by condition."""
     yield "## Verdict"
     yield ""

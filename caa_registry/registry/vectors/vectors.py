@@ -19,7 +19,7 @@ from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
-from caa_registry.registry.records import Listing, VectorVersion, check_limit, check_split
+from caa_registry.registry.records import Listing, Recipe, VectorVersion, check_limit, check_split
 from caa_registry.registry.rows import vector_record, vector_records
 from caa_registry.registry.workspace import Workspace
 
@@ -82,12 +82,10 @@ class Vectors:
         from caa_registry.engine.processes import wait_for_all
         from caa_registry.registry.provenance.runs import Activity
         from caa_registry.registry.vectors.rendering import warn_of_earlier
-        from caa_registry.registry.vectors.store import Origin, check_target, store
+        from caa_registry.registry.vectors.store import Origin, store
         from caa_registry.registry.vectors.tensors import compare
 
-        with self._workspace.database.read() as session:
-            check_target(session, name)
-        request = self._request(dataset, model, split, method, read, layers, template)
+        request = self._request(name, dataset, model, split, method, read, layers, template)
         origin = Origin.of(request)
         existing = self._find(name, origin)
         if existing is not None and not force:
@@ -113,8 +111,25 @@ class Vectors:
             raise RegistryError("the first process stored no version", "Its own message says why.")
         return version
 
+    def recipe(
+        self,
+        name: str,
+        *,
+        dataset: str | DatasetVersion,
+        model: str | Path | Model,
+        split: str | None = None,
+        method: Method = "mean-difference",
+        read: ReadPosition | None = None,
+        template: TemplateName | None = None,
+    ) -> tuple[DatasetVersion, Recipe, Model]:
+        """How ``compute`` would make a vector at all layers, from which version on which model. Nothing is
+        computed."""
+        request = self._request(name, dataset, model, split, method, read, "all", template)
+        return request.dataset, request.recipe, request.model
+
     def _request(
         self,
+        name: str,
         dataset: str | DatasetVersion,
         model: str | Path | Model,
         split: str | None,
@@ -123,11 +138,14 @@ class Vectors:
         layers: Sequence[int] | Literal["all"],
         template: TemplateName | None,
     ) -> Computation:
-        """Look up and load what ``compute`` was given by name."""
+        """What ``compute`` is asked for, looked up and loaded; nothing is computed."""
         from caa_registry.extraction.methods import check_method
         from caa_registry.models.read_position import check_read
         from caa_registry.registry.vectors.computation import computation, default_split
+        from caa_registry.registry.vectors.store import check_target
 
+        with self._workspace.database.read() as session:
+            check_target(session, name)
         check_method(method)  # a slip of the pen is said before a model is loaded
         if read is not None:
             check_read(read)

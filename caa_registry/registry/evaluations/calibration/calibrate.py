@@ -312,6 +312,7 @@ def _evidence(found: _Found, calibration: Calibration, choice: Choice, verdict: 
         "score_b": asdict(choice.score_b),
         "effect_a": asdict(choice.effect_a),
         "effect_b": asdict(choice.effect_b),
+        "power_b": asdict(choice.power_b),
         "tied": [list(cell) for cell in choice.tied],
         "verdict": [asdict(condition) for condition in verdict.conditions],
     }

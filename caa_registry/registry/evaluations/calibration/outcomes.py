@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
-from caa_registry.registry.records import Outcome
+from caa_registry.registry.records import CalibrationOutcome
 
 
-def outcomes(session: Session, vectors: Sequence[int]) -> dict[int, Outcome]:
+def outcomes(session: Session, vectors: Sequence[int]) -> dict[int, CalibrationOutcome]:
     """By id of each vector version that was calibrated, what the newest calibration came to. Those of releases that
     gave no verdict are left out."""
     calibrated = (
@@ -31,5 +31,7 @@ def outcomes(session: Session, vectors: Sequence[int]) -> dict[int, Outcome]:
         if "outcome" in parameters:
             outcome = parameters["outcome"]
             cell = outcome["cell"] or {"layer": None, "multiplier": None}
-            found[vector] = Outcome(at, outcome["reason"], cell["layer"], cell["multiplier"], outcome["evidence"])
+            found[vector] = CalibrationOutcome(
+                at, outcome["reason"], cell["layer"], cell["multiplier"], outcome["evidence"]
+            )
     return found

@@ -19,9 +19,9 @@ from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.ranking.candidates import Candidate, candidate, unranked
 from caa_registry.registry.provenance.recalls import mark_vectors
 from caa_registry.registry.records import (
+    Ranked,
     Recommendation,
     Score,
-    Standing,
     Statistic,
     VectorVersion,
     check_statistic,
@@ -40,7 +40,7 @@ _NO_VERDICT = "not calibrated"
 
 def leaderboard(
     workspace: Workspace, behavior_name: str | None, model: str | None, metric: Statistic, dose: float | None
-) -> list[Standing]:
+) -> list[Ranked]:
     """Every version of every vector that has evidence, those for one behavior and model together, best first and those
     without a rank last. ``dose``: one of ``DOSES``; by default of each group the largest up to 0.1 that all reach which
     reach any."""
@@ -61,19 +61,19 @@ def leaderboard(
     for vector in vectors:
         key = vector.behavior, vector.model.name, vector.model.fingerprint.digest
         groups.setdefault(key, []).append(candidate(vector, by_vector[vector.reference], statistic))
-    return [standing for key in sorted(groups) for standing in _standings(groups[key], metric, dose, verdicts)]
+    return [ranked for key in sorted(groups) for ranked in _standings(groups[key], metric, dose, verdicts)]
 
 
 def _standings(
     group: Sequence[Candidate], metric: Statistic, dose: float | None, verdicts: Mapping[int, str]
-) -> list[Standing]:
+) -> list[Ranked]:
     """One group, best first."""
     sides = _sides(group)
     comparable = [each for each in group if each.comparable and each.sides == sides]
     at = _common(comparable) if dose is None else dose
     scores = {each.vector.id: each.at[at] for each in comparable if at in each.at} if at is not None else {}
     places = dict(zip(scores, ranks(list(scores.values())), strict=True))
-    found: list[Standing] = []
+    found: list[Ranked] = []
     for each in group:
         id = each.vector.id
         score = scores.get(id) or largest(each.evaluation, metric)
@@ -81,14 +81,14 @@ def _standings(
         reason, measure = unranked(each, at, sides) if id not in places else ("", "")
         evidence = evidence_of(each.vector, each.evaluation, metric, score)
         verdict = verdicts.get(id, _NO_VERDICT)
-        found.append(Standing(evidence, at, sides, places.get(id), None, verdict, reason, measure))
+        found.append(Ranked(evidence, at, sides, places.get(id), None, verdict, reason, measure))
     return sorted(_corrected(found), key=_order)
 
 
-def _order(standing: Standing) -> tuple[float, float, str, int]:
-    if standing.rank is None:
-        return math.inf, 0.0, standing.vector.name, standing.vector.number
-    return standing.rank, -standing.evidence.score.value, standing.vector.name, standing.vector.number
+def _order(ranked: Ranked) -> tuple[float, float, str, int]:
+    if ranked.rank is None:
+        return math.inf, 0.0, ranked.vector.name, ranked.vector.number
+    return ranked.rank, -ranked.evidence.score.value, ranked.vector.name, ranked.vector.number
 
 
 def _sides(group: Sequence[Candidate]) -> Sides | None:
@@ -112,13 +112,13 @@ def ranks(scores: Sequence[Score]) -> list[int]:
     return [1 + len(lows) - bisect_right(lows, score.ci_high or 0.0) for score in scores]
 
 
-def _corrected(group: Sequence[Standing]) -> list[Standing]:
+def _corrected(group: Sequence[Ranked]) -> list[Ranked]:
     """With the p-values of all that have one corrected together."""
     from caa_registry.evaluation.inference.p_values import holm
 
-    tested = [i for i, standing in enumerate(group) if standing.evidence.p_value is not None]
+    tested = [i for i, ranked in enumerate(group) if ranked.evidence.p_value is not None]
     corrected = dict(zip(tested, holm([group[i].evidence.p_value or 0.0 for i in tested]), strict=True))
-    return [replace(standing, p_holm=corrected.get(i)) for i, standing in enumerate(group)]
+    return [replace(ranked, p_holm=corrected.get(i)) for i, ranked in enumerate(group)]
 
 
 def _verdicts(session: Session, vectors: Sequence[VectorVersion]) -> dict[int, str]:
