@@ -182,7 +182,8 @@ def propensity(
             progress=progress,
             reading=reading,
         )
-    say_evaluation(settings, scored)
+        shapes = registry.evaluations.shapes(scored)
+    say_evaluation(settings, scored, shapes=shapes)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -230,7 +231,7 @@ def show(settings: Settings, id: int) -> None:
             judgements, answers = registry.evaluations.judgements(shown), registry.evaluations.answers(shown)
             say_evaluation(settings, shown, judgements, answers)
         else:
-            say_evaluation(settings, shown)
+            say_evaluation(settings, shown, shapes=registry.evaluations.shapes(shown))
 
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")

@@ -65,4 +65,5 @@ def merge(settings: Settings, files: tuple[str, ...], model: ModelChoice) -> Non
             files, model=model.given(registry) if model.name or model.adapter else None
         )
         answers = registry.evaluations.answers(evaluation) if evaluation.kind == "open-ended" else []
-    say_evaluation(settings, evaluation, [] if answers else None, answers)
+        shapes = registry.evaluations.shapes(evaluation)
+    say_evaluation(settings, evaluation, [] if answers else None, answers, shapes)

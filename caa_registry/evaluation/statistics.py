@@ -97,7 +97,8 @@ def by_letter(observed: Observed) -> dict[str, NDArray[np.float64]]:
 def figures(measurements: Measurements) -> list[Figure]:
     """Everything that is stored of an evaluation beside its items, the vector's own figures first.
 
-    Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
+    Of every condition: its metric by layer and multiplier, and of the vector ``kl`` and the share ``answers_first``
+    where they were measured; ``steerability`` and ``effect`` by layer, every letter
     counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
     second), and the shares of ``wrong_ways``. Of every null: ``steerability`` and ``effect``, and for each of them
     ``p_...``, the p-value of the vector at that layer, and ``p_chosen_...``, that of the layer as one of all, whose
@@ -110,6 +111,8 @@ def figures(measurements: Measurements) -> list[Figure]:
         found += _by_cell(measurements, condition, measurements.metric, values)
         if condition == VECTOR and measurements.metric == "propensity":
             found += _of_letters(measurements, observed, every)
+        if observed.counted.any():
+            found += _of_doses(measurements, condition, observed, every.take(observed.counted))
         if len(measurements.multipliers) > 1 and observed.counted.any():
             weighed = contrasts(observed)
             found += _by_slope(measurements, condition, observed, weighed)
@@ -127,6 +130,15 @@ def _of_letters(measurements: Measurements, observed: Observed, every: Units) ->
     bias = letter_bias(observed)
     if bias:
         yield from _by_cell(measurements, VECTOR, "letter_bias", [bounded(each, -1.0, 1.0) for each in bias])
+
+
+def _of_doses(measurements: Measurements, condition: str, observed: Observed, units: Units) -> Iterator[Figure]:
+    if observed.kl is not None:
+        divergences = means(_columns(observed.kl[..., observed.counted]), units)
+        yield from _by_cell(measurements, condition, "kl", [bounded(each, 0.0, np.inf) for each in divergences])
+    if observed.answers_first is not None:
+        firsts = observed.answers_first[..., observed.counted].reshape(-1, len(units.clusters))
+        yield from _by_cell(measurements, condition, "answers_first", [share(row, units) for row in firsts])
 
 
 def _by_slope(measurements: Measurements, condition: str, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from caa_registry.engine import likelihoods, runs, sweeps, texts
-from caa_registry.engine.likelihoods import Answer
+from caa_registry.engine.logits import Answer
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels

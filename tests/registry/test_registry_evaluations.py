@@ -205,11 +205,11 @@ def test_a_layer_that_was_not_computed_is_said(registry: Registry, pairs: Datase
 def test_scores_that_are_not_finite_are_never_stored(
     registry: Registry, version: VectorVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caa_registry.engine import likelihoods, sweeps
+    from caa_registry.engine import likelihoods, logits, sweeps
 
-    read = likelihoods.read_answers
+    read = logits.read_answers
     for module in (likelihoods, sweeps):
-        monkeypatch.setattr(module, "read_answers", lambda answers, logits, *at: read(answers, logits * np.nan, *at))
+        monkeypatch.setattr(module, "read_answers", lambda answers, rows, *at: read(answers, rows * np.nan, *at))
     before = dump(f"sqlite:///{registry.database.path}")
     with pytest.raises(ModelError, match="not finite"):
         registry.evaluations.propensity(version, model=model)

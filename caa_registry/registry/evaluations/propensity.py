@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES_SEED = 20240805
 # Raised with every change that measures the same otherwise: of nulls, or of how questions are run.
-_MEASURER = 2
+_MEASURER = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,7 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
     What an interrupted call of the same request had measured is not measured again. Nothing is written to the registry
     before all is measured; the evaluation then appears whole or not at all.
     """
+    from caa_registry.evaluation.doses.norms import norm_ratios
     from caa_registry.evaluation.measurements import to_bytes
     from caa_registry.evaluation.statistics import figures
 
@@ -122,7 +123,8 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         measured = _measured(request, prompts, unfinished)
         # The blob first: an orphan blob is allowed, an evaluation without its items never.
         digest = workspace.blobs.put(to_bytes(measured))
-        return store(workspace, underway, measured.metric, figures(measured), measurements=digest)
+        ratios = norm_ratios(request.target.vectors, measured.layers, measured.multipliers)
+        return store(workspace, underway, measured.metric, [*figures(measured), *ratios], measurements=digest)
 
     return request.division.finish(
         workspace, request.target, unfinished, lambda: _missing(request, prompts, unfinished), write
@@ -212,6 +214,7 @@ def _measure(
             kept=_parts(unfinished, condition),
             keep=lambda part: unfinished.add(condition, part_as_json(part)),
             shard=request.division.shard,
+            doses=condition == "vector",
         )
 
     for place, (condition, items) in enumerate(prompts.items()):
@@ -311,14 +314,15 @@ def _observed(
     request: PropensityRequest, prompts: Mapping[str, ItemSet], unfinished: Unfinished, condition: str
 ) -> Observed:
     from caa_registry.evaluation.measurements import Observed
-    from caa_registry.evaluation.sweep import joined
+    from caa_registry.evaluation.sweep import joined, joined_doses
     from caa_registry.pairs.repeats.clusters import clusters_of
 
-    target, items = request.target, prompts[condition]
-    log_p = joined(target.model, items, target.layers, target.multipliers, _parts(unfinished, condition))
+    target, items, parts = request.target, prompts[condition], _parts(unfinished, condition)
+    log_p = joined(target.model, items, target.layers, target.multipliers, parts)
+    doses = joined_doses(items, target.layers, target.multipliers, parts) if condition == "vector" else (None, None)
     rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
     clusters = clusters_of([request.pairs[row] for row in rows])
-    return Observed(tuple(request.rows[row] for row in rows), letters, log_p[0], clusters)
+    return Observed(tuple(request.rows[row] for row in rows), letters, log_p[0], clusters, *doses)
 
 
 def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:

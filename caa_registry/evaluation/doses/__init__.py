@@ -1,0 +1,1 @@
+"""Doses: how strong a steering is, and what it does at each strength."""
