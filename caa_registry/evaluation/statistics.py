@@ -155,7 +155,7 @@ def _by_slope(measurements: Measurements, condition: str, observed: Observed, we
 
 def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figure]:
     for metric, values in drawn(null).items():
-        yield from _by_layer(measurements, name, metric, [_spread(column) for column in values.T])
+        yield from _by_layer(measurements, name, metric, [spread(column) for column in values.T])
     for test in tests(measurements, name):
         layer = measurements.layers[test.layer]
         for prefix, against in (("p_", test.alone), ("p_chosen_", test.chosen)):
@@ -163,7 +163,7 @@ def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figu
             yield Figure(name, layer, None, prefix + test.statistic, interval)
 
 
-def _spread(values: NDArray[np.float64]) -> Interval:
+def spread(values: NDArray[np.float64]) -> Interval:
     """The mean of values and the range of their middle 95 %, where there are enough to tell."""
     if len(values) < DRAWS:
         return Interval(float(values.mean()), None, None, len(values))
