@@ -134,7 +134,8 @@ def propensity(
 
     The propensity of a question is p(matching) / (p(matching) + p(not matching)): of the answer's token for letters
     and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % interval over questions, those that
-    ask the same counting as one.
+    ask the same counting as one. Beside it stands the dose: KL from the unsteered model where answers are read, in nats
+    per token, and the norm of what is added over that of the activations.
 
     Where answers are letters, effects count every letter the same, and the effect on the letter stands beside them. A
     vector that moves the letter more than the behavior is called a letter vector. p is the chance that a vector that

@@ -87,7 +87,8 @@ def in_words(shape: Shape) -> str:
     else:
         course = "rises all the way" if shape.rises else "falls all the way"
     line = "" if shape.r_squared is None else f"; a straight line explains {shape.r_squared:.2f} of it (R2)"
-    ending = "" if shape.saturates is None else f"; beyond {shape.saturates:+g} it gains less than 5 % of its range"
+    told = shape.saturates is None or shape.saturates in shape.turns_back
+    ending = "" if told else f"; beyond {shape.saturates:+g} it gains less than 5 % of its range"
     return (
         f"The dose-response at layer {shape.layer} {course}; it is highest at {shape.peak:+g} ({shape.peak_value:.3f})"
         f"{ending}{line}."
