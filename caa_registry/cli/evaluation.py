@@ -140,7 +140,8 @@ def propensity(
 
     The propensity of a question is p(matching) / (p(matching) + p(not matching)): of the answer's token for letters
     and Yes/No, of the whole completion for free text. Shown is the mean with a 95 % interval over questions, those that
-    ask the same counting as one.
+    ask the same counting as one. Beside it stands the dose: KL from the unsteered model where answers are read, in nats
+    per token, and the norm of what is added over that of the activations.
 
     Where answers are letters, effects count every letter the same, and the effect on the letter stands beside them. A
     vector that moves the letter more than the behavior is called a letter vector. p is the chance that a vector that
@@ -189,8 +190,8 @@ def propensity(
             progress=progress,
             reading=reading,
         )
-        caveats = registry.evaluations.caveats(scored)
-    say_evaluation(settings, scored, caveats=caveats)
+        caveats, shapes = registry.evaluations.caveats(scored), registry.evaluations.shapes(scored)
+    say_evaluation(settings, scored, caveats=caveats, shapes=shapes)
 
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
@@ -238,7 +239,8 @@ def show(settings: Settings, id: int) -> None:
             judgements, answers = registry.evaluations.judgements(shown), registry.evaluations.answers(shown)
             say_evaluation(settings, shown, judgements, answers)
         else:
-            say_evaluation(settings, shown, caveats=registry.evaluations.caveats(shown))
+            caveats, shapes = registry.evaluations.caveats(shown), registry.evaluations.shapes(shown)
+            say_evaluation(settings, shown, caveats=caveats, shapes=shapes)
 
 
 @evaluation.command(epilog="Example: caa eval leaderboard --behavior sycophancy --model demo")

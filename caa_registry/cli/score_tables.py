@@ -11,10 +11,12 @@ from caa_registry.cli import output
 from caa_registry.cli.dose_table import dose_table
 from caa_registry.cli.options import Settings
 from caa_registry.references import ranges
+from caa_registry.registry.evaluations.layers import shown_layer
 from caa_registry.registry.records import RecordedPropensity, RecordedSideEffects
 from caa_registry.wire.evaluations import caveats_json, evaluation_json, judgement_json
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.doses.shape import Shape
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.registry.records import Answer, Evaluation, Judged
 
@@ -33,14 +35,16 @@ def say_evaluation(
     judgements: Sequence[Judged] | None = None,
     answers: Sequence[Answer] = (),
     caveats: Sequence[Caveat] = (),
+    shapes: Sequence[Shape] = (),
 ) -> None:
     """An evaluation of any kind: what was asked, what a reader must know about it, and its scores; of an open-ended one
-    also its ratings. ``caveats``: where its numbers mean little."""
+    also its ratings, of one by propensity the ``shapes`` of its curves. ``caveats``: where its numbers mean little."""
     if not settings.prints:
         return
     if settings.as_json:
         ratings = {} if judgements is None else {"judgements": [judgement_json(judged) for judged in judgements]}
-        output.print_json({**evaluation_json(evaluation), **caveats_json(caveats), **ratings})
+        curves = shapes if evaluation.kind == "propensity" else None
+        output.print_json({**evaluation_json(evaluation, curves), **caveats_json(caveats), **ratings})
         return
     split = f" ({evaluation.split}{evaluation.half})" if evaluation.split else ""
     output.paragraph(
@@ -56,6 +60,7 @@ def say_evaluation(
         for note in _notes(recorded):
             output.paragraph(note)
         scores(evaluation)
+        _shapes(evaluation, shapes)
         for caveat in caveats:
             output.paragraph(f"Warning: {caveat.text}")
     elif isinstance(recorded, RecordedSideEffects):
@@ -137,9 +142,10 @@ def scores(evaluation: Evaluation) -> None:
 
 def _cells(evaluation: Evaluation) -> None:
     # Earlier releases measured random directions at every multiplier.
-    null, mass, bias = (
-        {(score.layer, score.multiplier): score for score in cells}
-        for cells in (evaluation.of(condition="random"), evaluation.of("mass"), evaluation.of("letter_bias"))
+    kinds = ((None, "random"), *((metric, "vector") for metric in ("kl", "norm_ratio", "mass", "answers_first")))
+    null, kl, ratio, mass, first, bias = (
+        {(score.layer, score.multiplier): score for score in evaluation.of(metric, condition)}
+        for metric, condition in (*kinds, ("letter_bias", "vector"))
     )
     rows = []
     for score in evaluation.of():
@@ -151,11 +157,12 @@ def _cells(evaluation: Evaluation) -> None:
                 *(output.figure(x) for x in (score.value, score.ci_low, score.ci_high)),
                 score.n,
                 output.interval(null.get(at)),
-                output.figure(mass[at].value) if at in mass else "",
+                *(output.figure(cells[at].value) if at in cells else "" for cells in (kl, ratio, mass, first)),
                 f"{bias[at].value:+.3f}" if at in bias else "",
             )
         )
-    columns = ["layer", "multiplier", "value", "ci_low", "ci_high", "n", "null", "mass", "A-B"]
+    doses = ["KL", "norm ratio", "mass", "letter first", "A-B"]
+    columns = ["layer", "multiplier", "value", "ci_low", "ci_high", "n", "null", *doses]
     output.table(columns, rows, empty="no scores")
 
 
@@ -181,6 +188,19 @@ def _layers(evaluation: Evaluation) -> None:
         used = [score.n for score in evaluation.of("steerability", name)]
         if used and name != "random":
             output.message(f"Null: {max(used)} vectors, {name}.")
+
+
+def _shapes(evaluation: Evaluation, shapes: Sequence[Shape]) -> None:
+    """The shape at the layer that pictures and reports show, and where curves turn back."""
+    from caa_registry.evaluation.doses.shape import in_words, warning
+
+    layer = shown_layer(evaluation)
+    for shape in shapes:
+        if shape.layer == layer:
+            output.paragraph(in_words(shape))
+    turning = [shape for shape in shapes if shape.turns_back]
+    if turning:
+        output.paragraph(warning(turning))
 
 
 def say_letters(evaluation: Evaluation) -> None:

@@ -65,5 +65,5 @@ def merge(settings: Settings, files: tuple[str, ...], model: ModelChoice) -> Non
             files, model=model.given(registry) if model.name or model.adapter else None
         )
         answers = registry.evaluations.answers(evaluation) if evaluation.kind == "open-ended" else []
-        caveats = registry.evaluations.caveats(evaluation)
-    say_evaluation(settings, evaluation, [] if answers else None, answers, caveats)
+        caveats, shapes = registry.evaluations.caveats(evaluation), registry.evaluations.shapes(evaluation)
+    say_evaluation(settings, evaluation, [] if answers else None, answers, caveats, shapes)

@@ -19,7 +19,7 @@ import numpy as np
 
 from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.likelihoods import divergences, log_probabilities_of, normalizers
+from caa_registry.engine.logits import divergences, log_probabilities_of, normalizers
 from caa_registry.engine.schedule import managed_memory, side_by_side, workers
 from caa_registry.engine.steps import building
 from caa_registry.extraction.quality import measure

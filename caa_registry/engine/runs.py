@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.likelihoods import Answer, Logits, at_a_time, logits_behind
+from caa_registry.engine.likelihoods import at_a_time, logits_behind
+from caa_registry.engine.logits import Answer, Logits
 from caa_registry.engine.plan import Group
 from caa_registry.engine.schedule import managed_memory, side_by_side, tokens_at_a_time, workers
 from caa_registry.engine.steps import Meter, Step, Worked, building, evaluate, head_cost, rows_of_logits, steps
@@ -80,6 +81,8 @@ class Runs(ABC, Generic[P, V]):
 
     whole_differs: str
     """When a steered text that is run whole comes out differently, to be read after "computes differently when"."""
+    holds_logits = False
+    """Whether a group's unsteered logits are held while it is run."""
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class Runs(ABC, Generic[P, V]):
         self.layers = list(vectors) if multipliers else []
         for layer in self.layers:
             self._deltas(layer, [max(multipliers, key=abs)])
-        self.most = min(tokens_at_a_time(), at_a_time(model))
+        self.most = min(tokens_at_a_time(), at_a_time(model, holding=self.holds_logits))
         self.widest = 1
         self.at_a_time = workers()
 
@@ -161,7 +164,8 @@ class Runs(ABC, Generic[P, V]):
     def _affordable(self) -> int:
         """How many tokens one computation may run together: ``most`` where memory is plentiful, else as many as fit
         when the longest text, unsteered and with one vector, shows what a token takes."""
-        plenty = self.most * (_LOGIT_BYTES * self.stream.vocabulary + _STREAM_BYTES * self.model.d_model)
+        logit = _LOGIT_BYTES + 4 * self.holds_logits
+        plenty = self.most * (logit * self.stream.vocabulary + _STREAM_BYTES * self.model.d_model)
         enough = allowed_memory() // self.at_a_time >= plenty + _ATTENTION_BYTES
         if enough or not (planned := self.planned()):
             return self.most

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.engine.caches import branching_cache, windows
-from caa_registry.engine.likelihoods import (
+from caa_registry.engine.likelihoods import logits_from
+from caa_registry.engine.logits import (
     Answer,
     Logits,
     Normalizers,
     divergences,
     log_probabilities_of,
-    logits_from,
     normalizers,
 )
 from caa_registry.engine.plan import Group

@@ -34,11 +34,12 @@ class Observed:
     ``log_p``: natural log-probabilities of the matching answer and of all others, float64
     ``(layers, multipliers, items, 2)``; an item that the paper counts as 0 has -inf and 0.
 
-    ``kl``: KL(unsteered || steered) of the next token, the mean over the places that an answer is read at, nats per
-    token, float64 ``(layers, multipliers, items)``. ``answers_first``: whether the most probable next token is one of
-    the item's letters, bool, alike. Both are ``None`` where they were not measured: by earlier releases, under
-    baselines, and the second of free text. ``tokens``: of free text the number of tokens that each of the two
-    log-probabilities is the sum over, int64 ``(items, 2)``; ``None`` of letters, and by earlier releases.
+    ``kl``: KL(unsteered || steered) of the next token, nats per token, float64 ``(layers, multipliers, items)``: the
+    mean over the places that an item's answers are read at, of a letter the one where it stands, of whole completions
+    every token of each. NaN of items that the model was not asked. ``answers_first``: whether the most probable next
+    token is one of the item's letters, bool, alike. Both are ``None`` where they were not measured: by earlier
+    releases, under baselines, and the second of free text. ``tokens``: of free text the number of tokens that each of
+    the two log-probabilities is the sum over, int64 ``(items, 2)``; ``None`` of letters, and by earlier releases.
     """
 
     rows: tuple[int, ...]

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caa_registry.engine.likelihoods import Answer, log_probabilities
+from caa_registry.engine.likelihoods import log_probabilities
+from caa_registry.engine.logits import Answer
 from caa_registry.errors import InputError
 from caa_registry.models.model import Model
 from caa_registry.models.rendering.prompts import CompletedTokens, Example, Template, earlier

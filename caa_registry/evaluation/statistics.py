@@ -109,7 +109,8 @@ def by_letter(observed: Observed) -> dict[str, NDArray[np.float64]]:
 def figures(measurements: Measurements) -> list[Figure]:
     """Everything that is stored of an evaluation beside its items, the vector's own figures first.
 
-    Of every condition: its metric by layer and multiplier; ``steerability`` and ``effect`` by layer, every letter
+    Of every condition: its metric by layer and multiplier, and of the vector ``kl`` and the share ``answers_first``
+    where they were measured; ``steerability`` and ``effect`` by layer, every letter
     counting the same, ``letter_slope`` and ``letter_effect`` (half of what the first letter moves more than the
     second), ``token_slope``, and the shares of ``wrong_ways``. Of the vector, where its dose was measured, what it does
     at equal doses (``doses.ladder``), and ``detectable_effect`` and ``detectable_slope``: the smallest that these items
@@ -124,6 +125,8 @@ def figures(measurements: Measurements) -> list[Figure]:
         found += _by_cell(measurements, condition, measurements.metric, values)
         if condition == VECTOR and measurements.metric == "propensity":
             found += _of_letters(measurements, observed, every)
+        if observed.counted.any():
+            found += _of_doses(measurements, condition, observed, every.take(observed.counted))
         if len(measurements.multipliers) > 1 and observed.counted.any():
             weighed = contrasts(observed)
             found += _by_slope(measurements, condition, observed, weighed)
@@ -143,6 +146,15 @@ def _of_letters(measurements: Measurements, observed: Observed, every: Units) ->
     bias = letter_bias(observed)
     if bias:
         yield from _by_cell(measurements, VECTOR, "letter_bias", [bounded(each, -1.0, 1.0) for each in bias])
+
+
+def _of_doses(measurements: Measurements, condition: str, observed: Observed, units: Units) -> Iterator[Figure]:
+    if observed.kl is not None:
+        divergences = means(_columns(observed.kl[..., observed.counted]), units)
+        yield from _by_cell(measurements, condition, "kl", [bounded(each, 0.0, np.inf) for each in divergences])
+    if observed.answers_first is not None:
+        firsts = observed.answers_first[..., observed.counted].reshape(-1, len(units.clusters))
+        yield from _by_cell(measurements, condition, "answers_first", [share(row, units) for row in firsts])
 
 
 def _by_slope(measurements: Measurements, condition: str, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:
@@ -195,7 +207,7 @@ def _detectable(measurements: Measurements, metric: str, found: Sequence[Power])
 
 def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figure]:
     for metric, values in drawn(null).items():
-        yield from _by_layer(measurements, name, metric, [_spread(column) for column in values.T])
+        yield from _by_layer(measurements, name, metric, [spread(column) for column in values.T])
     for test in tests(measurements, name):
         layer = measurements.layers[test.layer]
         for prefix, against in (("p_", test.alone), ("p_chosen_", test.chosen)):
@@ -203,7 +215,7 @@ def _of_null(measurements: Measurements, name: str, null: Null) -> Iterator[Figu
             yield Figure(name, layer, None, prefix + test.statistic, interval)
 
 
-def _spread(values: NDArray[np.float64]) -> Interval:
+def spread(values: NDArray[np.float64]) -> Interval:
     """The mean of values and the range of their middle 95 %, where there are enough to tell."""
     if len(values) < DRAWS:
         return Interval(float(values.mean()), None, None, len(values))

@@ -31,12 +31,14 @@ def sweep(
     kept: Sequence[Part] = (),
     keep: Callable[[Part], None],
     shard: Shard = ALL,
+    doses: bool = False,
 ) -> None:
     """Measure the ``shard``'s questions: ``keep`` gets every part as it is done.
 
     ``vectors``: layer to float32 ``(vectors, d_model)``, as many at each layer. Multiplier 0 is the unsteered model,
     run once. ``kept`` are the parts of an interrupted call with the same arguments, which are not run again.
-    ``progress`` counts work, of one token through one block.
+    ``progress`` counts work, of one token through one block. ``doses``: KL is measured too, and which token comes
+    first.
 
     Of each text only what steering changes is run (``engine.runs``); where an architecture computes something else
     in that way, whole texts are, and a warning says so. Raises ``UsageError`` for a layer that the model does not have.
@@ -45,7 +47,7 @@ def sweep(
     model.check_layers(list(vectors))
     answers, ends = answers_of(items), 1 if items.metric == "propensity" else 2
     only = shard.questions(len(answers) // ends)
-    run = Sweep(model, answers, ends, vectors, [m for m in multipliers if m != 0], positions, only)
+    run = Sweep(model, answers, ends, vectors, [m for m in multipliers if m != 0], positions, only, doses)
     left = missing(places(only, vectors, multipliers), kept)
     if not left:
         return
@@ -83,3 +85,24 @@ def joined(
             values = part.log_p.reshape(len(rows), vectors, len(steered), 2).swapaxes(0, 1)
             log_p[:, layers.index(part.layer)][:, rows, steered] = values
     return measured(model, items, log_p.swapaxes(2, 3))
+
+
+def joined_doses(
+    items: ItemSet, layers: Sequence[int], multipliers: Sequence[float], parts: Iterable[Part]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """``Observed.kl`` and ``Observed.answers_first`` of one vector, from parts that hold every place. Raises
+    ``ValueError`` for parts without doses."""
+    steered, unsteered = np.flatnonzero(multipliers), np.flatnonzero(np.equal(multipliers, 0))
+    asked = np.array([i for i, item in enumerate(items.items) if not item.beyond], dtype=np.intp)
+    kl = np.full((len(layers), len(multipliers), len(items.items)), np.nan)
+    first = np.zeros(kl.shape, bool)
+    for part in parts:
+        if part.kl is None or (part.answers_first is None) != (items.metric != "propensity"):
+            raise ValueError("a part of an evaluation holds no doses")
+        at = slice(None) if part.layer is None else layers.index(part.layer)
+        columns = unsteered if part.layer is None else steered
+        rows = asked[list(part.questions)][:, None]
+        kl.swapaxes(1, 2)[at][..., rows, columns] = part.kl
+        if part.answers_first is not None:
+            first.swapaxes(1, 2)[at][..., rows, columns] = part.answers_first
+    return kl, first if items.metric == "propensity" else None

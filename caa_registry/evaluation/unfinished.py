@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caa_registry.digests import digest_bytes, digest_object, short
 from caa_registry.disk import is_own, own_folder, refused
@@ -163,19 +164,39 @@ def header(path: Path) -> Header:
 
 def part_as_json(part: Part) -> Kept:
     """A part, its numbers bit by bit."""
-    return {
+    kept = {
         "layer": part.layer,
         "questions": list(part.questions),
         "whole": part.whole,
         "shape": list(part.log_p.shape),
-        "log_p": base64.b64encode(np.ascontiguousarray(part.log_p, "<f8").tobytes()).decode(),
+        "log_p": _encoded(part.log_p),
     }
+    if part.kl is not None:
+        kept["kl"] = _encoded(part.kl)
+    if part.answers_first is not None:
+        kept["answers_first"] = part.answers_first.tolist()
+    return kept
 
 
 def part_of_json(kept: Kept) -> Part:
     """What ``part_as_json`` gave."""
-    log_p = np.frombuffer(base64.b64decode(kept["log_p"]), "<f8").reshape(kept["shape"])
-    return Part(kept["layer"], tuple(kept["questions"]), log_p, kept["whole"])
+    shape = kept["shape"]
+    return Part(
+        kept["layer"],
+        tuple(kept["questions"]),
+        _decoded(kept["log_p"], shape),
+        kept["whole"],
+        _decoded(kept["kl"], shape[:2]) if "kl" in kept else None,
+        np.array(kept["answers_first"], bool).reshape(shape[:2]) if "answers_first" in kept else None,
+    )
+
+
+def _encoded(values: NDArray[np.float64]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f8").tobytes()).decode()
+
+
+def _decoded(text: str, shape: Sequence[int]) -> NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(text), "<f8").reshape(shape)
 
 
 def text_part_as_json(part: texts.Part) -> Kept:

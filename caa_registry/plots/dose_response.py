@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.inference.intervals import Interval
-from caa_registry.plots.ranges import Band, draw_band, draw_line
+from caa_registry.plots.ranges import Band, draw_apart, draw_band, draw_line
 from caa_registry.plots.style import LINES, figure, shortened, shown, style, ticks, titled
 
 # More curves than this are not told apart.
@@ -45,6 +45,9 @@ def dose_response(
         single = len(multipliers) == 1
         edges = [multipliers[0] - 0.2, multipliers[0] + 0.2] if single else multipliers
         for band in bands:
+            if band.at and tuple(band.at) != tuple(multipliers):
+                draw_apart(axes, band, (multipliers[-1] - multipliers[0]) / 12)
+                continue
             points = [*band.points, *band.points] if single else band.points
             low, high = ([getattr(point, side) for point in points] for side in ("low", "high"))
             draw_band(axes, band, edges, low, high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,11 +13,21 @@ from caa_registry.evaluation.inference.intervals import Interval
 
 @dataclass(frozen=True)
 class Band:
-    """A range at each place that a line is to be told from. ``hatched``: filled by lines, not grey."""
+    """A range at each place that a line is to be told from. ``hatched``: filled by lines, not grey. ``at``: the places,
+    where they are not those of the line."""
 
     label: str
     points: Sequence[Interval]
     hatched: bool = False
+    at: Sequence[float] = ()
+
+
+def draw_apart(axes: Axes, band: Band, width: float) -> None:
+    """The ranges of a band, each ``width`` wide at its own place."""
+    for i, (place, point) in enumerate(zip(band.at, band.points, strict=True)):
+        if point.low is not None and point.high is not None:
+            edges, low, high = [place - width / 2, place + width / 2], [point.low] * 2, [point.high] * 2
+            draw_band(axes, band if i == 0 else replace(band, label="_"), edges, low, high)
 
 
 def draw_band(axes: Axes, band: Band, edges: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:

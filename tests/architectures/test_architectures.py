@@ -31,7 +31,7 @@ from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.decoding import answers
 from caa_registry.engine.decoding.answers import decoded
 from caa_registry.engine.decoding.request import Request, Strength
-from caa_registry.engine.likelihoods import Answer
+from caa_registry.engine.logits import Answer
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.engine.reading import PairTokens, read_activations
 from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole

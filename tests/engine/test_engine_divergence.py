@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import entropy
 
-from caa_registry.engine import likelihoods
-from caa_registry.engine.likelihoods import Answer, divergences, log_probabilities_of, normalizers, read_answers
+from caa_registry.engine import logits as module
+from caa_registry.engine.logits import Answer, divergences, log_probabilities_of, normalizers, read_answers
 
 Logits = NDArray[np.float32]
 
@@ -24,7 +24,7 @@ Logits = NDArray[np.float32]
 def device(request: pytest.FixtureRequest) -> Iterator[None]:
     """What is read where logits lie in the CPU's memory, and by MLX's operations as on a GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(likelihoods, "on_cpu", lambda: request.param == "cpu")
+        patch.setattr(module, "on_cpu", lambda: request.param == "cpu")
         yield
 
 
@@ -81,7 +81,7 @@ def test_a_small_divergence_is_seen(seed: int, size: float) -> None:
 
 
 def test_many_tokens_and_a_wide_vocabulary_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihoods, "_GPU_PIECE", 1 << 16)
+    monkeypatch.setattr(module, "_GPU_PIECE", 1 << 16)
     generator = np.random.default_rng(0)
     for shape in ((3000, 7), (3, 70_000)):
         unsteered = generator.standard_normal(shape).astype(np.float32)
@@ -117,7 +117,7 @@ def test_answers_are_read_where_they_stand(seed: int, count: int, either: bool) 
     ]
     log_p = log_softmax(logits.astype(np.float64), axis=-1)
     for answer, start, row, values in zip(
-        answers, starts, read_answers(answers, mx.array(logits), starts), log_p, strict=True
+        answers, starts, read_answers(answers, mx.array(logits), starts).log_p, log_p, strict=True
     ):
         if either:
             expected = [values[start, answer.targets[0]], logsumexp(values[start, list(answer.targets[1:])])]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from caa_registry.engine import likelihoods, runs, sweeps, texts
-from caa_registry.engine.likelihoods import Answer
+from caa_registry.engine.logits import Answer
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
@@ -49,7 +49,7 @@ def peak(work: Callable[[], None]) -> int:
     return highest - before
 
 
-def sweep(model: Model, parts: dict[object, np.ndarray]) -> None:
+def sweep(model: Model, parts: dict[object, np.ndarray], *, doses: bool = False) -> None:
     draw = np.random.default_rng(0)
     answers = [Answer(tuple(draw.integers(3, 400, 80).tolist()), 40, 79, (5, 9), either=True) for _ in range(6)]
     vectors = {layer: draw.standard_normal((1, model.d_model)).astype(np.float32) for layer in range(model.n_layers)}
@@ -57,8 +57,14 @@ def sweep(model: Model, parts: dict[object, np.ndarray]) -> None:
     def give(part: sweeps.Part) -> None:
         for question, values in zip(part.questions, part.log_p, strict=True):
             parts[part.layer, question] = values
+        for question, values in zip(part.questions, () if part.kl is None else part.kl, strict=doses):
+            parts["kl", part.layer, question] = values
 
-    sweeps.run_steered(sweeps.Sweep(model, answers, 1, vectors, MULTIPLIERS, "after_prompt"), give)
+    sweeps.run_steered(sweeps.Sweep(model, answers, 1, vectors, MULTIPLIERS, "after_prompt", doses=doses), give)
+
+
+def dosed(model: Model, parts: dict[object, np.ndarray]) -> None:
+    sweep(model, parts, doses=True)
 
 
 def passages(model: Model, parts: dict[object, np.ndarray]) -> None:
@@ -72,7 +78,7 @@ def passages(model: Model, parts: dict[object, np.ndarray]) -> None:
     texts.run_entered(texts.Work(model, ids, vectors, MULTIPLIERS), give)
 
 
-@pytest.mark.parametrize("work", [sweep, passages])
+@pytest.mark.parametrize("work", [sweep, dosed, passages])
 def test_a_third_of_the_memory_gives_the_same(
     work: Callable[[Model, dict[object, np.ndarray]], None], tiny: TinyModels, allow: Callable[[int], None]
 ) -> None:

@@ -20,7 +20,15 @@ from caa_registry.evaluation.unfinished import _line, header, part_as_json, part
 PARTS = [
     Part(None, (0, 2), np.log(np.random.default_rng(0).random((2, 1, 2)))),
     Part(3, (0, 2), np.random.default_rng(1).normal(size=(2, 6, 2))),
-    Part(4, (1,), np.random.default_rng(2).normal(size=(1, 6, 2)), whole=True),
+    Part(4, (1,), np.random.default_rng(2).normal(size=(1, 6, 2)), True, np.random.default_rng(3).random((1, 6))),
+    Part(
+        5,
+        (1, 4),
+        *(np.random.default_rng(4).random(shape) for shape in [(2, 3, 2)]),
+        False,
+        np.random.default_rng(5).random((2, 3)),
+        np.array([[True, False, True], [False, False, True]]),
+    ),
 ]
 
 
@@ -37,6 +45,10 @@ class Unfinished(Lines):
 def same(one: Part, other: Part) -> bool:
     return (one.layer, one.questions, one.whole) == (other.layer, other.questions, other.whole) and (
         one.log_p.tobytes() == other.log_p.tobytes()
+        and all(
+            (a is None) == (b is None) and (a is None or b is None or np.array_equal(a, b))
+            for a, b in ((one.kl, other.kl), (one.answers_first, other.answers_first))
+        )
     )
 
 

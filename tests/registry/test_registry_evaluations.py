@@ -83,6 +83,37 @@ def check_alike(one: Evaluation, other: Evaluation) -> None:
     np.testing.assert_allclose(values, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("free", [False, True])
+def test_every_cell_of_the_vector_has_its_dose(
+    registry: Registry, version: VectorVersion, model: Model, tmp_path: Path, free: bool
+) -> None:
+    dataset = None
+    if free:
+        rows = [{"prompt": f"Is it {n}?", "positive": "Yes, it is", "negative": "No"} for n in "abcdef"]
+        registry.datasets.import_(jsonl(tmp_path / "free.jsonl", rows), name="team/free", split="test")
+        dataset = "team/free"
+    asked = PropensitySettings(draws=19, few_shot=1)
+    found = registry.evaluations.propensity(
+        version, dataset=dataset, model=model, multipliers=[-2, 0, 1], layers=[0, 2], settings=asked
+    )
+    cells = [(layer, multiplier) for layer in (0, 2) for multiplier in (-2.0, 0.0, 1.0)]
+    observed = registry.evaluations.measurements(found.id).observed
+    assert observed["few-shot"].kl is None and observed["few-shot"].answers_first is None
+    kl = observed["vector"].kl
+    assert kl is not None and (kl[:, [0, 2]] > 0).all() and (kl[:, 1] == 0).all()
+    assert (observed["vector"].answers_first is None) == free
+    for metric in ("kl", "norm_ratio", *(() if free else ("answers_first",))):
+        assert [(score.layer, score.multiplier) for score in found.of(metric)] == cells
+        assert {score.condition for score in found.scores if score.metric == metric} == {"vector"}
+    np.testing.assert_allclose([score.value for score in found.of("kl")], kl.mean(axis=-1).ravel())
+    records = {record.layer: record for record in version.layers}
+    for score in found.of("norm_ratio"):
+        record = records[score.layer]
+        assert record.residual_norm and score.multiplier is not None
+        assert score.value == pytest.approx(abs(score.multiplier) * record.norm / record.residual_norm)
+    assert [shape.layer for shape in registry.evaluations.shapes(found)] == [0, 2]
+
+
 def test_a_second_run_is_a_second_observation(registry: Registry, version: VectorVersion, model: Model) -> None:
     one, two = (registry.evaluations.propensity(version, model=model, layers=[1]) for _ in range(2))
     assert one.id != two.id and one.scores == two.scores
@@ -205,11 +236,11 @@ def test_a_layer_that_was_not_computed_is_said(registry: Registry, pairs: Datase
 def test_scores_that_are_not_finite_are_never_stored(
     registry: Registry, version: VectorVersion, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from caa_registry.engine import likelihoods, sweeps
+    from caa_registry.engine import likelihoods, logits, sweeps
 
-    read = likelihoods.read_answers
+    read = logits.read_answers
     for module in (likelihoods, sweeps):
-        monkeypatch.setattr(module, "read_answers", lambda answers, logits, *at: read(answers, logits * np.nan, *at))
+        monkeypatch.setattr(module, "read_answers", lambda answers, rows, *at: read(answers, rows * np.nan, *at))
     before = dump(f"sqlite:///{registry.database.path}")
     with pytest.raises(ModelError, match="not finite"):
         registry.evaluations.propensity(version, model=model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,15 @@ from matplotlib.text import Text
 from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.evaluation.measurements import Observed
 from caa_registry.models.model import Model
 from caa_registry.registry.evaluations.layers import shown_layer
 from caa_registry.registry.records import DatasetVersion, PropensitySettings, VectorVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.reports.evaluation_pictures import caption_of
+from caa_registry.registry.reports.content import EvaluationContent
+from caa_registry.registry.reports.evaluation_pictures import caption_of, evaluation_pictures
+from caa_registry.registry.reports.nulls import null_intervals, outside_null
+from caa_registry.registry.reports.propensity import propensity_section
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
@@ -96,6 +101,10 @@ def test_a_report_has_every_number_and_says_where_it_is_from(
     for score in found.of():
         if score.layer == 1:
             assert f"{score.value:.3f}" in text
+    for metric in ("kl", "norm_ratio"):
+        for score in found.of(metric):
+            assert score.layer != 1 or f" {score.value:.3f} |" in text
+    assert "The dose-response at layer 1" in text
     drawn = registry.evaluations.measurements(found.id).nulls["covariance"].log_odds
     slopes = (drawn[..., 1] - drawn[..., 0]) / 2
     assert f"of 1.000 times its length: slopes from {slopes[:, 1].min():+.3f} to {slopes[:, 1].max():+.3f}" in text
@@ -106,6 +115,38 @@ def test_a_report_has_every_number_and_says_where_it_is_from(
     # A table's cells are the same number in every row.
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+@pytest.mark.parametrize("draws", [199, 198])
+def test_nulls_are_shown_where_they_were_measured(
+    registry: Registry, version: VectorVersion, model: Model, draws: int
+) -> None:
+    found = registry.evaluations.propensity(version, model=model, **ASK)
+    measured = registry.evaluations.measurements(found.id)
+    values = np.random.default_rng(0).uniform(0.2, 0.4, (draws, len(measured.layers), 2))
+    null = replace(measured.nulls["covariance"], propensity=values)
+    cells = np.full_like(measured.vector.log_p, 0.5)
+    cells[0, 0], cells[0, 2], cells[1, 2] = 0.001, 0.9, 0.3  # of layer 0 both ends, of layer 1 none
+    cells[..., 1] = 1 - cells[..., 0]
+    ten = tuple(range(10)), ("A", "") * 5, np.log(np.repeat(cells[:, :, :1], 10, axis=2)), tuple(range(10))
+    shown = EvaluationContent(
+        version, found, 1, replace(measured, nulls={"covariance": null}, observed={"vector": Observed(*ten)})
+    )
+    ranges = null_intervals(shown, "covariance")
+    assert list(ranges) == [-1.0, 1.0] and null_intervals(shown, "shuffled") == {}
+    outside = outside_null(shown)
+    if draws < 199:
+        assert all(each.low is None for each in ranges.values()) and outside is None
+    else:
+        assert [ranges[1.0].low, ranges[1.0].high] == pytest.approx(np.percentile(values[:, 1, 1], [2.5, 97.5]))
+        assert outside is not None and outside[:2].tolist() == [[True, False, True], [True, False, False]]
+    made = evaluation_pictures(shown)
+    bold = "outside the null's middle 95 %" in " ".join(words(made["heat-map"]).split())
+    assert bold == (draws == 199) == ("null, 95 %" in words(made["dose-response"]))
+    text = "\n".join(propensity_section(shown, []))
+    table = text.partition("### By multiplier")[2]
+    row = next(line for line in table.splitlines() if line.startswith("| -1 | "))
+    assert (f"{ranges[-1.0].low:.3f} to {ranges[-1.0].high:.3f}" in row) if draws == 199 else "null, 95 %" not in table
 
 
 def test_a_report_prefers_the_vector_s_own_behavior_and_marks_leaks(

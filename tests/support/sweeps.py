@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from caa_registry.engine.sweeps import Part
 from caa_registry.evaluation.propensity import ItemSet
-from caa_registry.evaluation.sweep import joined
+from caa_registry.evaluation.sweep import joined, joined_doses
 from caa_registry.evaluation.sweep import sweep as measure
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
@@ -36,3 +36,22 @@ def sweep(
 
     measure(model, vectors, items, multipliers, positions, progress, kept=kept, keep=found)
     return joined(model, items, list(vectors), multipliers, parts, len(next(iter(vectors.values()))))
+
+
+def dosed(
+    model: Model,
+    vectors: Mapping[int, NDArray[np.float32]],
+    items: ItemSet,
+    multipliers: Sequence[float],
+    positions: SteeredPositions = "after_prompt",
+    keep: Callable[[Part], None] = lambda part: None,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """KL and whether a letter comes first, ``(layers, multipliers, items)`` each, of one vector."""
+    parts: list[Part] = []
+
+    def found(part: Part) -> None:
+        keep(part)
+        parts.append(part)
+
+    measure(model, vectors, items, multipliers, positions, keep=found, doses=True)
+    return joined_doses(items, list(vectors), multipliers, parts)

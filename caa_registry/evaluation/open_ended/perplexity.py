@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.engine.checks import DifferentError
-from caa_registry.engine.likelihoods import Answer, log_probabilities
+from caa_registry.engine.likelihoods import log_probabilities
+from caa_registry.engine.logits import Answer
 from caa_registry.engine.sweeps import Part, Sweep, run_steered
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.inference.intervals import Interval

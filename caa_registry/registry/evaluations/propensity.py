@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES_SEED = 20240805
 # Raised with every change that measures the same otherwise: of nulls, or of how questions are run.
-_MEASURER = 2
+_MEASURER = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +114,7 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
     What an interrupted call of the same request had measured is not measured again. Nothing is written to the registry
     before all is measured; the evaluation then appears whole or not at all.
     """
+    from caa_registry.evaluation.doses.norms import norm_ratios
     from caa_registry.evaluation.measurements import to_bytes
     from caa_registry.evaluation.statistics import figures
 
@@ -144,7 +145,8 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         measured = _measured(request, prompts, unfinished)
         # The blob first: an orphan blob is allowed, an evaluation without its items never.
         digest = workspace.blobs.put(to_bytes(measured))
-        found = [*figures(measured), *aucs(unfinished)]
+        ratios = norm_ratios(request.target.vectors, measured.layers, measured.multipliers)
+        found = [*figures(measured), *ratios, *aucs(unfinished)]
         return store(workspace, underway, measured.metric, found, measurements=digest)
 
     return request.division.finish(
@@ -241,6 +243,7 @@ def _measure(
             kept=_parts(unfinished, condition),
             keep=lambda part: unfinished.add(condition, part_as_json(part)),
             shard=request.division.shard,
+            doses=condition == "vector",
         )
 
     for place, (condition, items) in enumerate(prompts.items()):
@@ -346,15 +349,18 @@ def _observed(
 ) -> Observed:
     from caa_registry.evaluation.measurements import Observed
     from caa_registry.evaluation.propensity import tokens_of
-    from caa_registry.evaluation.sweep import joined
+    from caa_registry.evaluation.sweep import joined, joined_doses
     from caa_registry.pairs.repeats.clusters import clusters_of
 
-    target, items = request.target, prompts[condition]
-    log_p = joined(target.model, items, target.layers, target.multipliers, _parts(unfinished, condition))
+    target, items, parts = request.target, prompts[condition], _parts(unfinished, condition)
+    log_p = joined(target.model, items, target.layers, target.multipliers, parts)
+    kl, answers_first = None, None
+    if condition == "vector":
+        kl, answers_first = joined_doses(items, target.layers, target.multipliers, parts)
     rows, letters = zip(*((item.row, item.letter or "") for item in items.items), strict=True)
     clusters = clusters_of([request.pairs[row] for row in rows])
     asked = tuple(request.rows[row] for row in rows)
-    return Observed(asked, letters, log_p[0], clusters, tokens=tokens_of(items))
+    return Observed(asked, letters, log_p[0], clusters, kl, answers_first, tokens_of(items))
 
 
 def _identity(request: PropensityRequest, prompts: Mapping[str, ItemSet]) -> dict[str, Any]:

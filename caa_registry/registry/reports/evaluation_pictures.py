@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from caa_registry.digests import short
 from caa_registry.registry.records import Evaluation, RecordedPropensity, Score, VectorVersion
 from caa_registry.registry.reports.content import EvaluationContent
+from caa_registry.registry.reports.nulls import null_intervals, outside_null
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from caa_registry.evaluation.inference.intervals import Interval
     from caa_registry.evaluation.measurements import Measurements
-    from caa_registry.plots.ranges import Band
 
 _BASELINES = ("system-positive", "system-negative", "few-shot")
 _YLABEL = {"propensity": "propensity, p(matching)", "propensity_completion": "propensity of the completion"}
@@ -25,12 +25,12 @@ def evaluation_pictures(shown: EvaluationContent) -> dict[str, Figure]:
     one."""
     evaluation, layer = shown.evaluation, shown.layer
     caption = caption_of(shown.version, evaluation)
-    pictures = {"dose-response": _dose_response(evaluation, layer, caption)}
+    pictures = {"dose-response": _dose_response(shown, caption)}
     several, dosed = len(evaluation.settings.layers) > 1, len(evaluation.settings.multipliers) > 1
     if several and dosed and evaluation.of("steerability"):
         pictures["layers"] = _layers(evaluation, layer, caption)
     if several:
-        pictures["heat-map"] = _heat_map(evaluation, caption)
+        pictures["heat-map"] = _heat_map(shown, caption)
     if dosed and shown.measured is not None:
         pictures["slopes"] = _slopes(shown.measured, evaluation, layer, caption)
         pictures["items"] = _items(shown.measured, evaluation, layer, caption)
@@ -57,21 +57,20 @@ def _interval(score: Score) -> Interval:
     return Interval(score.value, score.ci_low, score.ci_high, score.n)
 
 
-def _bands(evaluation: Evaluation, metric: str | None, layer: int | None) -> list[Band]:
+def _nulls(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    return (evaluation.null or "", "null, 95 %"), ("shuffled", "shuffled labels, 95 %")
+
+
+def _dose_response(shown: EvaluationContent, caption: str) -> Figure:
+    from caa_registry.plots.dose_response import Curve, dose_response
     from caa_registry.plots.ranges import Band
 
-    bands = []
-    for name, label in ((evaluation.null or "", "null, 95 %"), ("shuffled", "shuffled labels, 95 %")):
-        points = [_interval(s) for s in evaluation.of(metric, name) if layer is None or s.layer == layer]
-        if points:
-            bands.append(Band(label, points, hatched=name == "shuffled"))
-    return bands
-
-
-def _dose_response(evaluation: Evaluation, layer: int, caption: str) -> Figure:
-    from caa_registry.plots.dose_response import Curve, dose_response
-
-    curves = []
+    evaluation, layer = shown.evaluation, shown.layer
+    curves, bands = [], []
+    for name, label in _nulls(evaluation):
+        ranges = {m: each for m, each in null_intervals(shown, name).items() if each.low is not None}
+        if ranges:
+            bands.append(Band(label, list(ranges.values()), hatched=name == "shuffled", at=tuple(ranges)))
     for condition in ("vector", *_BASELINES):
         points = [_interval(score) for score in evaluation.of(condition=condition) if score.layer == layer]
         if points:
@@ -84,41 +83,45 @@ def _dose_response(evaluation: Evaluation, layer: int, caption: str) -> Figure:
         title=f"{evaluation.vector}, layer {layer}",
         ylabel=_YLABEL.get(evaluation.metric, evaluation.metric),
         caption=caption,
-        bands=_bands(evaluation, None, layer),
+        bands=bands,
         unsteered=unsteered,
     )
 
 
 def _layers(evaluation: Evaluation, layer: int, caption: str) -> Figure:
     from caa_registry.plots.layer_sweep import layer_sweep
+    from caa_registry.plots.ranges import Band
 
     scores = evaluation.of("steerability")
+    bands = []
+    for name, label in _nulls(evaluation):
+        points = [_interval(score) for score in evaluation.of("steerability", name)]
+        # Of too few vectors there is no range.
+        if points and all(point.low is not None for point in points):
+            bands.append(Band(label, points, hatched=name == "shuffled"))
     return layer_sweep(
         [score.layer for score in scores],
         [_interval(score) for score in scores],
         title=f"{evaluation.vector}: steerability by layer",
         ylabel="log-odds a unit of multiplier (nats)",
         caption=caption,
-        bands=_bands(evaluation, "steerability", None),
+        bands=bands,
         chosen=layer,
     )
 
 
-def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
+def _heat_map(shown: EvaluationContent, caption: str) -> Figure:
     import numpy as np
 
     from caa_registry.plots.heat_map import heat_map
 
+    evaluation = shown.evaluation
     layers, multipliers = evaluation.settings.layers, evaluation.settings.multipliers
-    cells = [_interval(score) for score in evaluation.of()]
-    nulls = [_interval(score) for score in evaluation.of(condition="random")]
     shape = len(layers), len(multipliers)
-    outside = None
-    if nulls:
-        pairs = zip(cells, nulls, strict=True)
-        outside = np.array([_apart(cell, null) for cell, null in pairs]).reshape(shape)
-        caption += " Bold with a dot: the whole interval is outside that of random directions."
-    values = np.array([cell.value for cell in cells]).reshape(shape)
+    outside = outside_null(shown)
+    if outside is not None:
+        caption += " Bold with a dot: the whole interval is outside the null's middle 95 %, measured at both ends."
+    values = np.array([score.value for score in evaluation.of()]).reshape(shape)
     best = np.unravel_index(values.argmax(), shape)
     caption += " Framed: the largest score."
     return heat_map(
@@ -131,12 +134,6 @@ def _heat_map(evaluation: Evaluation, caption: str) -> Figure:
         outside=outside,
         best=(int(best[0]), int(best[1])),
     )
-
-
-def _apart(one: Interval, other: Interval) -> bool:
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return False
-    return one.low > other.high or one.high < other.low
 
 
 def _slopes(measured: Measurements, evaluation: Evaluation, layer: int, caption: str) -> Figure:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from caa_registry.digests import short
 from caa_registry.registry.records import Beside, Evaluation, RecordedPropensity, Score
 from caa_registry.registry.reports.content import EvaluationContent
+from caa_registry.registry.reports.nulls import null_intervals
 from caa_registry.registry.reports.text import between, change, picture, signed, table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def propensity_section(shown: EvaluationContent, pictures: Sequence[str]) -> Ite
         if name in pictures:
             yield from picture(name)
     yield from _by_layer(evaluation)
-    yield from _by_multiplier(evaluation, layer)
+    yield from _by_multiplier(shown)
     if shown.measured is not None:
         yield from _by_letter(shown.measured, layer)
     yield from _baselines(evaluation, recorded.beside, layer)
@@ -179,20 +180,52 @@ def _by_layer(evaluation: Evaluation) -> Iterator[str]:
     yield from table(columns, rows)
 
 
-def _by_multiplier(evaluation: Evaluation, layer: int) -> Iterator[str]:
+def _by_multiplier(shown: EvaluationContent) -> Iterator[str]:
+    evaluation, layer = shown.evaluation, shown.layer
     yield f"### By multiplier, layer {layer}"
     yield ""
     rows = []
+    nulls = [null_intervals(shown, name) for name in (evaluation.null or "", "shuffled")]
+    kinds = [
+        {score.multiplier: score for score in evaluation.of(metric) if score.layer == layer}
+        for metric in ("kl", "norm_ratio", "mass", "answers_first")
+    ]
     for score in evaluation.of():
         if score.layer == layer:
-            at = layer, score.multiplier
-            random, shuffled, mass = (
-                next((s for s in evaluation.of(metric, condition) if (s.layer, s.multiplier) == at), None)
-                for metric, condition in ((None, "random"), (None, "shuffled"), ("mass", "vector"))
+            at = score.multiplier or 0.0
+            kl, ratio, mass, first = (cells.get(score.multiplier) for cells in kinds)
+            rows.append(
+                (
+                    signed(score.multiplier),
+                    f"{score.value:.3f}",
+                    _range(score),
+                    *(between(null[at].low, null[at].high) if at in null else "" for null in nulls),
+                    f"{kl.value:.3f}" if kl else "",
+                    _range(kl),
+                    *(f"{each.value:.3f}" if each else "" for each in (ratio, mass)),
+                    _share(first) if first else "",
+                )
             )
-            value = signed(score.multiplier), f"{score.value:.3f}", _range(score)
-            rows.append((*value, _range(random), _range(shuffled), f"{mass.value:.3f}" if mass else ""))
-    yield from table(["multiplier", evaluation.metric, "95 %", "random", "shuffled", "p(A) + p(B)"], rows)
+    doses = ["KL, nats a token", "95 % ", "norm ratio", "p(A) + p(B)", "a letter first"]
+    yield from table(["multiplier", evaluation.metric, "95 %", "null, 95 %", "shuffled, 95 %", *doses], rows)
+    if any(nulls) and evaluation.metric == "propensity":
+        yield "Of nulls every letter counts the same."
+        yield ""
+    yield from _shape(shown)
+
+
+def _shape(shown: EvaluationContent) -> Iterator[str]:
+    if shown.measured is None:
+        return
+    from caa_registry.evaluation.doses.shape import in_words, shapes, warning
+
+    for shape in shapes(shown.measured):
+        if shape.layer == shown.layer:
+            yield in_words(shape)
+            yield ""
+            if shape.turns_back:
+                yield f"**{warning([shape])}**"
+                yield ""
 
 
 def _by_letter(measured: Measurements, layer: int) -> Iterator[str]:

@@ -63,7 +63,8 @@ def _null(best: PlannedLayer, sign: float, level: float) -> PlannedCondition:
 
 
 def _answers(workspace: Workspace, evaluation: Evaluation, layer: int) -> PlannedCondition:
-    from caa_registry.evaluation.verdict import LEAST_MASS, MOST_SATURATED, SURE
+    from caa_registry.evaluation.propensity import saturated
+    from caa_registry.evaluation.verdict import LEAST_MASS, MOST_SATURATED
 
     masses = [score.value for score in evaluation.of("mass") if score.layer == layer]
     if masses:
@@ -71,7 +72,7 @@ def _answers(workspace: Workspace, evaluation: Evaluation, layer: int) -> Planne
         return PlannedCondition("answers", min(masses) >= LEAST_MASS, figure)
     measured = measurements(workspace, evaluation)
     extremes = measured.vector.propensity[measured.layers.index(layer)][[0, -1]]
-    share = float((abs(extremes - 0.5) > SURE - 0.5).all(axis=0).mean())
+    share = saturated(extremes)
     figure = f"{share:.3f} of the texts are so sure that nothing moves them, to be {MOST_SATURATED:g} at most"
     return PlannedCondition("answers", share <= MOST_SATURATED, figure)
 
