@@ -260,7 +260,7 @@ def test_doses_that_do_not_overlap_are_refused() -> None:
     assert "Evaluate the first at layer 0 at larger multipliers, about 13.2 times those measured" in message, message
     with pytest.raises(NoCommonDoseError, match=r"0\.5 is beyond a dose that was measured"):
         compare(direction(WIDE), direction(NARROW), PAIRS, dose=0.5)
-    with pytest.raises(NoCommonDoseError, match="Evaluate the second at layer 0 with 0 among the multipliers"):
+    with pytest.raises(NoCommonDoseError, match="Evaluate the second at layer 0 at smaller multipliers and at 0"):
         compare(direction(WIDE), other, PAIRS, dose=0.1)
     with pytest.raises(NoCommonDoseError, match=r"Name a dose from 0 to 0\.0012"):
         compare(one, direction(NARROW), PAIRS)

@@ -25,7 +25,7 @@ from caa_registry.models.rendering.token_checks import token_findings
 from caa_registry.pairs.lint.rows import rows_of
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.pairs.turns import Turn, turns_json
-from caa_registry.registry.evaluations.propensity import _examples
+from caa_registry.registry.evaluations.propensity.request import _examples
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 

@@ -108,7 +108,7 @@ def test_it_is_measured_beside_the_vector(
 def test_its_auc_is_that_of_the_recipe_on_its_activations(
     registry: Registry, many: DatasetVersion, model: Model
 ) -> None:
-    from caa_registry.registry.evaluations.nulls import seed_of
+    from caa_registry.registry.evaluations.propensity.nulls import seed_of
 
     vector = registry.vectors.compute("team/v", dataset=many, model=model)
     found = registry.evaluations.propensity(vector, model=model, settings=ASKED)

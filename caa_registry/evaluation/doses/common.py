@@ -45,5 +45,5 @@ def _to_measure(
             times = f", about {math.sqrt(target / high):.1f} times those measured" if high > 0 else ""
             todo.append(f"Evaluate {name} at larger multipliers{times} (caa eval propensity).")
         elif target < low:
-            todo.append(f"Evaluate {name} with 0 among the multipliers (caa eval propensity).")
+            todo.append(f"Evaluate {name} at smaller multipliers and at 0 (caa eval propensity).")
     return " ".join(todo)

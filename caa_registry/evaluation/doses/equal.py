@@ -7,7 +7,7 @@ multipliers by monotone cubics (Fritsch & Carlson 1980). The propensity follows 
 
 How far cubics and straight lines are apart, in the mean over items, is taken as the error of interpolating, which
 intervals are widened by. It is 0 at a measured multiplier. What a curve does between two multipliers that are far apart
-is not seen: where the first step already has a large dose, smaller ones are guesses.
+is not seen: where the first step already has a large dose, much smaller ones are guesses, and not given.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ class DoseCurve:
 
     def reach(self, sides: Sides) -> tuple[float, float]:
         """The least and the largest dose that all of ``sides`` have, nats per token. The least is above the largest
-        where they have none in common."""
+        where they have none in common. Between 0 and the first multiplier it is a 16th of that one's dose: a step to
+        a quarter of the multiplier, where what the curve does before is a guess."""
         doses = [np.abs(self.doses[sign * self.doses >= 0]) for sign in _SIGNS[sides]]
-        return max(float(each.min()) for each in doses), min(float(each.max()) for each in doses)
+        firsts = [min(each[each > 0], default=0.0) / _FARTHEST if 0 in each else each.min() for each in doses]
+        return float(max(firsts)), min(float(each.max()) for each in doses)
 
     def at(self, dose: float, sides: Sides) -> dict[str, Change]:
         """``log_odds`` (nats) and ``effect`` (propensity): how both change at a dose that is reached."""
@@ -78,6 +80,8 @@ class DoseCurve:
         return np.asarray(PchipInterpolator(roots, self.log_odds, axis=0)(ends)), lines
 
 
+# How many times a dose the first one that was measured may be.
+_FARTHEST = 16
 _SIGNS: dict[Sides, tuple[int, ...]] = {"both": (-1, 1), "up": (1,), "down": (-1,)}
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, part_of, silent
 from caa_registry.registry.evaluations.layers import shown_layer
-from caa_registry.registry.evaluations.propensity import measure, propensity_request
+from caa_registry.registry.evaluations.propensity.measurement import measure
+from caa_registry.registry.evaluations.propensity.request import propensity_request
 from caa_registry.registry.evaluations.reuse import earlier
 from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.store import measurements

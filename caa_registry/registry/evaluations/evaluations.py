@@ -16,16 +16,17 @@ from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS,
 from caa_registry.registry.evaluations.comparison import Side, check_layers, compare
 from caa_registry.registry.evaluations.cross import Row, categories, check_crossed, cross
 from caa_registry.registry.evaluations.evidence import evidence
+from caa_registry.registry.evaluations.merge import merge
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
-from caa_registry.registry.evaluations.propensity import measure, propensity_request
+from caa_registry.registry.evaluations.propensity.measurement import measure
+from caa_registry.registry.evaluations.propensity.request import propensity_request
 from caa_registry.registry.evaluations.ranking.leaderboard import leaderboard
 from caa_registry.registry.evaluations.ratings import RatingRequest, judgements, rate, rate_by_sheet
-from caa_registry.registry.evaluations.sharing import Division, common_request, usable
+from caa_registry.registry.evaluations.sharing import Division, usable
 from caa_registry.registry.evaluations.side_effects import (
     SideEffectsRequest,
     measure_side_effects,
     neutral_text,
-    text_of_json,
 )
 from caa_registry.registry.evaluations.target import Lookup
 from caa_registry.registry.models import Models
@@ -170,30 +171,7 @@ class Evaluations:
         """
         paths = tuple(map(Path, files))
         with usable(paths):
-            return self._merge(paths, model)
-
-    def _merge(self, paths: tuple[Path, ...], model: str | Path | Model | None) -> Evaluation:
-        asked = common_request(paths)
-        named = asked["model"]
-        loaded = model or self._lookup.models.load(
-            named["name"], revision=named["revision"], dtype=named["dtype"], adapter=named.get("adapter")
-        )
-        settings, split, division = asked.get("settings", {}), asked.get("split", ""), Division(files=paths)
-        on = self._lookup.target(
-            self._vectors.get(asked["vector"]), loaded, asked["layers"], asked["multipliers"], allow_mismatch=True
-        )
-        if asked["kind"] == "side-effects":
-            text = text_of_json(asked["text"])
-            return measure_side_effects(self._workspace, SideEffectsRequest(on, text, division), silent)
-        data = self._lookup.with_split(asked["dataset"], split)
-        if asked["kind"] == "open-ended":
-            prompts = self._lookup.prompts(data, split)
-            answered = open_ended_request(on, data, split, prompts, OpenEndedSettings(**settings), division)
-            return generate_answers(self._workspace, answered, silent)
-        questions = self._lookup.questions(data, split)
-        own = self._lookup.own(on.version, questions)
-        scored = propensity_request(on, questions, own, PropensitySettings(**settings), division)
-        return measure(self._workspace, scored, silent, silent)
+            return merge(self._workspace, self._lookup, self._vectors, paths, model)
 
     def calibrate(
         self,

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from caa_registry.catalog import models as t
 from caa_registry.pairs.halves import Half
-from caa_registry.registry.evaluations.propensity import PropensityRequest
+from caa_registry.registry.evaluations.propensity.request import PropensityRequest
 from caa_registry.registry.evaluations.side_effects import SideEffectsRequest
 from caa_registry.registry.evaluations.store import load
 from caa_registry.registry.records import Evaluation, RecordedPropensity, RecordedSideEffects

@@ -10,7 +10,8 @@ from caa_registry.evaluation.conditions import check_conditions
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.evaluations.calibration.null import NullRequest, null_of_effect
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
-from caa_registry.registry.evaluations.propensity import measure, propensity_request
+from caa_registry.registry.evaluations.propensity.measurement import measure
+from caa_registry.registry.evaluations.propensity.request import propensity_request
 from caa_registry.registry.evaluations.reuse import earlier
 from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.side_effects import SideEffectsRequest, measure_side_effects

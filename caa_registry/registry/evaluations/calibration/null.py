@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from caa_registry.digests import digest_object
 from caa_registry.progress import Progress, part_of, silent
-from caa_registry.registry.evaluations.nulls import directions, names_of, rounds
-from caa_registry.registry.evaluations.propensity import PropensityRequest, item_set
+from caa_registry.registry.evaluations.propensity.nulls import directions, names_of, rounds
+from caa_registry.registry.evaluations.propensity.request import PropensityRequest, item_set
 from caa_registry.registry.evaluations.target import Questions, Target
 from caa_registry.registry.records import PropensitySettings
 from caa_registry.registry.vectors.computation import way_of_computing

@@ -15,7 +15,8 @@ from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations.plans import store
 from caa_registry.registry.evaluations.plans.outcome import outcome
 from caa_registry.registry.evaluations.plans.standing import asked_before
-from caa_registry.registry.evaluations.propensity import measure, propensity_request
+from caa_registry.registry.evaluations.propensity.measurement import measure
+from caa_registry.registry.evaluations.propensity.request import propensity_request
 from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.target import Lookup, steps
 from caa_registry.registry.models import Models

@@ -1,0 +1,1 @@
+"""Evaluations by propensity: how they are asked for, measured, kept on the way, and stored."""

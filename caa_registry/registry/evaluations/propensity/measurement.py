@@ -1,0 +1,169 @@
+"""One evaluation by propensity: what is measured, with which nulls beside it, and how it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from caa_registry.progress import Progress, part_of
+from caa_registry.registry.evaluations.propensity.nulls import (
+    UNTRAINED,
+    aucs,
+    directions,
+    keep_auc,
+    seed_of,
+    untrained_vector,
+)
+from caa_registry.registry.evaluations.propensity.parts import (
+    identity,
+    lengths_key,
+    measurements_of,
+    missing_questions,
+    null_rounds,
+    parts_of,
+    so_far,
+)
+from caa_registry.registry.evaluations.propensity.request import PropensityRequest, conditions
+from caa_registry.registry.evaluations.sharing import request_as_json
+from caa_registry.registry.evaluations.store import begin, store
+from caa_registry.registry.records import Evaluation
+from caa_registry.registry.records.evaluation_settings import Leaked, RecordedPropensity
+from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.nulls.directions import Directions
+    from caa_registry.evaluation.propensity import ItemSet
+    from caa_registry.evaluation.unfinished import Unfinished
+
+
+def measure(workspace: Workspace, request: PropensityRequest, progress: Progress, reading: Progress) -> Evaluation:
+    """Measure and store. ``reading``: of activations, for nulls.
+
+    What an interrupted call of the same request had measured is not measured again. Nothing is written to the registry
+    before all is measured; the evaluation then appears whole or not at all.
+    """
+    from caa_registry.evaluation.doses.norms import norm_ratios
+    from caa_registry.evaluation.measurements import to_bytes
+    from caa_registry.evaluation.statistics import figures
+
+    prompts = conditions(request)
+    underway = begin(
+        workspace,
+        request.target,
+        "propensity",
+        _recorded(request, prompts["vector"]),
+        positions=request.settings.positions,
+        template=request.template.name,
+        dataset=request.questions.dataset,
+        split=request.questions.split,
+        plan=request.plan,
+    )
+    asked = request_as_json(
+        "propensity",
+        request.target,
+        dataset=request.questions.dataset.reference,
+        split=request.questions.split,
+        settings=asdict(request.settings),
+    )
+    unfinished = request.division.unfinished(identity(request, prompts), asked)
+    if request.division.measures:
+        _measure(request, prompts, unfinished, progress, reading)
+
+    def write() -> int:
+        measured = measurements_of(request, prompts, unfinished)
+        # The blob first: an orphan blob is allowed, an evaluation without its items never.
+        digest = workspace.blobs.put(to_bytes(measured))
+        ratios = norm_ratios(request.target.vectors, measured.layers, measured.multipliers)
+        found = [*figures(measured), *ratios, *aucs(unfinished)]
+        return store(workspace, underway, measured.metric, found, measurements=digest)
+
+    return request.division.finish(
+        workspace, request.target, unfinished, lambda: missing_questions(request, prompts, unfinished), write
+    )
+
+
+def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
+    from caa_registry.evaluation.inference.intervals import METHOD
+    from caa_registry.pairs.repeats.near_duplicates import overlap
+
+    # A question in two orders is one that may leak.
+    questions = {request.rows[item.row]: request.pairs[item.row] for item in reversed(asked.items)}
+    leaks = overlap(list(questions.values()), request.own.pairs)
+    return RecordedPropensity(
+        **request.target.recorded,
+        rows=request.settings.rows,
+        interval=METHOD.format("clusters of questions"),
+        template_digest=request.template_digest,
+        paper=request.settings.paper,
+        orders=request.settings.orders,
+        more_choices=asked.more_choices,
+        beyond_letters=asked.beyond,
+        too_long=asked.too_long,
+        unscorable=asked.unscorable,
+        leaked=Leaked(len(leaks.same), len(leaks.near)),
+        beside=request.beside,
+        plan=request.plan.digest if request.plan else "",
+        shape=5 if request.plan else 4,
+    )
+
+
+def _measure(
+    request: PropensityRequest,
+    prompts: Mapping[str, ItemSet],
+    unfinished: Unfinished,
+    progress: Progress,
+    reading: Progress,
+) -> None:
+    from caa_registry.evaluation.nulls.directions import relative_lengths
+    from caa_registry.evaluation.sweep import sweep
+    from caa_registry.evaluation.unfinished import part_as_json
+    from caa_registry.models.untrained import untrained
+
+    target, beside, nulls = request.target, request.beside, null_rounds(request)
+    own = {layer: target.vectors[layer].values[None] for layer in target.layers}
+    # Made first, so that what does not fit into memory is refused before anything is measured.
+    network = untrained(target.model, seed_of(target.version, UNTRAINED, None)) if beside.untrained else target.model
+    steps = len(target.multipliers)
+    # Work is of one vector at one multiplier.
+    counts = [steps] * len(prompts) + [2 * (each.last - each.first) for each in nulls]
+
+    def run(place: int, condition: str, items: ItemSet, vectors: Directions, multipliers: Sequence[float]) -> None:
+        sweep(
+            network if condition == UNTRAINED else target.model,
+            vectors,
+            items,
+            multipliers,
+            request.settings.positions,
+            part_of(progress, place, counts),
+            kept=parts_of(unfinished, condition),
+            keep=lambda part: unfinished.add(condition, part_as_json(part)),
+            shard=request.division.shard,
+            doses=condition == "vector",
+        )
+
+    for place, (condition, items) in enumerate(prompts.items()):
+        if condition == UNTRAINED:
+            made = untrained_vector(target, request.own, network, reading)
+            keep_auc(unfinished, made)
+            run(place, condition, items, made.vectors, target.multipliers)
+        else:
+            run(place, condition, items, own, target.multipliers)
+    if not nulls:
+        return
+    drawn = directions(target, request.own, beside.controls, beside.seeds, request.settings.seed, reading)
+    for name, vectors in drawn.items():
+        if not unfinished.kept(lengths_key(name)):
+            lengths = relative_lengths(vectors, target.vectors)
+            unfinished.add(lengths_key(name), {"lengths": [repr(length) for length in lengths]})
+    places = {each: place for place, each in enumerate(nulls, start=len(prompts))}
+    # Whether there are enough draws cannot be told from a part of the questions.
+    alone = request.division.shard.of == 1
+    for name, vectors in drawn.items():
+        left = [each for each in nulls if each.null == name]
+        while left:
+            each = left.pop(0)
+            part = {layer: values[each.first : each.last] for layer, values in vectors.items()}
+            run(places[each], each.name, prompts["vector"], part, request.extremes)
+            if alone and so_far(request, prompts, unfinished, name)[1] is None:
+                break
