@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.comparison import Compared as Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior as CrossBehavior
     from caa_registry.evaluation.cross_behavior import Dominance as Dominance
+    from caa_registry.evaluation.doses.shape import CurveShape as CurveShape
     from caa_registry.evaluation.inference.caveats import Caveat as Caveat
     from caa_registry.evaluation.inference.intervals import Interval as Interval
     from caa_registry.evaluation.inference.power import Power as Power
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
+    from caa_registry.registry.reports.tables import ReportTable as ReportTable
     from caa_registry.steering.additions import Addition as Addition
     from caa_registry.vectors import LayerQuality as LayerQuality
     from caa_registry.vectors import LayerVector as LayerVector
@@ -166,6 +168,7 @@ _PUBLIC = {
     "caa_registry.evaluation.categories": ["CategoryScores"],
     "caa_registry.evaluation.comparison": ["Compared"],
     "caa_registry.evaluation.cross_behavior": ["CrossBehavior", "Dominance"],
+    "caa_registry.evaluation.doses.shape": ["CurveShape"],
     "caa_registry.evaluation.inference.caveats": ["Caveat"],
     "caa_registry.evaluation.inference.intervals": ["Interval"],
     "caa_registry.evaluation.inference.power": ["Power"],
@@ -265,6 +268,7 @@ _PUBLIC = {
         "VectorVersion",
     ],
     "caa_registry.registry.registry": ["Registry", "open"],
+    "caa_registry.registry.reports.tables": ["ReportTable"],
     "caa_registry.steering.additions": ["Addition"],
     "caa_registry.vectors": ["LayerQuality", "LayerVector", "VectorSet"],
 }

@@ -16,7 +16,7 @@ from caa_registry.registry.records import RecordedPropensity, RecordedSideEffect
 from caa_registry.wire.evaluations import caveats_json, evaluation_json, judgement_json
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.doses.shape import Shape
+    from caa_registry.evaluation.doses.shape import CurveShape
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.registry.records import Answer, Evaluation, Judged
 
@@ -35,7 +35,7 @@ def say_evaluation(
     judgements: Sequence[Judged] | None = None,
     answers: Sequence[Answer] = (),
     caveats: Sequence[Caveat] = (),
-    shapes: Sequence[Shape] = (),
+    shapes: Sequence[CurveShape] = (),
 ) -> None:
     """An evaluation of any kind: what was asked, what a reader must know about it, and its scores; of an open-ended one
     also its ratings, of one by propensity the ``shapes`` of its curves. ``caveats``: where its numbers mean little."""
@@ -190,7 +190,7 @@ def _layers(evaluation: Evaluation) -> None:
             output.message(f"Null: {max(used)} vectors, {name}.")
 
 
-def _shapes(evaluation: Evaluation, shapes: Sequence[Shape]) -> None:
+def _shapes(evaluation: Evaluation, shapes: Sequence[CurveShape]) -> None:
     """The shape at the layer that pictures and reports show, and where curves turn back."""
     from caa_registry.evaluation.doses.shape import in_words, warning
 

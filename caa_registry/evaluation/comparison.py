@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from caa_registry.errors import NoCommonDoseError, UsageError
 from caa_registry.evaluation.doses.common import common_dose
 from caa_registry.evaluation.doses.equal import dose_curves, widened
-from caa_registry.evaluation.doses.ladder import Sides
+from caa_registry.evaluation.doses.ladder import DoseSides
 from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.evaluation.inference.p_values import holm, paired_test
 from caa_registry.evaluation.letters import contrasts
@@ -36,7 +36,7 @@ class Compared:
     layer: int
     other_layer: int
     dose: float | None
-    sides: Sides | None
+    sides: DoseSides | None
     one: float
     other: float
     difference: Interval
@@ -138,7 +138,7 @@ def _compared(
     layers: tuple[int, int],
     values: tuple[NDArray[np.float64], NDArray[np.float64]],
     dose: float | None = None,
-    sides: Sides | None = None,
+    sides: DoseSides | None = None,
     off: float = 0.0,
 ) -> Compared:
     """``values``: of each item of ``observed`` and its counterpart. ``off``: by how much their mean difference may be

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.evaluation.doses.equal import DoseCurve, dose_curves, widened
-from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, Sides, score_at
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, score_at
 from caa_registry.evaluation.inference.intervals import Interval, Units, bounded, means, weighted_means
 from caa_registry.evaluation.inference.power import Power
 from caa_registry.evaluation.inference.shares import share
@@ -183,7 +183,7 @@ def _at_doses(measurements: Measurements, observed: Observed, weighed: Contrasts
     curves = dose_curves(observed, measurements.multipliers)
     if curves is None:
         return
-    reached: list[tuple[int, float, DoseCurve, Sides]] = []
+    reached: list[tuple[int, float, DoseCurve, DoseSides]] = []
     for layer, curve in zip(measurements.layers, curves, strict=True):
         for sides in curve.sides[:1]:
             least, largest = curve.reach(sides)

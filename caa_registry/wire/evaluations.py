@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
-    from caa_registry.evaluation.doses.shape import Shape
+    from caa_registry.evaluation.doses.shape import CurveShape
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.open_ended.rubrics import Rubric
     from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged, Ranked
 
 
-def evaluation_json(evaluation: Evaluation, shapes: Sequence[Shape] | None = None) -> dict[str, Any]:
+def evaluation_json(evaluation: Evaluation, shapes: Sequence[CurveShape] | None = None) -> dict[str, Any]:
     """An evaluation and its scores, and the shapes of its dose-response where they are given."""
     return {
         "evaluation": evaluation.id,

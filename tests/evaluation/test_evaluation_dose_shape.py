@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import linregress
 
 from caa_registry.evaluation.doses.norms import norm_ratios
-from caa_registry.evaluation.doses.shape import Shape, in_words, shape_of, shapes, warning
+from caa_registry.evaluation.doses.shape import CurveShape, in_words, shape_of, shapes, warning
 from caa_registry.evaluation.measurements import Measurements, Observed
 from caa_registry.evaluation.statistics import figures
 from caa_registry.vectors import LayerVector, VectorSet
@@ -117,7 +117,7 @@ def test_the_line_is_scipy_s_and_mirrored_curves_mirror(values: list[float], dat
 def test_too_little_has_no_shape() -> None:
     assert shapes(measured((0.5,), multipliers=(1.0,))) == []
     (two,) = shapes(measured((0.2, 0.4), multipliers=(0.0, 1.0)))
-    assert two == Shape(0, True, False, (), None, None, 1.0, pytest.approx(0.4))
+    assert two == CurveShape(0, True, False, (), None, None, 1.0, pytest.approx(0.4))
 
 
 def with_doses(kl: NDArray[np.float64], first: NDArray[np.bool_] | None) -> Measurements:

@@ -48,7 +48,7 @@ def test_between_multipliers_log_odds_are_lines_in_the_root_of_the_dose() -> Non
     multipliers = (-2.0, -1.0, 0.0, 1.0, 2.0)
     observed = curve([0.16, 0.04, 0, 0.09, 0.36], [[-4], [-2], [0], [3], [9]], multipliers)
     (found,) = dose_curves(observed, multipliers) or []
-    assert found.sides == ("both", "up", "down") and found.reach("both") == (0, 0.16)
+    assert found.sides == ("both", "up", "down") and found.reach("both") == (pytest.approx(0.09 / 16), 0.16)
     assert (found.reach("up"), found.reach("down")) == ((0, 0.36), (0, 0.16))
     # 0.09: above, the multiplier 1 itself; below, half the way from 0.2 to 0.4.
     assert found.at(0.09, "both")["log_odds"].lines == pytest.approx([3 + 3])
@@ -86,7 +86,7 @@ def test_nothing_is_told_beyond_what_was_measured() -> None:
     multipliers = (-1.0, 0.0, 1.0, 2.0, 3.0)
     # Above 0 the dose no longer grows after multiplier 2.
     (found,) = dose_curves(curve([0.05, 0, 0.02, 0.3, 0.3], [[0]] * 5, multipliers), multipliers) or []
-    assert found.reach("up") == (0, 0.3) and found.reach("both") == (0, 0.05)
+    assert found.reach("up") == (0.02 / 16, 0.3) and found.reach("both") == (0.05 / 16, 0.05)
     (found,) = dose_curves(curve([0.05, 0, 0.3, 0.02, 0.4], [[0]] * 5, multipliers), multipliers) or []
     assert found.reach("up") == (0, 0.3)
     (found,) = dose_curves(curve([0.05, 0, 0, 0.02, 0.4], [[0]] * 5, multipliers), multipliers) or []
@@ -256,7 +256,7 @@ def test_doses_that_do_not_overlap_are_refused() -> None:
     with pytest.raises(NoCommonDoseError) as raised:
         compare(one, other, PAIRS)
     message = str(raised.value)
-    assert "0 to 0.0012 of the first at layer 0 and 0.209 to 1.61 of the second at layer 0" in message, message
+    assert "8.33e-06 to 0.0012 of the first at layer 0 and 0.209 to 1.61 of the second at layer 0" in message, message
     assert "Evaluate the first at layer 0 at larger multipliers, about 13.2 times those measured" in message, message
     with pytest.raises(NoCommonDoseError, match=r"0\.5 is beyond a dose that was measured"):
         compare(direction(WIDE), direction(NARROW), PAIRS, dose=0.5)

@@ -16,7 +16,7 @@ from scipy import special, stats
 from caa_registry.models.model import Model
 from caa_registry.registry.records import CalibrationSettings, Evaluation, PropensitySettings, VectorVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.reports.tables import Table
+from caa_registry.registry.reports.tables import ReportTable
 
 MULTIPLIERS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 LAYERS = (1, 2)
@@ -26,7 +26,7 @@ LAYERS = (1, 2)
 class Reported:
     version: VectorVersion
     evaluation: Evaluation
-    tables: dict[str, Table]
+    tables: dict[str, ReportTable]
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_items_and_layers_are_told_one_by_one(registry: Registry, reported: Repo
         assert row.dominant_share == pytest.approx((values**2).max() / (values**2).sum(), rel=1e-5)
 
 
-def rows_of(table: Table) -> Iterator[list[str]]:
+def rows_of(table: ReportTable) -> Iterator[list[str]]:
     for row in table.rows:
         yield ["" if value is None else str(value) for value in row]
 
@@ -142,7 +142,10 @@ def test_sheets_hold_the_tables_in_full(registry: Registry, reported: Reported, 
         assert tuple(header) == table.columns and rows == list(rows_of(table))
         assert f"`{name}.csv`" in text
         assert list(table.to_frame().columns) == list(table.columns) and len(table.to_frame()) == len(table.rows)
-    assert list(csv.reader(io.StringIO(Table(("a",), (('x,"y"\nz',),)).to_csv(), newline=""))) == [["a"], ['x,"y"\nz']]
+    assert list(csv.reader(io.StringIO(ReportTable(("a",), (('x,"y"\nz',),)).to_csv(), newline=""))) == [
+        ["a"],
+        ['x,"y"\nz'],
+    ]
 
 
 def test_a_report_begins_with_what_the_calibration_decided(

@@ -6,12 +6,14 @@ import math
 
 from caa_registry.errors import NoCommonDoseError
 from caa_registry.evaluation.doses.equal import DoseCurve
-from caa_registry.evaluation.doses.ladder import DOSES, Sides
+from caa_registry.evaluation.doses.ladder import DOSES, DoseSides
 
 _SAID = {"both": "on both sides of 0", "up": "above 0", "down": "below 0"}
 
 
-def common_dose(one: DoseCurve, other: DoseCurve, dose: float | None, names: tuple[str, str]) -> tuple[float, Sides]:
+def common_dose(
+    one: DoseCurve, other: DoseCurve, dose: float | None, names: tuple[str, str]
+) -> tuple[float, DoseSides]:
     """``dose``, by default the largest of ``DOSES`` that ``one`` and ``other`` reach, and the sides of 0 that both
     have. Raises ``NoCommonDoseError``, which says what each of ``names`` reaches and what to measure."""
     sides = next((each for each in one.sides if each in other.sides), None)

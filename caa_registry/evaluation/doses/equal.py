@@ -18,14 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.evaluation.doses.ladder import Sides
+from caa_registry.evaluation.doses.ladder import DoseSides
 from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.evaluation.measurements import Observed
 from caa_registry.evaluation.propensity import propensity_of
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class ItemChange:
     """How much every item changes at a dose, ``(items,)``: ``values``, by cubics, and by straight ``lines``."""
 
     values: NDArray[np.float64]
@@ -47,9 +47,9 @@ class DoseCurve:
 
     doses: NDArray[np.float64]
     log_odds: NDArray[np.float64]
-    sides: tuple[Sides, ...]
+    sides: tuple[DoseSides, ...]
 
-    def reach(self, sides: Sides) -> tuple[float, float]:
+    def reach(self, sides: DoseSides) -> tuple[float, float]:
         """The least and the largest dose that all of ``sides`` have, nats per token. The least is above the largest
         where they have none in common. Between 0 and the first multiplier it is a 16th of that one's dose: a step to
         a quarter of the multiplier, where what the curve does before is a guess."""
@@ -57,15 +57,15 @@ class DoseCurve:
         firsts = [min(each[each > 0], default=0.0) / _FARTHEST if 0 in each else each.min() for each in doses]
         return float(max(firsts)), min(float(each.max()) for each in doses)
 
-    def at(self, dose: float, sides: Sides) -> dict[str, Change]:
+    def at(self, dose: float, sides: DoseSides) -> dict[str, ItemChange]:
         """``log_odds`` (nats) and ``effect`` (propensity): how both change at a dose that is reached."""
         cubics, lines = self._ends(dose, sides)
         return {
-            "log_odds": Change(cubics[1] - cubics[0], lines[1] - lines[0]),
-            "effect": Change(*(np.diff(propensity_of(ends, 0.0), axis=0)[0] for ends in (cubics, lines))),
+            "log_odds": ItemChange(cubics[1] - cubics[0], lines[1] - lines[0]),
+            "effect": ItemChange(*(np.diff(propensity_of(ends, 0.0), axis=0)[0] for ends in (cubics, lines))),
         }
 
-    def _ends(self, dose: float, sides: Sides) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _ends(self, dose: float, sides: DoseSides) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The log-odds below and above, ``(2, items)``, by cubics and by lines."""
         from scipy.interpolate import PchipInterpolator
 
@@ -82,7 +82,7 @@ class DoseCurve:
 
 # How many times a dose the first one that was measured may be.
 _FARTHEST = 16
-_SIGNS: dict[Sides, tuple[int, ...]] = {"both": (-1, 1), "up": (1,), "down": (-1,)}
+_SIGNS: dict[DoseSides, tuple[int, ...]] = {"both": (-1, 1), "up": (1,), "down": (-1,)}
 
 
 def dose_curves(observed: Observed, multipliers: Sequence[float]) -> list[DoseCurve] | None:
@@ -106,7 +106,7 @@ def _curve(doses: NDArray[np.float64], odds: NDArray[np.float64], multipliers: N
     zero, up, down = (np.flatnonzero(which) for which in (multipliers == 0, multipliers > 0, multipliers < 0))
     above, below = _growing(doses, [*zero, *up]), _growing(doses, [*zero, *down[::-1]])
     kept = [*below[:0:-1], *below[:1], *above[len(zero) :]]
-    either: list[tuple[Sides, bool]] = [("both", bool(len(up) and len(down)))]
+    either: list[tuple[DoseSides, bool]] = [("both", bool(len(up) and len(down)))]
     if len(zero):
         either += [("up", bool(len(up))), ("down", bool(len(down)))]
     return DoseCurve(

@@ -16,7 +16,7 @@ DOSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 LARGEST_DOSE = "largest_dose"
 
-Sides = Literal["both", "up", "down"]
+DoseSides = Literal["both", "up", "down"]
 """Which multipliers an effect is of: ``both``, from the dose below 0 to that above; ``up`` and ``down``, from no
 steering to the dose above 0, and from the dose below 0 to no steering."""
 
@@ -36,7 +36,7 @@ def check_dose(dose: float) -> float:
     return dose
 
 
-def sides_of(multipliers: Sequence[float]) -> Sides | None:
+def sides_of(multipliers: Sequence[float]) -> DoseSides | None:
     """What figures at a dose are of: both sides where both were measured, else the one; ``None`` where there is nothing
     but 0."""
     up, down = (any(side * multiplier > 0 for multiplier in multipliers) for side in (1, -1))

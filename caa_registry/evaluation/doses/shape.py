@@ -21,7 +21,7 @@ GAINS_LITTLE = 0.05
 
 
 @dataclass(frozen=True)
-class Shape:
+class CurveShape:
     """The shape of the curve at one layer, over at least two multipliers.
 
     ``rises``: no step goes down. ``falls``: no step goes up. Where no step counts, both hold. ``turns_back``: the
@@ -42,7 +42,7 @@ class Shape:
     peak_value: float
 
 
-def shapes(measurements: Measurements) -> list[Shape]:
+def shapes(measurements: Measurements) -> list[CurveShape]:
     """That of the vector at every layer. Empty where there is one multiplier, or no item that the model was asked."""
     observed, multipliers = measurements.vector, measurements.multipliers
     if len(multipliers) < 2 or not observed.counted.any():
@@ -59,14 +59,14 @@ def shapes(measurements: Measurements) -> list[Shape]:
     ]
 
 
-def shape_of(layer: int, multipliers: Sequence[float], curve: NDArray[np.float64], steps: Sequence[int]) -> Shape:
+def shape_of(layer: int, multipliers: Sequence[float], curve: NDArray[np.float64], steps: Sequence[int]) -> CurveShape:
     """The shape of a ``curve`` ``(multipliers,)``, whose ``steps`` go up (1), down (-1), or neither (0)."""
     x = np.asarray(multipliers, dtype=np.float64)
     centred = x - x.mean()
     slope = float(centred @ curve / (centred @ centred))
     trend = 1.0 if slope >= 0 else -1.0
     peak = int(np.argmax(curve))
-    return Shape(
+    return CurveShape(
         layer,
         -1 not in steps,
         1 not in steps,
@@ -78,7 +78,7 @@ def shape_of(layer: int, multipliers: Sequence[float], curve: NDArray[np.float64
     )
 
 
-def in_words(shape: Shape) -> str:
+def in_words(shape: CurveShape) -> str:
     """The shape as one sentence."""
     if shape.rises and shape.falls:
         course = "does not change beyond chance from any multiplier to the next"
@@ -95,7 +95,7 @@ def in_words(shape: Shape) -> str:
     )
 
 
-def warning(turning: Sequence[Shape]) -> str:
+def warning(turning: Sequence[CurveShape]) -> str:
     """What a reader must know of curves that turn back."""
     places = "; ".join(f"layer {shape.layer} beyond {_listed(shape.turns_back)}" for shape in turning)
     return (

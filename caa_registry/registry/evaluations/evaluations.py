@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.categories import CategoryScores
     from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
-    from caa_registry.evaluation.doses.shape import Shape
+    from caa_registry.evaluation.doses.shape import CurveShape
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.measurements import Measurements
     from caa_registry.evaluation.open_ended.judging import Judge
@@ -257,7 +257,7 @@ class Evaluations:
         needs_letters = recorded.paper or recorded.orders == "both"
         return caveats(store.measurements(self._workspace, evaluation), layer, needs_letters=needs_letters)
 
-    def shapes(self, evaluation: Evaluation) -> list[Shape]:
+    def shapes(self, evaluation: Evaluation) -> list[CurveShape]:
         """The shape of the vector's dose-response at every layer (``evaluation.doses.shape``). Empty where there is one
         multiplier, or the items were not kept."""
         from caa_registry.evaluation.doses.shape import shapes

@@ -9,7 +9,7 @@ from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Calibration
-    from caa_registry.evaluation.doses.ladder import Sides
+    from caa_registry.evaluation.doses.ladder import DoseSides
     from caa_registry.evaluation.verdict import Verdict
     from caa_registry.registry.records.alias import Alias
     from caa_registry.registry.records.evaluation import Evaluation, Score
@@ -59,7 +59,7 @@ class Ranked:
 
     evidence: Evidence
     dose: float | None
-    sides: Sides | None
+    sides: DoseSides | None
     rank: int | None
     p_holm: float | None
     verdict: str

@@ -22,7 +22,7 @@ from caa_registry.registry.records import Alias, CalibrationOutcome, Evaluation,
 from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
 from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
 from caa_registry.registry.reports.report import report_text
-from caa_registry.registry.reports.tables import Table, report_tables
+from caa_registry.registry.reports.tables import ReportTable, report_tables
 from caa_registry.registry.reports.vector_pictures import (
     between_layers,
     between_vectors,
@@ -84,7 +84,7 @@ class Reports:
         write_new(report, report_text(content, list(pictures), list(tables)).encode(), force=force)
         return report
 
-    def tables(self, vector: str | VectorVersion, *, layer: int | None = None) -> dict[str, Table]:
+    def tables(self, vector: str | VectorVersion, *, layer: int | None = None) -> dict[str, ReportTable]:
         """The tables of a report by name, each with ``to_csv()`` and ``to_frame()`` (``reports.tables``): those that
         ``write`` puts beside it. Raises ``UsageError`` as ``write`` does."""
         return report_tables(self._content(self._vectors.get(vector), layer))

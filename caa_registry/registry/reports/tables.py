@@ -20,7 +20,7 @@ Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """``columns``: their names; ``rows``: a value for each column, ``None`` where there is none."""
 
     columns: tuple[str, ...]
@@ -41,7 +41,7 @@ class Table:
         return pandas.DataFrame.from_records(list(self.rows), columns=list(self.columns))
 
 
-def report_tables(content: ReportContent) -> dict[str, Table]:
+def report_tables(content: ReportContent) -> dict[str, ReportTable]:
     """The tables of a report by name.
 
     ``scores``: the figures of every evaluation of the version, of the one that is shown those of baselines and nulls
@@ -59,17 +59,17 @@ def report_tables(content: ReportContent) -> dict[str, Table]:
     return tables
 
 
-def _scores(evaluations: Sequence[Evaluation]) -> Table:
+def _scores(evaluations: Sequence[Evaluation]) -> ReportTable:
     names = tuple(field.name for field in fields(Score))
     rows = tuple(
         (each.id, each.kind, each.dataset, each.split, each.n, *(getattr(score, name) for name in names))
         for each in evaluations
         for score in each.scores
     )
-    return Table(("evaluation", "kind", "dataset", "split", "questions", *names), rows)
+    return ReportTable(("evaluation", "kind", "dataset", "split", "questions", *names), rows)
 
 
-def _items(shown: EvaluationContent, measured: Measurements) -> Table:
+def _items(shown: EvaluationContent, measured: Measurements) -> ReportTable:
     """The slope of an item's log-odds over all multipliers, and the change of its propensity from the lowest to the
     highest. Items that the model was not asked are left out."""
     import numpy as np
@@ -87,20 +87,20 @@ def _items(shown: EvaluationContent, measured: Measurements) -> Table:
                 figures = float(slopes[place, column]), float(changes[place, column])
                 yield shown.evaluation.id, layer, *known, *figures
 
-    return Table(("evaluation", "layer", "row", "letter", "cluster", "slope", "effect"), tuple(rows()))
+    return ReportTable(("evaluation", "layer", "row", "letter", "cluster", "slope", "effect"), tuple(rows()))
 
 
-def _layers(version: VectorVersion) -> Table:
+def _layers(version: VectorVersion) -> ReportTable:
     quality = [asdict(record.quality) if record.quality else {} for record in version.layers]
     names = tuple(dict.fromkeys(name for each in quality for name in each))
     rows = tuple(
         (record.layer, record.norm, record.residual_norm, *(each.get(name) for name in names))
         for record, each in zip(version.layers, quality, strict=True)
     )
-    return Table(("layer", "norm", "residual_norm", *names), rows)
+    return ReportTable(("layer", "norm", "residual_norm", *names), rows)
 
 
-def _answers(content: AnswersContent) -> Table:
+def _answers(content: AnswersContent) -> ReportTable:
     measures = tuple(dict.fromkeys(name for answer in content.answers for name in answer.coherence))
     judges = tuple(f"rating_{judged.id}" for judged in content.judgements)
     rows = tuple(
@@ -116,4 +116,4 @@ def _answers(content: AnswersContent) -> Table:
         )
         for answer in content.answers
     )
-    return Table(("evaluation", "position", "question", "multiplier", "text", "finish", *measures, *judges), rows)
+    return ReportTable(("evaluation", "position", "question", "multiplier", "text", "finish", *measures, *judges), rows)

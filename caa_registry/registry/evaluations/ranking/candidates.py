@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, Sides, score_at, sides_of
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, score_at, sides_of
 from caa_registry.registry.records import Evaluation, Score, VectorVersion
 
 _SAID = {"both": "on both sides of 0", "up": "above 0", "down": "below 0"}
@@ -21,7 +21,7 @@ class Candidate:
 
     vector: VectorVersion
     evaluation: Evaluation
-    sides: Sides | None
+    sides: DoseSides | None
     at: Mapping[float, Score]
     largest: float | None
 
@@ -43,7 +43,7 @@ def candidate(vector: VectorVersion, evaluation: Evaluation, statistic: str) -> 
     return Candidate(vector, evaluation, sides_of(multipliers), best, max(reached, default=None))
 
 
-def unranked(one: Candidate, dose: float | None, sides: Sides | None) -> tuple[str, str]:
+def unranked(one: Candidate, dose: float | None, sides: DoseSides | None) -> tuple[str, str]:
     """Why a vector is not ranked at ``dose`` on ``sides``, and the command that makes up for it, or ``""``."""
     multipliers = one.evaluation.settings.multipliers
     wanted = dose or DOSES[0]

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.filters import of_behavior, of_model
-from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, Sides, check_dose, score_at
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, check_dose, score_at
 from caa_registry.registry.evaluations.evidence import evaluations_of, evidence_of, speaking
 from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.ranking.candidates import Candidate, candidate, unranked
@@ -91,10 +91,10 @@ def _order(ranked: Ranked) -> tuple[float, float, str, int]:
     return ranked.rank, -ranked.evidence.score.value, ranked.vector.name, ranked.vector.number
 
 
-def _sides(group: Sequence[Candidate]) -> Sides | None:
+def _sides(group: Sequence[Candidate]) -> DoseSides | None:
     """What the group is ranked by: both sides of 0 where anybody was measured on both, else above 0."""
     measured = {each.sides for each in group if each.comparable}
-    every: tuple[Sides, ...] = ("both", "up", "down")
+    every: tuple[DoseSides, ...] = ("both", "up", "down")
     return next((sides for sides in every if sides in measured), None)
 
 
