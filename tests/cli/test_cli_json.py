@@ -9,6 +9,7 @@ import pytest
 from cli.command_line import Result, caa
 from registry.registry_support import jsonl, letters
 
+SHAPE = {"layer", "rises", "falls", "turns_back", "saturates", "r_squared", "peak", "peak_value"}
 SCORE = {"condition", "layer", "multiplier", "metric", "value", "ci_low", "ci_high", "n"}
 
 
@@ -106,6 +107,9 @@ def test_the_listings_carry_what_was_promised(full: Path) -> None:
     assert {score["condition"] for score in evaluation["scores"]} == {"vector"}
     (shown,) = [caa("eval", "show", "1", "--json").json]
     assert {score["condition"] for score in shown["scores"]} == {"vector", "covariance"}
+    assert {"kl", "norm_ratio", "answers_first"} <= {score["metric"] for score in shown["scores"]}
+    assert all(set(shape) == SHAPE for shape in shown["shapes"]) and "shapes" not in evaluation
+    assert [shape["layer"] for shape in shown["shapes"]] == sorted({score["layer"] for score in shown["scores"]})
     (alias,) = caa("alias", "ls", "--json").json
     assert alias["recommendation"] == {"layers": [1], "multiplier": 2.0, "positions": "after_prompt"}
     assert caa("dataset", "show", "team/s", "--json").json["items"][0]["prompt"] == letters(1)[0]["prompt"]
