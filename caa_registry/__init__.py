@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.comparison import Compared as Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior as CrossBehavior
     from caa_registry.evaluation.cross_behavior import Dominance as Dominance
+    from caa_registry.evaluation.doses.shape import Shape as Shape
     from caa_registry.evaluation.inference.intervals import Interval as Interval
     from caa_registry.evaluation.measurements import Measurements as Measurements
     from caa_registry.evaluation.open_ended.endpoint import EndpointJudge as EndpointJudge
@@ -150,6 +151,7 @@ _PUBLIC = {
     "caa_registry.evaluation.categories": ["CategoryScores"],
     "caa_registry.evaluation.comparison": ["Compared"],
     "caa_registry.evaluation.cross_behavior": ["CrossBehavior", "Dominance"],
+    "caa_registry.evaluation.doses.shape": ["Shape"],
     "caa_registry.evaluation.inference.intervals": ["Interval"],
     "caa_registry.evaluation.measurements": ["Measurements"],
     "caa_registry.evaluation.open_ended.endpoint": ["EndpointJudge"],
