@@ -55,7 +55,7 @@ class Normalizers:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class Readout:
     """What is read of answers of one kind.
 
     ``log_p``: natural log-probabilities, float64 ``(answers, 2)``: of the matching answer and of all others together;
@@ -71,7 +71,7 @@ class Reading:
     normalizers: Normalizers
 
 
-def read_answers(answers: Sequence[Answer], logits: Logits, starts: Sequence[int] | None = None) -> Reading:
+def read_answers(answers: Sequence[Answer], logits: Logits, starts: Sequence[int] | None = None) -> Readout:
     """All answers are of one kind.
 
     ``logits``: float32 ``(answers, positions, vocabulary)``, evaluated. ``starts``: which position is the ``first`` of
@@ -95,10 +95,10 @@ def read_answers(answers: Sequence[Answer], logits: Logits, starts: Sequence[int
     log_p = numbers - own.logarithms[which]
     by_answer = np.split(log_p, np.cumsum([len(answer.targets) for answer in answers])[:-1])
     if not answers[0].either:
-        return Reading(np.array([[of.sum()] for of in by_answer]), first, places, counts, own)
+        return Readout(np.array([[of.sum()] for of in by_answer]), first, places, counts, own)
     with np.errstate(invalid="ignore"):  # what is not a number is reported where it becomes a score
         summed = np.array([[of[0], np.logaddexp.reduce(of[1:])] for of in by_answer])
-    return Reading(summed, first, places, counts, own)
+    return Readout(summed, first, places, counts, own)
 
 
 def normalizers(logits: Logits) -> Normalizers:
@@ -165,7 +165,7 @@ def divergences_at(unsteered: Placed, steered: Placed) -> NDArray[np.float64]:
     return np.maximum(kl, 0.0)
 
 
-def divergences_of(unsteered: Logits, before: Reading, steered: Logits, after: Reading) -> NDArray[np.float64]:
+def divergences_of(unsteered: Logits, before: Readout, steered: Logits, after: Readout) -> NDArray[np.float64]:
     """KL(unsteered || steered) in nats, summed over the places of each answer, float64 ``(n, answers)``.
 
     ``unsteered``: logits ``(answers, positions, vocabulary)``; ``steered``: as many positions of n rows an answer, side

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.engine.likelihoods import at_a_time, log_probabilities, logits_from
-from caa_registry.engine.logits import Answer, Logits, Reading, divergences_of, read_answers
+from caa_registry.engine.logits import Answer, Logits, Readout, divergences_of, read_answers
 from caa_registry.engine.plan import Group, batches, evened, groups
 from caa_registry.engine.runs import Base, Runs, Values
 from caa_registry.engine.schedule import workers
@@ -119,7 +119,7 @@ def _whole_batch(sweep: Sweep, layer: int | None, answers: Sequence[Answer]) -> 
     first = min(answer.first for answer in answers)
     starts = [answer.first - first for answer in answers]
 
-    def run() -> tuple[Reading, Logits]:
+    def run() -> tuple[Readout, Logits]:
         mx_thread.check()
         prompt_ends = [answer.prompt_end for answer in answers]
         logits = logits_from(sweep.model, [answer.ids for answer in answers], prompt_ends, first)
@@ -143,16 +143,16 @@ class _Unsteered:
     where doses are measured, how they were read, and of what logits."""
 
     values: Values
-    held: tuple[Reading, Logits] | None
+    held: tuple[Readout, Logits] | None
 
     @classmethod
-    def of(cls, reading: Reading, logits: Logits, *, holding: bool) -> _Unsteered:
+    def of(cls, reading: Readout, logits: Logits, *, holding: bool) -> _Unsteered:
         if not holding:
             return cls(reading.log_p, None)
         nothing = np.zeros((1, len(reading.log_p)))
         return cls(_with_doses(reading, nothing)[0], (reading, logits))
 
-    def compared(self, reading: Reading, logits: Logits) -> Values:
+    def compared(self, reading: Readout, logits: Logits) -> Values:
         """What was read of steered ``logits``, n rows of each answer side by side: ``(n, answers, numbers)``. The
         numbers are the log-probabilities; where doses are measured also KL, summed over the answer's places, and
         whether one of its targets comes first, 1 or 0."""
@@ -163,7 +163,7 @@ class _Unsteered:
         return _with_doses(reading, divergences_of(unsteered, before, logits, reading))
 
 
-def _with_doses(reading: Reading, kl: Values) -> Values:
+def _with_doses(reading: Readout, kl: Values) -> Values:
     rows, answers = kl.shape
     numbers = np.column_stack([reading.log_p, kl.T.ravel(), reading.first])
     return numbers.reshape(answers, rows, -1).swapaxes(0, 1)

@@ -262,7 +262,7 @@ def test_doses_that_do_not_overlap_are_refused() -> None:
         compare(direction(WIDE), direction(NARROW), PAIRS, dose=0.5)
     with pytest.raises(NoCommonDoseError, match="Evaluate the second at layer 0 at smaller multipliers and at 0"):
         compare(direction(WIDE), other, PAIRS, dose=0.1)
-    with pytest.raises(NoCommonDoseError, match=r"Name a dose from 0 to 0\.0012"):
+    with pytest.raises(NoCommonDoseError, match=r"Name a dose from 0\.000832 to 0\.0012"):
         compare(one, direction(NARROW), PAIRS)
 
 
