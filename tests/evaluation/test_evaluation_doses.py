@@ -49,7 +49,7 @@ def test_between_multipliers_log_odds_are_lines_in_the_root_of_the_dose() -> Non
     observed = curve([0.16, 0.04, 0, 0.09, 0.36], [[-4], [-2], [0], [3], [9]], multipliers)
     (found,) = dose_curves(observed, multipliers) or []
     assert found.sides == ("both", "up", "down") and found.reach("both") == (pytest.approx(0.09 / 16), 0.16)
-    assert (found.reach("up"), found.reach("down")) == ((0, 0.36), (0, 0.16))
+    assert (found.reach("up"), found.reach("down")) == ((0.09 / 16, 0.36), (0.04 / 16, 0.16))
     # 0.09: above, the multiplier 1 itself; below, half the way from 0.2 to 0.4.
     assert found.at(0.09, "both")["log_odds"].lines == pytest.approx([3 + 3])
     assert found.at(0.09, "both")["effect"].lines == pytest.approx(expit(3) - expit(-3))
@@ -88,7 +88,7 @@ def test_nothing_is_told_beyond_what_was_measured() -> None:
     (found,) = dose_curves(curve([0.05, 0, 0.02, 0.3, 0.3], [[0]] * 5, multipliers), multipliers) or []
     assert found.reach("up") == (0.02 / 16, 0.3) and found.reach("both") == (0.05 / 16, 0.05)
     (found,) = dose_curves(curve([0.05, 0, 0.3, 0.02, 0.4], [[0]] * 5, multipliers), multipliers) or []
-    assert found.reach("up") == (0, 0.3)
+    assert found.reach("up") == (0.3 / 16, 0.3)
     (found,) = dose_curves(curve([0.05, 0, 0, 0.02, 0.4], [[0]] * 5, multipliers), multipliers) or []
     assert found.reach("up") == (0, 0)
 
