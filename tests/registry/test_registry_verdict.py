@@ -30,7 +30,8 @@ def test_a_layer_that_moves_the_letter_only_is_not_recommended(
     made = registry.evaluations.calibrate(sycophancy, model=demo, layers=[3], multipliers=[-1, 1], settings=ASKED)
     assert made.alias is None and registry.aliases.get("vector:team/ab:best") is None
     failed = [condition.name for condition in made.verdict.failed] if made.verdict else [made.calibration.reason]
-    assert failed
+    (row,) = registry.evaluations.leaderboard()
+    assert row.verdict == (f"failed: {', '.join(failed)}" if made.verdict else "nothing found")
     found = registry.evaluations.propensity(
         sycophancy, model=demo, layers=[1, 3], settings=PropensitySettings(controls=(), orders="both")
     )

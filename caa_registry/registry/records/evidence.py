@@ -53,8 +53,8 @@ class Ranked:
     ``rank``: one more than those whose interval lies wholly above this vector's, so that what cannot be told apart
     ties; ``None`` where it cannot be ranked: ``reason`` says why, and ``measure`` is the command that makes up for it,
     empty where none does. ``evidence``: at that dose, or over its own multipliers where it has no rank. ``p_holm``: its
-    p-value, corrected for all vectors of the group that have one. ``verdict``: that of a calibration, as
-    ``Recommendation.verdict``, else ``not calibrated``.
+    p-value, corrected for all vectors of the group that have one. ``verdict``: of a calibration, as
+    ``Recommendation.verdict`` or ``CalibrationOutcome.summary`` say it, else ``not calibrated``.
     """
 
     evidence: Evidence

@@ -14,6 +14,7 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, check_dose, score_at
+from caa_registry.registry.evaluations.calibration.outcomes import outcomes
 from caa_registry.registry.evaluations.evidence import evaluations_of, evidence_of, speaking
 from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.ranking.candidates import Candidate, candidate, unranked
@@ -122,15 +123,17 @@ def _corrected(group: Sequence[Ranked]) -> list[Ranked]:
 
 
 def _verdicts(session: Session, vectors: Sequence[VectorVersion]) -> dict[int, str]:
-    """By id of a vector version the verdict of an alias of it; of several, the one with the fewest reservations."""
+    """By id of a vector version the verdict of an alias of it; of several, the one with the fewest reservations. Where
+    none has a recommendation, what its newest calibration came to."""
     those = among(session, t.Alias.vector_version_id, [vector.id for vector in vectors])
     found: dict[int, list[str]] = {}
     for alias in session.scalars(select(t.Alias).where(those).order_by(t.Alias.name)):
         verdict = Recommendation.from_json(alias.recommendation).verdict if alias.recommendation else ""
         if verdict and alias.vector_version_id is not None:
             found.setdefault(alias.vector_version_id, []).append(verdict)
-    return {id: max(verdicts, key=_standing_of) for id, verdicts in found.items()}
+    calibrated = {id: outcome.summary for id, outcome in outcomes(session, [vector.id for vector in vectors]).items()}
+    return calibrated | {id: max(verdicts, key=_rank_of) for id, verdicts in found.items()}
 
 
-def _standing_of(verdict: str) -> int:
+def _rank_of(verdict: str) -> int:
     return 2 if verdict == "passed" else int(verdict.startswith("accepted"))
