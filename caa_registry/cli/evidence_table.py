@@ -53,7 +53,7 @@ def ranking_table(ranking: Sequence[Ranked], metric: str) -> None:
     if others:
         if ranked:
             output.line()
-        columns = ["vector", "behavior", "model", "verdict", "eval", "note", "not ranked:"]
+        columns = ["vector", "verdict", "eval", "note", "not ranked:"]
         output.table(columns, [_unranked(ranked) for ranked in others], empty="")
         commands = list(dict.fromkeys(ranked.measure for ranked in others if ranked.measure))
         for command in commands[:_COMMANDS]:
@@ -85,7 +85,7 @@ def _ranked(ranked: Ranked) -> tuple[object, ...]:
 def _unranked(ranked: Ranked) -> tuple[object, ...]:
     evidence = ranked.evidence
     vector, remarks = evidence.vector, ", ".join(_remarks(evidence))
-    shown = vector.reference, vector.behavior, vector.model.name, ranked.verdict, str(evidence.evaluation.id)
+    shown = vector.reference, ranked.verdict, str(evidence.evaluation.id)
     return *shown, remarks, ranked.reason
 
 

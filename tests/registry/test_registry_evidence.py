@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from registry.registry_support import jsonl, letters
 
-from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.errors import NoCommonDoseError, NotFoundError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion, PropensitySettings
 from caa_registry.registry.registry import Registry
@@ -91,19 +92,27 @@ def test_a_leaderboard_ranks_within_behavior_and_model(filled: Registry, model: 
 
 
 def test_two_vectors_are_compared_on_the_questions_that_both_answered(filled: Registry, model: Model) -> None:
-    one = filled.evaluations.propensity("team/a", model=model, **ALONE)
-    odd = PropensitySettings(controls=(), rows="odd")
-    half = filled.evaluations.propensity("team/b", model=model, multipliers=[-1, 1], settings=odd)
+    ask: dict[str, Any] = {"model": model, "multipliers": [-1, 0, 1]}
+    one = filled.evaluations.propensity("team/a", **ask, settings=ALONE["settings"])
+    half = filled.evaluations.propensity("team/b", **ask, settings=PropensitySettings(controls=(), rows="odd"))
     first, second, found = filled.evaluations.compare("team/a", "team/b")
     assert (first.id, second.id) == (one.id, half.id)
-    assert {c.difference.n for c in found} == {2} and len(found) == 6
-    items = filled.evaluations.measurements(one.id).vector.propensity[0, :, 1::2]
-    effect = next(c for c in found if (c.metric, c.layer) == ("effect", 0))
-    assert effect.one == pytest.approx((items[1] - items[0]).mean())
+    assert {c.difference.n for c in found} == {2} and {c.metric for c in found} == {"log_odds", "effect"}
+    observed = filled.evaluations.measurements(one.id).vector
+    assert observed.kl is not None
+    compared = next(c for c in found if c.metric == "log_odds")
+    # Between 0 and the first multiplier, monotone cubics through three points stay within the steps of its items.
+    assert compared.dose is not None and compared.dose <= observed.kl[compared.layer, [0, 2], 1::2].mean(axis=-1).min()
+    odds = observed.log_odds[compared.layer, :, 1::2]
+    assert abs(compared.one) <= np.abs(np.diff(odds, axis=0)).sum(axis=0).mean()
     _, _, layers = filled.evaluations.compare(str(one.id), str(one.id), layer=0, other_layer=2)
-    assert [(c.metric, c.layer, c.other_layer) for c in layers] == [("steerability", 0, 2), ("effect", 0, 2)]
+    assert [(c.metric, c.layer, c.other_layer) for c in layers] == [("log_odds", 0, 2), ("effect", 0, 2)]
     _, _, itself = filled.evaluations.compare(str(one.id), str(one.id), layer=1)
     assert all(c.difference.value == 0 and c.p_value == 1 for c in itself)
+    wide = filled.evaluations.propensity("team/b", model=model, multipliers=[-1, 1], settings=ALONE["settings"])
+    with pytest.raises(NoCommonDoseError, match=r"of the second at layer 0") as raised:
+        filled.evaluations.compare(str(one.id), str(wide.id), layer=0)
+    assert "at smaller multipliers and at 0" in raised.value.hint
 
 
 def test_comparisons_that_make_no_sense_are_said(filled: Registry, model: Model) -> None:

@@ -152,8 +152,8 @@ def test_what_follows_its_plan_is_confirmatory_and_every_run_is_counted(
     assert (other.standing.word, other.standing.reason) == ("exploratory", "it has no plan")
     # What is asked after the plan does not change what its runs are.
     assert registry.evaluations.get(first.id).standing.confirmatory
-    (evidence,) = registry.evaluations.leaderboard()
-    assert evidence.evaluation.standing == registry.evaluations.get(second.id).standing
+    (ranked,) = registry.evaluations.leaderboard()
+    assert ranked.evidence.evaluation.standing == registry.evaluations.get(second.id).standing
 
 
 def test_questions_that_were_asked_before_the_plan_make_it_exploratory(

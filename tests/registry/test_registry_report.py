@@ -163,11 +163,11 @@ def test_a_report_prefers_the_vector_s_own_behavior_and_marks_leaks(
     registry.evaluations.propensity(version, model=model, dataset="team/other", split="generate", settings=ALONE)
     text = registry.reports.write("team/v", tmp_path / "own").read_text(encoding="utf-8")
     assert f"## How well it works: evaluation {own.id}" in text
-    assert text.count("| team/other:v1 |") == 1 and "| leaked |" in text and "uarantined" not in text
+    assert text.count("| team/other:v1 |") == 1 and "| exploratory, leaked |" in text and "uarantined" not in text
     registry.datasets.recall(version.dataset, why="no licence")
     text = registry.reports.write("team/v", tmp_path / "recalled").read_text(encoding="utf-8")
     assert f"**Quarantined**: {version.dataset} was recalled: no licence." in text
-    assert "| leaked, quarantined |" in text and "| quarantined |" in text
+    assert "| exploratory, leaked, quarantined |" in text and "| exploratory, quarantined |" in text
 
 
 def test_tokens_are_projected_on_a_stored_vector(

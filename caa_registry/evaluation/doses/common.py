@@ -27,12 +27,16 @@ def common_dose(
     for wanted in reversed(DOSES) if dose is None else [dose]:
         if least <= wanted <= largest:
             return wanted, sides
-    doses = " and ".join(f"{low:.3g} to {high:.3g} of {name}" for name, (low, high) in zip(names, reached, strict=True))
+    doses = " and ".join(f"{_between(*each)} of {name}" for name, each in zip(names, reached, strict=True))
     raise NoCommonDoseError(
         f"{'there is no common dose' if dose is None else f'{dose:g} is beyond a dose that was measured'}: "
         f"{_SAID[sides]}, in nats per token, {doses}",
         _to_measure(least, largest, dose, reached, names),
     )
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:.3g} to {high:.3g}" if low <= high else "none"
 
 
 def _to_measure(
@@ -43,7 +47,9 @@ def _to_measure(
     target = max(least, DOSES[0]) if dose is None else dose
     todo = []
     for name, (low, high) in zip(names, reached, strict=True):
-        if target > high:
+        if low > high:
+            todo.append(f"Evaluate {name} at smaller multipliers and at 0 (caa eval propensity).")
+        elif target > high:
             times = f", about {math.sqrt(target / high):.1f} times those measured" if high > 0 else ""
             todo.append(f"Evaluate {name} at larger multipliers{times} (caa eval propensity).")
         elif target < low:
