@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from caa_registry.pairs.answers import form_of, sides_of
 from caa_registry.pairs.questions import plain, question
 from caa_registry.pairs.record import Pair
-from caa_registry.pairs.repeats.near_duplicates import all_near
+from caa_registry.pairs.repeats.near_duplicates import THRESHOLD, NearIndex
 
 # The share of pairs, and their number, that ask no question.
 _INSTRUCTION, _REPEATS = 0.2, 4
@@ -31,14 +32,20 @@ def clusters_of(pairs: Sequence[Pair]) -> tuple[int, ...]:
             place = parents[place]
         return place
 
+    def together(one: int, other: int) -> bool:
+        return root(one) == root(other)
+
     first: dict[tuple[str, ...], int] = {}
     for place, (pair, key) in enumerate(zip(pairs, asked, strict=True)):
         if counts[key] > max(_INSTRUCTION * len(pairs), _REPEATS) and form_of(pair) == "free-form":
             key = *key, *sorted((plain(pair.positive), plain(pair.negative)))
         parents[place] = root(first.setdefault(key, place))
-    for near in all_near(pairs, first=1):
-        one, other = sorted((root(near.later), root(near.earlier)))
-        parents[other] = one
+    index = NearIndex(pairs, THRESHOLD)
+    for place in range(len(pairs)):
+        for near in index.near(place, partial(together, place)):
+            one, other = sorted((root(place), root(near)))
+            parents[other] = one
+        index.add(place)
     numbers: dict[int, int] = {}
     return tuple(numbers.setdefault(root(place), len(numbers)) for place in range(len(pairs)))
 
