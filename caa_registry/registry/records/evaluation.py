@@ -90,7 +90,7 @@ class Evaluation:
 
     def of(self, metric: str | None = None, condition: str = "vector") -> list[Score]:
         """The scores of one metric (default: the evaluation's own) and one condition, in order."""
-        name = metric or self.metric
+        name = self.metric if metric is None else metric
         return [score for score in self.scores if score.metric == name and score.condition == condition]
 
     @property
