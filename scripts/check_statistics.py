@@ -1,6 +1,6 @@
 """Whether p-values are as rare and intervals as sure as they say, by simulation.
 
-    python scripts/check_statistics.py                   # about ten minutes on two cores
+    python scripts/check_statistics.py                   # about thirteen minutes on two cores
     python scripts/check_statistics.py --quick           # a twentieth of the simulations; about two minutes
     python scripts/check_statistics.py --json            # figures as one flat JSON object on stdout
 
