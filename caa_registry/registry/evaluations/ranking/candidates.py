@@ -54,8 +54,12 @@ def unranked(one: Candidate, dose: float | None, sides: DoseSides | None) -> tup
     score = one.at.get(wanted)
     if score is not None:
         return f"{score.n} questions are too few for an interval", ""
-    if one.largest is None or one.largest >= wanted:
+    if one.largest is None or (one.largest >= wanted and 0 not in multipliers):
         return "multiplier 0 was not measured", _command(one, multipliers)
+    if one.largest >= wanted:
+        nearest = min(abs(multiplier) for multiplier in multipliers if multiplier)
+        reason = f"its smallest multiplier is far beyond {wanted:g} nats per token"
+        return reason, _command(one, [nearest / 4, nearest / 2, nearest])
     return f"it reaches {one.largest:.2g} nats per token, not {wanted:g}", _further(one, wanted)
 
 
