@@ -25,7 +25,7 @@ from caa_registry.catalog.events import verify_chain
 from caa_registry.errors import CaaError
 from caa_registry.evaluation.open_ended.judging import Answered, JudgeIdentity, Rating
 from caa_registry.pairs.curation.choosing import Filter
-from caa_registry.registry.records import OpenEndedSettings, PlanSettings, Recommendation
+from caa_registry.registry.records import CalibrationSettings, OpenEndedSettings, PlanSettings, Recommendation
 from caa_registry.registry.registry import Registry
 from caa_registry.wire.plain import plain
 
@@ -42,7 +42,19 @@ UNCOVERED: Mapping[str, tuple[str, ...]] = {
     "vector_version": ("deleted_at",),
 }
 # Listings. One that lacks what it had, because a row is lost or can no longer be found, counts as uncovered too.
-_LISTINGS = ("datasets", "vectors", "plans", "evaluations", "leaderboard", "models", "alias", "log", "lint", "blame")
+_LISTINGS = (
+    "datasets",
+    "vectors",
+    "plans",
+    "report",
+    "evaluations",
+    "leaderboard",
+    "models",
+    "alias",
+    "log",
+    "lint",
+    "blame",
+)
 # What a recall or an alias leaves on others may be lost with a row.
 _MARKED = re.compile(r"(evaluation|vector|dataset) ")
 _MARKS = re.compile(r'"(?:quarantined|recalled|aliases)": (?:"[^"]*"|\[[^\]]*\])')
@@ -73,19 +85,26 @@ class _FixedJudge:
 def make(path: Path) -> None:
     """Make a registry at ``path`` with some of everything that it can hold."""
     make_unplanned(path)
-    plan(path)
+    plan_and_calibrate(path)
 
 
-def plan(path: Path) -> None:
-    """Store a plan in the registry of ``make_unplanned``, and run it."""
+def plan_and_calibrate(path: Path) -> None:
+    """Store a plan in the registry of ``make_unplanned`` and run it, and calibrate the plan's vector."""
     with caa.open(str(path)) as registry:
         settings = PlanSettings(draws=19)
         registry.plans.make("team/plan", "team/praise:v1", split="test", layers=[1], settings=settings)
         registry.plans.run("team/plan")
+        registry.evaluations.calibrate(
+            "team/praise:v1",
+            model="demo",
+            layers=[1],
+            multipliers=[1.0],
+            settings=CalibrationSettings(text="demo", coherence=0, direction="less", target_kl=2.0),
+        )
 
 
 def make_unplanned(path: Path) -> None:
-    """The same without plans."""
+    """The same without plans and verdicts."""
     pairs, questions = path.with_name("pairs.jsonl"), path.with_name("questions.jsonl")
     rows = [
         {
@@ -177,13 +196,16 @@ def _ways(registry: Registry) -> Iterator[tuple[str, Callable[[], Any]]]:
             yield f"layer {layer} {name}", lambda name=name, layer=layer: vectors.layer(name, layer).values
     yield "evaluations", evaluations.ls
     yield "leaderboard", evaluations.leaderboard
-    for number in (1, 2, 3, 4):
+    yield "evidence", lambda: evaluations.evidence([vectors.get("team/praise:v1")])
+    yield "report", lambda: registry.reports.tables("team/praise:v1")
+    for number in (1, 2, 3, 4, 5):
         yield f"evaluation {number}", lambda number=number: evaluations.get(number)
     yield "measurements", lambda: vars(evaluations.measurements(1))
     yield "answers", lambda: evaluations.answers(3)
     yield "judgements", lambda: evaluations.judgements(3)
     yield "plans", registry.plans.ls
     yield "plan", lambda: registry.plans.get("team/plan")
+    yield "asked before", lambda: registry.plans.asked_before(registry.plans.get("team/plan"))
     yield "outcome", lambda: registry.plans.outcome(evaluations.get(4))
     yield "models", registry.models.ls
     yield "model", lambda: registry.models.get("demo")

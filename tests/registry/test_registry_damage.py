@@ -26,7 +26,7 @@ from caa_registry.registry.vectors.tensors import load_layer
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts"))
 
-from damage import UNCOVERED, Views, make_unplanned, outcome, plan, views  # noqa: E402
+from damage import UNCOVERED, Views, make_unplanned, outcome, plan_and_calibrate, views  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def unplanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(unplanned: Path) -> Path:
     path = Path(shutil.copy(unplanned, unplanned.with_name("whole.db")))
-    plan(path)
+    plan_and_calibrate(path)
     return path
 
 
@@ -187,6 +187,41 @@ DAMAGES: dict[str, tuple[list[str], Read, str]] = {
         ["UPDATE score SET metric = x'ff00' WHERE evaluation_id = 1 AND position = 2"],
         lambda r: r.evaluations.ls(),
         "evaluation 1: its metric cannot be read",
+    ),
+    "a plan's digest": (
+        ["UPDATE plan SET digest = replace(digest, 'a', 'b')"],
+        lambda r: r.evaluations.get(4),
+        "plan team/plan: it is not what was stored",
+    ),
+    "a plan that is gone": (
+        ["DELETE FROM plan"],
+        lambda r: r.evaluations.ls(),
+        "evaluation 4: the plan that it followed is missing",
+    ),
+    "a run of a plan that is gone": (
+        ["DELETE FROM evaluation WHERE id = 4"],
+        lambda r: r.plans.ls(),
+        "evaluation 4: it followed a plan, and is missing",
+    ),
+    "what was asked before a plan": (
+        ["DELETE FROM evaluation WHERE id = 1"],
+        lambda r: r.plans.asked_before(r.plans.get("team/plan")),
+        "evaluation 1: it was recorded, and a part of it is missing",
+    ),
+    "a verdict": (
+        ["UPDATE run SET parameters = replace(parameters, 'too few', 'enough') WHERE kind = 'calibrate'"],
+        lambda r: r.evaluations.leaderboard(),
+        r"run \d+: it is not what was stored",
+    ),
+    "a verdict that is gone": (
+        ["DELETE FROM run WHERE kind = 'calibrate'"],
+        lambda r: r.evaluations.leaderboard(),
+        r"run \d+: a calibration was recorded as it, and it is missing",
+    ),
+    "who made an evaluation": (
+        ["DELETE FROM run WHERE kind = 'evaluate'"],
+        lambda r: r.reports.tables("team/praise:v1"),
+        "evaluation 1: it was recorded, and a part of it is missing",
     ),
 }  # fmt: skip
 

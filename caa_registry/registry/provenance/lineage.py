@@ -140,10 +140,17 @@ def _makers(up: _Way, down: _Way) -> dict[Thing, int]:
 
 
 def maker(session: Session, thing: Thing) -> RunRecord | None:
-    """The run that made ``thing``: the first that has it among its outputs."""
+    """The run that made ``thing``: the first that has it among its outputs. Raises ``IntegrityError`` where it is
+    lost."""
     kind, id = thing
     made = select(t.RunIO.run_id).where(t.RunIO.kind == kind, t.RunIO.object_id == id, t.RunIO.direction == "output")
-    return next(iter(_runs(session, session.scalars(made.order_by(t.RunIO.run_id).limit(1))).values()), None)
+    number = session.scalar(made.order_by(t.RunIO.run_id).limit(1))
+    if number is None:
+        return None
+    runs = _runs(session, [number])
+    if not runs:
+        raise damaged(f"{kind} {id}", f"run {number} made it, and is missing")
+    return runs[number]
 
 
 def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:

@@ -43,8 +43,10 @@ def record_run(
     inputs: Sequence[tuple[str, int]] = (),
     outputs: Sequence[tuple[str, int]] = (),
     subject: Mapping[str, Any],
+    roles: Mapping[tuple[str, int], str] = {},
 ) -> int:
-    """Write the run, its inputs and outputs as (kind, id), and the audit event, in the caller's transaction."""
+    """Write the run, its inputs and outputs as (kind, id), and the audit event, in the caller's transaction. ``roles``:
+    what an object is to the run, for those who look for its runs of that sort."""
     run = t.Run(
         kind=activity.kind,
         parameters=dict(activity.parameters),
@@ -56,7 +58,10 @@ def record_run(
     session.add(run)
     session.flush()
     for direction, things in (("input", inputs), ("output", outputs)):
-        session.add_all(t.RunIO(run_id=run.id, direction=direction, kind=kind, object_id=i) for kind, i in things)
+        session.add_all(
+            t.RunIO(run_id=run.id, direction=direction, kind=kind, object_id=i, role=roles.get((kind, i), ""))
+            for kind, i in things
+        )
     append_event(session, activity.actor, activity.kind, {"run": run.id, **subject})
     return run.id
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.evaluation.conditions import check_conditions
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.evaluations.calibration.null import NullRequest, null_of_effect
+from caa_registry.registry.evaluations.calibration.outcomes import CALIBRATED
 from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity.measurement import measure
 from caa_registry.registry.evaluations.propensity.request import propensity_request
@@ -108,7 +109,7 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
         outcome = {"reason": reason, "cell": cell, "evidence": evidence}
         ended = replace(activity, parameters={**activity.parameters, "outcome": outcome})
         with workspace.database.write() as session:
-            record_run(session, ended, inputs=inputs, subject=subject)
+            record_run(session, ended, inputs=inputs, subject=subject, roles={("vector", version.id): CALIBRATED})
     return Calibrated(
         version,
         found.propensity[0],

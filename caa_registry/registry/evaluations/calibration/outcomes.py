@@ -9,29 +9,34 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
+from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.registry.records import CalibrationOutcome
+
+CALIBRATED = "calibrated"
+"""What a vector is to the run of its calibration."""
 
 
 def outcomes(session: Session, vectors: Sequence[int]) -> dict[int, CalibrationOutcome]:
     """By id of each vector version that was calibrated, what the newest calibration came to. Those of releases that
     gave no verdict are left out."""
     calibrated = (
-        select(t.RunIO.object_id, t.Run.finished_at, t.Run.parameters)
-        .join(t.Run, t.Run.id == t.RunIO.run_id)
+        select(t.RunIO.object_id, t.RunIO.run_id, t.Run)
+        .outerjoin(t.Run, t.Run.id == t.RunIO.run_id)
         .where(
-            t.Run.kind == "calibrate",
             t.RunIO.kind == "vector",
             t.RunIO.direction == "input",
+            t.RunIO.role == CALIBRATED,
             among(session, t.RunIO.object_id, vectors),
         )
-        .order_by(t.Run.id)
+        .order_by(t.RunIO.run_id)
     )
     found = {}
-    for vector, at, parameters in session.execute(calibrated):
-        if "outcome" in parameters:
-            outcome = parameters["outcome"]
-            cell = outcome["cell"] or {"layer": None, "multiplier": None}
-            found[vector] = CalibrationOutcome(
-                at, outcome["reason"], cell["layer"], cell["multiplier"], outcome["evidence"]
-            )
+    for vector, number, run in session.execute(calibrated):
+        if run is None:
+            raise damaged(f"run {number}", "a calibration was recorded as it, and it is missing")
+        outcome = run.parameters["outcome"]
+        cell = outcome["cell"] or {"layer": None, "multiplier": None}
+        found[vector] = CalibrationOutcome(
+            run.finished_at, outcome["reason"], cell["layer"], cell["multiplier"], outcome["evidence"]
+        )
     return found

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
+from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.registry.records import Evaluation, Plan, RecordedPropensity, Standing
 from caa_registry.registry.workspace import Workspace
-
-_PLAN = t.Evaluation.parameters["plan"].as_string()
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,35 @@ def with_standing(session: Session, evaluations: Sequence[Evaluation]) -> list[E
     }
     if not planned:
         return list(evaluations)
-    digests = set(planned.values())
-    rows = session.scalars(select(t.Plan).where(among(session, t.Plan.digest, digests)))
-    plans = {row.digest: row for row in rows}
-    vectors = (
-        select(t.VectorVersion.digest)
-        .join(t.Evaluation, t.Evaluation.vector_version_id == t.VectorVersion.id)
-        .where(among(session, t.Evaluation.id, list(planned)))
-    )
-    asked = _asked(session, or_(t.VectorVersion.digest.in_(vectors), _PLAN.in_(digests)))
+    plans = _followed(session, planned)
+    vectors = select(t.Evaluation.vector_version_id).where(among(session, t.Evaluation.id, list(planned)))
+    digest = select(t.VectorVersion.digest).where(t.VectorVersion.id.in_(vectors))
+    asked = _asked(session, t.VectorVersion.digest.in_(digest), t.Plan.digest.in_(set(planned.values())))
     by_id = {each.id: each for each in asked}
+    for number in planned:
+        if number not in by_id:
+            raise damaged(f"evaluation {number}", "nothing says which run made it")
     return [
-        replace(each, standing=standing(by_id[each.id], plans.get(planned[each.id]), asked))
-        if each.id in planned
-        else each
+        replace(each, standing=standing(by_id[each.id], plans.get(each.id), asked)) if each.id in planned else each
         for each in evaluations
     ]
+
+
+def _followed(session: Session, planned: Mapping[int, str]) -> dict[int, t.Plan]:
+    """By number of each evaluation the plan that its run followed. ``planned``: digests that the evaluations name."""
+    ran, made = aliased(t.RunIO), aliased(t.RunIO)
+    query = (
+        select(made.object_id, t.Plan)
+        .join(ran, (ran.run_id == made.run_id) & (ran.kind == "plan") & (ran.direction == "input"))
+        .outerjoin(t.Plan, t.Plan.id == ran.object_id)
+        .where(made.kind == "evaluation", made.direction == "output", among(session, made.object_id, list(planned)))
+    )
+    followed: dict[int, t.Plan] = {}
+    for number, plan in session.execute(query):
+        if plan is None or plan.digest != planned[number]:
+            raise damaged(f"evaluation {number}", "the plan that it followed is missing")
+        followed[number] = plan
+    return followed
 
 
 def asked_before(workspace: Workspace, plan: Plan) -> int | None:
@@ -106,26 +118,51 @@ def asked_before(workspace: Workspace, plan: Plan) -> int | None:
 def runs_of(session: Session, digests: Collection[str]) -> dict[str, list[int]]:
     """By digest of each plan the numbers of the evaluations that followed it and are not deleted."""
     found: dict[str, list[int]] = {}
-    query = select(_PLAN, t.Evaluation.id).where(_PLAN.in_(digests), t.Evaluation.deleted_at.is_(None))
-    for digest, id in session.execute(query.order_by(t.Evaluation.id)):
-        found.setdefault(digest, []).append(id)
+    ran, made = aliased(t.RunIO), aliased(t.RunIO)
+    query = (
+        select(t.Plan.digest, made.object_id, t.Evaluation)
+        .join(ran, (ran.object_id == t.Plan.id) & (ran.kind == "plan") & (ran.direction == "input"))
+        .join(made, (made.run_id == ran.run_id) & (made.kind == "evaluation") & (made.direction == "output"))
+        .outerjoin(t.Evaluation, t.Evaluation.id == made.object_id)
+        .where(among(session, t.Plan.digest, digests))
+        .order_by(made.object_id)
+    )
+    for digest, number, evaluation in session.execute(query):
+        if evaluation is None:
+            raise damaged(f"evaluation {number}", "it followed a plan, and is missing")
+        if evaluation.deleted_at is None:
+            found.setdefault(digest, []).append(number)
     return found
 
 
-def _asked(session: Session, which: ColumnElement[bool]) -> list[Asked]:
-    """What vectors were asked, by number. ``which``: of evaluations and their vector versions."""
-    made, kind = t.RunIO, "evaluation"
+def _asked(session: Session, vectors: ColumnElement[bool], plans: ColumnElement[bool] | None = None) -> list[Asked]:
+    """What ``vectors`` were asked and what followed ``plans``, by number. Looked up by its runs, so that an evaluation
+    that is lost is not taken for one that never was."""
+    used, made = aliased(t.RunIO), aliased(t.RunIO)
+    things = [(used.kind == "vector") & used.object_id.in_(select(t.VectorVersion.id).where(vectors))]
+    if plans is not None:
+        things.append((used.kind == "plan") & used.object_id.in_(select(t.Plan.id).where(plans)))
     query = (
-        select(t.Evaluation, t.VectorVersion, t.DatasetVersion, t.Run)
-        .join(t.VectorVersion, t.VectorVersion.id == t.Evaluation.vector_version_id)
-        .join(t.DatasetVersion, t.DatasetVersion.id == t.Evaluation.dataset_version_id)
-        .outerjoin(made, (made.object_id == t.Evaluation.id) & (made.kind == kind) & (made.direction == "output"))
+        select(made.object_id, t.Evaluation, t.VectorVersion, t.DatasetVersion, t.Run)
+        .where(
+            made.kind == "evaluation",
+            made.direction == "output",
+            made.run_id.in_(select(used.run_id).where(used.direction == "input", or_(*things))),
+        )
+        .outerjoin(t.Evaluation, t.Evaluation.id == made.object_id)
+        .outerjoin(t.VectorVersion, t.VectorVersion.id == t.Evaluation.vector_version_id)
+        .outerjoin(t.DatasetVersion, t.DatasetVersion.id == t.Evaluation.dataset_version_id)
         .outerjoin(t.Run, t.Run.id == made.run_id)
-        .where(which)
-        .order_by(t.Evaluation.id)
+        .order_by(made.object_id)
     )
     asked: dict[int, Asked] = {}
-    for row, vector, dataset, run in session.execute(query):
+    for number, row, vector, dataset, run in session.execute(query):
+        if row is None or vector is None or run is None:
+            raise damaged(f"evaluation {number}", "it was recorded, and a part of it is missing")
+        if row.dataset_version_id is None:
+            continue
+        if dataset is None:
+            raise damaged(f"evaluation {number}", "its questions are missing")
         recorded = row.parameters
         leaked = recorded.get("leaked", {})
         asked[row.id] = Asked(
@@ -136,6 +173,6 @@ def _asked(session: Session, which: ColumnElement[bool]) -> list[Asked]:
             rows=recorded.get("rows", "all"),
             plan=recorded.get("plan", ""),
             leaked=leaked.get("same", 0) + leaked.get("near", 0),
-            began=row.created_at if run is None else run.started_at,
+            began=run.started_at,
         )
     return list(asked.values())
