@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from caa_registry.evaluation.shards import MissingShardsError, Shard
 from caa_registry.models import weights
 from caa_registry.models.model import Model
 from caa_registry.models.untrained import untrained
-from caa_registry.registry.records import DatasetVersion, PropensitySettings, RecordedPropensity
+from caa_registry.registry.records import DatasetVersion, Normalized, PropensitySettings, RecordedPropensity
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -146,3 +147,23 @@ def test_it_is_refused_where_it_is_no_baseline(
     with pytest.raises(UsageError, match="comes from other vectors"):
         registry.evaluations.propensity(normalized, model=model, split="test", dataset=many, settings=ASKED)
     assert len(registry.evaluations.ls()) == 0
+
+
+def test_draws_depend_on_what_a_vector_comes_from_and_not_on_its_last_bits(
+    registry: Registry, many: DatasetVersion, model: Model
+) -> None:
+    from caa_registry.registry.evaluations.propensity.nulls import seed_of
+
+    vector = registry.vectors.compute("team/v", dataset=many, model=model)
+    seed = seed_of(vector, "covariance", None)
+    elsewhere = replace(vector, digest="sha256:" + "1" * 64, tensor_digest="sha256:" + "2" * 64, number=3)
+    normalized = replace(vector, recipe=replace(vector.recipe, normalized=Normalized(vector.digest, (vector.digest,))))
+    assert seed_of(elsewhere, "covariance", None) == seed_of(normalized, "covariance", None) == seed
+    others = (
+        seed_of(vector, "shuffled", None),
+        seed_of(vector, "covariance", 7),
+        seed_of(replace(vector, dataset_digest="sha256:" + "3" * 64), "covariance", None),
+        seed_of(replace(vector, recipe=replace(vector.recipe, split="other")), "covariance", None),
+    )
+    assert len({seed, *others}) == 5
+    assert seed_of(elsewhere, "covariance", 7) == seed_of(vector, "covariance", 7)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from caa_registry.evaluation.conditions import check_conditions
+from caa_registry.evaluation.conditions import Direction, check_conditions, check_direction
 from caa_registry.evaluation.nulls.names import DRAWS, check_nulls
 from caa_registry.models.rendering.prompts import TemplateName, check_template
 from caa_registry.pairs.halves import Half, check_half
 from caa_registry.pairs.orders import Orders, check_orders
 from caa_registry.references import check_alias
 from caa_registry.steering.positions import SteeredPositions, check_positions
-
-if TYPE_CHECKING:
-    from caa_registry.evaluation.calibration import Direction
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class PropensitySettings:
     ``controls`` are nulls (``evaluation.nulls.directions``), of ``draws`` vectors each, measured at the lowest and the
     highest multiplier, and no further than it takes to tell that a vector does nothing. On another model than the
     vector's own, isotropic directions stand for those with the pairs' covariance, and there are no shuffled labels.
-    ``seed`` is by default made of the vector's digest.
+    ``seed`` is by default made of the pairs, the model and the recipe that the vector comes from.
 
     Baselines, each alone (multiplier 0) and with the vector: ``system_positive`` and ``system_negative`` are system
     prompts for and against the behavior; ``few_shot`` is how many of the vector's own pairs, drawn at random, stand
@@ -111,7 +107,7 @@ class CalibrationSettings:
     accept: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        from caa_registry.evaluation.calibration import check_direction, check_target
+        from caa_registry.evaluation.calibration import check_target
 
         _check_rendering(self.positions, self.template)
         check_direction(self.direction)

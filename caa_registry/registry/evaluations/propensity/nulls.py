@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
@@ -62,12 +62,16 @@ def rounds(null: str, draws: int) -> list[Round]:
 
 
 def seed_of(version: VectorVersion, null: str, asked: int | None) -> int:
-    """The seed of a null: of the vector's digest, unless one is given; every null has its own."""
+    """The seed of a null: of the pairs, the model and the recipe that the vector comes from, unless one is given; every
+    null has its own. Not of the vector's numbers, whose last bits differ between processors."""
     from caa_registry.digests import digest_object
 
-    digest = digest_object(
-        "null", {"vector": version.digest if asked is None else "", "seed": asked or 0, "null": null}
-    )
+    made = {
+        "dataset": version.dataset_digest,
+        "model": version.model.fingerprint.digest,
+        "recipe": replace(version.recipe, normalized=None).to_json(),
+    }
+    digest = digest_object("null", {"of": made if asked is None else None, "seed": asked or 0, "null": null})
     return int(digest.removeprefix("sha256:")[:15], 16)
 
 
