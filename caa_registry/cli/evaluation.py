@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -13,21 +13,24 @@ from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.listing import page_options, rows_to_show
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
+    DRAWN,
+    MULTIPLIERS,
+    ROWS,
+    SEED,
     STEERED_LAYERS,
     STEERED_MODEL,
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
     ModelChoice,
-    NameList,
-    NumberList,
     Settings,
     common,
+    controls_option,
+    orders_option,
     with_adapter,
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.cli.shards import SHARD, kept_shard
-from caa_registry.evaluation.nulls.names import DRAWS, FEWEST_DRAWS, NULLS
 from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.orders import Orders
 from caa_registry.references import ranges
@@ -68,37 +71,17 @@ def evaluation() -> None:
 @STEERED_MODEL
 @with_adapter
 @STEERED_LAYERS
-@click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
+@MULTIPLIERS
 @STEERED_POSITIONS_OPTION
 @STEERED_TEMPLATE
-@click.option(
-    "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Questions to use."
-)
+@ROWS
 @click.option(
     "--paper", is_flag=True, help="Score over A and B, and 0 where another letter matches, as the paper does."
 )
-@click.option(
-    "--orders",
-    type=click.Choice(get_args(Orders)),
-    default="as-written",
-    show_default=True,
-    help="Ask questions of letters as they are written, or with their choices in both orders.",
-)
-@click.option(
-    "--controls",
-    type=NameList(NULLS),
-    default="covariance",
-    show_default=True,
-    help="Vectors that mean nothing to compare with: covariance, isotropic, shuffled, or none.",
-)
-@click.option(
-    "--draws",
-    type=click.IntRange(FEWEST_DRAWS, 99_999),
-    default=DRAWS,
-    show_default=True,
-    help="Number of vectors of each, at most: fewer where the answer is clear.",
-)
-@click.option("--seed", type=int, help="Seed of their draws.  [default: of the vector's digest]")
+@orders_option("as-written")
+@controls_option()
+@DRAWN
+@SEED
 @click.option("--system-positive", metavar="TEXT", default="", help="Baseline: a system prompt for the behavior.")
 @click.option("--system-negative", metavar="TEXT", default="", help="Baseline: a system prompt against it.")
 @click.option("--prompts", metavar="NAME|FILE", help="Baselines: both system prompts of a rubric (caa eval rubrics).")

@@ -8,15 +8,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import click
 
 from caa_registry.cli.output import message
 from caa_registry.errors import UsageError
+from caa_registry.evaluation.nulls.names import DRAWS, FEWEST_DRAWS, NULLS
 from caa_registry.extraction.methods import METHODS
 from caa_registry.models.read_position import READ_POSITIONS
 from caa_registry.models.rendering.prompts import TEMPLATES
+from caa_registry.pairs.orders import Orders
 from caa_registry.settings import launched, registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
 
@@ -210,9 +212,46 @@ STEERED_MODEL = click.option(
 STEERED_LAYERS = click.option(
     "--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all."
 )
+MULTIPLIERS = click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
 ALLOW_MISMATCH = click.option(
     "--allow-mismatch", is_flag=True, help="Apply the vector to another model; the registry records it."
 )
+
+# Of those that ask questions.
+ROWS = click.option(
+    "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Questions to use."
+)
+DRAWN = click.option(
+    "--draws",
+    type=click.IntRange(FEWEST_DRAWS, 99_999),
+    default=DRAWS,
+    show_default=True,
+    help="Number of vectors of each, at most: fewer where the answer is clear.",
+)
+SEED = click.option("--seed", type=int, help="Seed of their draws.  [default: of what the vector comes from]")
+
+
+def orders_option(default: Orders) -> Callable[[F], F]:
+    """--orders of a command that asks as ``default`` says unless it is told otherwise."""
+    return click.option(
+        "--orders",
+        type=click.Choice(get_args(Orders)),
+        default=default,
+        show_default=True,
+        help="Ask questions of letters as they are written, or with their choices in both orders.",
+    )
+
+
+def controls_option(more: str = "") -> Callable[[F], F]:
+    """--controls. ``more``: what else the command does with them."""
+    return click.option(
+        "--controls",
+        type=NameList(NULLS),
+        default="covariance",
+        show_default=True,
+        help=f"Vectors that mean nothing to compare with: {', '.join(NULLS)}, or none{more}.",
+    )
+
 
 # Of the commands that write files.
 FORCE = click.option("--force", is_flag=True, help="Replace files that exist.")

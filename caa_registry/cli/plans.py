@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.listing import page_options, rows_to_show
 from caa_registry.cli.options import (
+    DRAWN,
     METHOD,
+    MULTIPLIERS,
     READ,
+    ROWS,
+    SEED,
     STEERED_LAYERS,
     STEERED_POSITIONS_OPTION,
     STEERED_TEMPLATE,
     ModelChoice,
     NameList,
-    NumberList,
     Settings,
     common,
+    controls_option,
+    orders_option,
     with_adapter,
 )
 from caa_registry.cli.resumable import kept
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
-from caa_registry.evaluation.nulls.names import DRAWS, FEWEST_DRAWS, NULLS
 from caa_registry.pairs.orders import Orders
 from caa_registry.references import ranges
 from caa_registry.registry.records import PLANNED, STATISTICS, PlanSettings, ToCompute
@@ -52,28 +56,14 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="M", help="Model to steer.  [default: the one the vector was computed on]")
 @with_adapter
 @STEERED_LAYERS
-@click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
+@MULTIPLIERS
 @STEERED_POSITIONS_OPTION
 @STEERED_TEMPLATE
-@click.option(
-    "--rows", type=click.Choice(["all", "even", "odd"]), default="all", show_default=True, help="Questions to use."
-)
-@click.option(
-    "--orders",
-    type=click.Choice(get_args(Orders)),
-    default="both",
-    show_default=True,
-    help="Ask questions of letters with their choices in both orders, or as they are written.",
-)
-@click.option(
-    "--controls",
-    type=NameList(NULLS),
-    default="covariance",
-    show_default=True,
-    help="Vectors that mean nothing to compare with; p is against the first.",
-)
-@click.option("--draws", type=click.IntRange(FEWEST_DRAWS, 99_999), default=DRAWS, show_default=True)
-@click.option("--seed", type=int, help="Seed of their draws.  [default: of the vector's digest]")
+@ROWS
+@orders_option("both")
+@controls_option("; p is against the first")
+@DRAWN
+@SEED
 @click.option(
     "--statistic", type=click.Choice(STATISTICS), default="effect", show_default=True, help="What is reported."
 )
@@ -85,7 +75,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="What must hold.",
 )
-@click.option("--beyond", type=float, default=0.0, show_default=True, help="Where the interval must lie beyond.")
+@click.option(
+    "--beyond",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="The whole interval must lie above this; with --less, below its negative.",
+)
 @click.option("--level", type=float, default=0.05, show_default=True, help="Largest p.")
 @common
 def plan(
@@ -288,7 +284,7 @@ _FIXED = {"answers": "the letters have half of the mass, or texts can move", "le
 
 
 def _seed(seed: int | None) -> str:
-    return "seed of the vector's digest" if seed is None else f"seed {seed}"
+    return "seed of what the vector comes from" if seed is None else f"seed {seed}"
 
 
 def _say_recipe(shown: Plan) -> str:

@@ -25,8 +25,6 @@ _OF_LAYERS = (
     "steerability", "token_slope", "letter_slope", "effect", "letter_effect", "anti_steerable", "wrong_way",
     "wrong_way_up", "wrong_way_down",
 )  # fmt: skip
-# The smallest of each that the questions would show.
-_DETECTABLE = {"steerability": "detectable_slope", "effect": "detectable_effect"}
 
 
 def say_evaluation(
@@ -175,7 +173,7 @@ def _layers(evaluation: Evaluation) -> None:
             ps = (evaluation.at(score.layer, prefix + metric, null) for prefix in ("p_", "p_chosen_"))
             figures = (output.figure(p.value if p else None) for p in ps)
             ranges = output.interval(against), *figures, output.interval(shuffled)
-            smallest = evaluation.at(score.layer, _DETECTABLE.get(metric, ""))
+            smallest = evaluation.detectable(score.layer, metric)
             shown = output.figure(smallest.value if smallest else None)
             rows.append((metric, score.layer, value, low, high, score.n, shown, *ranges))
     if rows:

@@ -11,6 +11,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
+    MULTIPLIERS,
     STEERED_LAYERS,
     STEERED_MODEL,
     STEERED_POSITIONS_OPTION,
@@ -19,6 +20,7 @@ from caa_registry.cli.options import (
     NumberList,
     Settings,
     common,
+    orders_option,
     with_adapter,
 )
 from caa_registry.cli.resumable import kept
@@ -47,7 +49,7 @@ _STEPS = "-3,-2,-1.5,-1,-0.5,0,0.5,1,1.5,2,3"
 @STEERED_MODEL
 @with_adapter
 @STEERED_LAYERS
-@click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True)
+@MULTIPLIERS
 @SHARD
 @ALLOW_MISMATCH
 @common
@@ -99,13 +101,7 @@ def side_effects(
 @click.option("--less", is_flag=True, help="Choose what lowers the behavior most, not what raises it.")
 @click.option("--coherence", type=click.IntRange(0), default=8, show_default=True, help="Answers to check; 0: none.")
 @click.option("--alias", default="best", show_default=True, help="Alias to set on the cell that is chosen.")
-@click.option(
-    "--orders",
-    type=click.Choice(get_args(Orders)),
-    default="both",
-    show_default=True,
-    help="Ask questions of letters with their choices in both orders, or as they are written.",
-)
+@orders_option("both")
 @click.option(
     "--accept",
     type=click.Choice(get_args(ConditionName)),

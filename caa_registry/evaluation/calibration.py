@@ -10,17 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import UsageError
+from caa_registry.evaluation.conditions import Direction
 from caa_registry.evaluation.inference.intervals import Interval, bounded, mean
 from caa_registry.evaluation.inference.power import Power
 from caa_registry.evaluation.letters import Contrasts, contrasts_of
-
-Direction = Literal["more", "less"]
 
 TARGET_KL = 0.2
 """Nats per token. At the layer that the demo model's card reports, all multipliers that it calls fluent (9 in 10 of
@@ -36,14 +34,6 @@ def check_target(target_kl: float) -> float:
     if not 0 < target_kl < math.inf:
         raise UsageError(f"{target_kl} nats per token cannot be kept to", "Give a target above 0, such as 0.2.")
     return target_kl
-
-
-def check_direction(direction: str) -> Direction:
-    """``direction`` if it is one, else ``UsageError``."""
-    for known in get_args(Direction):
-        if direction == known:
-            return known  # type: ignore[no-any-return]
-    raise UsageError(f"there is no direction {direction!r}", f"Choose one of {', '.join(get_args(Direction))}.")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from caa_registry.registry.records.standing import UNPLANNED, Standing
 RANDOM_NULLS = ("covariance", "isotropic", "random")
 """The nulls of random vectors, the one to be preferred first; ``random`` is an earlier release's ``isotropic``."""
 
+_DETECTABLE = {"effect": "detectable_effect", "steerability": "detectable_slope"}
+
 
 @dataclass(frozen=True)
 class Score:
@@ -102,6 +104,10 @@ class Evaluation:
     def at(self, layer: int, metric: str, condition: str = "vector") -> Score | None:
         """The score of a whole layer, where there is one."""
         return next((score for score in self.of(metric, condition) if score.layer == layer), None)
+
+    def detectable(self, layer: int, metric: str) -> Score | None:
+        """The smallest ``metric`` at ``layer`` that the questions would show, where it is known."""
+        return self.at(layer, _DETECTABLE.get(metric, ""))
 
     def is_letter_vector(self, layer: int) -> bool:
         """Whether the vector moves the answer's letter at ``layer`` more than the behavior."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from caa_registry.errors import UsageError
+from caa_registry.evaluation.conditions import Direction, check_direction
 from caa_registry.evaluation.nulls.names import DRAWS
 from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.models.rendering.prompts import TemplateName, check_template
@@ -27,8 +28,6 @@ _REVISION = 1
 PlannedName = Literal["interval", "null", "answers", "leaks"]
 PLANNED: tuple[PlannedName, ...] = get_args(PlannedName)
 """The conditions that a plan may have."""
-
-Way = Literal["more", "less"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class PlanSettings:
     draws: int = DRAWS
     seed: int | None = None
     statistic: Statistic = "effect"
-    direction: Way = "more"
+    direction: Direction = "more"
     conditions: Sequence[str] = PLANNED
     beyond: float = 0.0
     level: float = 0.05
@@ -110,8 +109,7 @@ class PlanSettings:
     def __post_init__(self) -> None:
         self.measured()
         check_statistic(self.statistic)
-        if self.direction not in get_args(Way):
-            raise UsageError(f"there is no direction {self.direction!r}", "Choose one of more, less.")
+        check_direction(self.direction)
         for name in self.conditions:
             if name not in PLANNED:
                 raise UsageError(f"there is no condition {name!r} of a plan", f"Conditions: {', '.join(PLANNED)}.")

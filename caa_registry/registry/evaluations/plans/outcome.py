@@ -6,8 +6,6 @@ from caa_registry.registry.evaluations.store import measurements
 from caa_registry.registry.records import Evaluation, Plan, PlannedCondition, PlannedLayer, PlannedOutcome
 from caa_registry.registry.workspace import Workspace
 
-_DETECTABLE = {"effect": "detectable_effect", "steerability": "detectable_slope"}
-
 
 def outcome(workspace: Workspace, plan: Plan, evaluation: Evaluation) -> PlannedOutcome:
     """What ``evaluation``, a run of ``plan``, comes to.
@@ -21,7 +19,7 @@ def outcome(workspace: Workspace, plan: Plan, evaluation: Evaluation) -> Planned
     layers = []
     for score in evaluation.of(asked.statistic):
         p_value = evaluation.at(score.layer, p_metric, null)
-        power = evaluation.at(score.layer, _DETECTABLE[asked.statistic])
+        power = evaluation.detectable(score.layer, asked.statistic)
         layers.append(
             PlannedLayer(
                 score.layer,
