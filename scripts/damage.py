@@ -46,6 +46,7 @@ _LISTINGS = (
     "datasets",
     "vectors",
     "plans",
+    "evidence",
     "report",
     "evaluations",
     "leaderboard",

@@ -169,25 +169,30 @@ def progress(label: str) -> Iterator[Progress]:
 
 
 class _Estimate:
-    """Says on stderr how long work will take, once its first part has shown it, where that is more than a minute."""
+    """Says on stderr how long work will take, once its first part has shown it, where that is more than a minute. Where
+    the share that is done falls, another step has begun, whose speed has to show first."""
 
     def __init__(self) -> None:
-        self._begun: tuple[float, float] | None = None
+        self._begun = 0.0, 1.0
+        self._latest = 1.0
         self._said = False
 
     def __call__(self, done: int, total: int) -> None:
-        if self._said or not total:
+        if not total:
             return
         now, share = time.monotonic(), done / total
-        if self._begun is None:
-            self._begun = now, share
+        if share < self._latest:
+            self._begun, self._said = (now, share), False
+        self._latest = share
+        if self._said:
+            return
         took, part = now - self._begun[0], share - self._begun[1]
         if part < _LEAST_SHARE or took < _LEAST_SECONDS:
             return
         self._said = True
         left = took / part * (1 - share)
         if left > 60:
-            message(f"About {_duration(left)} left on this machine.")
+            message(f"This step takes about {_duration(left)} more on this machine.")
 
 
 def _duration(seconds: float) -> str:

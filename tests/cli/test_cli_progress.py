@@ -27,7 +27,7 @@ def test_long_work_says_once_how_long_it_will_take(clock: list[float], capsys: p
         assert said(capsys) == ""  # too early to say
         clock[0] += 4
         progress(10, 1000)
-        assert said(capsys) == "About 8 min left on this machine.\n"
+        assert said(capsys) == "This step takes about 8 min more on this machine.\n"
         clock[0] += 500
         progress(20, 1000)
         assert said(capsys) == ""
@@ -38,7 +38,20 @@ def test_what_was_kept_is_not_taken_for_speed(clock: list[float], capsys: pytest
         progress(500, 1000)
         clock[0] += 200
         progress(510, 1000)
-    assert said(capsys) == "About 2 h 43 min left on this machine.\n"
+    assert said(capsys) == "This step takes about 2 h 43 min more on this machine.\n"
+
+
+def test_every_step_shows_its_own_speed(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with output.progress("scores") as progress:
+        for done in range(11):
+            progress(done, 10)
+            clock[0] += 1
+        progress(0, 1000)
+        progress(10, 1000)
+        assert said(capsys) == ""  # the time of the step before is none of this one
+        clock[0] += 10
+        progress(20, 1000)
+        assert said(capsys) == "This step takes about 8 min more on this machine.\n"
 
 
 def test_short_work_says_nothing(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
