@@ -259,41 +259,10 @@ def run(settings: Settings, plan: str, model: ModelChoice) -> None:
 
 
 def _say_plan(shown: Plan) -> None:
-    terms, asked = shown.terms, shown.terms.settings
-    measured = f"{terms.vector.name} ({short(terms.vector.digest)})" if terms.vector else _say_recipe(shown)
-    controls = ", ".join(asked.controls)
-    side = f"above {asked.beyond:g}" if asked.direction == "more" else f"below {0.0 - asked.beyond:g}"
-    levels = {"interval": f"the interval lies {side}", "null": f"p is at most {asked.level:g}"}
-    rows = [
-        ("vector", measured),
-        ("model", short(terms.model)),
-        ("questions", f"{terms.dataset.name} ({short(terms.dataset.digest)}), {terms.split}, {asked.rows} rows"),
-        ("layers", ranges(terms.layers)),
-        ("multipliers", ", ".join(f"{multiplier:g}" for multiplier in terms.multipliers)),
-        ("positions, template, orders", f"{asked.positions}, {asked.template}, {asked.orders}"),
-        ("controls", f"{controls}, {asked.draws} draws, {_seed(asked.seed)}" if controls else "none"),
-        ("statistic", f"{asked.statistic}, {asked.direction}"),
-        *((f"condition {name}", levels.get(name, _FIXED.get(name, ""))) for name in asked.conditions),
-        ("stored", f"{shown.created_at.isoformat(timespec='seconds')} by {shown.actor}"),
-    ]
+    from caa_registry.registry.evaluations.plans.description import described
+
     output.message(f"Plan {shown.name} ({short(shown.digest)}):")
-    output.table(["", "planned"], rows, empty="")
-
-
-_FIXED = {"answers": "the letters have half of the mass, or texts can move", "leaks": "no question is leaked"}
-
-
-def _seed(seed: int | None) -> str:
-    return "seed of what the vector comes from" if seed is None else f"seed {seed}"
-
-
-def _say_recipe(shown: Plan) -> str:
-    recipe = shown.terms.recipe
-    assert recipe is not None
-    return (
-        f"{recipe.name}, to be computed from {recipe.dataset.name} ({short(recipe.dataset.digest)}), {recipe.split}, "
-        f"by {recipe.method}, read at {recipe.read}"
-    )
+    output.table(["", "planned"], described(shown), empty="")
 
 
 def _say_outcome(evaluation: Evaluation, came: PlannedOutcome) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -29,11 +31,13 @@ from caa_registry.cli.shards import SHARD, kept_shard
 from caa_registry.evaluation.conditions import ConditionName
 from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.orders import Orders
+from caa_registry.references import ranges
 from caa_registry.registry.records import Calibrated, CalibrationSettings
-from caa_registry.wire.evaluations import calibration_json, categories_json, cross_json
+from caa_registry.wire.evaluations import calibration_json, categories_json, caveats_json, cross_json
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Choice
+    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.inference.intervals import Interval
     from caa_registry.evaluation.verdict import Condition
 
@@ -161,17 +165,21 @@ def calibrate(
             settings=asked,
             progress=progress,
         )
+        choice = calibrated.calibration.choice
+        caveats = registry.evaluations.caveats(calibrated.propensity, choice.layer if choice else None)
+        # The layer is chosen on one half, and reported on the other.
+        caveats = [caveat for caveat in caveats if caveat.name != "chosen"]
     if not settings.prints:
         return
     if settings.as_json:
-        output.print_json(calibration_json(calibrated))
+        output.print_json({**calibration_json(calibrated), **caveats_json(caveats)})
     else:
-        _say_calibrated(calibrated)
+        _say_calibrated(calibrated, caveats)
     if calibrated.alias is None:
         sys.exit(1)
 
 
-def _say_calibrated(calibrated: Calibrated) -> None:
+def _say_calibrated(calibrated: Calibrated, caveats: Sequence[Caveat]) -> None:
     calibration, choice = calibrated.calibration, calibrated.calibration.choice
     rows = [
         (
@@ -185,6 +193,8 @@ def _say_calibrated(calibrated: Calibrated) -> None:
     output.message(f"Multipliers up to which KL stays at or below {calibration.target_kl:g} nats per token:")
     output.table(["layer", "measured", "reached below 0 at", "reached above 0 at"], rows, empty="")
     say_letters(calibrated.propensity)
+    for caveat in caveats:
+        output.paragraph(f"Warning: {caveat.text}")
     if choice is None or calibrated.verdict is None:
         output.paragraph(f"Nothing works here: {calibration.reason}.")
         return
@@ -292,10 +302,12 @@ def cross(
             split=split,
             progress=progress,
         )
+        caveats = [(each.id, caveat) for each in evaluations for caveat in registry.evaluations.caveats(each, layer)]
     if not settings.prints:
         return
     if settings.as_json:
-        output.print_json(cross_json(matrix, evaluations))
+        warnings = [{"evaluation": id, **dataclasses.asdict(caveat)} for id, caveat in caveats]
+        output.print_json({**cross_json(matrix, evaluations), "warnings": warnings})
         return
     rows = [
         (
@@ -306,6 +318,8 @@ def cross(
         for vector in matrix.vectors
     ]
     output.table(["vector", *matrix.behaviors, "own"], rows, empty="")
+    for text in dict.fromkeys(caveat.text for _, caveat in caveats):
+        output.paragraph(f"Warning, evaluation {ranges([id for id, each in caveats if each.text == text])}: {text}")
     output.paragraph(f"Evaluations {evaluations[0].id} to {evaluations[-1].id} have the items (caa eval show).")
 
 

@@ -76,7 +76,7 @@ def verdict(
             effect.low is not None and effect.low > 0,
             "too few questions for an interval"
             if effect.low is None
-            else f"the effect's interval is {effect.low:.3f} .. {effect.high:.3f}",
+            else f"the effect's interval is {effect.low:z.3f} .. {effect.high:z.3f}",
         ),
         Condition(
             "null",

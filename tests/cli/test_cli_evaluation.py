@@ -114,6 +114,9 @@ def test_calibration_says_what_it_found_or_why_not(full: Path, tmp_path: Path) -
         found = caa(*ask, *options, "--json")
         assert found.code == shown.code and (found.json["alias"] is None) == (found.code == 1)
         assert found.json["reason"] or found.json["choice"]
+        names = {warning["name"] for warning in found.json["warnings"]}
+        assert "mass" in names and "chosen" not in names
+        assert "Warning: The answers together have less than half of the probability" in " ".join(shown.err.split())
 
 
 def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) -> None:
@@ -128,6 +131,12 @@ def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) 
     crossed = caa("eval", "cross", "team/s", "team/o", "--layer", "1")
     assert crossed.code == 0, crossed.err
     assert crossed.out.count("%") == 2 and "Evaluations 2 to 5" in crossed.err
+    # The letters of a tiny network have next to no mass, and four questions are no sample.
+    said = " ".join(crossed.err.split())
+    assert "Warning, evaluation 2-5: 4 different questions are too few for an interval" in said
+    assert "The answers together have less than half of the probability" in said
+    warnings = caa("eval", "cross", "team/s", "team/o", "--layer", "1", "--json").json["warnings"]
+    assert {(each["evaluation"], each["name"]) for each in warnings} >= {(id, "few") for id in range(2, 6)}
     shown = caa("eval", "categories", "5")
     assert shown.code == 0 and "mean of categories" in shown.out and "even" in shown.out
     assert set(caa("eval", "categories", "5", "--json").json[0]["categories"]) == {"odd", "even"}

@@ -13,6 +13,8 @@ from caa_registry.registry.records import (
     CalibrationOutcome,
     Evaluation,
     Judged,
+    Plan,
+    PlannedOutcome,
     RunRecord,
     VectorVersion,
 )
@@ -48,7 +50,8 @@ class AnswersContent:
 class ReportContent:
     """Everything a report of one vector tells. ``evaluations``: all of the version, oldest first, with the scores of
     the vector itself; ``aliases``: those of the version that recommend something; ``outcome``: of its newest
-    calibration; ``run``: the one that made the evaluation that is shown."""
+    calibration; ``run``: the one that made the evaluation that is shown; ``planned``: the plan that this followed, with
+    what came of it."""
 
     shown: EvaluationContent
     evaluations: Sequence[Evaluation]
@@ -56,6 +59,7 @@ class ReportContent:
     aliases: Sequence[Alias]
     outcome: CalibrationOutcome | None
     run: RunRecord | None
+    planned: tuple[Plan, PlannedOutcome] | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from caa_registry.digests import short
+from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, score_at, sides_of
 from caa_registry.registry.evaluations.ratings import mean_ratings
 from caa_registry.registry.records import Alias, CalibrationOutcome, Evaluation, RecordedOpenEnded, RecordedSideEffects
 from caa_registry.registry.reports.content import AnswersContent
-from caa_registry.registry.reports.text import between, signed, table
+from caa_registry.registry.reports.text import between, change, signed, table
+
+
+def doses_section(evaluation: Evaluation, layer: int) -> Iterator[str]:
+    """What the vector does at ``layer`` at the doses at which vectors are compared; nothing where none was measured."""
+    reached = evaluation.at(layer, LARGEST_DOSE)
+    if reached is None:
+        return
+    multipliers = evaluation.settings.multipliers
+    where = {
+        "up": "from no steering to that dose, with multipliers above 0",
+        "down": "from that dose to no steering, with multipliers below 0",
+    }.get(sides_of(multipliers) or "both", "from that dose below 0 to that dose above 0")
+    yield f"### At equal dose, layer {layer}"
+    yield ""
+    yield (
+        "A dose is the KL divergence from the unsteered model where answers are read, in nats per token. Between the "
+        f"multipliers that were measured, effects are interpolated; the largest dose is {reached.value:.2g}. Changes "
+        f"are {where}."
+    )
+    yield ""
+    rows = []
+    for dose in DOSES:
+        effect, odds = (evaluation.at(layer, score_at(statistic, dose)) for statistic in ("effect", "log_odds"))
+        if effect is not None and odds is not None:
+            cells = [(change(score.value), between(score.ci_low, score.ci_high)) for score in (effect, odds)]
+            rows.append((f"{dose:g}", *cells[0], *cells[1]))
+    if rows:
+        yield from table(["dose", "probability", "95 %", "log-odds", "95 % "], rows)
 
 
 def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Iterator[str]:

@@ -79,8 +79,8 @@ def _asked(shown: EvaluationContent, recorded: RecordedPropensity) -> Iterator[s
 
 def _finding(shown: EvaluationContent) -> Iterator[str]:
     evaluation, layer = shown.evaluation, shown.layer
-    slope = _at(evaluation, "steerability", layer)
-    effect = _at(evaluation, "effect", layer)
+    slope = evaluation.at(layer, "steerability")
+    effect = evaluation.at(layer, "effect")
     if slope is None or effect is None:
         return
     multipliers = evaluation.settings.multipliers
@@ -88,18 +88,18 @@ def _finding(shown: EvaluationContent) -> Iterator[str]:
         f"At layer {layer} the log-odds of the matching answer change by **{change(slope.value)}** nats a unit of "
         f"multiplier ({_within(slope)}), and its probability by {change(effect.value)} ({_within(effect)}) from "
         f"multiplier {signed(multipliers[0])} to {signed(multipliers[-1])}."
-        + _detectable(_at(evaluation, "detectable_slope", layer), _at(evaluation, "detectable_effect", layer))
+        + _detectable(evaluation.at(layer, "detectable_slope"), evaluation.at(layer, "detectable_effect"))
     )
     yield ""
     yield from _letter(evaluation, layer)
-    per_token = _at(evaluation, "token_slope", layer)
+    per_token = evaluation.at(layer, "token_slope")
     if per_token is not None:
         yield (
             f"- Per token, the log-likelihoods of the two answers part by {change(per_token.value)} nats a unit of "
             f"multiplier ({_within(per_token)})."
         )
     for metric, words in _AGAINST:
-        score = _at(evaluation, metric, layer)
+        score = evaluation.at(layer, metric)
         if score is not None:
             yield f"- {_share(score)} items ({_within(score)}) {words}."
     yield ""
@@ -117,7 +117,7 @@ def _detectable(slope: Score | None, effect: Score | None) -> str:
 
 
 def _letter(evaluation: Evaluation, layer: int) -> Iterator[str]:
-    slope = _at(evaluation, "letter_slope", layer)
+    slope = evaluation.at(layer, "letter_slope")
     if slope is not None:
         yield (
             f"Every letter counts the same there. The letter itself, A against B, moves by {change(slope.value)} nats "
@@ -139,7 +139,7 @@ def _against_nulls(measured: Measurements, evaluation: Evaluation, layer: int) -
     place = measured.layers.index(layer)
     for name, null in measured.nulls.items():
         slopes = drawn(null)["steerability"][:, place]
-        alone, chosen = (_at(evaluation, f"{prefix}steerability", layer, name) for prefix in ("p_", "p_chosen_"))
+        alone, chosen = (evaluation.at(layer, f"{prefix}steerability", name) for prefix in ("p_", "p_chosen_"))
         length = "" if name == "random" else f" of {null.lengths[place]:.3f} times its length"
         line = f"- {len(slopes)} {_NULLS[name]}{length}: slopes from {change(slopes.min())} to {change(slopes.max())}."
         if alone is not None and chosen is not None:
@@ -158,9 +158,9 @@ def _by_layer(evaluation: Evaluation) -> Iterator[str]:
     rows, null = [], evaluation.null or ""
     for slope in slopes:
         at = slope.layer
-        effect, wrong, letter = (_at(evaluation, metric, at) for metric in ("effect", "anti_steerable", "letter_slope"))
-        others, shuffled = (_at(evaluation, "steerability", at, name) for name in (null, "shuffled"))
-        ps = (_at(evaluation, f"{prefix}steerability", at, null) for prefix in ("p_", "p_chosen_"))
+        effect, wrong, letter = (evaluation.at(at, metric) for metric in ("effect", "anti_steerable", "letter_slope"))
+        others, shuffled = (evaluation.at(at, "steerability", name) for name in (null, "shuffled"))
+        ps = (evaluation.at(at, f"{prefix}steerability", null) for prefix in ("p_", "p_chosen_"))
         rows.append(
             (
                 at,
@@ -273,17 +273,13 @@ def _untrained(evaluation: Evaluation) -> Iterator[str]:
     for layer in evaluation.settings.layers:
         cells: list[object] = [layer]
         for metric in ("steerability", "effect"):
-            own, beside = (_at(evaluation, metric, layer, name) for name in ("vector", "untrained"))
+            own, beside = (evaluation.at(layer, metric, name) for name in ("vector", "untrained"))
             cells += [change(score.value) if score else "" for score in (own, beside)]
             cells.append(_range(beside))
-        auc = _at(evaluation, "auc", layer, "untrained")
+        auc = evaluation.at(layer, "auc", "untrained")
         rows.append([*cells, f"{auc.value:.3f}" if auc else ""])
     columns = ["layer", "steerability", "untrained", "95 %", "effect", "untrained", "95 %", "AUC, untrained"]
     yield from table(columns, rows)
-
-
-def _at(evaluation: Evaluation, metric: str, layer: int, condition: str = "vector") -> Score | None:
-    return next((score for score in evaluation.of(metric, condition) if score.layer == layer), None)
 
 
 def _share(score: Score) -> str:

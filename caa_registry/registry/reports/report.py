@@ -8,7 +8,13 @@ from caa_registry.digests import short
 from caa_registry.references import ranges
 from caa_registry.registry.records import Evaluation, VectorVersion
 from caa_registry.registry.reports.content import ReportContent
-from caa_registry.registry.reports.effects import answers_section, recommendation_section, side_effects_section
+from caa_registry.registry.reports.effects import (
+    answers_section,
+    doses_section,
+    recommendation_section,
+    side_effects_section,
+)
+from caa_registry.registry.reports.planned import plan_section
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
 from caa_registry.registry.reports.verdict import environment_section, verdict_section
@@ -28,8 +34,11 @@ def _lines(content: ReportContent, pictures: Sequence[str], tables: Sequence[str
     if reasons:
         yield from (f"**Quarantined**: {'; '.join(reasons)}.", "")
     yield from verdict_section(content.outcome, version.reference)
+    if content.planned is not None:
+        yield from plan_section(*content.planned, evaluation)
     yield from _identity(version)
     yield from propensity_section(content.shown, pictures)
+    yield from doses_section(evaluation, layer)
     yield from side_effects_section(content.evaluations, layer)
     if content.answers is not None:
         yield from answers_section(content.answers)

@@ -14,11 +14,21 @@ from caa_registry.registry.evaluations import store
 from caa_registry.registry.evaluations.calibration.outcomes import outcomes
 from caa_registry.registry.evaluations.evaluations import Evaluations
 from caa_registry.registry.evaluations.layers import shown_layer
+from caa_registry.registry.evaluations.plans import store as plans
+from caa_registry.registry.evaluations.plans.outcome import outcome
 from caa_registry.registry.evaluations.target import Questions, reading_of
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.lineage import maker
-from caa_registry.registry.records import Alias, CalibrationOutcome, Evaluation, RunRecord, VectorVersion
+from caa_registry.registry.records import (
+    Alias,
+    CalibrationOutcome,
+    Evaluation,
+    Plan,
+    PlannedOutcome,
+    RunRecord,
+    VectorVersion,
+)
 from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
 from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
 from caa_registry.registry.reports.report import report_text
@@ -144,6 +154,7 @@ class Reports:
             self._answers(answered[-1]) if answered else None,
             self._recommending(version),
             *self._recorded(version, evaluation),
+            self._planned(evaluation),
         )
 
     def _recorded(
@@ -152,6 +163,13 @@ class Reports:
         """What the newest calibration of ``version`` came to, and the run that made ``evaluation``."""
         with self._workspace.database.read() as session:
             return outcomes(session, [version.id]).get(version.id), maker(session, ("evaluation", evaluation.id))
+
+    def _planned(self, evaluation: Evaluation) -> tuple[Plan, PlannedOutcome] | None:
+        """The plan that ``evaluation`` followed, and what came of it."""
+        if not evaluation.standing.plan:
+            return None
+        plan = plans.get(self._workspace, evaluation.standing.plan)
+        return plan, outcome(self._workspace, plan, evaluation)
 
     def _shown(self, version: VectorVersion, evaluation: Evaluation, layer: int | None) -> EvaluationContent:
         from caa_registry.evaluation.inference.caveats import chosen

@@ -45,13 +45,16 @@ def report_tables(content: ReportContent) -> dict[str, ReportTable]:
     """The tables of a report by name.
 
     ``scores``: the figures of every evaluation of the version, of the one that is shown those of baselines and nulls
-    too. ``items``: what each question of the evaluation that is
-    shown does at each layer, where its items were kept. ``layers``: the vector itself. ``answers``: every answer of the
-    open-ended evaluation that is shown, with its ratings.
+    too. ``items``: what each question of the evaluation that is shown does at each layer, where its items were kept.
+    ``layers``: the vector itself. ``conditions``: of the newest calibration, and of the plan that the evaluation that
+    is shown followed. ``answers``: every answer of the open-ended evaluation that is shown, with its ratings.
     """
     shown = content.shown.evaluation
     evaluations = [shown if each.id == shown.id else each for each in content.evaluations]
     tables = {"scores": _scores(evaluations), "layers": _layers(content.shown.version)}
+    conditions = _conditions(content)
+    if conditions.rows:
+        tables["conditions"] = conditions
     if content.shown.measured is not None and len(content.shown.measured.multipliers) > 1:
         tables["items"] = _items(content.shown, content.shown.measured)
     if content.answers is not None:
@@ -88,6 +91,17 @@ def _items(shown: EvaluationContent, measured: Measurements) -> ReportTable:
                 yield shown.evaluation.id, layer, *known, *figures
 
     return ReportTable(("evaluation", "layer", "row", "letter", "cluster", "slope", "effect"), tuple(rows()))
+
+
+def _conditions(content: ReportContent) -> ReportTable:
+    rows: list[tuple[Value, ...]] = []
+    if content.outcome is not None and content.outcome.evidence is not None:
+        for each in content.outcome.evidence["verdict"]:
+            rows.append(("calibration", each["name"], each["met"], each["accepted"], each["figure"]))
+    if content.planned is not None:
+        plan, came = content.planned
+        rows += [(f"plan {plan.name}", each.name, each.met, False, each.figure) for each in came.conditions]
+    return ReportTable(("of", "condition", "met", "accepted", "figure"), tuple(rows))
 
 
 def _layers(version: VectorVersion) -> ReportTable:

@@ -49,7 +49,7 @@ def _interval(best: PlannedLayer, sign: float, beyond: float) -> PlannedConditio
         return PlannedCondition("interval", False, "too few questions for an interval")
     near = best.low if sign > 0 else -best.high
     side = f"{'above' if sign > 0 else 'below'} {sign * beyond + 0.0:g}"
-    figure = f"the interval is {best.low:.3f} .. {best.high:.3f}, to lie {side}"
+    figure = f"the interval is {best.low:z.3f} .. {best.high:z.3f}, to lie {side}"
     return PlannedCondition("interval", near > beyond, figure)
 
 
