@@ -188,16 +188,16 @@ def test_a_report_tells_the_plan_its_conditions_and_the_effects_at_equal_dose(
 ) -> None:
     asked = CalibrationSettings(text="demo", coherence=0, alias="tried")
     calibrated = registry.evaluations.calibrate(sycophancy, model=demo, layers=[3], multipliers=[-1, 1], settings=asked)
-    settings = PlanSettings(draws=39, level=0.04, beyond=0.9)
+    settings = PlanSettings(draws=39, level=0.04, beyond=0.99)
     plan = registry.plans.make(
-        "team/plan", sycophancy, model=demo, layers=[1], multipliers=[-2, 0, 2], settings=settings
+        "team/plan", sycophancy, model=demo, layers=[2], multipliers=MULTIPLIERS, settings=settings
     )
     run = registry.plans.run(plan, model=demo)
     came = registry.plans.outcome(run)
     text = registry.reports.write(sycophancy, tmp_path).read_text(encoding="utf-8")
     section = text[text.index("## The plan: team/plan") : text.index("## What it is")]
     assert plan.digest[7:19] in section and "| condition null | p is at most 0.04 |" in section
-    assert f"**Not all conditions hold** at layer 1. {run.standing.sentence}" in section
+    assert f"**Not all conditions hold** at layer 2. {run.standing.sentence}" in section
     for condition in came.conditions:
         assert f"| {condition.name} | {'yes' if condition.met else '**no**'} | {condition.figure} |" in section
     frame = registry.reports.tables(sycophancy)["conditions"].to_frame()
@@ -207,7 +207,7 @@ def test_a_report_tells_the_plan_its_conditions_and_the_effects_at_equal_dose(
         assert list(rows["condition"]) == [each.name for each in conditions]
         assert list(rows["met"]) == [each.met for each in conditions]
         assert list(rows["figure"]) == [each.figure for each in conditions]
-    doses = text[text.index("### At equal dose, layer 1") :].split("\n## ")[0]
+    doses = text[text.index("### At equal dose, layer 2") :].split("\n## ")[0]
     told = dict(re.findall(r"^\| ([0-9.]+) \| ([+-][0-9.]+) \|", doses, re.MULTILINE))
-    figures = {metric: run.at(1, f"effect_at_{metric}") for metric in ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5")}
+    figures = {metric: run.at(2, f"effect_at_{metric}") for metric in ("0.01", "0.02", "0.05", "0.1", "0.2", "0.5")}
     assert told and told == {dose: f"{score.value:+.3f}" for dose, score in figures.items() if score}

@@ -38,6 +38,8 @@ def doses_section(evaluation: Evaluation, layer: int) -> Iterator[str]:
             rows.append((f"{dose:g}", *cells[0], *cells[1]))
     if rows:
         yield from table(["dose", "probability", "95 %", "log-odds", "95 % "], rows)
+    else:
+        yield from (f"Nothing can be told at {DOSES[0]:g} or more from these multipliers.", "")
 
 
 def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Iterator[str]:
