@@ -45,11 +45,20 @@ def verify_chain(session: Session) -> int:
                 f"event {event.id} does not follow the one before it",
                 "An event was removed or put in between.",
             )
-        if event.digest != _digest(event):
+        if not _holds(event):
             raise IntegrityError(f"event {event.id} ({event.action}) was changed after it was written")
         previous = event.digest
         count += 1
     return count
+
+
+def _holds(event: t.Event) -> bool:
+    """Whether the event is what its digest covers."""
+    try:
+        return event.digest == _digest(event)
+    except TypeError:
+        # Its subject holds a float, which was never written.
+        return False
 
 
 def _digest(event: t.Event) -> str:

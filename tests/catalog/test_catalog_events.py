@@ -20,6 +20,7 @@ TAMPERINGS = {
     "actor": "UPDATE event SET actor = 'eve' WHERE id = 2",
     "at": "UPDATE event SET at = '2020-01-01 00:00:00' WHERE id = 2",
     "subject": "UPDATE event SET subject = '{\"n\": 7}' WHERE id = 2",
+    "a float": "UPDATE event SET subject = '{\"n\": 1.5}' WHERE id = 2",
     "removed": "DELETE FROM event WHERE id = 2",
     "removed first": "DELETE FROM event WHERE id = 1",
     "both digests": "UPDATE event SET digest = 'sha256:0' WHERE id = 1",
