@@ -64,6 +64,15 @@ def test_where_there_is_no_interval_nothing_is_said() -> None:
     assert found == [Power(20, 20, None, None)]
 
 
+def test_of_values_that_one_of_them_decides_nothing_is_said() -> None:
+    """Student's error says nothing of where their mean lies, as the interval shows, which is much wider."""
+    values, units = np.array([[0.0, 0.001, -0.001, 0.002, -0.9]]).T, Units.single(5)
+    (interval,) = weighted_means(values, units, [1.0])
+    narrow = 2 * stats.t(4).ppf(0.975) * stats.sem(values[:, 0])
+    assert interval.low is None or interval.high - interval.low > 1.5 * narrow
+    assert powers([interval], values, units, [1.0]) == [Power(5, 5, None, None)]
+
+
 @given(st.floats(0.01, 5), st.integers(5, 400), st.floats(0.001, 2))
 def test_so_many_clusters_show_it_and_one_less_does_not(error: float, clusters: int, mean: float) -> None:
     count = needed(error, clusters, mean)

@@ -18,6 +18,8 @@ from caa_registry.evaluation.inference.intervals import FEWEST_CLUSTERS, Interva
 
 LEVEL = 0.05
 POWER = 0.8
+# An interval that is so many times as wide as Student's is not of values that Student's test is for.
+_SKEWED = 1.5
 # Beyond so many the answer is that nobody has them.
 _MOST_CLUSTERS = 10**7
 
@@ -25,8 +27,9 @@ _MOST_CLUSTERS = 10**7
 @dataclass(frozen=True)
 class Power:
     """What ``items`` in ``clusters`` can show. ``detectable``: the smallest true mean that would be found with 80 %
-    power, ``None`` where there is no interval or nothing varies. ``needed``: about how many clusters would show a mean
-    as large as the one seen, ``None`` also where it is 0 or 10 million would not do."""
+    power, ``None`` where there is no interval, where nothing varies, and where values are so skewed that the interval is
+    half as wide again as Student's, or more. ``needed``: about how many clusters would show a mean as large as the one
+    seen, ``None`` also where it is 0 or 10 million would not do."""
 
     items: int
     clusters: int
@@ -42,7 +45,7 @@ def powers(
     errors, clusters = standard_errors(values, units, weights), units.count
     return [
         Power(interval.n, clusters, None, None)
-        if interval.low is None or error == 0
+        if interval.low is None or interval.high is None or error == 0 or _skewed(interval, float(error), clusters)
         else Power(
             interval.n,
             clusters,
@@ -51,6 +54,13 @@ def powers(
         )
         for interval, error in zip(intervals, errors, strict=True)
     ]
+
+
+def _skewed(interval: Interval, error: float, clusters: int) -> bool:
+    from scipy.special import stdtrit
+
+    assert interval.low is not None and interval.high is not None
+    return interval.high - interval.low > _SKEWED * 2 * float(stdtrit(clusters - 1, 1 - LEVEL / 2)) * error
 
 
 def detectable(error: float, clusters: int) -> float:
