@@ -76,6 +76,7 @@ def peak(work: Callable[[], None]) -> int:
     return highest - before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_keeps_to_the_memory(name: str, registry: None, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = (model / "model.safetensors").stat().st_size

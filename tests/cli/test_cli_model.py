@@ -23,6 +23,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.long
 def test_a_model_of_a_hub_is_named_as_a_dataset_is(
     hub: HubServer, empty: Path, tiny_folder: Path, other_folder: Path, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def heights(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return seen
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["llama", "gemma3_text", "mamba"])
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=2, max_size=9),

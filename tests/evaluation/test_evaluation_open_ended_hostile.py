@@ -24,6 +24,7 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.long
 def test_no_reply_takes_more_than_its_share_of_memory_and_time() -> None:
     with HostileJudge() as server:
         report = peaks("support.hostile_judge:report", server.url)

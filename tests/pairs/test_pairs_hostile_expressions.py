@@ -19,6 +19,7 @@ ROW = PairItem(
 HARMLESS = {"chain", "huge-number-as-text"}
 
 
+@pytest.mark.long
 def test_no_expression_takes_more_than_its_share_of_memory_and_time() -> None:
     report = peaks("support.hostile_expressions:report")
     assert len(report["outcomes"]) == len(HOSTILE) + 8

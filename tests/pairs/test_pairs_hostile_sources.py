@@ -16,6 +16,7 @@ from caa_registry.pairs.sources.load import load
 from caa_registry.pairs.sources.parquet_rows import parquet_rows
 
 
+@pytest.mark.long
 def test_no_file_takes_more_than_its_share_of_memory_and_time(tmp_path: Path) -> None:
     write(tmp_path)
     found = peaks("support.hostile_sources:report", str(tmp_path))

@@ -81,6 +81,7 @@ def report() -> None:
     measured(lambda: (_refused("a: [1, 2]"), _linted("Some words, such as these. " * 60_000)), hostile)
 
 
+@pytest.mark.long
 def test_no_text_takes_more_than_its_share_of_memory_and_time() -> None:
     found = peaks("pairs.test_pairs_hostile_texts:report")
     assert len(found["outcomes"]) == len(YAML) + len(LONG)

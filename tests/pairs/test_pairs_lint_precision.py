@@ -15,6 +15,8 @@ from support.planted import CLEAN_SETS, PLANTED, ROW_RULES, SET_RULES, Items, Me
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.lint.rules import RULES
 
+pytestmark = pytest.mark.long
+
 # Of rows beside other sets, of a model's tokenizer and of vectors there is nothing to plant into a set alone: they have
 # tests of their own.
 ELSEWHERE = {

@@ -291,6 +291,7 @@ def test_a_lineage_that_leads_to_nothing_is_said(copy: Path) -> None:
         registry.lineage("team/dishes:v1")
 
 
+@pytest.mark.long
 def test_damages_of_all_kinds_are_noticed(whole: Path, before: Views, tmp_path: Path) -> None:
     outcomes = [outcome(whole, before, tmp_path / "copy.db", seed) for seed in range(5000, 5040)]
     assert [found for found in outcomes if found.kind in ("silent", "untyped")] == []

@@ -101,6 +101,7 @@ def test_a_blob_that_cannot_be_stored_leaves_nothing(
     check_consistent(registry)
 
 
+@pytest.mark.long
 @forks
 def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_path: Path, tiny: TinyModels) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
@@ -129,6 +130,7 @@ def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_pa
     assert seen == len(told["points"]) >= 15
 
 
+@pytest.mark.long
 @forks
 def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
     tmp_path: Path, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ def test_a_moved_branch_makes_a_second_version(registry: Registry, hub: HubServe
     assert all(step.same for step in registry.datasets.replay(one, from_source=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [None, 4])
 def test_a_connection_that_breaks_leaves_nothing(
     registry: Registry, hub: HubServer, tmp_path: Path, limit: int | None, monkeypatch: pytest.MonkeyPatch

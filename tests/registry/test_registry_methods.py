@@ -102,6 +102,7 @@ def test_sizes_are_read_or_refused(
         assert settings.memory() is None
 
 
+@pytest.mark.long
 def test_two_processes_make_the_vector_of_one(
     registry: Registry, many: DatasetVersion, tiny: TinyModels, model: Model, tmp_path: Path
 ) -> None:

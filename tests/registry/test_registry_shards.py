@@ -266,6 +266,7 @@ def test_two_shards_at_once_store_one_evaluation(
     check_same(registry, one, registry.evaluations.ls()[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_of_one_job_share_the_questions(
     kind: str, registry: Registry, measure: Measure, tiny: TinyModels, text: Path, tmp_path: Path
@@ -283,6 +284,7 @@ def test_two_processes_of_one_job_share_the_questions(
     check_consistent(registry)
 
 
+@pytest.mark.long
 def test_a_job_calibrates_once(
     registry: Registry, version: VectorVersion, tiny: TinyModels, text: Path, tmp_path: Path
 ) -> None:

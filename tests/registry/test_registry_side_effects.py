@@ -107,6 +107,7 @@ def test_what_an_interrupted_call_measured_is_not_measured_again(
     ]
 
 
+@pytest.mark.long
 def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo: Model) -> None:
     data = registry.datasets.import_("seed:demo-sycophancy", name="team/sycophancy")
     vector = registry.vectors.compute("team/sycophancy", dataset=data, model=demo)
@@ -157,6 +158,7 @@ def test_a_calibration_sets_an_alias_with_its_evidence(registry: Registry, demo:
     check_consistent(registry)
 
 
+@pytest.mark.long
 def test_incoherent_cells_are_passed_over(registry: Registry, demo: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     import caa_registry.registry.evaluations.calibration.calibrate as module
 
@@ -244,6 +246,7 @@ def test_every_vector_on_every_behavior(
         registry.evaluations.cross([version, other], model=model, layer=1, multiplier=0)
 
 
+@pytest.mark.long
 def test_a_report_tells_of_side_effects_answers_and_what_is_recommended(
     registry: Registry, demo: Model, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_layer_that_works_is_recommended_with_its_evidence(
     check_consistent(registry)
 
 
+@pytest.mark.long
 def test_what_fails_sets_nothing_and_what_is_accepted_is_said(
     registry: Registry, demo: Model, sycophancy: VectorVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
