@@ -131,7 +131,12 @@ class Work:
             multipliers=self.counts.multipliers,
             settings=settings,
         )
-        return [score.value for score in evaluation.scores]
+        # What each commit makes of the answers differs, and so do its controls; what the model answers does not.
+        return [
+            score.value
+            for score in evaluation.scores
+            if score.condition == "vector" and score.metric in ("propensity", "mass")
+        ]
 
     def side_effects(self) -> list[float]:
         evaluation = self.registry.evaluations.side_effects(

@@ -34,7 +34,7 @@ LIMIT = 3.0
 # Seconds from the start of a command to its first interruption, and from there to the next.
 START, STEP = 2.0, 1.5
 LAYERS = 4
-COUNTS = {"pairs": 8, "questions": 6, "passages": 4}
+COUNTS = {"pairs": 32, "questions": 6, "passages": 4}
 
 
 def commands(folder: Path, text: Path) -> dict[str, list[str]]:
