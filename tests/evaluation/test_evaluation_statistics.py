@@ -185,9 +185,10 @@ def test_nulls_are_ranges_over_their_vectors() -> None:
             assert (found.value, found.n) == (pytest.approx(values.mean()), 199)
             assert (found.low, found.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
     # Likelihoods of texts have no mass that means something, and no letters.
+    # The slopes of these few are too skewed for a power.
     assert {metric for condition, _, _, metric in by_place if condition == "vector"} == {
         "propensity_completion", "steerability", "effect", "anti_steerable", "wrong_way_up", "wrong_way_down",
-        "detectable_slope", "detectable_effect",
+        "detectable_effect",
     }  # fmt: skip
     assert {metric for condition, _, _, metric in by_place if condition == "covariance"} == {
         "steerability", "effect", "p_steerability", "p_effect", "p_chosen_steerability", "p_chosen_effect"
