@@ -27,9 +27,9 @@ _MOST_CLUSTERS = 10**7
 @dataclass(frozen=True)
 class Power:
     """What ``items`` in ``clusters`` can show. ``detectable``: the smallest true mean that would be found with 80 %
-    power, ``None`` where there is no interval, where nothing varies, and where values are so skewed that the interval is
-    half as wide again as Student's, or more. ``needed``: about how many clusters would show a mean as large as the one
-    seen, ``None`` also where it is 0 or 10 million would not do."""
+    power, ``None`` where there is no interval, where nothing varies, and where values are so skewed that the interval
+    is half as wide again as Student's, or more. ``needed``: about how many clusters would show a mean as large as the
+    one seen, ``None`` also where it is 0 or 10 million would not do."""
 
     items: int
     clusters: int
