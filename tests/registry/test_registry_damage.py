@@ -285,6 +285,13 @@ def test_a_plan_is_compared_with_what_it_said(copy: Path) -> None:
         registry.plans.get("team/plan")
 
 
+def test_a_calibration_whose_run_names_no_role_has_its_verdict(copy: Path, before: Views) -> None:
+    """As the first runs with a verdict were written; runs before them have none."""
+    change(copy, "UPDATE run_io SET role = '' WHERE role = 'calibrated'")
+    assert views(copy)["leaderboard"] == before["leaderboard"]
+    assert '"verdict": "failed: ' in before["leaderboard"]
+
+
 def test_a_lineage_that_leads_to_nothing_is_said(copy: Path) -> None:
     change(copy, "UPDATE vector_version SET id = 77 WHERE id = 2")
     with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="vector 2: the lineage leads to it"):

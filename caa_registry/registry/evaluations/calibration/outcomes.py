@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -25,7 +25,8 @@ def outcomes(session: Session, vectors: Sequence[int]) -> dict[int, CalibrationO
         .where(
             t.RunIO.kind == "vector",
             t.RunIO.direction == "input",
-            t.RunIO.role == CALIBRATED,
+            # The first runs with an outcome named no role.
+            or_(t.RunIO.role == CALIBRATED, and_(t.RunIO.role == "", t.Run.kind == "calibrate")),
             among(session, t.RunIO.object_id, vectors),
         )
         .order_by(t.RunIO.run_id)
@@ -34,6 +35,8 @@ def outcomes(session: Session, vectors: Sequence[int]) -> dict[int, CalibrationO
     for vector, number, run in session.execute(calibrated):
         if run is None:
             raise damaged(f"run {number}", "a calibration was recorded as it, and it is missing")
+        if "outcome" not in run.parameters:
+            continue
         outcome = run.parameters["outcome"]
         cell = outcome["cell"] or {"layer": None, "multiplier": None}
         found[vector] = CalibrationOutcome(
