@@ -319,7 +319,8 @@ def cross(
     ]
     output.table(["vector", *matrix.behaviors, "own"], rows, empty="")
     for text in dict.fromkeys(caveat.text for _, caveat in caveats):
-        output.paragraph(f"Warning, evaluation {ranges([id for id, each in caveats if each.text == text])}: {text}")
+        about = [id for id, each in caveats if each.text == text]
+        output.paragraph(f"Warning (evaluation{'s' if len(about) > 1 else ''} {ranges(about)}): {text}")
     output.paragraph(f"Evaluations {evaluations[0].id} to {evaluations[-1].id} have the items (caa eval show).")
 
 

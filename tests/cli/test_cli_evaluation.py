@@ -133,7 +133,7 @@ def test_categories_and_the_cross_matrix_are_tables(full: Path, tmp_path: Path) 
     assert crossed.out.count("%") == 2 and "Evaluations 2 to 5" in crossed.err
     # The letters of a tiny network have next to no mass, and four questions are no sample.
     said = " ".join(crossed.err.split())
-    assert "Warning, evaluation 2-5: 4 different questions are too few for an interval" in said
+    assert "Warning (evaluations 2-5): 4 different questions are too few for an interval" in said
     assert "The answers together have less than half of the probability" in said
     warnings = caa("eval", "cross", "team/s", "team/o", "--layer", "1", "--json").json["warnings"]
     assert {(each["evaluation"], each["name"]) for each in warnings} >= {(id, "few") for id in range(2, 6)}
