@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from caa_registry import blas
-from caa_registry.engine.sweeps import Part
+from caa_registry.engine.sweeps import Arm, Part
 from caa_registry.evaluation.propensity import Item, ItemSet, prepare, propensity_of
 from caa_registry.evaluation.sweep import joined, sweep
 from caa_registry.models.loading import demo_model_folder, load
@@ -118,7 +118,7 @@ def ours(
 ) -> NDArray[np.float64]:
     added = {vector.layer: vector.values[None] for vector in vectors.layers}
     parts: list[Part] = []
-    sweep(model, added, items, multipliers, positions, keep=parts.append)
+    sweep(model, [Arm(added, multipliers)], items, positions, keep=parts.extend)
     found = joined(model, items, list(added), multipliers, parts, len(next(iter(added.values()))))
     return propensity_of(found[0, ..., 0], found[0, ..., 1])
 

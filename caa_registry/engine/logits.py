@@ -165,16 +165,18 @@ def divergences_at(unsteered: Placed, steered: Placed) -> NDArray[np.float64]:
     return np.maximum(kl, 0.0)
 
 
-def divergences_of(unsteered: Logits, before: Readout, steered: Logits, after: Readout) -> NDArray[np.float64]:
-    """KL(unsteered || steered) in nats, summed over the places of each answer, float64 ``(n, answers)``.
+def divergences_of(
+    unsteered: Logits, before: Readout, steered: Logits, after: Readout, first: int
+) -> NDArray[np.float64]:
+    """KL(unsteered || steered) in nats, summed over the places of each answer, float64 ``(first, answers)``.
 
     ``unsteered``: logits ``(answers, positions, vocabulary)``; ``steered``: as many positions of n rows an answer, side
-    by side; each with what was read of it, at the same places of every row.
+    by side, of which the ``first`` are compared; each with what was read of it, at the same places of every row.
     """
     positions = steered.shape[1]
     n = steered.shape[0] // len(before.counts)
     rows, at = np.divmod(before.places, positions)
-    others = (rows * n + np.arange(n)[:, None]) * positions + at
+    others = (rows * n + np.arange(first)[:, None]) * positions + at
     own = np.searchsorted(after.places, others)
     theirs = Normalizers(after.normalizers.largest[own], after.normalizers.sums[own])
     kl = divergences_at((unsteered, before.places, before.normalizers), (steered, others, theirs))

@@ -1,8 +1,8 @@
 """Texts of which, for every layer and multiplier, only what steering changes is run.
 
 A text is run once without steering, its prompt for all answers to it. For a layer, the unsteered stream behind its
-block is kept: the blocks up to it are not run again. All vectors and multipliers of a layer are rows of a batch, which
-goes on from the branched prompt cache. Only the positions whose logits are read pass the LM head.
+block is kept: the blocks up to it are not run again. All that is added at a layer, one after the other, are rows of a
+batch, which goes on from the branched prompt cache. Only the positions whose logits are read pass the LM head.
 
 Before anything is given out, the way of computing is checked: entering behind each layer without an addition against
 not entering, and a steered text against the same text run whole, steered.
@@ -11,7 +11,6 @@ not entering, and a steered text against the same text run whole, steered.
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -46,6 +45,8 @@ V = TypeVar("V")
 Values = NDArray[np.float64]
 _Last = tuple[mx.array, Callable[[], Logits]]
 """What is to be evaluated first, and what gives the logits then."""
+NOTHING = -1
+"""The row to which nothing is added."""
 
 
 def _ignored(share: float) -> None:
@@ -73,10 +74,10 @@ class Runs(ABC, Generic[P, V]):
     """The questions of one request, and how they are run. ``P`` is what is given out of a group at one layer, ``V``
     what is kept of its unsteered logits.
 
-    ``answers``: ``ends`` neighbours are one question. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at
-    each of ``multipliers``. What cannot be added is refused before anything is run. ``only``: the questions that are
-    run, by default all. ``done``: layers and questions whose parts an earlier call gave, checked there. ``progress``
-    counts token-blocks, those of ``done`` among them.
+    ``answers``: ``ends`` neighbours are one question. ``additions``: layer to what is added there, each by itself, as
+    many at every layer. What cannot be added is refused before anything is run. ``only``: the questions that are run,
+    by default all. ``done``: layers and questions whose parts an earlier call gave, checked there. ``progress`` counts
+    token-blocks, those of ``done`` among them.
     """
 
     whole_differs: str
@@ -89,8 +90,7 @@ class Runs(ABC, Generic[P, V]):
         model: Model,
         answers: Sequence[Answer],
         ends: int,
-        vectors: Mapping[int, NDArray[np.float32]],
-        multipliers: Sequence[float],
+        additions: Mapping[int, Sequence[Addition]],
         positions: SteeredPositions,
         give: Callable[[P], None],
         done: Set[tuple[int | None, int]],
@@ -100,7 +100,8 @@ class Runs(ABC, Generic[P, V]):
         self.model = model
         self.stream, self.network = model.stream, model.network  # with its weights, which the pool cannot read
         self.answers, self.ends = answers, ends
-        self.vectors, self.multipliers = vectors, multipliers
+        self.additions, self.layers = additions, list(additions)
+        self.rows = range(len(next(iter(additions.values()), ())))
         self.positions = positions
         self.give = give
         self.done = done
@@ -109,9 +110,8 @@ class Runs(ABC, Generic[P, V]):
         self.checked = bool(done)
         self.waiting: list[P] = []
         self.stopped = threading.Event()
-        self.layers = list(vectors) if multipliers else []
         for layer in self.layers:
-            self._deltas(layer, [max(multipliers, key=abs)])
+            self._deltas(layer, self.rows)
         self.most = min(tokens_at_a_time(), at_a_time(model, holding=self.holds_logits))
         self.widest = 1
         self.at_a_time = workers()
@@ -130,9 +130,9 @@ class Runs(ABC, Generic[P, V]):
         """What is kept of unsteered logits ``(answers, positions, vocabulary)``, evaluated."""
 
     @abstractmethod
-    def read(self, base: Base[V], logits: Logits) -> Values:
-        """What is read of steered logits ``(answers * deltas, positions, vocabulary)``, evaluated, each answer's deltas
-        side by side: ``(deltas, ...)``."""
+    def read(self, base: Base[V], rows: Sequence[int], logits: Logits) -> Values:
+        """What is read of steered logits ``(answers * rows, positions, vocabulary)``, evaluated, each answer's ``rows``
+        side by side: ``(rows, ...)``."""
 
     @abstractmethod
     def unsteered_log_p(self, values: V) -> Values:
@@ -173,7 +173,7 @@ class Runs(ABC, Generic[P, V]):
         before = mx.get_active_memory()
         base = self._base(replace(planned[0], pairs=planned[0].pairs[-1:]))
         if self.layers:
-            self._batch(base, self.layers[0], self._deltas(self.layers[0], self.multipliers[:1])[:1])
+            self._batch(base, self.layers[0], self.rows[:1])
         taken = max(1, mx.get_peak_memory() - before)
         self.at_a_time = max(1, min(self.at_a_time, allowed_memory() // taken))
         return max(1, min(self.most, allowed_memory() // self.at_a_time * self.widest // taken))
@@ -187,10 +187,9 @@ class Runs(ABC, Generic[P, V]):
             self._check_whole(base, self.unsteered_log_p(base.values))
         for layer in self.layers:
             worked = self._worked(layer, group)
-            values = self.checked_values(base, layer, self._deltas(layer, self.multipliers), worked)
+            values = self.checked_values(base, layer, worked)
             if layer == self.layers[0]:
-                addition = Addition(layer, self.vectors[layer][0], self.multipliers[0])
-                with steering(self.model, [addition], self.positions):
+                with steering(self.model, self.additions[layer][:1], self.positions):
                     self._check_whole(base, self.log_p(values[0]))
             parts.append(self.part(base, layer, values))
         with building:
@@ -202,10 +201,10 @@ class Runs(ABC, Generic[P, V]):
         whole = self.whole_log_p(base)
         check_alike(self.model, log_p[-len(whole) :], whole, self.whole_differs)
 
-    def checked_values(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
-        """What is read with each of ``deltas``; one row more of each answer, to which nothing is added, must come out
-        as where nothing is entered."""
-        values = self.steered(base, layer, np.concatenate([np.zeros_like(deltas[:1]), deltas]), worked)
+    def checked_values(self, base: Base[V], layer: int, worked: Worked) -> Values:
+        """What is read with each addition; one row more of each answer, to which nothing is added, must come out as
+        where nothing is entered."""
+        values = self.steered(base, layer, [NOTHING, *self.rows], worked)
         self.check_entered(layer, self.log_p(values[0]), self.unsteered_log_p(base.values))
         return values[1:]
 
@@ -222,14 +221,14 @@ class Runs(ABC, Generic[P, V]):
             if self.stopped.is_set():
                 return
             if (layer, question) not in self.done:
-                worked = self._worked(layer, group)
-                values = self.steered(base, layer, self._deltas(layer, self.multipliers), worked)
+                values = self.steered(base, layer, self.rows, self._worked(layer, group))
                 self._give_out(self.part(base, layer, values))
 
-    def _deltas(self, layer: int, multipliers: Sequence[float]) -> NDArray[np.float32]:
-        """What is added at ``layer``, ``(vectors * multipliers, d_model)``."""
-        each = itertools.product(self.vectors[layer], multipliers)
-        return np.stack([sums(self.model, [Addition(layer, vector, m)])[layer] for vector, m in each])
+    def _deltas(self, layer: int, rows: Sequence[int]) -> NDArray[np.float32]:
+        """What is added at ``layer`` to each of ``rows``, ``(rows, d_model)``."""
+        added = [[] if row == NOTHING else [self.additions[layer][row]] for row in rows]
+        nothing = np.zeros(self.model.d_model, np.float32)
+        return np.stack([sums(self.model, each).get(layer, nothing) for each in added])
 
     def _give_out(self, part: P) -> None:
         with building:
@@ -251,7 +250,7 @@ class Runs(ABC, Generic[P, V]):
         head = head_cost(self.stream) * sum(len(answer.ids) - answer.first for answer in answers)
         if layer is None:
             return n * (shared + behind) + head
-        return len(self.vectors[layer]) * len(self.multipliers) * ((n - 1 - layer) * behind + head)
+        return len(self.rows) * ((n - 1 - layer) * behind + head)
 
     def _worked(self, layer: int | None, group: Group) -> Worked:
         return self.meter.of(sum(self._cost(layer, question) for question in group.pairs))
@@ -281,22 +280,20 @@ class Runs(ABC, Generic[P, V]):
         evaluate(taken, [*kept, *streams.values(), last], worked)
         return Base(group, answers, cache, streams, self.read_unsteered(answers, logits()))
 
-    def steered(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
-        """What is read with each of ``deltas``, ``(n, d_model)``, added at ``layer``: ``(n, ...)``."""
+    def steered(self, base: Base[V], layer: int, rows: Sequence[int], worked: Worked) -> Values:
+        """What is read with what each of ``rows`` adds at ``layer``: ``(rows, ...)``."""
         width = max(len(answer.ids) for answer in base.answers) - base.group.length
         size = max(1, self.most // (len(base.answers) * width))
-        batches = [deltas[i : i + size] for i in range(0, len(deltas), size)]
+        batches = [rows[i : i + size] for i in range(0, len(rows), size)]
         part = 1 / len(batches)
         return np.concatenate([self._batch(base, layer, each, lambda share: worked(part * share)) for each in batches])
 
-    def _batch(self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked = _ignored) -> Values:
-        return self.read(base, self.steered_logits(base, layer, deltas, worked))
+    def _batch(self, base: Base[V], layer: int, rows: Sequence[int], worked: Worked = _ignored) -> Values:
+        return self.read(base, rows, self.steered_logits(base, layer, rows, worked))
 
-    def steered_logits(
-        self, base: Base[V], layer: int, deltas: NDArray[np.float32], worked: Worked = _ignored
-    ) -> Logits:
-        """The logits that are read of each answer, its deltas side by side, evaluated."""
-        n = len(deltas)
+    def steered_logits(self, base: Base[V], layer: int, rows: Sequence[int], worked: Worked = _ignored) -> Logits:
+        """The logits that are read of each answer, its ``rows`` side by side, evaluated."""
+        n, deltas = len(rows), self._deltas(layer, rows)
         answers = [answer for answer in base.answers for _ in range(n)]
         taken: list[Step] = []
 

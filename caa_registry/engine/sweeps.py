@@ -1,13 +1,15 @@
 """Log-probabilities of answers at every layer and multiplier, and how far steering moves what is predicted there.
 
-A prompt is run once, as far as the first token that is steered. Steering all positions leaves no prompt to share; all
-else that ``runs`` says holds there too. Where doses are measured, a group's unsteered logits are held while it is run.
+A prompt is run once for all arms of a sweep, as far as the first token that is steered. Steering all positions leaves
+no prompt to share; all else that ``runs`` says holds too. Where doses are measured, a group's unsteered logits are held
+while it is run.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,8 +28,23 @@ from caa_registry.steering.positions import SteeredPositions
 
 
 @dataclass(frozen=True, eq=False)
+class Arm:
+    """Vectors that are tried. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of
+    ``multipliers``, none of them 0. ``doses``: whether KL is measured too, and which token comes first."""
+
+    vectors: Mapping[int, NDArray[np.float32]]
+    multipliers: Sequence[float]
+    doses: bool = False
+
+    def additions(self, layer: int) -> list[Addition]:
+        """What is added at ``layer``, multipliers of one vector side by side."""
+        each = itertools.product(self.vectors[layer], self.multipliers)
+        return [Addition(layer, vector, multiplier) for vector, multiplier in each]
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
-    """Some questions at one layer. ``questions``: their indexes; ``log_p``: float64
+    """Some questions at one layer, in one arm. ``questions``: their indexes; ``log_p``: float64
     ``(questions, vectors * multipliers, answers)``, multipliers of one vector side by side; an answer of ``either``
     kind counts as two. ``layer`` ``None``: unsteered, ``(questions, 1, answers)``. ``whole``: by whole texts.
 
@@ -54,19 +71,40 @@ class Sweep:
     """What is run.
 
     ``answers``: ``ends`` neighbours are one question: 1 where an answer is of ``either`` kind, else as many completions
-    of one prompt. ``vectors``: layer to float32 ``(vectors, d_model)``, each run at each of ``multipliers``, none of
-    them 0. ``only``: the questions that are run, by default all. ``doses``: whether KL is measured too, and which token
-    comes first.
+    of one prompt. ``arms``: at least one, all of the same layers, those with doses first. ``only``: the questions that
+    are run, by default all.
     """
 
     model: Model
     answers: Sequence[Answer]
     ends: int
-    vectors: Mapping[int, NDArray[np.float32]]
-    multipliers: Sequence[float]
+    arms: Sequence[Arm]
     positions: SteeredPositions
     only: frozenset[int] | None = None
-    doses: bool = False
+
+    @functools.cached_property
+    def additions(self) -> dict[int, list[Addition]]:
+        """What is added at each layer, those of one arm side by side."""
+        if not any(arm.multipliers for arm in self.arms):
+            return {}
+        return {layer: [each for arm in self.arms for each in arm.additions(layer)] for layer in self.arms[0].vectors}
+
+    @property
+    def doses(self) -> bool:
+        """Whether KL is measured in any arm."""
+        return any(arm.doses for arm in self.arms)
+
+    @property
+    def dosed(self) -> int:
+        """How many additions at a layer, the first ones, KL is measured of."""
+        return sum(self._rows(arm) for arm in self.arms if arm.doses)
+
+    def of_arms(self, values: Values) -> list[Values]:
+        """The part of each arm in what was read with each addition at a layer, ``(rows, ...)``."""
+        return np.split(values, np.cumsum([self._rows(arm) for arm in self.arms])[:-1])
+
+    def _rows(self, arm: Arm) -> int:
+        return len(next(iter(arm.vectors.values()), ())) * len(arm.multipliers)
 
     @property
     def questions(self) -> list[int]:
@@ -84,28 +122,36 @@ class Sweep:
         return sum(1 if answer.either else len(answer.targets) for answer in answers)
 
 
+Parts = list[Part]
+"""What some questions at one layer give, arm by arm."""
+
+
 def run_steered(
-    sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part] = (), progress: Progress = silent
+    sweep: Sweep,
+    give: Callable[[Parts], None],
+    done: Set[tuple[int | None, int]] = frozenset(),
+    progress: Progress = silent,
 ) -> None:
-    """Hand every part to ``give``, from one thread at a time: each question unsteered, and at each layer.
+    """Hand all parts to ``give``, from one thread at a time: each question unsteered, and at each layer.
 
-    ``kept``: what an earlier call handed out, checked there, which is not run again. ``progress`` counts token-blocks,
-    those of ``kept`` among them. Raises ``DifferentError`` before ``give`` is called where the check fails.
+    ``done``: layers and questions that an earlier call handed out, checked there, which are not run again. ``progress``
+    counts token-blocks, those of ``done`` among them. Raises ``DifferentError`` before ``give`` is called where the
+    check fails.
     """
-    _Runs(sweep, give, kept, progress).all()
+    _Runs(sweep, give, done, progress).all()
 
 
-def run_whole(sweep: Sweep, kept: Sequence[Part] = ()) -> Iterator[Part]:
-    """The same parts, whole texts run at every layer and multiplier, but for those in ``kept``."""
-    done = set().union(*(part.places for part in kept))
-    for layer in (None, *(sweep.vectors if sweep.multipliers else ())):
+def run_whole(sweep: Sweep, done: Set[tuple[int | None, int]] = frozenset()) -> Iterator[Parts]:
+    """The same parts, whole texts run with every addition, but for what is ``done``."""
+    for layer in (None, *sweep.additions):
         questions = tuple(question for question in sweep.questions if (layer, question) not in done)
         if questions:
-            yield replace(_part(sweep, layer, questions, _whole(sweep, layer, questions)), whole=True)
+            parts = _parts(sweep, layer, questions, _whole(sweep, layer, questions))
+            yield [replace(part, whole=True) for part in parts]
 
 
 def _whole(sweep: Sweep, layer: int | None, questions: Sequence[int]) -> Values:
-    """What is read of ``questions`` at a layer, ``(deltas, answers, numbers)``."""
+    """What is read of ``questions`` at a layer, ``(rows, answers, numbers)``."""
     answers = [sweep.answers[i * sweep.ends + end] for i in questions for end in range(sweep.ends)]
     values: list[Values] = [np.empty(0)] * len(answers)
     for batch in batches([len(answer.ids) for answer in answers], tokens=at_a_time(sweep.model, holding=sweep.doses)):
@@ -130,10 +176,11 @@ def _whole_batch(sweep: Sweep, layer: int | None, answers: Sequence[Answer]) -> 
         assert unsteered is not None
         return unsteered.values[None]
     steered = []
-    for vector, multiplier in itertools.product(sweep.vectors[layer], sweep.multipliers):
-        with steering(sweep.model, [Addition(layer, vector, multiplier)], sweep.positions):
+    for row, addition in enumerate(sweep.additions[layer]):
+        with steering(sweep.model, [addition], sweep.positions):
             reading, logits = run()
-        steered.append(reading.log_p[None] if unsteered is None else unsteered.compared(reading, logits))
+        dosed = 1 if row < sweep.dosed else 0
+        steered.append(reading.log_p[None] if unsteered is None else unsteered.compared(reading, logits, dosed))
     return np.concatenate(steered)
 
 
@@ -152,15 +199,18 @@ class _Unsteered:
         nothing = np.zeros((1, len(reading.log_p)))
         return cls(_with_doses(reading, nothing)[0], (reading, logits))
 
-    def compared(self, reading: Readout, logits: Logits) -> Values:
+    def compared(self, reading: Readout, logits: Logits, dosed: int) -> Values:
         """What was read of steered ``logits``, n rows of each answer side by side: ``(n, answers, numbers)``. The
-        numbers are the log-probabilities; where doses are measured also KL, summed over the answer's places, and
-        whether one of its targets comes first, 1 or 0."""
+        numbers are the log-probabilities; where doses are measured also KL of the first ``dosed`` rows, summed over the
+        answer's places, and whether one of its targets comes first, 1 or 0."""
+        answers = len(self.values)
         if self.held is None:
-            answers = len(self.values)
             return reading.log_p.reshape(answers, len(reading.log_p) // answers, -1).swapaxes(0, 1)
         before, unsteered = self.held
-        return _with_doses(reading, divergences_of(unsteered, before, logits, reading))
+        kl = np.full((len(reading.log_p) // answers, answers), np.nan)
+        if dosed:
+            kl[:dosed] = divergences_of(unsteered, before, logits, reading, dosed)
+        return _with_doses(reading, kl)
 
 
 def _with_doses(reading: Readout, kl: Values) -> Values:
@@ -169,34 +219,40 @@ def _with_doses(reading: Readout, kl: Values) -> Values:
     return numbers.reshape(answers, rows, -1).swapaxes(0, 1)
 
 
-def _part(sweep: Sweep, layer: int | None, questions: tuple[int, ...], values: Values) -> Part:
-    """``values``: what was read of the answers to ``questions``, ``(deltas, answers, numbers)``."""
+def _parts(sweep: Sweep, layer: int | None, questions: tuple[int, ...], values: Values) -> Parts:
+    """``values``: what was read of the answers to ``questions``, ``(rows, answers, numbers)``, without steering one
+    row for all arms."""
+    of_arms = [values] * len(sweep.arms) if layer is None else sweep.of_arms(values)
+    return [_part(sweep, arm, layer, questions, each) for arm, each in zip(sweep.arms, of_arms, strict=True)]
+
+
+def _part(sweep: Sweep, arm: Arm, layer: int | None, questions: tuple[int, ...], values: Values) -> Part:
     by_question = values.reshape(len(values), len(questions), sweep.ends, -1).swapaxes(0, 1)
     n = sweep.logarithms
     # Each answer of a question gives one number, or the only one gives both.
     log_p = by_question[..., :n].reshape(*by_question.shape[:2], -1)
-    if not sweep.doses:
+    if not arm.doses:
         return Part(layer, questions, log_p)
     kl = by_question[..., n].sum(axis=-1) / np.array([sweep.places(question) for question in questions])[:, None]
     answers_first = by_question[:, :, 0, n + 1] > 0 if sweep.answers[0].either else None
     return Part(layer, questions, log_p, kl=kl, answers_first=answers_first)
 
 
-class _Runs(Runs[Part, _Unsteered]):
-    """Questions, some of them in a group. What is read is ``(deltas, answers, numbers)``, the numbers of both answers
-    in one text, or of one in each."""
+class _Runs(Runs[Parts, _Unsteered]):
+    """Questions, some of them in a group. What is read is ``(rows, answers, numbers)``, the numbers of both answers in
+    one text, or of one in each."""
 
     whole_differs = "a prompt is run once"
 
-    def __init__(self, sweep: Sweep, give: Callable[[Part], None], kept: Sequence[Part], progress: Progress) -> None:
-        done = set().union(*(part.places for part in kept))
-        self.sweep, self.holds_logits = sweep, sweep.doses
+    def __init__(
+        self, sweep: Sweep, give: Callable[[Parts], None], done: Set[tuple[int | None, int]], progress: Progress
+    ) -> None:
+        self.sweep, self.holds_logits, self.dosed = sweep, sweep.doses, sweep.dosed
         super().__init__(
             sweep.model,
             sweep.answers,
             sweep.ends,
-            sweep.vectors,
-            sweep.multipliers,
+            sweep.additions,
             sweep.positions,
             give,
             done,
@@ -220,9 +276,9 @@ class _Runs(Runs[Part, _Unsteered]):
     def read_unsteered(self, answers: Sequence[Answer], logits: Logits) -> _Unsteered:
         return _Unsteered.of(read_answers(answers, logits), logits, holding=self.holds_logits)
 
-    def read(self, base: Base[_Unsteered], logits: Logits) -> Values:
-        n = logits.shape[0] // len(base.answers)
-        return base.values.compared(read_answers([a for a in base.answers for _ in range(n)], logits), logits)
+    def read(self, base: Base[_Unsteered], rows: Sequence[int], logits: Logits) -> Values:
+        reading = read_answers([answer for answer in base.answers for _ in rows], logits)
+        return base.values.compared(reading, logits, sum(row < self.dosed for row in rows))
 
     def unsteered_log_p(self, values: _Unsteered) -> Values:
         return self.log_p(values.values)
@@ -233,17 +289,16 @@ class _Runs(Runs[Part, _Unsteered]):
     def whole_log_p(self, base: Base[_Unsteered]) -> Values:
         return log_probabilities(self.model, base.answers[-self.ends :])
 
-    def part(self, base: Base[_Unsteered], layer: int | None, values: Values | None) -> Part:
-        return _part(self.sweep, layer, base.group.pairs, base.values.values[None] if values is None else values)
+    def part(self, base: Base[_Unsteered], layer: int | None, values: Values | None) -> Parts:
+        return _parts(self.sweep, layer, base.group.pairs, base.values.values[None] if values is None else values)
 
     def _groups(self, some: Sequence[int]) -> list[Group]:
         questions = [self.answers[i : i + self.ends] for i in range(0, len(self.answers), self.ends)]
         shared = [self.unsteered_tokens(question) for question in range(len(questions))]
         longest = [max(len(answer.ids) for answer in question) for question in questions]
-        vectors = max((len(vectors) for vectors in self.vectors.values()), default=0)
-        copies = self.ends * max(1, vectors * len(self.multipliers))
+        copies = self.ends * max(1, len(self.rows))
         n = self.model.n_layers
-        runs = max(1.0, sum(n - 1 - layer for layer in self.vectors) / n)
+        runs = max(1.0, sum(n - 1 - layer for layer in self.layers) / n)
         tokens = sum(shared[i] + copies * (longest[i] - shared[i]) for i in some)
         # Few questions are spread over all that are computed at a time.
         most = min(self.most, -(-tokens // workers()))

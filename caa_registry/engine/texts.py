@@ -24,7 +24,7 @@ from caa_registry.engine.logits import (
     normalizers,
 )
 from caa_registry.engine.plan import Group
-from caa_registry.engine.runs import Base, Runs, Values
+from caa_registry.engine.runs import NOTHING, Base, Runs, Values
 from caa_registry.engine.steps import Worked
 from caa_registry.models.model import Model
 from caa_registry.progress import Progress, silent
@@ -134,14 +134,17 @@ class _Unsteered:
 
 
 class _Runs(Runs[Part, _Unsteered]):
-    """Texts, one in a group. What is read is ``(deltas, 2, tokens)``: KL and log-probabilities."""
+    """Texts, one in a group. What is read is ``(rows, 2, tokens)``: KL and log-probabilities."""
 
     whole_differs = "a steered text is entered"
 
     def __init__(self, work: Work, give: Callable[[Part], None], progress: Progress) -> None:
         answers = [_answer(ids) for ids in work.texts]
-        vectors = {layer: vector[None] for layer, vector in work.vectors.items()}
-        super().__init__(work.model, answers, 1, vectors, work.multipliers, "all", give, work.done, work.only, progress)
+        additions = {
+            layer: [Addition(layer, vector, multiplier) for multiplier in work.multipliers]
+            for layer, vector in work.vectors.items()
+        }
+        super().__init__(work.model, answers, 1, additions, "all", give, work.done, work.only, progress)
         longest = max((len(answer.ids) for answer in answers), default=0)
         dropping = any(window < longest for window in windows(branching_cache(self.network)))
         self.shown = longest if dropping else _SHOWN
@@ -158,19 +161,18 @@ class _Runs(Runs[Part, _Unsteered]):
     def read_unsteered(self, answers: Sequence[Answer], logits: Logits) -> _Unsteered:
         return _Unsteered.of(answers[0], logits)
 
-    def read(self, base: Base[_Unsteered], logits: Logits) -> Values:
+    def read(self, base: Base[_Unsteered], rows: Sequence[int], logits: Logits) -> Values:
         return base.values.compared(logits)
 
-    def checked_values(self, base: Base[_Unsteered], layer: int, deltas: NDArray[np.float32], worked: Worked) -> Values:
+    def checked_values(self, base: Base[_Unsteered], layer: int, worked: Worked) -> Values:
         self.check_entered(layer, self._entered(base, layer), self.unsteered_log_p(base.values))
-        return self.steered(base, layer, deltas, worked)
+        return self.steered(base, layer, self.rows, worked)
 
     def _entered(self, base: Base[_Unsteered], layer: int) -> Values:
         """Log-probabilities of the beginning of a text that is entered behind ``layer``, with nothing added."""
         short = self._beginning(base)
         begun = replace(base, answers=(short,), streams={layer: base.streams[layer][:, : len(short.ids)]})
-        nothing = np.zeros((1, self.model.d_model), np.float32)
-        return _Unsteered.of(short, self.steered_logits(begun, layer, nothing)).log_p
+        return _Unsteered.of(short, self.steered_logits(begun, layer, [NOTHING])).log_p
 
     def _beginning(self, base: Base[_Unsteered]) -> Answer:
         (answer,) = base.answers

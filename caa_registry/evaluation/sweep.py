@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.engine.checks import DifferentError
-from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
+from caa_registry.engine.sweeps import Arm, Part, Parts, Sweep, run_steered, run_whole
 from caa_registry.evaluation.propensity import ItemSet, answers_of, measured
 from caa_registry.evaluation.shards import ALL, Shard, missing, places
 from caa_registry.models.model import Model
@@ -22,47 +23,48 @@ _log = logging.getLogger(__name__)
 
 def sweep(
     model: Model,
-    vectors: Mapping[int, NDArray[np.float32]],
+    arms: Sequence[Arm],
     items: ItemSet,
-    multipliers: Sequence[float],
     positions: SteeredPositions = "after_prompt",
     progress: Progress = silent,
     *,
-    kept: Sequence[Part] = (),
-    keep: Callable[[Part], None],
+    kept: Sequence[Sequence[Part]] = (),
+    keep: Callable[[Parts], None],
     shard: Shard = ALL,
-    doses: bool = False,
 ) -> None:
-    """Measure the ``shard``'s questions: ``keep`` gets every part as it is done.
+    """Measure the ``shard``'s questions: ``keep`` gets parts as they are done, one an arm.
 
-    ``vectors``: layer to float32 ``(vectors, d_model)``, as many at each layer. Multiplier 0 is the unsteered model,
-    run once. ``kept`` are the parts of an interrupted call with the same arguments, which are not run again.
-    ``progress`` counts work, of one token through one block. ``doses``: KL is measured too, and which token comes
-    first.
+    ``arms``: what is added, at the same layers in each, those with doses first. Multiplier 0 is the unsteered model,
+    run once for all. ``kept`` are the parts of each arm from an interrupted call with the same arguments, which are not
+    run again. ``progress`` counts work, of one token through one block.
 
     Of each text only what steering changes is run (``engine.runs``); where an architecture computes something else
     in that way, whole texts are, and a warning says so. Raises ``UsageError`` for a layer that the model does not have.
     """
     check_positions(positions)
-    model.check_layers(list(vectors))
+    model.check_layers(list(arms[0].vectors))
     answers, ends = answers_of(items), 1 if items.metric == "propensity" else 2
     only = shard.questions(len(answers) // ends)
-    run = Sweep(model, answers, ends, vectors, [m for m in multipliers if m != 0], positions, only, doses)
-    left = missing(places(only, vectors, multipliers), kept)
+    steered = [replace(arm, multipliers=[m for m in arm.multipliers if m != 0]) for arm in arms]
+    run = Sweep(model, answers, ends, steered, positions, only)
+    wanted = places(only, arms[0].vectors, [m for arm in arms for m in arm.multipliers])
+    # What was kept of some arms alone is run again.
+    left = set().union(*(missing(wanted, parts) for parts in kept or [()]))
     if not left:
         return
+    done = wanted - left
     try:
-        if any(part.whole for part in kept):
+        if any(part.whole for parts in kept for part in parts):
             raise DifferentError(f"{model.info.architecture} could not be run otherwise before")
         at_caller = mx_thread.at_caller
-        mx_thread.run(run_steered, run, at_caller(keep), kept, at_caller(progress))
+        mx_thread.run(run_steered, run, at_caller(keep), done, at_caller(progress))
     except DifferentError as error:
         _log.warning("%s, so every text is run whole at every layer and multiplier.", error)
         total = len({layer for layer, _ in left})
         progress(0, total)
-        for done, part in enumerate(mx_thread.each(run_whole, run, kept), start=1):
-            keep(part)
-            progress(done, total)
+        for at, parts in enumerate(mx_thread.each(run_whole, run, done), start=1):
+            keep(parts)
+            progress(at, total)
 
 
 def joined(

@@ -34,7 +34,7 @@ from caa_registry.engine.decoding.request import Request, Strength
 from caa_registry.engine.logits import Answer
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.engine.reading import PairTokens, read_activations
-from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
+from caa_registry.engine.sweeps import Arm, Part, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError
 from caa_registry.models import stream as stream_module
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
@@ -294,15 +294,15 @@ def test_a_sweep_that_runs_only_what_steering_changes_equals_whole_texts(name: s
     draw = np.random.default_rng(0).normal(size=(model.n_layers, model.d_model))
     scales = alone(name, 0, False).streams.std(axis=(1, 2, 3))
     vectors = {layer: (draw[layer] * scales[layer]).astype(np.float32)[None] for layer in range(model.n_layers)}
-    run = Sweep(model, answers, 1, vectors, [-1.0, 0.5], positions)
+    run = Sweep(model, answers, 1, [Arm(vectors, [-1.0, 0.5])], positions)
     parts: list[Part] = []
     if family(name) in {*NOT_ENTERED, *RECOMPUTED_DIFFERS}:
         with pytest.raises(DifferentError):
-            run_steered(run, parts.append)
+            run_steered(run, parts.extend)
         assert parts == []
         return
-    run_steered(run, parts.append)
-    for whole in run_whole(run):
+    run_steered(run, parts.extend)
+    for (whole,) in run_whole(run):
         for part in parts:
             if part.layer == whole.layer:
                 np.testing.assert_allclose(part.log_p, whole.log_p[list(part.questions)], rtol=1e-3, atol=1e-3)

@@ -54,13 +54,15 @@ def sweep(model: Model, parts: dict[object, np.ndarray], *, doses: bool = False)
     answers = [Answer(tuple(draw.integers(3, 400, 80).tolist()), 40, 79, (5, 9), either=True) for _ in range(6)]
     vectors = {layer: draw.standard_normal((1, model.d_model)).astype(np.float32) for layer in range(model.n_layers)}
 
-    def give(part: sweeps.Part) -> None:
+    def give(of_arms: sweeps.Parts) -> None:
+        (part,) = of_arms
         for question, values in zip(part.questions, part.log_p, strict=True):
             parts[part.layer, question] = values
         for question, values in zip(part.questions, () if part.kl is None else part.kl, strict=doses):
             parts["kl", part.layer, question] = values
 
-    sweeps.run_steered(sweeps.Sweep(model, answers, 1, vectors, MULTIPLIERS, "after_prompt", doses=doses), give)
+    arm = sweeps.Arm(vectors, MULTIPLIERS, doses)
+    sweeps.run_steered(sweeps.Sweep(model, answers, 1, [arm], "after_prompt"), give)
 
 
 def dosed(model: Model, parts: dict[object, np.ndarray]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import mlx.core as mx
@@ -14,7 +16,7 @@ from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
 
 from caa_registry.engine import runs as steered_runs
 from caa_registry.engine.checks import DifferentError
-from caa_registry.engine.sweeps import Part, Sweep, run_steered, run_whole
+from caa_registry.engine.sweeps import Arm, Part, Parts, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError
 from caa_registry.evaluation.propensity import answers_of, prepare
 from caa_registry.models.model import Model
@@ -37,7 +39,22 @@ def sweep_of(model: Model, pairs: list[Pair], positions: Any = "after_prompt", *
     items = prepare(pairs, model.template(), model)
     ends = 1 if items.metric == "propensity" else 2
     given = {"vectors": vectors_for(model), "multipliers": MULTIPLIERS} | others
-    return Sweep(model, answers_of(items), ends, given["vectors"], given["multipliers"], positions)
+    return Sweep(model, answers_of(items), ends, [Arm(given["vectors"], given["multipliers"])], positions)
+
+
+def steered(run: Sweep, kept: Sequence[Part] = ()) -> list[Part]:
+    """The parts of a sweep of one arm."""
+    found: list[Parts] = []
+    run_steered(run, found.append, places_of(kept))
+    return [part for (part,) in found]
+
+
+def whole_texts(run: Sweep, kept: Sequence[Part] = ()) -> list[Part]:
+    return [part for (part,) in run_whole(run, places_of(kept))]
+
+
+def places_of(kept: Sequence[Part]) -> set[tuple[int | None, int]]:
+    return set().union(*(part.places for part in kept))
 
 
 def table(parts: list[Part], questions: int) -> dict[int | None, NDArray[np.float64]]:
@@ -52,10 +69,8 @@ def table(parts: list[Part], questions: int) -> dict[int | None, NDArray[np.floa
 
 
 def check(run: Sweep) -> None:
-    parts: list[Part] = []
-    run_steered(run, parts.append)
     questions = len(run.answers) // run.ends
-    found, wanted = table(parts, questions), table(list(run_whole(run)), questions)
+    found, wanted = table(steered(run), questions), table(whole_texts(run), questions)
     assert found.keys() == wanted.keys()
     for layer, values in wanted.items():
         np.testing.assert_allclose(found[layer], values, rtol=1e-4, atol=1e-4)
@@ -83,8 +98,7 @@ def test_small_batches_give_the_same(pairs: list[Pair], tiny: TinyModels, monkey
 
 
 def test_without_multipliers_only_the_unsteered_model_is_run(tiny: TinyModels) -> None:
-    parts: list[Part] = []
-    run_steered(sweep_of(tiny("llama"), LETTERS, multipliers=[]), parts.append)
+    parts = steered(sweep_of(tiny("llama"), LETTERS, multipliers=[]))
     assert {part.layer for part in parts} == {None}
     table(parts, len(LETTERS))
 
@@ -124,7 +138,7 @@ def test_where_it_computes_something_else_whole_texts_are_run(
     else:
         entered = model.stream.entered
         monkeypatch.setattr(model.stream, "entered", lambda layer, hidden: entered(layer, hidden * 1.1))
-    parts: list[Part] = []
+    parts: list[Parts] = []
     with pytest.raises(DifferentError, match="llama computes differently"):
         run_steered(sweep_of(model, LETTERS), parts.append)
     assert parts == []
@@ -146,19 +160,13 @@ def test_what_was_kept_is_not_run_again(
     monkeypatch.setattr(steered_runs, "tokens_at_a_time", lambda: 40)
     run = sweep_of(tiny("llama", chat=CHAT), pairs)
 
-    def parts_of(kept: list[Part]) -> list[Part]:
-        if whole:
-            return list(run_whole(run, kept))
-        parts: list[Part] = []
-        run_steered(run, parts.append, kept)
-        return parts
-
-    every = parts_of([])
+    parts_of = whole_texts if whole else steered
+    every = parts_of(run, [])
     questions = len(run.answers) // run.ends
     wanted = table(every, questions)
     assert len(every) > 3
     for n in range(1, len(every) + 1):
-        found = table(every[:n] + parts_of(every[:n]), questions)
+        found = table(every[:n] + parts_of(run, every[:n]), questions)
         assert found.keys() == wanted.keys()
         for layer, values in wanted.items():
             np.testing.assert_allclose(found[layer], values, rtol=1e-5, atol=1e-5)
@@ -167,26 +175,23 @@ def test_what_was_kept_is_not_run_again(
 def test_nothing_is_run_where_all_was_kept(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny("llama", chat=CHAT)
     run = sweep_of(model, LETTERS)
-    parts: list[Part] = []
-    run_steered(run, parts.append)
+    parts = steered(run)
 
     def never(*arguments: Any, **named: Any) -> Any:
         raise AssertionError("the network was run")
 
     monkeypatch.setattr(type(model.network), "__call__", never)
-    run_steered(run, parts.append, list(parts))
+    assert steered(run, parts) == []
     every = tuple(run.questions)
-    assert list(run_whole(run, [Part(layer, every, np.empty(0), True) for layer in (None, *run.vectors)])) == []
+    assert whole_texts(run, [Part(layer, every, np.empty(0), True) for layer in (None, *run.additions)]) == []
 
 
 def test_an_interruption_ends_it_soon_and_leaves_the_network_as_it_was(tiny: TinyModels) -> None:
     model = tiny("llama", chat=CHAT)
     run = sweep_of(model, LETTERS)
     before = type(model.network), model.network(mx.array([[3, 4]]))
-    parts: list[Part] = []
 
-    def interrupted(part: Part) -> None:
-        parts.append(part)
+    def interrupted(parts: Parts) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -205,3 +210,70 @@ def test_blocks_that_hand_on_more_than_the_stream_cannot_be_entered(
         pass
     with pytest.raises(DifferentError, match="hand on more"):
         run_steered(sweep_of(model, LETTERS), lambda part: None)
+
+
+def arms_for(model: Model) -> list[Arm]:
+    """One with doses; two vectors at other multipliers; one more."""
+    draw = np.random.default_rng(1).standard_normal
+    more = {layer: draw((3, model.d_model)).astype(np.float32) for layer in range(LAYERS)}
+    return [
+        Arm({layer: values[:1] for layer, values in vectors_for(model).items()}, MULTIPLIERS, doses=True),
+        Arm(vectors_for(model), [-2.0, 2.0]),
+        Arm(more, [1.0]),
+    ]
+
+
+@pytest.mark.parametrize("tokens", [5, 40, 640])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("pairs", [LETTERS, TEXTS], ids=["letters", "texts"])
+def test_arms_give_together_what_each_gives_alone(
+    pairs: list[Pair], whole: bool, tokens: int, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steered_runs, "tokens_at_a_time", lambda: tokens)
+    model = tiny("llama", chat=CHAT)
+    run, arms = sweep_of(model, pairs), arms_for(model)
+    questions = len(run.answers) // run.ends
+    together: list[Parts] = []
+    if whole:
+        together.extend(run_whole(replace(run, arms=arms)))
+    else:
+        run_steered(replace(run, arms=arms), together.append)
+    for arm, of_arm in zip(arms, zip(*together, strict=True), strict=True):
+        alone = steered(replace(run, arms=[arm]))
+        found, wanted = table(list(of_arm), questions), table(alone, questions)
+        for layer, values in wanted.items():
+            np.testing.assert_allclose(found[layer], values, rtol=1e-5, atol=1e-5)
+        assert {part.kl is not None for part in of_arm} == {arm.doses}
+        if arm.doses:
+            np.testing.assert_allclose(doses(of_arm, questions), doses(alone, questions), rtol=1e-4, atol=1e-6)
+
+
+def doses(parts: Sequence[Part], questions: int) -> NDArray[np.float64]:
+    """KL, ``(layers, questions, multipliers)``."""
+    kl = np.full((LAYERS, questions, len(MULTIPLIERS)), np.nan)
+    for part in parts:
+        assert part.kl is not None and (part.answers_first is None or part.answers_first.shape == part.kl.shape)
+        if part.layer is not None:
+            kl[part.layer, list(part.questions)] = part.kl
+    assert np.isfinite(kl).all()
+    return kl
+
+
+def test_prompts_are_run_once_for_all_arms(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("llama", chat=CHAT)
+    first, cls = model.network.layers[0], type(model.network.layers[0])
+    original, tokens = cls.__call__, 0
+
+    def counting(block: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
+        nonlocal tokens
+        tokens += x.shape[0] * x.shape[1] if block is first else 0
+        return original(block, x, *args, **kwargs)
+
+    monkeypatch.setattr(cls, "__call__", counting)
+    run, counts = sweep_of(model, LETTERS, vectors=vectors_for(model, (LAYERS - 1,))), []
+    for arms in ([*run.arms], [*run.arms, *run.arms]):
+        tokens = 0
+        run_steered(replace(run, arms=arms), lambda parts: None)
+        counts.append(tokens)
+    # Groups, and so their paddings, may be others.
+    assert counts[1] < 1.1 * counts[0]

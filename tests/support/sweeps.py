@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from caa_registry.engine.sweeps import Part
+from caa_registry.engine.sweeps import Arm, Part, Parts
 from caa_registry.evaluation.propensity import ItemSet
 from caa_registry.evaluation.sweep import joined, joined_doses
 from caa_registry.evaluation.sweep import sweep as measure
@@ -30,11 +30,12 @@ def sweep(
     """Log-probabilities ``(vectors, layers, multipliers, items, 2)``."""
     parts = list(kept)
 
-    def found(part: Part) -> None:
+    def found(of_arms: Parts) -> None:
+        (part,) = of_arms
         keep(part)
         parts.append(part)
 
-    measure(model, vectors, items, multipliers, positions, progress, kept=kept, keep=found)
+    measure(model, [Arm(vectors, multipliers)], items, positions, progress, kept=[kept], keep=found)
     return joined(model, items, list(vectors), multipliers, parts, len(next(iter(vectors.values()))))
 
 
@@ -49,9 +50,10 @@ def dosed(
     """KL and whether a letter comes first, ``(layers, multipliers, items)`` each, of one vector."""
     parts: list[Part] = []
 
-    def found(part: Part) -> None:
+    def found(of_arms: Parts) -> None:
+        (part,) = of_arms
         keep(part)
         parts.append(part)
 
-    measure(model, vectors, items, multipliers, positions, keep=found, doses=True)
+    measure(model, [Arm(vectors, multipliers, doses=True)], items, positions, keep=found)
     return joined_doses(items, list(vectors), multipliers, parts)

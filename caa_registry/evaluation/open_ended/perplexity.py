@@ -13,7 +13,7 @@ from caa_registry import mx_thread
 from caa_registry.engine.checks import DifferentError
 from caa_registry.engine.likelihoods import log_probabilities
 from caa_registry.engine.logits import Answer
-from caa_registry.engine.sweeps import Part, Sweep, run_steered
+from caa_registry.engine.sweeps import Arm, Parts, Sweep, run_steered
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.models.model import Model
@@ -61,11 +61,12 @@ def _log_probabilities(model: Model, answers: Sequence[Answer], ends: int) -> ND
     """Of each of ``answers``, of which ``ends`` neighbours continue one prompt."""
     log_p = np.full((len(answers) // ends, ends), np.nan)
 
-    def take(part: Part) -> None:
+    def take(parts: Parts) -> None:
+        (part,) = parts
         log_p[list(part.questions)] = part.log_p[:, 0]
 
     try:
-        mx_thread.run(run_steered, Sweep(model, answers, ends, {}, [], "after_prompt"), take)
+        mx_thread.run(run_steered, Sweep(model, answers, ends, [Arm({}, [])], "after_prompt"), take)
     except DifferentError:
         return log_probabilities(model, answers)[:, 0]
     return log_p.ravel()

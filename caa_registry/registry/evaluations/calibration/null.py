@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from caa_registry.engine.sweeps import Parts
     from caa_registry.evaluation.calibration import Calibration, Choice, Halves
     from caa_registry.evaluation.inference.p_values import NullTest
     from caa_registry.evaluation.nulls.directions import Directions
@@ -85,16 +86,19 @@ def _largest(
     """Of each vector the largest effect at any layer and end."""
     import numpy as np
 
+    from caa_registry.engine.sweeps import Arm
     from caa_registry.evaluation.propensity import propensity_of
     from caa_registry.evaluation.sweep import joined, sweep
     from caa_registry.evaluation.unfinished import part_as_json, part_of_json
 
     model, positions = request.target.model, request.propensity.settings.positions
     kept = [part_of_json(part) for part in unfinished.kept(name)]
-    sweep(
-        model, ends, items, [1.0], positions, progress, kept=kept,
-        keep=lambda part: unfinished.add(name, part_as_json(part)),
-    )  # fmt: skip
+
+    def keep(parts: Parts) -> None:
+        (part,) = parts
+        unfinished.add(name, part_as_json(part))
+
+    sweep(model, [Arm(ends, [1.0])], items, positions, progress, kept=[kept], keep=keep)
     measured = [part_of_json(part) for part in unfinished.kept(name)]
     vectors = len(next(iter(ends.values())))
     log_p = joined(model, items, tuple(ends), [1.0], measured, vectors)[:, :, 0]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from caa_registry.progress import Progress, part_of
@@ -32,9 +32,11 @@ from caa_registry.registry.records.evaluation_settings import Leaked, RecordedPr
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.nulls.directions import Directions
+    from caa_registry.engine.sweeps import Arm, Parts
     from caa_registry.evaluation.propensity import ItemSet
     from caa_registry.evaluation.unfinished import Unfinished
+    from caa_registry.models.model import Model
+    from caa_registry.registry.evaluations.propensity.nulls import Round
 
 
 def measure(workspace: Workspace, request: PropensityRequest, progress: Progress, reading: Progress) -> Evaluation:
@@ -115,55 +117,61 @@ def _measure(
     progress: Progress,
     reading: Progress,
 ) -> None:
+    from caa_registry.engine.sweeps import Arm
+    from caa_registry.evaluation.measurements import VECTOR
     from caa_registry.evaluation.nulls.directions import relative_lengths
     from caa_registry.evaluation.sweep import sweep
     from caa_registry.evaluation.unfinished import part_as_json
     from caa_registry.models.untrained import untrained
 
-    target, beside, nulls = request.target, request.beside, null_rounds(request)
-    own = {layer: target.vectors[layer].values[None] for layer in target.layers}
+    target, beside = request.target, request.beside
     # Made first, so that what does not fit into memory is refused before anything is measured.
     network = untrained(target.model, seed_of(target.version, UNTRAINED, None)) if beside.untrained else target.model
-    steps = len(target.multipliers)
-    # Work is of one vector at one multiplier.
-    counts = [steps] * len(prompts) + [2 * (each.last - each.first) for each in nulls]
+    steps, pending = len(target.multipliers), null_rounds(request)
+    first = [each for each in pending if each.first == 0]
+    later = [each for each in pending if each.first > 0]
+    # Work is of one vector at one multiplier. The first draws are measured with the vector, which saves asking the
+    # questions once more.
+    counts = [steps + sum(each.work for each in first), *[steps] * (len(prompts) - 1), *(each.work for each in later)]
 
-    def run(place: int, condition: str, items: ItemSet, vectors: Directions, multipliers: Sequence[float]) -> None:
+    def run(place: int, model: Model, items: ItemSet, arms: Mapping[str, Arm]) -> None:
+        def keep(parts: Parts) -> None:
+            for name, part in zip(arms, parts, strict=True):
+                unfinished.add(name, part_as_json(part))
+
         sweep(
-            network if condition == UNTRAINED else target.model,
-            vectors,
+            model,
+            list(arms.values()),
             items,
-            multipliers,
             request.settings.positions,
             part_of(progress, place, counts),
-            kept=parts_of(unfinished, condition),
-            keep=lambda part: unfinished.add(condition, part_as_json(part)),
+            kept=[parts_of(unfinished, name) for name in arms],
+            keep=keep,
             shard=request.division.shard,
-            doses=condition == "vector",
         )
 
-    for place, (condition, items) in enumerate(prompts.items()):
-        if condition == UNTRAINED:
-            made = untrained_vector(target, request.own, network, reading)
-            keep_auc(unfinished, made)
-            run(place, condition, items, made.vectors, target.multipliers)
-        else:
-            run(place, condition, items, own, target.multipliers)
-    if not nulls:
-        return
+    def arm(each: Round) -> Arm:
+        vectors = {layer: values[each.first : each.last] for layer, values in drawn[each.null].items()}
+        return Arm(vectors, request.extremes)
+
     drawn = directions(target, request.own, beside.controls, beside.seeds, request.settings.seed, reading)
     for name, vectors in drawn.items():
         if not unfinished.kept(lengths_key(name)):
             lengths = relative_lengths(vectors, target.vectors)
             unfinished.add(lengths_key(name), {"lengths": [repr(length) for length in lengths]})
-    places = {each: place for place, each in enumerate(nulls, start=len(prompts))}
+    own = Arm({layer: target.vectors[layer].values[None] for layer in target.layers}, target.multipliers)
+    for place, (condition, items) in enumerate(prompts.items()):
+        if condition == VECTOR:
+            beside_it = {each.name: arm(each) for each in first}
+            run(place, target.model, items, {condition: replace(own, doses=True), **beside_it})
+        elif condition == UNTRAINED:
+            made = untrained_vector(target, request.own, network, reading)
+            keep_auc(unfinished, made)
+            run(place, network, items, {condition: replace(own, vectors=made.vectors)})
+        else:
+            run(place, target.model, items, {condition: own})
     # Whether there are enough draws cannot be told from a part of the questions.
     alone = request.division.shard.of == 1
-    for name, vectors in drawn.items():
-        left = [each for each in nulls if each.null == name]
-        while left:
-            each = left.pop(0)
-            part = {layer: values[each.first : each.last] for layer, values in vectors.items()}
-            run(places[each], each.name, prompts["vector"], part, request.extremes)
-            if alone and so_far(request, prompts, unfinished, name)[1] is None:
-                break
+    for place, each in enumerate(later, start=len(prompts)):
+        if not alone or so_far(request, prompts, unfinished, each.null)[1] is not None:
+            run(place, target.model, prompts[VECTOR], {each.name: arm(each)})

@@ -42,6 +42,11 @@ class Round:
     def name(self) -> str:
         return f"{self.null} {self.first}-{self.last}"
 
+    @property
+    def work(self) -> int:
+        """How many vectors at one multiplier each: every draw at the lowest and the highest."""
+        return 2 * (self.last - self.first)
+
 
 def names_of(target: Target, asked: PropensitySettings) -> tuple[str, ...]:
     """Which nulls are measured. Those that need the activations of the vector's own pairs need its own model; without

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.unfinished import Unfinished
 
 # Raised with every change that measures the same otherwise: of nulls, or of how questions are run.
-_MEASURER = 3
+_MEASURER = 4
 
 
 def null_rounds(request: PropensityRequest) -> list[Round]:
