@@ -170,7 +170,8 @@ def _dequantize(network: Any) -> None:
     for name, module in network.named_modules():
         if len(pieces.get(name, ())) > 1:
             module.weight = mx.concatenate(pieces[name])
-            network.__dict__.setdefault(_PIECES, []).extend(pieces[name])
+            # The whole comes right behind its pieces, which are given up then.
+            network.__dict__.setdefault(_PIECES, []).extend([*pieces.pop(name), module.weight])
 
 
 def _parts(module: Any) -> Iterator[tuple[mx.array, mx.array, mx.array | None]]:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
+import mlx.nn as nn
 import numpy as np
 import pytest
 from mlx.utils import tree_flatten
@@ -133,3 +134,27 @@ def test_a_slow_blas_is_said_once_on_stderr_by_commands() -> None:
         assert len(said) == 1 and said[0].startswith("Note: MLX's own BLAS is in use (about 4 GFLOP/s). ")
         assert "caa doctor" in said[0]
     assert next_token("none") == ""
+
+
+def test_a_large_vocabulary_is_dequantized_without_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pieces are given up before other weights are read."""
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = [nn.Linear(1024, 1024, bias=False) for _ in range(4)]
+            self.vocabulary = nn.Embedding(1 << 15, 64)
+
+    network = Network()
+    wanted = np.array(network.vocabulary.weight)
+    nn.quantize(network, group_size=64, bits=4)
+    mx.eval(network.parameters())
+    monkeypatch.setattr(weights, "_PIECE", 1 << 20)
+    mx.clear_cache()
+    before = mx.get_active_memory() - weights.weight_bytes(network)
+    weights._dequantize(network)
+    mx.reset_peak_memory()
+    weights.read_weights(network, "large")
+    size, vocabulary = weights.weight_bytes(network), network.vocabulary.weight
+    assert mx.get_peak_memory() - before < size + 0.75 * vocabulary.nbytes
+    np.testing.assert_allclose(np.array(vocabulary), wanted, atol=np.abs(wanted).max() / 10)
