@@ -87,7 +87,6 @@ def _checked(folder: Path) -> Stored:
 def _loaded(
     folder: Path, repo: str | None, commit: str | None, stored: Stored, dtype: str | None, adapter: Adapter | None
 ) -> Model:
-    from caa_registry.models.adapters import apply_adapter
     from caa_registry.models.folder.vocabulary import check_vocabulary
     from caa_registry.models.model import Model
     from caa_registry.models.stream import ResidualStream
@@ -102,6 +101,8 @@ def _loaded(
     complete_template(folder, tokenizer._tokenizer)
     computed = prepare(network, dtype, folder.name)
     if adapter is not None:
+        from caa_registry.models.adapters import apply_adapter  # and mlx-lm's training with it
+
         apply_adapter(network, adapter)
     try:
         stream = ResidualStream(network)

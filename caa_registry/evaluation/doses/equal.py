@@ -3,7 +3,7 @@
 The dose is KL(unsteered || steered) in nats per token at the places that answers are read at, the mean over items.
 Near 0 it grows with the square of the multiplier, and log-odds in proportion to the multiplier. So an item's log-odds
 are a smooth curve over the square root of the dose, negative below 0, and are interpolated on it between the measured
-multipliers by monotone cubics (Fritsch & Carlson 1980). The propensity follows from the log-odds.
+multipliers by monotone cubics (``doses.cubics``). The propensity follows from the log-odds.
 
 How far cubics and straight lines are apart, in the mean over items, is taken as the error of interpolating, which
 intervals are widened by. It is 0 at a measured multiplier. What a curve does between two multipliers that are far apart
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.evaluation.doses.cubics import monotone_cubics
 from caa_registry.evaluation.doses.ladder import DoseSides
 from caa_registry.evaluation.inference.intervals import Interval
 from caa_registry.evaluation.measurements import Observed
@@ -77,8 +78,6 @@ class DoseCurve:
 
     def _ends(self, dose: float, sides: DoseSides) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The log-odds below and above, ``(2, items)``, by cubics and by lines."""
-        from scipy.interpolate import PchipInterpolator
-
         if len(self.doses) == 1:
             return self.log_odds[[0, 0]], self.log_odds[[0, 0]]
         roots = np.sign(self.doses) * np.sqrt(np.abs(self.doses))
@@ -87,7 +86,7 @@ class DoseCurve:
         before, after = roots[above - 1], roots[above]
         part = ((ends - before) / (after - before))[:, None]
         lines = (1 - part) * self.log_odds[above - 1] + part * self.log_odds[above]
-        return np.asarray(PchipInterpolator(roots, self.log_odds, axis=0)(ends)), lines
+        return monotone_cubics(roots, self.log_odds, ends), lines
 
 
 # How many times a dose the first one that was measured may be.
