@@ -6,7 +6,7 @@ import numpy as np
 from simulation import MEANS, REPEATS, Hits, Task, holds, scores
 
 from caa_registry.evaluation.inference.intervals import Units, means, weighted_means, weighted_ratios
-from caa_registry.evaluation.inference.shares import share
+from caa_registry.evaluation.inference.shares import shares as shares_of
 
 
 def coverage(task: Task) -> Hits:
@@ -71,5 +71,6 @@ def shares(task: Task) -> Hits:
     units, generator, inside = Units.of(np.repeat(np.arange(clusters), items)), task.generator, 0
     for _ in range(task.count):
         levels = np.repeat(generator.beta(4 * truth, 4 * (1 - truth), clusters), items)
-        inside += holds(share(generator.random(len(levels)) < levels, units), truth)
+        (found,) = shares_of((generator.random(len(levels)) < levels)[:, None], units)
+        inside += holds(found, truth)
     return {f"share of {clusters} clusters of {items}, truth {truth:g}": inside}

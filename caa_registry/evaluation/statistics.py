@@ -16,7 +16,7 @@ from caa_registry.evaluation.doses.equal import DoseCurve, dose_curves, widened
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, score_at
 from caa_registry.evaluation.inference.intervals import Interval, Units, bounded, means, weighted_means
 from caa_registry.evaluation.inference.power import Power
-from caa_registry.evaluation.inference.shares import share
+from caa_registry.evaluation.inference.shares import shares
 from caa_registry.evaluation.letters import Contrasts, contrasts
 from caa_registry.evaluation.measurements import VECTOR, Measurements, Null, Observed
 from caa_registry.evaluation.nulls.comparison import drawn, tests
@@ -131,7 +131,7 @@ def figures(measurements: Measurements) -> list[Figure]:
             weighed = contrasts(observed)
             found += _by_slope(measurements, condition, observed, weighed)
             for metric, holds in wrong_ways(measurements, observed).items():
-                found += _by_layer(measurements, condition, metric, [share(row, weighed.units) for row in holds])
+                found += _by_layer(measurements, condition, metric, shares(holds.T, weighed.units))
             if condition == VECTOR:
                 found += _at_doses(measurements, observed, weighed)
     for name, null in measurements.nulls.items():
@@ -154,7 +154,7 @@ def _of_doses(measurements: Measurements, condition: str, observed: Observed, un
         yield from _by_cell(measurements, condition, "kl", [bounded(each, 0.0, np.inf) for each in divergences])
     if observed.answers_first is not None:
         firsts = observed.answers_first[..., observed.counted].reshape(-1, len(units.clusters))
-        yield from _by_cell(measurements, condition, "answers_first", [share(row, units) for row in firsts])
+        yield from _by_cell(measurements, condition, "answers_first", shares(firsts.T, units))
 
 
 def _by_slope(measurements: Measurements, condition: str, observed: Observed, weighed: Contrasts) -> Iterator[Figure]:

@@ -98,8 +98,7 @@ class Unfinished:
                 self._warned = True
 
     def _append(self, value: Mapping[str, Any]) -> None:
-        own_folder(self.path.parent)
-        with os.fdopen(os.open(self.path, _APPEND, 0o600), "ab") as file:
+        with os.fdopen(self._opened(), "ab") as file:
             size = file.seek(0, os.SEEK_END)
             try:
                 if size == 0:
@@ -111,6 +110,13 @@ class Unfinished:
                 with suppress(OSError):
                     os.truncate(self.path, size)
                 raise
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, _APPEND, 0o600)
+        except FileNotFoundError:
+            own_folder(self.path.parent)
+            return os.open(self.path, _APPEND, 0o600)
 
     def take(self, paths: Sequence[Path]) -> None:
         """Take what the files of shards hold."""

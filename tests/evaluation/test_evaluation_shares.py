@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from caa_registry.evaluation.inference.intervals import Interval, Units
-from caa_registry.evaluation.inference.shares import share, wilson
+from caa_registry.evaluation.inference.shares import shares, wilson
+
+
+def share(holds: np.ndarray, units: Units | None = None) -> Interval:
+    (found,) = shares(holds[:, None], units)
+    return found
 
 
 def bounds(interval: Interval) -> tuple[float, float]:
@@ -111,3 +116,9 @@ def test_shares_hold_the_truth_as_often_as_they_say(truth: float, clusters: int,
         inside += low <= truth <= high
     error = 3 * np.sqrt(0.05 * 0.95 / 1000)
     assert 0.92 - error <= inside / 1000 <= 0.98 + error
+
+
+def test_columns_are_each_on_their_own() -> None:
+    holds = np.random.default_rng(0).random((40, 5)) < [0, 0.1, 0.5, 0.9, 1]
+    units = Units.of(np.arange(40) // 2)
+    assert shares(holds, units) == [share(column, units) for column in holds.T]

@@ -15,7 +15,7 @@ from scipy import stats
 
 from caa_registry.evaluation.inference.intervals import Interval, means
 from caa_registry.evaluation.inference.p_values import against_null
-from caa_registry.evaluation.inference.shares import share
+from caa_registry.evaluation.inference.shares import shares
 from caa_registry.evaluation.measurements import Measurements, Null, Observed
 from caa_registry.evaluation.propensity import BEYOND_LETTERS, other_letter
 from caa_registry.evaluation.statistics import (
@@ -267,7 +267,7 @@ def test_figures_of_shares_and_scores_are_those_of_their_modules() -> None:
     measured = Measurements("propensity", (0,), MULTIPLIERS, {"vector": curves(np.linspace(-1, 2, 12))})
     found = figures(measured)
     (anti,) = (f.interval for f in found if f.metric == "anti_steerable")
-    assert anti == share(np.linspace(-1, 2, 12) < 0)
+    assert [anti] == shares(np.linspace(-1, 2, 12)[:, None] < 0)
     (slope,) = (f.interval for f in found if f.metric == "steerability")
     assert slope == means(steerability(measured.vector, MULTIPLIERS).T)[0]
     (smallest,) = (f.interval for f in found if f.metric == "detectable_slope")

@@ -10,22 +10,31 @@ from caa_registry.evaluation.inference.intervals import FEWEST_CLUSTERS, Interva
 _Z = 1.959963984540054
 
 
-def share(holds: NDArray[np.bool_], units: Units | None = None) -> Interval:
-    """The share of items of which ``holds`` is true, ``(n,)``, and Wilson's interval, which has a length at 0 and 1.
+def shares(holds: NDArray[np.bool_], units: Units | None = None) -> list[Interval]:
+    """Of each column of ``holds`` ``(n, k)`` the share of items of which it is true, and Wilson's interval, which has a
+    length at 0 and 1.
 
     Items that come in clusters count as so many independent ones as would have their standard error, at most ``n``;
     where all agree, as many as there are clusters. No interval below 5 clusters.
     """
     given = units or Units.single(len(holds))
     whole = Units(given.clusters, np.zeros_like(given.clusters))
-    n, value = len(holds), float(holds.mean())
+    n, values = len(holds), holds.mean(axis=0).tolist()
     if whole.count < FEWEST_CLUSTERS:
-        return Interval(value, None, None, n)
-    error = float(standard_errors(holds[:, None].astype(np.float64), whole, [1.0])[0])
+        return [Interval(value, None, None, n) for value in values]
+    errors = standard_errors(holds.astype(np.float64), whole, [1.0]).tolist()
+    return [
+        wilson(value, _effective(value, error, whole.count, n), n) for value, error in zip(values, errors, strict=True)
+    ]
+
+
+def _effective(value: float, error: float, clusters: int, n: int) -> float:
+    """How many independent items would have the standard error ``error``."""
+    if error <= 0:
+        return float(clusters)
     # The standard error is that of a sample, which is larger than that of a known share.
-    sample = whole.count / (whole.count - 1)
-    effective = min(sample * value * (1 - value) / error**2, float(n)) if error > 0 else float(whole.count)
-    return wilson(value, effective, n)
+    sample = clusters / (clusters - 1)
+    return min(sample * value * (1 - value) / error**2, float(n))
 
 
 def wilson(value: float, effective: float, n: int) -> Interval:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -87,16 +87,16 @@ def store(
     """Write what was measured; the number of the evaluation. ``metric``: its own. ``subject``: more for the audit."""
     target, dataset = underway.target, underway.dataset
     scores = [
-        t.Score(
-            position=place,
-            condition=figure.condition,
-            layer=figure.layer,
-            multiplier=figure.multiplier,
-            metric=figure.metric,
-            value=figure.interval.value,
-            ci_low=figure.interval.low,
-            ci_high=figure.interval.high,
-            n=figure.interval.n,
+        (
+            place,
+            figure.condition,
+            figure.layer,
+            figure.multiplier,
+            figure.metric,
+            figure.interval.value,
+            figure.interval.low,
+            figure.interval.high,
+            figure.interval.n,
         )
         for place, figure in enumerate(figures)
     ]
@@ -114,17 +114,18 @@ def store(
             template=underway.template,
             parameters=underway.settings.to_json(),
             measurements=measurements,
-            scores_digest=digest_of_parts("score", SCORE, scores),
+            scores_digest=digest_of_rows("score", scores),
             responses_digest=digest_of_parts("response", RESPONSE, responses) if responses else None,
             created_at=datetime.now(UTC),
         )
         session.add(evaluation)
         session.flush()
-        for score in scores:
-            score.evaluation_id = evaluation.id
+        if scores:
+            rows = [{"evaluation_id": evaluation.id, **dict(zip(SCORE, score, strict=True))} for score in scores]
+            session.execute(insert(t.Score), rows)
         for response in responses:
             response.evaluation_id = evaluation.id
-        session.add_all([*scores, *responses])
+        session.add_all(responses)
         asked = [("dataset", dataset.id)] if dataset else []
         named = {"dataset": dataset.reference} if dataset else {}
         if underway.plan is not None:
