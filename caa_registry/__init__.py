@@ -87,6 +87,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
     from caa_registry.registry.records import Alias as Alias
     from caa_registry.registry.records import Answer as Answer
+    from caa_registry.registry.records import AuditCheck as AuditCheck
+    from caa_registry.registry.records import AuditEvent as AuditEvent
     from caa_registry.registry.records import Beside as Beside
     from caa_registry.registry.records import Blame as Blame
     from caa_registry.registry.records import Calibrated as Calibrated
@@ -130,6 +132,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
     from caa_registry.registry.records import Reviews as Reviews
+    from caa_registry.registry.records import RunDetail as RunDetail
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
@@ -229,6 +232,8 @@ _PUBLIC = {
         "Judged",
         "LayerRecord",
         "Leaked",
+        "AuditCheck",
+        "AuditEvent",
         "Lineage",
         "LineageNode",
         "LintReport",
@@ -256,6 +261,7 @@ _PUBLIC = {
         "RecordedPropensity",
         "RecordedSideEffects",
         "Reviews",
+        "RunDetail",
         "RunRecord",
         "Sampling",
         "Score",

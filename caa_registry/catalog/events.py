@@ -1,17 +1,32 @@
-"""The audit: an append-only chain of events, each holding the digest of the one before."""
+"""The audit: an append-only chain of events, each holding the digest of the one before. The digest of the last one, the
+head of the chain, is kept in table ``meta`` too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.digests import digest_object
+from caa_registry.digests import digest_object, short
 from caa_registry.errors import IntegrityError
+
+_HEAD = "audit_head"
+_ADVICE = "Somebody wrote to the database by other means. Restore a backup, or keep a copy as evidence."
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What a chain that holds is. ``events``: how many; ``head``: the digest of the last, empty where there is none;
+    ``place``: which of them, counted from 1, has the digest that was asked for, ``None`` where none was."""
+
+    events: int
+    head: str
+    place: int | None = None
 
 
 def append_event(session: Session, actor: str, action: str, subject: Mapping[str, Any]) -> t.Event:
@@ -27,38 +42,68 @@ def append_event(session: Session, actor: str, action: str, subject: Mapping[str
     )
     event.digest = _digest(event)
     session.add(event)
+    kept = session.get(t.Meta, _HEAD)
+    if kept is None:
+        session.add(t.Meta(key=_HEAD, value=event.digest))
+    else:
+        kept.value = event.digest
     session.flush()
     return event
 
 
-def verify_chain(session: Session) -> int:
-    """The number of events, all of which are as they were written.
+def verify_chain(session: Session, head: str | None = None) -> Chain:
+    """The chain, all events of which are as they were written.
 
-    Raises ``IntegrityError`` naming the first one that was changed, or before which one is missing. Events
-    missing from the end leave no trace here: compare the last digest with one noted elsewhere.
+    ``head``: a digest that was the head once, from a copy that is kept elsewhere. Whoever can write
+    the database can write a chain of their own with a head of its own; they cannot make it contain that digest.
+
+    Raises ``IntegrityError`` naming the first event that was changed, or before which one is missing; where events are
+    missing from the end; and where no event has ``head``.
     """
-    previous = ""
-    count = 0
+    previous, count, place = "", 0, None
     for event in session.scalars(select(t.Event).order_by(t.Event.id).execution_options(yield_per=1000)):
         if event.previous != previous:
             raise IntegrityError(
                 f"event {event.id} does not follow the one before it",
                 "An event was removed or put in between.",
             )
-        if not _holds(event):
-            raise IntegrityError(f"event {event.id} ({event.action}) was changed after it was written")
+        check_event(event)
         previous = event.digest
         count += 1
-    return count
+        if event.digest == head:
+            place = count
+    kept = session.scalar(select(t.Meta.value).where(t.Meta.key == _HEAD))
+    if (kept or "") != previous:
+        raise _cut_off(session, count, kept)
+    if head is not None and place is None:
+        raise IntegrityError(
+            f"no event has the digest {short(head)}: the {count:,} that are there are not those that were there then",
+            "If the digest is of this registry, the audit was cut off or written anew. Restore a backup.",
+        )
+    return Chain(count, previous, place)
 
 
-def _holds(event: t.Event) -> bool:
-    """Whether the event is what its digest covers."""
+def _cut_off(session: Session, count: int, kept: str | None) -> IntegrityError:
+    if kept is None:
+        return IntegrityError(f"the head of the audit is missing, and {count:,} events are there", _ADVICE)
+    known = session.scalar(select(func.count(t.Event.id)).where(t.Event.digest == kept))
+    if known:
+        return IntegrityError(f"events were added behind the head of the audit, {short(kept)}", _ADVICE)
+    return IntegrityError(
+        f"events are missing from the end: {count:,} are there, and the last that was written, {short(kept)}, is not",
+        _ADVICE,
+    )
+
+
+def check_event(event: t.Event) -> None:
+    """Raise ``IntegrityError`` unless ``event`` is what its digest covers."""
     try:
-        return event.digest == _digest(event)
+        holds = event.digest == _digest(event)
     except TypeError:
         # Its subject holds a float, which was never written.
-        return False
+        holds = False
+    if not holds:
+        raise IntegrityError(f"event {event.id} ({event.action}) was changed after it was written")
 
 
 def _digest(event: t.Event) -> str:

@@ -30,6 +30,12 @@ def page_options(function: F) -> F:
     return function
 
 
+def since_option(function: F) -> F:
+    """Add ``--since``, which the command takes as ``since``, a moment of UTC without a time zone."""
+    moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+    return click.option("--since", type=moment, metavar="DATE", help="Only from this day or moment on, UTC.")(function)
+
+
 def rows_to_show(settings: Settings, limit: int | None, all_rows: bool) -> int | None:
     """How many rows to list at most; ``None``: all. JSON is complete unless a limit is given."""
     if limit is not None and all_rows:

@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "next-token": ("caa_registry.cli.next_token:next_token", "Show the most probable next tokens, steered or not."),
     "alias": ("caa_registry.cli.alias:alias", "Movable names of versions: set, remove, list."),
     "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
+    "run": ("caa_registry.cli.run:run", "Recorded runs: list, show."),
+    "log": ("caa_registry.cli.log:log", "Show who did what, and check that nothing of it was changed."),
     "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
 }
 

@@ -11,7 +11,7 @@ from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.references import Kind, Reference, parse, ranges
 
-_KINDS: tuple[Kind, ...] = ("dataset", "vector")
+KINDS: tuple[Kind, ...] = ("dataset", "vector")
 
 VersionRow = t.DatasetVersion | t.VectorVersion
 
@@ -143,9 +143,9 @@ def kind_of(session: Session, reference: str, *, prefer: Kind | None = None) -> 
     parsed = parse(reference)
     if parsed.kind:
         return parsed.kind
-    kinds: list[Kind] = [kind for kind in _KINDS if owner_id(session, kind, parsed.name) is not None]
+    kinds: list[Kind] = [kind for kind in KINDS if owner_id(session, kind, parsed.name) is not None]
     if not kinds:
-        close = sorted({name for kind in _KINDS for name in _close(session, parsed.name, kind)})
+        close = sorted({name for kind in KINDS for name in _close(session, parsed.name, kind)})
         raise NotFoundError(
             f"there is no dataset or vector {parsed.name}",
             f"Did you mean {' or '.join(close)}?" if close else "List them with: caa dataset ls, caa vector ls",

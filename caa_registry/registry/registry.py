@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.evaluations.plans.plans import Plans
     from caa_registry.registry.models import Models
     from caa_registry.registry.provenance.aliases import Aliases
+    from caa_registry.registry.provenance.audit import Audit
+    from caa_registry.registry.provenance.recorded_runs import RecordedRuns
     from caa_registry.registry.reports.reports import Reports
     from caa_registry.registry.vectors.steering import SteeringPart
     from caa_registry.registry.vectors.vectors import Vectors
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """One registry: its datasets, models, vectors, plans, evaluations, reports and aliases, and the means to steer with
-    them.
+    """One registry: its datasets, models, vectors, plans, evaluations, reports, aliases, runs and audit, and the
+    means to steer with them.
 
     A context manager that closes the database. What it hands out are frozen records that stay valid afterwards.
     """
@@ -59,6 +61,20 @@ class Registry:
         from caa_registry.registry.provenance.aliases import Aliases
 
         return Aliases(self.workspace)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Who did what: the events, and whether all of them are there."""
+        from caa_registry.registry.provenance.audit import Audit
+
+        return Audit(self.workspace)
+
+    @cached_property
+    def runs(self) -> RecordedRuns:
+        """The recorded runs: what was done from what, and what came of it."""
+        from caa_registry.registry.provenance.recorded_runs import RecordedRuns
+
+        return RecordedRuns(self.workspace)
 
     @cached_property
     def datasets(self) -> Datasets:

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.events import append_event, verify_chain
+from caa_registry.catalog.events import Chain, append_event, verify_chain
 from caa_registry.catalog.models import Event
 from caa_registry.errors import IntegrityError
 
@@ -36,7 +36,7 @@ def append(database: Database, count: int) -> None:
 def test_an_untouched_chain_holds(database: Database) -> None:
     append(database, 4)
     with database.read() as session:
-        assert verify_chain(session) == 4
+        assert verify_chain(session) == Chain(4, session.get_one(Event, 4).digest)
 
 
 def test_several_events_in_one_transaction(database: Database) -> None:
@@ -54,7 +54,7 @@ def test_an_event_of_a_failed_transaction_is_not_there(database: Database) -> No
         raise ZeroDivisionError
     append(database, 1)
     with database.read() as session:
-        assert verify_chain(session) == 2
+        assert verify_chain(session).events == 2
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
@@ -66,6 +66,44 @@ def test_tampering_is_noticed(database: Database, tampering: str) -> None:
         session.connection().exec_driver_sql(TAMPERINGS[tampering])
     with database.read() as session, pytest.raises(IntegrityError, match=r"event [123] "):
         verify_chain(session)
+
+
+ENDS = {
+    "the last": ("DELETE FROM event WHERE id = 3",),
+    "all but one": ("DELETE FROM event WHERE id > 1",),
+    "all": ("DELETE FROM event",),
+    "the head": ("DELETE FROM meta WHERE key = 'audit_head'",),
+    "another head": ("UPDATE meta SET value = 'sha256:0' WHERE key = 'audit_head'",),
+    "an older head": ("UPDATE meta SET value = (SELECT digest FROM event WHERE id = 2) WHERE key = 'audit_head'",),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_chain_that_is_cut_off_is_noticed(database: Database, end: str) -> None:
+    append(database, 3)
+    with database.write() as session:
+        session.execute(text(UNGUARD[database.dialect].format("delete")))
+        for statement in ENDS[end]:
+            session.connection().exec_driver_sql(statement)
+    with database.read() as session, pytest.raises(IntegrityError, match=r"missing|behind the head"):
+        verify_chain(session)
+
+
+def test_a_chain_of_somebody_s_own_does_not_hold_a_head_that_is_kept_elsewhere(database: Database) -> None:
+    append(database, 3)
+    with database.read() as session:
+        heads = [session.get_one(Event, number).digest for number in (1, 3)]
+        assert [verify_chain(session, head).place for head in heads] == [1, 3]
+    with database.write() as session:
+        session.execute(text(UNGUARD[database.dialect].format("delete")))
+        # The last two are replaced, and the head with them.
+        session.connection().exec_driver_sql("DELETE FROM event WHERE id > 1")
+        append_event(session, "eve", "note", {"n": 7})
+    with database.read() as session:
+        assert verify_chain(session).events == 2
+        assert verify_chain(session, heads[0]).place == 1
+        with pytest.raises(IntegrityError, match="no event has the digest"):
+            verify_chain(session, heads[1])
 
 
 def test_the_chain_cannot_fork(database: Database) -> None:
@@ -88,4 +126,4 @@ def _append(url: str) -> None:
 def test_processes_append_to_one_chain(url: str) -> None:
     together(_append, url)
     with Database.open(url, create=False) as database, database.read() as session:
-        assert verify_chain(session) == 40
+        assert verify_chain(session).events == 40

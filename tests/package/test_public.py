@@ -13,7 +13,18 @@ import caa_registry
 from caa_registry import errors
 
 PACKAGE = Path(__file__).resolve().parents[2] / "caa_registry"
-NOUNS = {"Registry", "Datasets", "Models", "Vectors", "Evaluations", "Plans", "Aliases", "Reports"}
+NOUNS = {
+    "Registry",
+    "Datasets",
+    "Models",
+    "Vectors",
+    "Evaluations",
+    "Plans",
+    "Aliases",
+    "Audit",
+    "RecordedRuns",
+    "Reports",
+}
 # What the API is made of, or says of itself to the rooms below: not for users to name.
 INSIDE = {
     *NOUNS,

@@ -33,7 +33,7 @@ class _Way:
 
 
 @dataclass(frozen=True)
-class _Name:
+class Name:
     """How a thing is called within a lineage and outside of it."""
 
     key: str
@@ -50,7 +50,7 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
         up = _walked(session, root, near="output", far="input")
         down = _walked(session, root, near="input", far="output")
         things = list(dict.fromkeys([root, *up.things, *down.things]))
-        names = _names(session, things)
+        names = names_of(session, things)
         makers = _makers(up, down)
         runs = _runs(session, set(makers.values()))
     lost = [f"{kind} {id}" for kind, id in things if (kind, id) not in names]
@@ -154,23 +154,27 @@ def maker(session: Session, thing: Thing) -> RunRecord | None:
 
 
 def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:
-    return {
-        run.id: RunRecord(run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)
-        for run in session.scalars(select(t.Run).where(among(session, t.Run.id, list(ids))))
-    }
+    rows = session.scalars(select(t.Run).where(among(session, t.Run.id, list(ids))))
+    return {run.id: record(run) for run in rows}
 
 
-def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
+def record(run: t.Run) -> RunRecord:
+    """What is handed out of a run."""
+    return RunRecord(run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)
+
+
+def names_of(session: Session, things: Sequence[Thing]) -> dict[Thing, Name]:
+    """How each of ``things`` is called; those that are not there are left out."""
     ids: dict[str, list[int]] = defaultdict(list)
     for kind, id in things:
         ids[kind].append(id)
-    names: dict[Thing, _Name] = {
-        ("evaluation", id): _Name(f"evaluation:{id}", f"evaluation {id}") for id in ids["evaluation"]
+    names: dict[Thing, Name] = {
+        ("evaluation", id): Name(f"evaluation:{id}", f"evaluation {id}") for id in ids["evaluation"]
     }
     for model in session.scalars(select(t.Model).where(among(session, t.Model.id, ids["model"]))):
-        names["model", model.id] = _Name(f"model:{model.name}@{model.fingerprint[:19]}", model.name, model.fingerprint)
+        names["model", model.id] = Name(f"model:{model.name}@{model.fingerprint[:19]}", model.name, model.fingerprint)
     for plan in session.scalars(select(t.Plan).where(among(session, t.Plan.id, ids["plan"]))):
-        names["plan", plan.id] = _Name(f"plan:{plan.name}", plan.name, plan.digest)
+        names["plan", plan.id] = Name(f"plan:{plan.name}", plan.name, plan.digest)
     dataset, vector, alias = t.DatasetVersion, t.VectorVersion, t.Alias
     versions: dict[str, tuple[Any, InstrumentedAttribute[int | None]]] = {
         "dataset": (
@@ -192,7 +196,5 @@ def _names(session: Session, things: Sequence[Thing]) -> dict[Thing, _Name]:
             aliases[getattr(row, column.key)].append(row.name)
         for version, owner in session.execute(query):
             reference = f"{owner.name}:v{version.number}"
-            names[kind, version.id] = _Name(
-                f"{kind}:{reference}", reference, version.digest, tuple(aliases[version.id])
-            )
+            names[kind, version.id] = Name(f"{kind}:{reference}", reference, version.digest, tuple(aliases[version.id]))
     return names

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from caa_registry.registry.records.alias import Alias, Recommendation, check_multiplier
     from caa_registry.registry.records.answers import Answer, Judged
+    from caa_registry.registry.records.audit import AuditCheck, AuditEvent
     from caa_registry.registry.records.curation import Curated, Step
     from caa_registry.registry.records.dataset import (
         DatasetStatistics,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         check_statistic,
     )
     from caa_registry.registry.records.history import Blame, LogEntry
-    from caa_registry.registry.records.lineage import Lineage, LineageNode, RunRecord
+    from caa_registry.registry.records.lineage import Lineage, LineageNode, RunDetail, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
     from caa_registry.registry.records.model import ModelRecord
     from caa_registry.registry.records.outcome import CalibrationOutcome
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "alias": "Alias Recommendation check_multiplier",
     "answers": "Answer Judged",
+    "audit": "AuditCheck AuditEvent",
     "curation": "Curated Step",
     "dataset": (
         "DatasetStatistics DatasetVersion LintReport Neighbour Pushed behavior_of check_split of_pairs of_questions"
@@ -69,7 +71,7 @@ _NAMES = {
     ),
     "evidence": "STATISTICS Calibrated Evidence Ranked Statistic check_statistic",
     "history": "Blame LogEntry",
-    "lineage": "Lineage LineageNode RunRecord",
+    "lineage": "Lineage LineageNode RunDetail RunRecord",
     "listing": "Listing check_limit",
     "model": "ModelRecord",
     "outcome": "CalibrationOutcome",
@@ -93,6 +95,8 @@ __all__ = [
     "STATISTICS",
     "Alias",
     "Answer",
+    "AuditCheck",
+    "AuditEvent",
     "Beside",
     "Blame",
     "Calibrated",
@@ -137,6 +141,7 @@ __all__ = [
     "RecordedPropensity",
     "RecordedSideEffects",
     "Reviews",
+    "RunDetail",
     "RunRecord",
     "Sampling",
     "Score",

@@ -22,6 +22,15 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class RunDetail:
+    """A run with what it read and what it made, by reference, each with its kind: ``("vector", "team/x:v1")``."""
+
+    run: RunRecord
+    inputs: Sequence[tuple[str, str]]
+    outputs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class LineageNode:
     """A dataset version, vector version, model, plan or evaluation, and the run that made it.
 
