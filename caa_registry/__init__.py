@@ -128,6 +128,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Recall as Recall
     from caa_registry.registry.records import Recipe as Recipe
     from caa_registry.registry.records import Recommendation as Recommendation
+    from caa_registry.registry.records import RecomputedLayer as RecomputedLayer
     from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
@@ -143,6 +144,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Terms as Terms
     from caa_registry.registry.records import ToCompute as ToCompute
     from caa_registry.registry.records import VectorVersion as VectorVersion
+    from caa_registry.registry.records import Verification as Verification
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
@@ -261,6 +263,7 @@ _PUBLIC = {
         "RecordedPropensity",
         "RecordedSideEffects",
         "Reviews",
+        "RecomputedLayer",
         "RunDetail",
         "RunRecord",
         "Sampling",
@@ -272,6 +275,7 @@ _PUBLIC = {
         "Terms",
         "ToCompute",
         "VectorVersion",
+        "Verification",
     ],
     "caa_registry.registry.registry": ["Registry", "open"],
     "caa_registry.registry.reports.tables": ["ReportTable"],

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("caa_registry.cli.doctor:doctor", "Show what caa runs on, how fast, and any problems."),
     "dataset": ("caa_registry.cli.dataset:dataset", "Datasets of contrastive pairs: import, check, curate, review."),
     "model": ("caa_registry.cli.model:model", "Models: add, list, show, verify."),
-    "vector": ("caa_registry.cli.vector:vector", "Steering vectors: compute, list, show, plot."),
+    "vector": ("caa_registry.cli.vector:vector", "Steering vectors: compute, list, show, plot, verify."),
     "eval": ("caa_registry.cli.evaluation:evaluation", "Evaluations: propensity, side effects, calibration, reports."),
     "generate": ("caa_registry.cli.generate:generate", "Generate text, steered by vectors."),
     "next-token": ("caa_registry.cli.next_token:next_token", "Show the most probable next tokens, steered or not."),

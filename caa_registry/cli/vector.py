@@ -25,12 +25,13 @@ LAZY = {
     "compute": "caa_registry.cli.vector_compute:compute",
     "plot": "caa_registry.cli.pictures:plot_vector",
     "tokens": "caa_registry.cli.pictures:tokens",
+    "verify": "caa_registry.cli.vector_verify:verify",
 }
 
 
 @click.group(cls=LazyGroup, lazy=LAZY)
 def vector() -> None:
-    """Steering vectors, one per layer: compute, list, show, plot."""
+    """Steering vectors, one per layer: compute, list, show, plot, verify."""
 
 
 @vector.command(epilog="Example: caa vector ls --behavior refusal --model demo --sort steerability")

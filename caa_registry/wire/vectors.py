@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.generation import NextToken
-    from caa_registry.registry.records import Steering, VectorVersion
+    from caa_registry.registry.records import Steering, VectorVersion, Verification
 
 
 def vector_json(version: VectorVersion) -> dict[str, Any]:
@@ -79,3 +79,26 @@ def next_tokens_json(tokens: Sequence[NextToken]) -> list[dict[str, Any]]:
 def results_json(prompt: str, info: ModelInfo, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a model makes of a prompt: a result for each strength, each with its ``plan_json``."""
     return {"prompt": prompt, "model": info.name, "fingerprint": info.fingerprint.digest, "results": list(results)}
+
+
+def verification_json(found: Verification) -> dict[str, Any]:
+    """What checking a version again found."""
+    return {
+        "vector": found.reference,
+        "holds": found.holds,
+        "pairs": found.pairs,
+        "differences": list(found.differences),
+        "environment": list(found.environment),
+        "layers": [
+            {
+                "layer": each.layer,
+                "same_bits": each.same_bits,
+                "cosine": each.cosine,
+                "difference": each.difference,
+                "holds": each not in found.apart,
+            }
+            for each in found.layers
+        ],
+        "tolerance": found.tolerance if found.layers else None,
+        "run": found.run,
+    }

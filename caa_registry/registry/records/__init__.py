@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.standing import Standing
     from caa_registry.registry.records.steering import Steer, Steering
     from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
+    from caa_registry.registry.records.verification import RecomputedLayer, Verification
 
 _NAMES = {
     "alias": "Alias Recommendation check_multiplier",
@@ -85,6 +86,7 @@ _NAMES = {
     "standing": "Standing",
     "steering": "Steer Steering",
     "vector": "Comparison LayerRecord Reading VectorVersion",
+    "verification": "RecomputedLayer Verification",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
@@ -137,6 +139,7 @@ __all__ = [
     "Recall",
     "Recipe",
     "Recommendation",
+    "RecomputedLayer",
     "RecordedOpenEnded",
     "RecordedPropensity",
     "RecordedSideEffects",
@@ -153,6 +156,7 @@ __all__ = [
     "Terms",
     "ToCompute",
     "VectorVersion",
+    "Verification",
     "behavior_of",
     "check_limit",
     "check_multiplier",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.models import Models
-    from caa_registry.registry.records import DatasetVersion
+    from caa_registry.registry.records import DatasetVersion, Verification
     from caa_registry.registry.vectors.computation import Computation
     from caa_registry.registry.vectors.store import Origin
     from caa_registry.vectors import LayerVector, VectorSet
@@ -223,6 +223,36 @@ class Vectors:
         from caa_registry.registry.vectors.tensors import load_set
 
         return load_set(self._workspace.blobs, self.get(reference))
+
+    def verify(
+        self,
+        reference: str | VectorVersion,
+        *,
+        recompute: bool = False,
+        model: str | Path | None = None,
+        progress: Progress = silent,
+        measuring: Progress = silent,
+    ) -> Verification:
+        """Check a version: its numbers and the pairs that it was made from, against every digest.
+
+        With ``recompute`` the model's files are compared with their fingerprint too, every byte of them, and the
+        vectors are computed again by the stored recipe and compared layer by layer; nothing is taken from a cache. The
+        outcome is kept as a run. ``model``: where its files are now, by default where they were last seen.
+
+        Raises ``IntegrityError`` naming the row, the pair or the file that is not what was stored, ``UsageError`` for a
+        version that is not computed from pairs.
+        """
+        from caa_registry.registry.records import Verification
+        from caa_registry.registry.vectors import verification
+
+        version = self.get(reference)
+        if recompute:
+            verification.check_recomputable(version)
+        request = verification.requested(self._workspace, version, self._datasets())
+        if not recompute:
+            return Verification(version.reference, len(request.pairs))
+        place = None if model is None else str(model)
+        return verification.recompute(self._workspace, request, self._models, place, progress, measuring)
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""

@@ -1,0 +1,82 @@
+"""``caa vector verify``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.result import count
+from caa_registry.progress import silent
+from caa_registry.references import ranges
+from caa_registry.wire.vectors import verification_json
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import Verification
+
+
+@click.command(epilog="Example: caa vector verify team/sycophancy:best --recompute")
+@click.argument("reference")
+@click.option("--recompute", is_flag=True, help="Compute it again from its pairs and model, and compare the layers.")
+@click.option("--model", metavar="M", help="Where the model's files are now.  [default: where they were last seen]")
+@common
+def verify(settings: Settings, reference: str, recompute: bool, model: str | None) -> None:
+    """Check a vector against every digest: its numbers, its rows, and the pairs that it was made from.
+
+    --recompute also compares every byte of the model with its fingerprint, and computes the vector again by its recipe,
+    without any cache. It names what differs, and the outcome is kept as a run (caa run show). The exit code is 1 where
+    something does not hold.
+    """
+    if model is not None and not recompute:
+        raise UsageError("without --recompute no model is used", "Give --recompute too, or leave --model out.")
+    bars = (output.progress("activations"), output.progress("layers")) if recompute else (nullcontext(silent),) * 2
+    with settings.open() as registry, bars[0] as progress, bars[1] as measuring:
+        found = registry.vectors.verify(
+            reference, recompute=recompute, model=model, progress=progress, measuring=measuring
+        )
+    if settings.as_json:
+        output.print_json(verification_json(found))
+    else:
+        _say(found)
+    sys.exit(0 if found.holds else 1)
+
+
+def _say(found: Verification) -> None:
+    output.paragraph(f"{found.reference}: its numbers and {count(found.pairs, 'pair')} are those that were stored.")
+    if found.run is None:
+        return
+    if found.layers:
+        rows = [
+            (
+                each.layer,
+                "the same bits"
+                if each.same_bits
+                else "DIFFERS"
+                if each in found.apart
+                else "the same but for rounding",
+                "" if each.cosine is None else f"{each.cosine:.9f}",
+                f"{each.difference:.1e}",
+            )
+            for each in found.layers
+        ]
+        output.table(["layer", "computed again", "cosine", "largest difference"], rows, empty="")
+        output.paragraph(
+            f"largest difference: of a coordinate, relative to the vector's norm; {found.tolerance:g} may be rounding"
+        )
+    for difference in found.differences:
+        output.paragraph(f"DIFFERS: {difference}.")
+    if found.environment:
+        output.paragraph(f"Computed elsewhere: {'; '.join(found.environment)}.")
+    if found.holds:
+        output.paragraph(f"{found.reference} holds (run {found.run}).")
+        return
+    outcome = "nothing was computed again"
+    if found.layers:
+        apart = [each.layer for each in found.apart]
+        outcome = f"layers {ranges(apart)} come out otherwise" if apart else "every layer comes out as before"
+    output.paragraph(f"{found.reference} does not hold (run {found.run}): {outcome}.")

@@ -1,0 +1,191 @@
+"""Whether a vector version is what it says: its digests and its pairs, and what its recipe gives from them now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from caa_registry.errors import UsageError
+from caa_registry.models.folder.fingerprint import compare
+from caa_registry.models.loading import DTYPES
+from caa_registry.progress import Progress
+from caa_registry.registry.provenance.lineage import maker
+from caa_registry.registry.provenance.runs import Activity, environment, record_run
+from caa_registry.registry.records import RecomputedLayer, VectorVersion, Verification
+from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from caa_registry.models.model import Model
+    from caa_registry.pairs.record import Pair
+    from caa_registry.registry.datasets.datasets import Datasets
+    from caa_registry.registry.models import Models
+    from caa_registry.registry.records import DatasetVersion, Recipe
+    from caa_registry.registry.vectors.computation import Computation
+    from caa_registry.vectors import VectorSet
+
+
+@dataclass(frozen=True)
+class VerificationRequest:
+    """What is checked: a ``version``, with the ``stored`` numbers, the pairs and the split that it was made from."""
+
+    version: VectorVersion
+    stored: VectorSet
+    dataset: DatasetVersion
+    pairs: list[Pair]
+
+
+def requested(workspace: Workspace, version: VectorVersion, datasets: Datasets) -> VerificationRequest:
+    """The version with all that it was made from, every digest checked. Raises ``IntegrityError`` naming what is not
+    what was stored."""
+    from caa_registry.registry.vectors.tensors import load_set
+
+    stored = load_set(workspace.blobs, version)
+    dataset = datasets.get(f"{version.dataset}@{version.dataset_digest}")
+    return VerificationRequest(
+        version, stored, dataset, [item.pair for item in datasets.pairs(dataset, version.recipe.split)]
+    )
+
+
+def check_recomputable(version: VectorVersion) -> None:
+    """Raise ``UsageError`` for a version that no pairs and model give alone, and under a launcher."""
+    from caa_registry.engine import processes
+
+    if processes.count() > 1:
+        raise UsageError("a vector is computed again by one process", "Run the command without a launcher.")
+    if version.recipe.normalized is not None:
+        raise UsageError(
+            f"{version.reference} is another vector at the mean length of several, and is not computed from pairs",
+            f"Verify the one it was made from, whose digest is {version.recipe.normalized.of[:19]}.",
+        )
+
+
+def recompute(
+    workspace: Workspace,
+    request: VerificationRequest,
+    models: Models,
+    place: str | None,
+    reading: Progress,
+    measuring: Progress,
+) -> Verification:
+    """Compute the version again from its pairs on its model and compare layer by layer. ``place``: where the model is
+    now, by default where it was last seen. The outcome is kept as a run."""
+
+    version = request.version
+    activity = Activity("verify", workspace.actor, {})
+    parts = models.verify(version.model.fingerprint.digest, place=place)
+    differences = [_of_model(version, part, place or models.where(version.model)) for part in parts if not parts[part]]
+    model = _loaded(models, version, place)
+    layers: tuple[RecomputedLayer, ...] = ()
+    if compare(version.model, model.info) == "mismatch":
+        differences.append(f"{model.info.name} is another model: {model.info.architecture}, {model.n_layers} layers")
+    else:
+        again = _computation(request, model)
+        differences += _of_recipes(version.recipe, again.recipe)
+        vectors, _ = again.run(fresh=True, reading=reading, measuring=measuring)
+        assert vectors is not None  # of one process
+        layers = tuple(_compared(request.stored, vectors))
+    with workspace.database.read() as session:
+        made = maker(session, ("vector", version.id))
+    found = Verification(
+        version.reference,
+        len(request.pairs),
+        tuple(differences),
+        tuple(_of_environments(made.environment, environment())) if made else (),
+        layers,
+        model.dtype,
+    )
+    return replace(found, run=_record(workspace, activity, version, found))
+
+
+def _computation(request: VerificationRequest, model: Model) -> Computation:
+    from caa_registry.registry.vectors.computation import computation
+
+    recipe = request.version.recipe
+    return computation(
+        request.dataset,
+        request.pairs,
+        model,
+        split=recipe.split,
+        method=recipe.method,
+        read=recipe.read,
+        layers=recipe.layers,
+        template=recipe.template,
+    )
+
+
+def _record(workspace: Workspace, activity: Activity, version: VectorVersion, found: Verification) -> int:
+    """Keep the outcome as a run; its number."""
+    outcome = {
+        "holds": found.holds,
+        "differences": list(found.differences),
+        "layers": [[each.layer, each.same_bits, each.cosine, each.difference] for each in found.layers],
+    }
+    verdict = "holds" if found.holds else "does not hold"
+    with workspace.database.write() as session:
+        return record_run(
+            session,
+            replace(activity, parameters=outcome),
+            inputs=[("vector", version.id)],
+            subject={"vector": version.reference, "digest": version.digest, "verdict": verdict},
+        )
+
+
+# What the parts of a fingerprint are called.
+_PARTS = {"chat_template": "chat template", "files": "other files that decide what is computed"}
+_MANY = {"weights", "files"}
+_RECIPE = {
+    "template_digest": "the chat template renders otherwise",
+    "pairs": "{new} pairs are read, and {old} were",
+    "skipped_too_long": "{new} pairs are too long, and {old} were",
+    "dtype": "it is computed in {new}, and was in {old}",
+    "rendering": "the prompts are rendered otherwise",
+}
+
+
+def _of_model(version: VectorVersion, part: str, place: str) -> str:
+    """That a part of a model differs, with the files that it is in."""
+    from caa_registry.models.folder.fingerprint import weight_files
+    from caa_registry.models.loading import locate
+
+    which = _PARTS.get(part, part)
+    if part == "weights":
+        files = [file.name for file in weight_files(locate(place, version.model.revision)[0])]
+        which += f" ({files[0]})" if len(files) == 1 else f" (in one of {', '.join(files)})"
+    return f"the {which} of model {version.model.name} {'are' if part in _MANY else 'is'} not what was recorded"
+
+
+def _loaded(models: Models, version: VectorVersion, place: str | None) -> Model:
+    dtype = version.recipe.dtype if version.recipe.dtype in DTYPES else None
+    info = version.model
+    return models.load(place or models.where(info), revision=info.revision, dtype=dtype, adapter=info.adapter_path)
+
+
+def _of_recipes(stored: Recipe, again: Recipe) -> Iterator[str]:
+    for name, words in _RECIPE.items():
+        old, new = getattr(stored, name), getattr(again, name)
+        if old != new:
+            yield words.format(old=old, new=new)
+
+
+def _of_environments(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """What is otherwise, in words such as ``mlx 0.32.3 before, 0.32.4 now``."""
+    for key in dict.fromkeys([*before, *now]):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _of_environments(old, new, "" if key == "packages" else f"{key} ")
+        elif old != new:
+            yield f"{within}{key} {old or 'none'} before, {new or 'none'} now"
+
+
+def _compared(stored: VectorSet, again: VectorSet) -> Iterator[RecomputedLayer]:
+    import numpy as np
+
+    for old, new in zip(stored.layers, again.layers, strict=True):
+        a, b = old.values.astype(np.float64), new.values.astype(np.float64)
+        norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+        cosine = min(1.0, float(a @ b) / norms) if norms > 0 else None
+        largest = float(np.abs(a - b).max())
+        yield RecomputedLayer(
+            old.layer, old.sha256 == new.sha256, cosine, largest / old.norm if old.norm > 0 else largest
+        )

@@ -1,0 +1,28 @@
+"""``caa vector verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cli.command_line import caa
+
+
+def test_a_vector_is_checked_and_computed_again(full: Path) -> None:
+    checked = caa("vector", "verify", "team/s")
+    assert checked.code == 0 and "are those that were stored" in checked.err
+    again = caa("vector", "verify", "team/s", "--recompute")
+    assert again.code == 0 and "the same bits" in again.out and "team/s:v1 holds (run" in again.err
+    found = caa("vector", "verify", "team/s", "--recompute", "--json").json
+    assert found["holds"] and found["differences"] == [] and all(layer["same_bits"] for layer in found["layers"])
+    assert caa("vector", "verify", "team/s", "--json").json["layers"] == []
+
+
+def test_what_cannot_be_checked_is_said(full: Path) -> None:
+    assert caa("vector", "verify", "team/s", "--model", "demo").code == 2
+    assert "Give --recompute too" in caa("vector", "verify", "team/s", "--model", "demo").err
+    assert caa("vector", "verify", "team/none").code == 1
+
+
+def test_another_model_does_not_hold(full: Path) -> None:
+    found = caa("vector", "verify", "team/s", "--recompute", "--model", "demo")
+    assert found.code == 1 and "is another model" in found.err and "nothing was computed again" in found.err
