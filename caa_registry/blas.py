@@ -80,7 +80,7 @@ def set_threads(n: int) -> None:
 @contextmanager
 def shared(products: int) -> Iterator[Callable[[int], None]]:
     """Divide the threads among so many products at a time while the context lasts. What it gives changes that number.
-    Contexts may overlap: all threads are back when the last one ends. The number of threads changes no result."""
+    Contexts may overlap: all threads are back when the last one ends. The number of threads changes the last digits."""
     global _unshared
     own = [products]
 

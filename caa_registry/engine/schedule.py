@@ -2,7 +2,8 @@
 
 MLX computes one operation after another on a CPU, and only matrix products use more than one core. Two computations
 on two threads keep two cores busy with all the rest: exponentials, norms, copies. The BLAS works with as many threads
-as remain for each, and with all for the last. A GPU is kept busy by one computation alone.
+as remain for each. How many those are depends on the work alone and never on who ends first, since the last digits of a
+product do: the same work gives the same bits. A GPU is kept busy by one computation alone.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def tokens_at_a_time() -> int:
 def side_by_side(
     tasks: Iterable[Callable[[], T]], at_a_time: int, stopped: threading.Event | None = None
 ) -> Generator[T]:
-    """The results of ``tasks`` as they come, ``at_a_time`` computed together. A task is asked for when its turn comes.
+    """The results of ``tasks`` as they come, ``at_a_time`` computed together. As many are asked for when their turn
+    comes. Where the last ones are fewer, they begin once all others have ended, and share all cores.
 
     A task returns nothing that is still to be evaluated: arrays belong to the thread that made them until then. When
     the caller needs no more, after an interruption for instance, what is being computed ends first; ``stopped`` is set
@@ -61,15 +63,19 @@ def side_by_side(
         return
     with blas.shared(at_a_time) as among:
         pending: set[Future[T]] = set()
-        rest = iter(tasks)
+        sharing, rest = at_a_time, _rounds(tasks, at_a_time)
+        following = next(rest, None)
         try:
-            while True:
+            while pending or following is not None:
                 # No more under way than are computed, so that results wait for nobody and take no room.
-                pending |= {on_pool(task, at_a_time) for task in itertools.islice(rest, at_a_time - len(pending))}
-                if not pending:
-                    return
-                if len(pending) < at_a_time:
-                    among(len(pending))  # the last ones have all cores
+                while following is not None and len(pending) < at_a_time:
+                    task, together = following
+                    if together != sharing:
+                        if pending:
+                            break
+                        among(sharing := together)
+                    pending.add(on_pool(task, at_a_time))
+                    following = next(rest, None)
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
@@ -79,6 +85,13 @@ def side_by_side(
             for future in pending:
                 future.cancel()
             wait(pending)
+
+
+def _rounds(tasks: Iterable[Callable[[], T]], size: int) -> Iterator[tuple[Callable[[], T], int]]:
+    """The tasks in rounds of ``size``, each with how many its round has: fewer in the last."""
+    coming = iter(tasks)
+    while together := list(itertools.islice(coming, size)):
+        yield from ((task, len(together)) for task in together)
 
 
 @contextmanager
