@@ -218,7 +218,7 @@ def _ways(registry: Registry) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 def _events(registry: Registry) -> int:
     with registry.database.read() as session:
-        return verify_chain(session)
+        return verify_chain(session).events
 
 
 def outcome(whole: Path, before: Views, copy: Path, seed: int) -> Outcome:
