@@ -16,13 +16,13 @@ from caa_registry.digests import digest_object, short
 from caa_registry.errors import IntegrityError
 
 _HEAD = "audit_head"
-_ADVICE = "Somebody wrote to the database by other means. Restore a backup, or keep a copy as evidence."
+_ADVICE = "The database was changed by other means than caa. Keep a copy as evidence, and restore a backup."
 
 
 @dataclass(frozen=True)
-class Chain:
-    """What a chain that holds is. ``events``: how many; ``head``: the digest of the last, empty where there is none;
-    ``place``: which of them, counted from 1, has the digest that was asked for, ``None`` where none was."""
+class AuditCheck:
+    """A chain of events that is intact. ``events``: how many; ``head``: the digest of the last, empty where there is
+    none; ``place``: which of them, counted from 1, has the digest that was asked for, ``None`` where none was."""
 
     events: int
     head: str
@@ -51,7 +51,7 @@ def append_event(session: Session, actor: str, action: str, subject: Mapping[str
     return event
 
 
-def verify_chain(session: Session, head: str | None = None) -> Chain:
+def verify_chain(session: Session, head: str | None = None) -> AuditCheck:
     """The chain, all events of which are as they were written.
 
     ``head``: a digest that was the head once, from a copy that is kept elsewhere. Whoever can write
@@ -77,20 +77,20 @@ def verify_chain(session: Session, head: str | None = None) -> Chain:
         raise _cut_off(session, count, kept)
     if head is not None and place is None:
         raise IntegrityError(
-            f"no event has the digest {short(head)}: the {count:,} that are there are not those that were there then",
-            "If the digest is of this registry, the audit was cut off or written anew. Restore a backup.",
+            f"none of the {count:,} events has the digest {short(head)}",
+            "If this registry ever had such an event, its log was cut off or replaced since. Restore a backup.",
         )
-    return Chain(count, previous, place)
+    return AuditCheck(count, previous, place)
 
 
 def _cut_off(session: Session, count: int, kept: str | None) -> IntegrityError:
     if kept is None:
-        return IntegrityError(f"the head of the audit is missing, and {count:,} events are there", _ADVICE)
+        return IntegrityError(f"the digest of the last of {count:,} events is missing", _ADVICE)
     known = session.scalar(select(func.count(t.Event.id)).where(t.Event.digest == kept))
     if known:
-        return IntegrityError(f"events were added behind the head of the audit, {short(kept)}", _ADVICE)
+        return IntegrityError(f"events were added after the last one that caa wrote, {short(kept)}", _ADVICE)
     return IntegrityError(
-        f"events are missing from the end: {count:,} are there, and the last that was written, {short(kept)}, is not",
+        f"events are missing from the end: the last that caa wrote, {short(kept)}, is not among the {count:,}",
         _ADVICE,
     )
 

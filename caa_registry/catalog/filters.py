@@ -1,11 +1,13 @@
-"""Which dataset versions are of a behavior, and which models a name means, as conditions of a query."""
+"""Conditions of queries: of which behavior a dataset version is, which models a name means, since when something is."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, false, func, or_
+from sqlalchemy.orm import InstrumentedAttribute
 
 from caa_registry.catalog import models as t
 
@@ -35,6 +37,11 @@ def of_model(model: str) -> ColumnElement[bool]:
         return t.Model.name == model
     beginning = f"sha256:{digits}"
     return or_(t.Model.name == model, func.substr(t.Model.fingerprint, 1, len(beginning)) == beginning)
+
+
+def since(column: InstrumentedAttribute[datetime], moment: datetime) -> ColumnElement[bool]:
+    """That ``column`` is ``moment`` or later; with no time zone that is UTC."""
+    return column >= (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
 
 
 def storable(text: str) -> bool:

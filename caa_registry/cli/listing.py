@@ -33,7 +33,7 @@ def page_options(function: F) -> F:
 def since_option(function: F) -> F:
     """Add ``--since``, which the command takes as ``since``, a moment of UTC without a time zone."""
     moment = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
-    return click.option("--since", type=moment, metavar="DATE", help="Only from this day or moment on, UTC.")(function)
+    return click.option("--since", type=moment, metavar="DATE", help="Only since this day or time (UTC).")(function)
 
 
 def rows_to_show(settings: Settings, limit: int | None, all_rows: bool) -> int | None:

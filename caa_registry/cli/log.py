@@ -28,10 +28,9 @@ class _Log(click.Group):
 
 @click.group(cls=_Log)
 def log() -> None:
-    """Show who did what, and check that nothing of it was changed.
+    """Show who did what, and check that the log is intact.
 
-    caa log [REFERENCE] lists, as caa log ls does. A dataset or vector named ls, verify or head is given as
-    dataset:ls.
+    caa log [REFERENCE] is short for caa log ls [REFERENCE]. Of a dataset named ls, verify or head write dataset:ls.
     """
 
 
@@ -49,7 +48,7 @@ def ls(
     limit: int | None,
     all_rows: bool,
 ) -> None:
-    """List what was done, newest first: all, or what was done with REFERENCE, a dataset or vector."""
+    """List what was done, newest first: everything, or what concerns a dataset or vector."""
     count = rows_to_show(settings, limit, all_rows)
     with settings.open() as registry:
         listed = registry.audit.ls(reference, actor=by, since=since, limit=count)
@@ -64,19 +63,19 @@ def ls(
     output.table(
         ["event", "at (UTC)", "by", "action", "of"],
         rows,
-        empty="Nothing is recorded of that. All: caa log" if asked else "Nothing was done yet.",
+        empty="No such events. All: caa log" if asked else "No events yet.",
     )
     say_rest(listed)
 
 
 @log.command(epilog="Example: caa log verify")
-@click.option("--head", metavar="DIGEST", help="A head that was printed before: the log must still hold it.")
+@click.option("--head", metavar="DIGEST", help="The digest of an earlier head, which the log must still contain.")
 @common
 def verify(settings: Settings, head: str | None) -> None:
     """Check that no event was changed, removed, put in between or cut off from the end.
 
-    Whoever can write the database can also write a whole log of their own. Only a head that is kept
-    elsewhere shows that (caa log head).
+    Whoever can write to the database can replace the whole log. Only a head that you kept elsewhere reveals
+    that: see caa log head.
     """
     with settings.open() as registry:
         check = registry.audit.verify(head)
@@ -86,15 +85,15 @@ def verify(settings: Settings, head: str | None) -> None:
     if check.events == 0:
         output.message("No events yet.")
         return
-    output.message(f"{check.events:,} events: none was changed, removed or put in between. The last: {check.head}")
+    output.message(f"The log is intact: {check.events:,} events, the last with the digest {check.head}.")
     if check.place is not None:
-        output.message(f"The digest that was given is that of event {check.place:,} of {check.events:,}.")
+        output.message(f"The digest given is that of event {check.place:,}.")
 
 
 @log.command(epilog="Example: caa log head")
 @common
 def head(settings: Settings) -> None:
-    """Print the digest of the last event, to be kept where the registry's writers cannot change it."""
+    """Print the digest of the last event. Keep it where nobody who writes to the registry can change it."""
     with settings.open() as registry:
         event = registry.audit.head()
     if settings.as_json:
@@ -103,9 +102,7 @@ def head(settings: Settings) -> None:
         output.message("No events yet.")
     else:
         output.line(event.digest)
-        output.message(
-            f"Event {event.id}, {event.action} by {event.actor}. To check later: caa log verify --head DIGEST"
-        )
+        output.message(f"This is event {event.id}. To check against it later: caa log verify --head DIGEST")
 
 
 def _subject(subject: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("caa_registry.cli.alias:alias", "Movable names of versions: set, remove, list."),
     "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
     "run": ("caa_registry.cli.run:run", "Recorded runs: list, show."),
-    "log": ("caa_registry.cli.log:log", "Show who did what, and check that nothing of it was changed."),
+    "log": ("caa_registry.cli.log:log", "Show who did what, and check that the log is intact."),
     "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
 }
 

@@ -15,12 +15,12 @@ from caa_registry.wire.audit import detail_json
 
 @click.group()
 def run() -> None:
-    """Recorded runs: imports, computations, evaluations, and all else that made something."""
+    """Recorded runs: imports, computations, evaluations and whatever else made something."""
 
 
 @run.command(epilog="Example: caa run ls --kind compute --since 2026-11-01")
-@click.option("--kind", metavar="KIND", help="Only of this kind, such as compute.")
-@click.option("--by", metavar="ACTOR", help="Only of this person or program.")
+@click.option("--kind", metavar="KIND", help="Only runs of this kind, such as compute.")
+@click.option("--by", metavar="ACTOR", help="Only what this person or program ran.")
 @since_option
 @page_options
 @common
@@ -46,8 +46,8 @@ def ls(
         for each in listed
     ]
     asked = kind or by or since
-    empty = "No run is like that. All: caa run ls" if asked else "No runs yet. Import pairs: caa dataset import --help"
-    output.table(["run", "ended", "by", "kind", "from", "made"], rows, empty=empty)
+    empty = "No such runs. All: caa run ls" if asked else "No runs yet. Import pairs: caa dataset import --help"
+    output.table(["run", "ended (UTC)", "by", "kind", "from", "made"], rows, empty=empty)
     say_rest(listed)
 
 
@@ -55,7 +55,7 @@ def ls(
 @click.argument("number", type=click.IntRange(1))
 @common
 def show(settings: Settings, number: int) -> None:
-    """Show a run: what it read and made, its parameters, and the machine and packages it ran on."""
+    """Show a run: what it read and made, its parameters, and the machine and packages it ran with."""
     import yaml
 
     with settings.open() as registry:

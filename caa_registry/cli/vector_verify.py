@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="M", help="Where the model's files are now.  [default: where they were last seen]")
 @common
 def verify(settings: Settings, reference: str, recompute: bool, model: str | None) -> None:
-    """Check a vector against every digest: its numbers, its rows, and the pairs that it was made from.
+    """Check a vector and the pairs that it was made from against their digests.
 
-    --recompute also compares every byte of the model with its fingerprint, and computes the vector again by its recipe,
-    without any cache. It names what differs, and the outcome is kept as a run (caa run show). The exit code is 1 where
-    something does not hold.
+    --recompute also compares every byte of the model with its fingerprint, computes the vector again by its recipe
+    without any cache, and names what differs. The outcome is kept as a run (caa run show). The exit code is 1 if
+    something differs.
     """
     if model is not None and not recompute:
         raise UsageError("without --recompute no model is used", "Give --recompute too, or leave --model out.")
@@ -66,12 +66,12 @@ def _say(found: Verification) -> None:
         ]
         output.table(["layer", "computed again", "cosine", "largest difference"], rows, empty="")
         output.paragraph(
-            f"largest difference: of a coordinate, relative to the vector's norm; {found.tolerance:g} may be rounding"
+            f"largest difference: of a coordinate, relative to the largest norm; {found.tolerance:g} may be rounding"
         )
     for difference in found.differences:
         output.paragraph(f"DIFFERS: {difference}.")
     if found.environment:
-        output.paragraph(f"Computed elsewhere: {'; '.join(found.environment)}.")
+        output.paragraph(f"The environment is not the same: {'; '.join(found.environment)}.")
     if found.holds:
         output.paragraph(f"{found.reference} holds (run {found.run}).")
         return

@@ -1,8 +1,8 @@
 """Texts of which, for every layer and multiplier, only what steering changes is run.
 
 A text is run once without steering, its prompt for all answers to it. For a layer, the unsteered stream behind its
-block is kept: the blocks up to it are not run again. All that is added at a layer, one after the other, are rows of a
-batch, which goes on from the branched prompt cache. Only the positions whose logits are read pass the LM head.
+block is kept: the blocks up to it are not run again. Each addition at a layer is a row of
+a batch, which goes on from the branched prompt cache. Only the positions whose logits are read pass the LM head.
 
 Before anything is given out, the way of computing is checked: entering behind each layer without an addition against
 not entering, and a steered text against the same text run whole, steered.

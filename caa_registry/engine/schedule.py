@@ -50,8 +50,8 @@ def tokens_at_a_time() -> int:
 def side_by_side(
     tasks: Iterable[Callable[[], T]], at_a_time: int, stopped: threading.Event | None = None
 ) -> Generator[T]:
-    """The results of ``tasks`` as they come, ``at_a_time`` computed together. As many are asked for when their turn
-    comes. Where the last ones are fewer, they begin once all others have ended, and share all cores.
+    """The results of ``tasks`` as they come, ``at_a_time`` computed together. Tasks are asked for in rounds of as many,
+    when their turn comes. A last round that is smaller begins once all others have ended, and has all cores.
 
     A task returns nothing that is still to be evaluated: arrays belong to the thread that made them until then. When
     the caller needs no more, after an interruption for instance, what is being computed ends first; ``stopped`` is set

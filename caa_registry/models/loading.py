@@ -101,7 +101,7 @@ def _loaded(
     complete_template(folder, tokenizer._tokenizer)
     computed = prepare(network, dtype, folder.name)
     if adapter is not None:
-        from caa_registry.models.adapters import apply_adapter  # and mlx-lm's training with it
+        from caa_registry.models.adapters import apply_adapter  # which imports mlx-lm's training
 
         apply_adapter(network, adapter)
     try:

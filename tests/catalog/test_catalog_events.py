@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.events import Chain, append_event, verify_chain
+from caa_registry.catalog.events import AuditCheck, append_event, verify_chain
 from caa_registry.catalog.models import Event
 from caa_registry.errors import IntegrityError
 
@@ -36,7 +36,7 @@ def append(database: Database, count: int) -> None:
 def test_an_untouched_chain_holds(database: Database) -> None:
     append(database, 4)
     with database.read() as session:
-        assert verify_chain(session) == Chain(4, session.get_one(Event, 4).digest)
+        assert verify_chain(session) == AuditCheck(4, session.get_one(Event, 4).digest)
 
 
 def test_several_events_in_one_transaction(database: Database) -> None:
@@ -85,7 +85,7 @@ def test_a_chain_that_is_cut_off_is_noticed(database: Database, end: str) -> Non
         session.execute(text(UNGUARD[database.dialect].format("delete")))
         for statement in ENDS[end]:
             session.connection().exec_driver_sql(statement)
-    with database.read() as session, pytest.raises(IntegrityError, match=r"missing|behind the head"):
+    with database.read() as session, pytest.raises(IntegrityError, match=r"missing|added after the last"):
         verify_chain(session)
 
 
@@ -102,7 +102,7 @@ def test_a_chain_of_somebody_s_own_does_not_hold_a_head_that_is_kept_elsewhere(d
     with database.read() as session:
         assert verify_chain(session).events == 2
         assert verify_chain(session, heads[0]).place == 1
-        with pytest.raises(IntegrityError, match="no event has the digest"):
+        with pytest.raises(IntegrityError, match="none of the 2 events has the digest"):
             verify_chain(session, heads[1])
 
 

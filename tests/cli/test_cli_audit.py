@@ -17,7 +17,7 @@ def test_the_log_is_listed_with_and_without_a_verb(full: Path) -> None:
     assert all("team/s" in str(event["subject"]) for event in of_vector)
     table = caa("log", "team/s")
     assert table.code == 0 and "compute" in table.out and "vector team/s:v1" in table.out
-    assert caa("log", "--by", "nobody").err.startswith("Nothing is recorded of that.")
+    assert caa("log", "--by", "nobody").err.startswith("No such events.")
     assert caa("log", "--since", "2100-01-01", "--json").json == []
     assert caa("log", "--limit", "1").err == f"First 1 of {len(everything)}; --all shows all.\n"
     assert caa("log", "team/none").code == 1
@@ -31,7 +31,7 @@ def test_the_log_is_checked(full: Path) -> None:
     checked = caa("log", "verify")
     assert checked.code == 0 and digest in checked.err
     events = len(caa("log", "--json").json)
-    assert f"event {events} of {events}" in caa("log", "verify", "--head", digest).err
+    assert f"that of event {events}." in caa("log", "verify", "--head", digest).err
     assert caa("log", "verify", "--head", digest, "--json").json == {"events": events, "head": digest, "place": events}
     with sqlite3.connect(full) as connection:
         (trigger,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'keep_event_delete'").fetchone()
@@ -43,7 +43,7 @@ def test_the_log_is_checked(full: Path) -> None:
         connection.execute(trigger)
     assert caa("log", "verify").code == 0
     found = caa("log", "verify", "--head", digest)
-    assert found.code == 1 and "no event has the digest" in found.err
+    assert found.code == 1 and f"none of the {events - 1} events has the digest" in found.err
 
 
 def test_runs_are_listed_and_shown(full: Path) -> None:
@@ -54,5 +54,5 @@ def test_runs_are_listed_and_shown(full: Path) -> None:
     shown = caa("run", "show", str(compute["id"]))
     assert "vector team/s:v1" in shown.out and "packages:" in shown.out
     assert "evaluation 1" in caa("run", "ls", "--kind", "evaluate").out
-    assert caa("run", "ls", "--kind", "none").err.startswith("No run is like that.")
+    assert caa("run", "ls", "--kind", "none").err.startswith("No such runs.")
     assert caa("run", "show", "99").code == 1

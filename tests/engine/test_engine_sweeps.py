@@ -11,6 +11,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.counting import first_block_shapes, tokens_in
 from support.sweeps import sweep
 from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
 
@@ -103,22 +104,13 @@ def test_without_multipliers_only_the_unsteered_model_is_run(tiny: TinyModels) -
     table(parts, len(LETTERS))
 
 
-def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels) -> None:
     model = tiny("llama", chat=CHAT)
-    first, cls = model.network.layers[0], type(model.network.layers[0])
-    original, tokens = cls.__call__, 0
-
-    def counting(block: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
-        nonlocal tokens
-        tokens += x.shape[0] * x.shape[1] if block is first else 0
-        return original(block, x, *args, **kwargs)
-
-    monkeypatch.setattr(cls, "__call__", counting)
-    run_steered(sweep_of(model, LETTERS, vectors=vectors_for(model, (LAYERS - 1,))), lambda part: None)
+    with first_block_shapes(model) as shapes:
+        run_steered(sweep_of(model, LETTERS, vectors=vectors_for(model, (LAYERS - 1,))), lambda parts: None)
     # Nothing but the prompts and the text that is run whole to check: not the rows of the multipliers.
-    monkeypatch.undo()
     texts = [len(answer.ids) for answer in sweep_of(model, LETTERS).answers]
-    assert 0 < tokens <= sum(texts) + 2 * max(texts)
+    assert 0 < tokens_in(shapes) <= sum(texts) + 2 * max(texts)
 
 
 @pytest.mark.parametrize("wrong", ["prompt", "entry"])
@@ -259,21 +251,12 @@ def doses(parts: Sequence[Part], questions: int) -> NDArray[np.float64]:
     return kl
 
 
-def test_prompts_are_run_once_for_all_arms(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_are_run_once_for_all_arms(tiny: TinyModels) -> None:
     model = tiny("llama", chat=CHAT)
-    first, cls = model.network.layers[0], type(model.network.layers[0])
-    original, tokens = cls.__call__, 0
-
-    def counting(block: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
-        nonlocal tokens
-        tokens += x.shape[0] * x.shape[1] if block is first else 0
-        return original(block, x, *args, **kwargs)
-
-    monkeypatch.setattr(cls, "__call__", counting)
     run, counts = sweep_of(model, LETTERS, vectors=vectors_for(model, (LAYERS - 1,))), []
     for arms in ([*run.arms], [*run.arms, *run.arms]):
-        tokens = 0
-        run_steered(replace(run, arms=arms), lambda parts: None)
-        counts.append(tokens)
+        with first_block_shapes(model) as shapes:
+            run_steered(replace(run, arms=arms), lambda parts: None)
+        counts.append(tokens_in(shapes))
     # Groups, and so their paddings, may be others.
     assert counts[1] < 1.1 * counts[0]

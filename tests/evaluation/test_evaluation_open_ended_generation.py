@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.counting import first_block_shapes
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, LAYERS, TinyModels
 
 from caa_registry.engine.decoding import answers, prompts
@@ -75,20 +75,10 @@ def test_the_demo_model_too(positions: Any, demo: Model) -> None:
     check(demo, additions(demo, (1, 2)), max_tokens=20, positions=positions, template="plain")
 
 
-def test_prompts_run_once_and_rows_of_questions_and_multipliers_together(
-    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prompts_run_once_and_rows_of_questions_and_multipliers_together(tiny: TinyModels) -> None:
     model = tiny("llama", chat=CHAT)
-    first, cls = model.network.layers[0], type(model.network.layers[0])
-    original, shapes = cls.__call__, []
-
-    def counting(block: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
-        if block is first:
-            shapes.append(x.shape[:2])
-        return original(block, x, *args, **kwargs)
-
-    monkeypatch.setattr(cls, "__call__", counting)
-    flat(responses(model, ["Is it?", "Is he?"], additions(model), max_tokens=5))
+    with first_block_shapes(model) as shapes:
+        flat(responses(model, ["Is it?", "Is he?"], additions(model), max_tokens=5))
     length = len(model.template().prompt("Is it?").ids)
     # What is checked is one row more, which runs for itself.
     assert [shape for shape in shapes if shape[0] != 1] == [(2, length - 1), *[(2 * len(MULTIPLIERS), 1)] * 5]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 from support.computed import mean_difference
+from support.counting import first_block_shapes, tokens_in
 from support.effects import side_effects
 from support.tiny_models import CONTEXT, FAMILIES, LAYERS, TinyModels
 
@@ -135,22 +136,14 @@ def test_small_batches_give_the_same(tiny: TinyModels, monkeypatch: pytest.Monke
     check(model, vectors, text, side_effects(model, vectors, text, [1], MULTIPLIERS))
 
 
-def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels) -> None:
     model = tiny("llama")
-    first, cls = model.network.layers[0], type(model.network.layers[0])
-    original, tokens = cls.__call__, 0
-
-    def counting(block: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
-        nonlocal tokens
-        tokens += x.shape[0] * x.shape[1] if block is first else 0
-        return original(block, x, *args, **kwargs)
-
-    monkeypatch.setattr(cls, "__call__", counting)
     work = work_for(model)
-    run_entered(work, lambda part: None)
+    with first_block_shapes(model) as shapes:
+        run_entered(work, lambda part: None)
     lengths = [len(ids) - 1 for ids in work.texts]
     # Each text once, and the beginning of the longest a second time, whole, to check.
-    assert tokens == sum(lengths) + min(max(lengths), 32)
+    assert tokens_in(shapes) == sum(lengths) + min(max(lengths), 32)
 
 
 def test_parts_and_progress_come_as_they_are_done(tiny: TinyModels) -> None:

@@ -131,6 +131,28 @@ def test_even_and_odd_rows_are_the_two_halves(registry: Registry, version: Vecto
     assert registry.evaluations.ls()[1].settings.rows == "even"
 
 
+def test_the_vector_and_the_first_draws_are_measured_together(
+    registry: Registry, version: VectorVersion, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that their questions are run once for both."""
+    import caa_registry.evaluation.sweep as module
+
+    together: list[list[int]] = []
+    real = module.sweep
+
+    def counting(model: Model, arms: Any, *arguments: Any, **named: Any) -> None:
+        together.append([len(arm.vectors[1]) for arm in arms])
+        real(model, arms, *arguments, **named)
+
+    monkeypatch.setattr(module, "sweep", counting)
+    ask: dict[str, Any] = {"model": model, "layers": [1]}
+    registry.evaluations.propensity(version, settings=PropensitySettings(draws=19), **ask)
+    both = PropensitySettings(draws=19, controls=("covariance", "isotropic"))
+    registry.evaluations.propensity(version, settings=both, **ask)
+    registry.evaluations.propensity(version, settings=PropensitySettings(controls=()), **ask)
+    assert together == [[1, 19], [1, 19, 19], [1]]
+
+
 def test_no_pairs_are_loaded_twice(
     registry: Registry, version: VectorVersion, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,7 +114,7 @@ def test_a_normalized_vector_is_not_computed_from_pairs(
     other = registry.vectors.compute("team/other", dataset=pairs, model=folder, method="pca")
     normalized, _ = registry.vectors.normalize([vector, other])
     assert registry.vectors.verify(normalized).holds
-    with pytest.raises(UsageError, match="mean length of several"):
+    with pytest.raises(UsageError, match="is a normalized vector"):
         registry.vectors.verify(normalized, recompute=True)
 
 

@@ -1,4 +1,4 @@
-"""Monotone cubics through points: scipy's ``PchipInterpolator``, which takes a third of a second to import.
+"""Monotone cubics through points: those of scipy's ``PchipInterpolator``, which takes 0.3 s to import.
 
 Between two neighbours the curve stays between their values, so that it has no peak that was not measured.
 """

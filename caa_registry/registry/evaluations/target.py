@@ -13,7 +13,6 @@ from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.recalls import warn_of_vector
 from caa_registry.registry.records import DatasetVersion, VectorVersion, check_multiplier, check_split
-from caa_registry.registry.vectors.computation import Computation, computation
 from caa_registry.registry.vectors.steering import check_model
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
@@ -153,18 +152,3 @@ class Lookup:
         if dataset.kind == "questions":
             return [item.text for item in self.datasets.questions(dataset, split)]
         return [item.pair.prompt for item in self.datasets.pairs(dataset, split)]
-
-
-def reading_of(version: VectorVersion, own: Questions, model: Model, layers: Sequence[int]) -> Computation:
-    """How the activations of the pairs that a vector was made from are read again on ``model``."""
-    recipe = version.recipe
-    return computation(
-        own.dataset,
-        own.pairs,
-        model,
-        split=own.split,
-        method=recipe.method,
-        read=recipe.read,
-        layers=layers,
-        template=recipe.template,
-    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 
+from caa_registry.catalog import filters
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import check_event, verify_chain
 from caa_registry.errors import UsageError
@@ -46,8 +47,7 @@ class Audit:
         if actor is not None:
             wanted = wanted.where(t.Event.actor == actor)
         if since is not None:
-            moment = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
-            wanted = wanted.where(t.Event.at >= moment)
+            wanted = wanted.where(filters.since(t.Event.at, since))
         newest = wanted.order_by(t.Event.id.desc())
         check_limit(limit)
         with self._workspace.database.read() as session:
@@ -80,8 +80,7 @@ class Audit:
                 )
             digest = f"sha256:{match[1]}"
         with self._workspace.database.read() as session:
-            chain = verify_chain(session, digest)
-        return AuditCheck(chain.events, chain.head, chain.place)
+            return verify_chain(session, digest)
 
     def head(self) -> AuditEvent | None:
         """The last event; ``None`` where there is none."""

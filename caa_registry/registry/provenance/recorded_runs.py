@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from caa_registry.catalog import filters
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import damaged
@@ -40,8 +41,7 @@ class RecordedRuns:
         if actor is not None:
             wanted = wanted.where(t.Run.actor == actor)
         if since is not None:
-            moment = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
-            wanted = wanted.where(t.Run.started_at >= moment)
+            wanted = wanted.where(filters.since(t.Run.started_at, since))
         with self._workspace.database.read() as session:
             rows = list(session.scalars(wanted.order_by(t.Run.id.desc()).limit(check_limit(limit))))
             count = select(func.count()).select_from(wanted.subquery())

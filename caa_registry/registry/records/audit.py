@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from caa_registry.catalog.events import AuditCheck as AuditCheck
+
 
 @dataclass(frozen=True)
 class AuditEvent:
@@ -20,13 +22,3 @@ class AuditEvent:
     subject: Mapping[str, Any]
     previous: str
     digest: str
-
-
-@dataclass(frozen=True)
-class AuditCheck:
-    """An audit that holds. ``events``: how many; ``head``: the digest of the last one, empty where there is none;
-    ``place``: which of them, counted from 1, has the digest that was asked for."""
-
-    events: int
-    head: str
-    place: int | None = None

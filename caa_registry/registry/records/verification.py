@@ -12,7 +12,8 @@ _OF_16_BITS = 2e-2
 @dataclass(frozen=True)
 class RecomputedLayer:
     """One layer of a vector beside what was computed again. ``same_bits``: whether all bits agree; ``cosine``: of the
-    two, ``None`` where one is zero; ``difference``: the largest of a coordinate, relative to the stored norm."""
+    two, ``None`` where one is zero; ``difference``: the largest of a coordinate, relative to the norm of the largest
+    layer that is stored."""
 
     layer: int
     same_bits: bool

@@ -16,7 +16,7 @@ from caa_registry.registry.evaluations.evaluations import Evaluations
 from caa_registry.registry.evaluations.layers import shown_layer
 from caa_registry.registry.evaluations.plans import store as plans
 from caa_registry.registry.evaluations.plans.outcome import outcome
-from caa_registry.registry.evaluations.target import Questions, reading_of
+from caa_registry.registry.evaluations.target import Questions
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.lineage import maker
@@ -39,6 +39,7 @@ from caa_registry.registry.reports.vector_pictures import (
     check_together,
     pairs_projection,
 )
+from caa_registry.registry.vectors.computation import recomputation
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
@@ -199,4 +200,4 @@ class Reports:
         dataset = self._datasets.get(version.dataset)
         own = Questions(dataset, recipe.split, self._datasets.pairs(dataset, recipe.split))
         layers = version.layer_numbers if layer is None else [layer]
-        return PairsContent(version, own, reading_of(version, own, model, layers))
+        return PairsContent(version, own, recomputation(version, dataset, own.pairs, model, layers))

@@ -14,7 +14,7 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.extraction.methods import Method, check_method
 from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress
-from caa_registry.registry.records import DatasetVersion, Reading, Recipe
+from caa_registry.registry.records import DatasetVersion, Reading, Recipe, VectorVersion
 
 if TYPE_CHECKING:
     from caa_registry.engine.reading import PairTokens, Work
@@ -168,6 +168,24 @@ def computation(
     )
     left_out = f"{len(too_long)} of {len(pairs)} pairs are left out, longer than {longest}." if too_long else ""
     return Computation(dataset, model, recipe, kept, [pairs[tokens.index] for tokens in kept], left_out)
+
+
+def recomputation(
+    version: VectorVersion, dataset: DatasetVersion, pairs: Sequence[Pair], model: Model, layers: Sequence[int]
+) -> Computation:
+    """How some ``layers`` of ``version`` are computed again on ``model``: by its recipe, from the ``pairs`` of
+    ``dataset`` that it was made from."""
+    recipe = version.recipe
+    return computation(
+        dataset,
+        pairs,
+        model,
+        split=recipe.split,
+        method=recipe.method,
+        read=recipe.read,
+        layers=layers,
+        template=recipe.template,
+    )
 
 
 def default_split(version: DatasetVersion) -> str:

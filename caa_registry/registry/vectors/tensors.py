@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from caa_registry.blobs.store import BlobStore
@@ -10,7 +11,7 @@ from caa_registry.catalog import models as t
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.references import ranges
-from caa_registry.registry.records import Comparison, LayerRecord, VectorVersion
+from caa_registry.registry.records import Comparison, LayerRecord, RecomputedLayer, VectorVersion
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,16 +83,19 @@ def _other_layer(version: VectorVersion, layer: int) -> IntegrityError:
 
 def compare(stored: VectorSet, computed: VectorSet) -> Comparison:
     """How far a computation done again is from what is stored, over the layers of both."""
+    layers = list(compared(stored, computed))
+    cosines = [layer.cosine for layer in layers if layer.cosine is not None]
+    return Comparison(max(layer.difference for layer in layers), min(cosines, default=1.0))
+
+
+def compared(stored: VectorSet, computed: VectorSet) -> Iterator[RecomputedLayer]:
+    """The same, layer by layer."""
     import numpy as np
 
     largest = max(vector.norm for vector in stored.layers) or 1.0
-    difference = 0.0
-    cosine = 1.0
     for old, new in zip(stored.layers, computed.layers, strict=True):
         a, b = old.values.astype(np.float64), new.values.astype(np.float64)
-        difference = max(difference, float(np.abs(a - b).max()) / largest)
         norms = float(np.linalg.norm(a) * np.linalg.norm(b))
         # Where both sides are the same text up to a layer, its vector is zero and has no direction.
-        if norms > 0:
-            cosine = min(cosine, float(a @ b) / norms)
-    return Comparison(difference, cosine)
+        cosine = float(a @ b) / norms if norms > 0 else None
+        yield RecomputedLayer(old.layer, old.sha256 == new.sha256, cosine, float(np.abs(a - b).max()) / largest)

@@ -13,6 +13,8 @@ from caa_registry.progress import Progress
 from caa_registry.registry.provenance.lineage import maker
 from caa_registry.registry.provenance.runs import Activity, environment, record_run
 from caa_registry.registry.records import RecomputedLayer, VectorVersion, Verification
+from caa_registry.registry.vectors.computation import recomputation
+from caa_registry.registry.vectors.tensors import compared, load_set
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.models import Models
     from caa_registry.registry.records import DatasetVersion, Recipe
-    from caa_registry.registry.vectors.computation import Computation
     from caa_registry.vectors import VectorSet
 
 
@@ -38,8 +39,6 @@ class VerificationRequest:
 def requested(workspace: Workspace, version: VectorVersion, datasets: Datasets) -> VerificationRequest:
     """The version with all that it was made from, every digest checked. Raises ``IntegrityError`` naming what is not
     what was stored."""
-    from caa_registry.registry.vectors.tensors import load_set
-
     stored = load_set(workspace.blobs, version)
     dataset = datasets.get(f"{version.dataset}@{version.dataset_digest}")
     return VerificationRequest(
@@ -52,11 +51,11 @@ def check_recomputable(version: VectorVersion) -> None:
     from caa_registry.engine import processes
 
     if processes.count() > 1:
-        raise UsageError("a vector is computed again by one process", "Run the command without a launcher.")
+        raise UsageError("vectors are verified by one process", "Run the command without a launcher.")
     if version.recipe.normalized is not None:
         raise UsageError(
-            f"{version.reference} is another vector at the mean length of several, and is not computed from pairs",
-            f"Verify the one it was made from, whose digest is {version.recipe.normalized.of[:19]}.",
+            f"{version.reference} is a normalized vector, made from another and not from pairs",
+            f"Recompute the vector that it was made from: the one with the digest {version.recipe.normalized.of[:19]}.",
         )
 
 
@@ -80,11 +79,11 @@ def recompute(
     if compare(version.model, model.info) == "mismatch":
         differences.append(f"{model.info.name} is another model: {model.info.architecture}, {model.n_layers} layers")
     else:
-        again = _computation(request, model)
+        again = recomputation(version, request.dataset, request.pairs, model, version.layer_numbers)
         differences += _of_recipes(version.recipe, again.recipe)
         vectors, _ = again.run(fresh=True, reading=reading, measuring=measuring)
         assert vectors is not None  # of one process
-        layers = tuple(_compared(request.stored, vectors))
+        layers = tuple(compared(request.stored, vectors))
     with workspace.database.read() as session:
         made = maker(session, ("vector", version.id))
     found = Verification(
@@ -96,22 +95,6 @@ def recompute(
         model.dtype,
     )
     return replace(found, run=_record(workspace, activity, version, found))
-
-
-def _computation(request: VerificationRequest, model: Model) -> Computation:
-    from caa_registry.registry.vectors.computation import computation
-
-    recipe = request.version.recipe
-    return computation(
-        request.dataset,
-        request.pairs,
-        model,
-        split=recipe.split,
-        method=recipe.method,
-        read=recipe.read,
-        layers=recipe.layers,
-        template=recipe.template,
-    )
 
 
 def _record(workspace: Workspace, activity: Activity, version: VectorVersion, found: Verification) -> int:
@@ -135,11 +118,11 @@ def _record(workspace: Workspace, activity: Activity, version: VectorVersion, fo
 _PARTS = {"chat_template": "chat template", "files": "other files that decide what is computed"}
 _MANY = {"weights", "files"}
 _RECIPE = {
-    "template_digest": "the chat template renders otherwise",
-    "pairs": "{new} pairs are read, and {old} were",
-    "skipped_too_long": "{new} pairs are too long, and {old} were",
+    "template_digest": "prompts are rendered with another template",
+    "pairs": "it is computed from {new} pairs, and was from {old}",
+    "skipped_too_long": "{new} pairs are too long for the model, and {old} were",
     "dtype": "it is computed in {new}, and was in {old}",
-    "rendering": "the prompts are rendered otherwise",
+    "rendering": "this version of caa renders prompts otherwise",
 }
 
 
@@ -176,16 +159,3 @@ def _of_environments(before: Mapping[str, Any], now: Mapping[str, Any], within: 
             yield from _of_environments(old, new, "" if key == "packages" else f"{key} ")
         elif old != new:
             yield f"{within}{key} {old or 'none'} before, {new or 'none'} now"
-
-
-def _compared(stored: VectorSet, again: VectorSet) -> Iterator[RecomputedLayer]:
-    import numpy as np
-
-    for old, new in zip(stored.layers, again.layers, strict=True):
-        a, b = old.values.astype(np.float64), new.values.astype(np.float64)
-        norms = float(np.linalg.norm(a) * np.linalg.norm(b))
-        cosine = min(1.0, float(a @ b) / norms) if norms > 0 else None
-        largest = float(np.abs(a - b).max())
-        yield RecomputedLayer(
-            old.layer, old.sha256 == new.sha256, cosine, largest / old.norm if old.norm > 0 else largest
-        )

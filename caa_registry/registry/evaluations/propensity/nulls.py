@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
-from caa_registry.registry.evaluations.target import Questions, Target, reading_of
+from caa_registry.registry.evaluations.target import Questions, Target
 from caa_registry.registry.records import PropensitySettings, VectorVersion
+from caa_registry.registry.vectors.computation import recomputation
 from caa_registry.registry.vectors.steering import same_weights
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def directions(
     if "isotropic" in names:
         made["isotropic"] = isotropic(target.vectors, target.layers, draws, seeds["isotropic"])
     if set(names) - {"isotropic"}:
-        computation = reading_of(target.version, own, target.model, target.layers)
+        computation = recomputation(target.version, own.dataset, own.pairs, target.model, target.layers)
         with computation.activations(Work(), fresh=False, progress=reading) as activations:
             for name in names:
                 if name != "isotropic":
@@ -135,9 +136,8 @@ def untrained_vector(target: Target, own: Questions, network: Model, reading: Pr
 
     from caa_registry.engine import processes
 
-    computed, _ = reading_of(target.version, own, network, target.layers).run(
-        fresh=False, reading=reading, measuring=silent
-    )
+    computation = recomputation(target.version, own.dataset, own.pairs, network, target.layers)
+    computed, _ = computation.run(fresh=False, reading=reading, measuring=silent)
     zeros = np.zeros((1, network.d_model), np.float32)
     vectors = {layer: computed[layer].values[None] if computed else zeros for layer in target.layers}
     if processes.count() > 1:
