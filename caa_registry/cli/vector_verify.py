@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import ModelChoice, Settings, common, with_adapter
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
@@ -24,20 +24,28 @@ if TYPE_CHECKING:
 @click.argument("reference")
 @click.option("--recompute", is_flag=True, help="Compute it again from its pairs and model, and compare the layers.")
 @click.option("--model", metavar="M", help="Where the model's files are now.  [default: where they were last seen]")
+@with_adapter
 @common
-def verify(settings: Settings, reference: str, recompute: bool, model: str | None) -> None:
+def verify(settings: Settings, reference: str, recompute: bool, model: ModelChoice) -> None:
     """Check a vector and the pairs that it was made from against their digests.
 
     --recompute also compares every byte of the model with its fingerprint, computes the vector again by its recipe
     without any cache, and names what differs. The outcome is kept as a run (caa run show). The exit code is 1 if
     something differs.
     """
-    if model is not None and not recompute:
-        raise UsageError("without --recompute no model is used", "Give --recompute too, or leave --model out.")
+    if (model.name or model.adapter) and not recompute:
+        raise UsageError(
+            "without --recompute no model is used", "Give --recompute too, or leave --model and --adapter out."
+        )
     bars = (output.progress("activations"), output.progress("layers")) if recompute else (nullcontext(silent),) * 2
     with settings.open() as registry, bars[0] as progress, bars[1] as measuring:
         found = registry.vectors.verify(
-            reference, recompute=recompute, model=model, progress=progress, measuring=measuring
+            reference,
+            recompute=recompute,
+            model=model.name,
+            adapter=model.adapter,
+            progress=progress,
+            measuring=measuring,
         )
     if settings.as_json:
         output.print_json(verification_json(found))

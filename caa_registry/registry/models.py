@@ -109,9 +109,11 @@ class Models:
             raise NotFoundError(f"the registry knows no model {name}", self._known())
         return record
 
-    def verify(self, name: str, *, place: str | Path | None = None) -> dict[Part, bool]:
+    def verify(
+        self, name: str, *, place: str | Path | None = None, adapter: str | Path | None = None
+    ) -> dict[Part, bool]:
         """Compare what is stored of a model with its files now, part by part; every byte of them is read again.
-        ``place``: where they are, by default where they were last seen.
+        ``place`` and ``adapter``: where they are, by default where they were last seen.
 
         Weights that lie in other files than before are as recorded where every tensor is. Raises ``CaaError`` as
         ``load`` does.
@@ -120,7 +122,7 @@ class Models:
 
         info = self.get(name).info
         stored = info.fingerprint
-        now = identify(place or self.where(info), revision=info.revision, adapter=info.adapter_path)
+        now = identify(place or self.where(info), revision=info.revision, adapter=adapter or info.adapter_path)
         same = {part: getattr(stored, part) == getattr(now, part) for part in PARTS}
         # Only where there is anything of the kind. An earlier version, which knew no tensors, did not look for it.
         known = [stored] if stored.tensors is None else [stored, now]

@@ -96,7 +96,9 @@ def test_a_registry_that_cannot_be_opened(damage: object, words: str, full: Path
 
 def test_an_older_file_is_left_as_it_is(full: Path, tmp_path: Path) -> None:
     oldest = tmp_path / "oldest"
-    shutil.copytree(migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "__pycache__"))
+    shutil.copytree(
+        migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
+    )
     full.unlink()
     Database.open(f"sqlite:///{full}", create=True, migrations=oldest).close()
     state = look(f"sqlite:///{full}")

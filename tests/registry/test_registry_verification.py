@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 import numpy as np
 import pytest
+from support.adapters import of_mlx_lm
 
 from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.registry.records import RecomputedLayer, Verification
@@ -106,6 +107,19 @@ def test_a_number_that_was_changed_is_found(registry: Registry, vector: str) -> 
 def test_a_model_that_moved_is_given(registry: Registry, vector: str, folder: Path, tmp_path: Path) -> None:
     moved = folder.rename(tmp_path / "elsewhere")
     assert registry.vectors.verify(vector, recompute=True, model=moved).holds
+
+
+def test_an_adapter_that_moved_or_changed_is_given(
+    registry: Registry, pairs: DatasetVersion, folder: Path, tmp_path: Path
+) -> None:
+    adapter = of_mlx_lm(tmp_path / "kind", folder)
+    adapted = registry.models.load(folder, adapter=adapter)
+    vector = registry.vectors.compute("team/adapted", dataset=pairs, model=adapted).reference
+    moved = adapter.rename(tmp_path / "elsewhere")
+    assert registry.vectors.verify(vector, recompute=True, adapter=moved).holds
+    other = of_mlx_lm(tmp_path / "other", folder, seed=8)
+    found = registry.vectors.verify(vector, recompute=True, adapter=other)
+    assert found.apart and found.differences == ("the adapter of model model+kind is not what was recorded",)
 
 
 def test_a_normalized_vector_is_not_computed_from_pairs(

@@ -230,6 +230,7 @@ class Vectors:
         *,
         recompute: bool = False,
         model: str | Path | None = None,
+        adapter: str | Path | None = None,
         progress: Progress = silent,
         measuring: Progress = silent,
     ) -> Verification:
@@ -237,7 +238,8 @@ class Vectors:
 
         With ``recompute`` the model's files are compared with their fingerprint too, every byte of them, and the
         vectors are computed again by the stored recipe and compared layer by layer; nothing is taken from a cache. The
-        outcome is kept as a run. ``model``: where its files are now, by default where they were last seen.
+        outcome is kept as a run. ``model`` and ``adapter``: where their files are now, by default where they were last
+        seen.
 
         Raises ``IntegrityError`` naming the row, the pair or the file that is not what was stored, ``UsageError`` for a
         version that is not computed from pairs.
@@ -251,8 +253,8 @@ class Vectors:
         request = verification.requested(self._workspace, version, self._datasets())
         if not recompute:
             return Verification(version.reference, len(request.pairs))
-        place = None if model is None else str(model)
-        return verification.recompute(self._workspace, request, self._models, place, progress, measuring)
+        places = verification.Places.of(version.model, model, adapter)
+        return verification.recompute(self._workspace, request, self._models, places, progress, measuring)
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caa_registry.errors import UsageError
 from caa_registry.models.folder.fingerprint import compare
 from caa_registry.models.loading import DTYPES
 from caa_registry.progress import Progress
+from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.lineage import maker
 from caa_registry.registry.provenance.runs import Activity, environment, record_run
 from caa_registry.registry.records import RecomputedLayer, VectorVersion, Verification
@@ -18,10 +20,10 @@ from caa_registry.registry.vectors.tensors import compared, load_set
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.model import Model
     from caa_registry.pairs.record import Pair
     from caa_registry.registry.datasets.datasets import Datasets
-    from caa_registry.registry.models import Models
     from caa_registry.registry.records import DatasetVersion, Recipe
     from caa_registry.vectors import VectorSet
 
@@ -34,6 +36,19 @@ class VerificationRequest:
     stored: VectorSet
     dataset: DatasetVersion
     pairs: list[Pair]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the files of a ``model`` and of its ``adapter`` are."""
+
+    model: str
+    adapter: str | None
+
+    @classmethod
+    def of(cls, info: ModelInfo, model: str | Path | None, adapter: str | Path | None) -> Places:
+        """Those that are given, else where the recorded model was last seen."""
+        return cls(str(model or Models.where(info)), str(adapter) if adapter else info.adapter_path)
 
 
 def requested(workspace: Workspace, version: VectorVersion, datasets: Datasets) -> VerificationRequest:
@@ -63,18 +78,18 @@ def recompute(
     workspace: Workspace,
     request: VerificationRequest,
     models: Models,
-    place: str | None,
+    places: Places,
     reading: Progress,
     measuring: Progress,
 ) -> Verification:
-    """Compute the version again from its pairs on its model and compare layer by layer. ``place``: where the model is
-    now, by default where it was last seen. The outcome is kept as a run."""
+    """Compute the version again from its pairs on its model and compare layer by layer. The outcome is kept as a
+    run."""
 
     version = request.version
     activity = Activity("verify", workspace.actor, {})
-    parts = models.verify(version.model.fingerprint.digest, place=place)
-    differences = [_of_model(version, part, place or models.where(version.model)) for part in parts if not parts[part]]
-    model = _loaded(models, version, place)
+    parts = models.verify(version.model.fingerprint.digest, place=places.model, adapter=places.adapter)
+    differences = [_of_model(version, part, places.model) for part in parts if not parts[part]]
+    model = _loaded(models, version, places)
     layers: tuple[RecomputedLayer, ...] = ()
     if compare(version.model, model.info) == "mismatch":
         differences.append(f"{model.info.name} is another model: {model.info.architecture}, {model.n_layers} layers")
@@ -138,10 +153,9 @@ def _of_model(version: VectorVersion, part: str, place: str) -> str:
     return f"the {which} of model {version.model.name} {'are' if part in _MANY else 'is'} not what was recorded"
 
 
-def _loaded(models: Models, version: VectorVersion, place: str | None) -> Model:
+def _loaded(models: Models, version: VectorVersion, places: Places) -> Model:
     dtype = version.recipe.dtype if version.recipe.dtype in DTYPES else None
-    info = version.model
-    return models.load(place or models.where(info), revision=info.revision, dtype=dtype, adapter=info.adapter_path)
+    return models.load(places.model, revision=version.model.revision, dtype=dtype, adapter=places.adapter)
 
 
 def _of_recipes(stored: Recipe, again: Recipe) -> Iterator[str]:
