@@ -118,7 +118,7 @@ def plan(
     plan which was there before them are confirmatory, unless somebody had asked the questions earlier.
 
     Conditions: the statistic's interval lies beyond --beyond in the planned direction (interval); p is at most --level
-    (null); the letters have half of the probability, or texts can move (answers); no question is among the vector's own
+    (null); the answers have half of the probability, or texts can move (answers); no question is among the vector's own
     pairs (leaks). With several layers they are about the one where the statistic is largest, and p is that of the
     largest of all.
     """

@@ -159,7 +159,7 @@ def _cells(evaluation: Evaluation) -> None:
                 f"{bias[at].value:+.3f}" if at in bias else "",
             )
         )
-    doses = ["KL", "norm ratio", "mass", "letter first", "A-B"]
+    doses = ["KL", "norm ratio", "mass", "answer first", "A-B"]
     columns = ["layer", "multiplier", "value", "ci_low", "ci_high", "n", "null", *doses]
     output.table(columns, rows, empty="no scores")
 

@@ -103,7 +103,7 @@ def verdict(
 
 def _answers(answering: Answering) -> Condition:
     if answering.mass is not None:
-        return Condition("answers", answering.mass >= LEAST_MASS, f"the letters have {answering.mass:.3f} of the mass")
+        return Condition("answers", answering.mass >= LEAST_MASS, f"the answers have {answering.mass:.3f} of the mass")
     share = answering.saturated
     return Condition(
         "answers", share <= MOST_SATURATED, f"{share:.3f} of the texts are so sure that nothing moves them"

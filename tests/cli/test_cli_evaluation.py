@@ -78,7 +78,7 @@ def test_a_rubric_s_system_prompts_are_baselines(full: Path, tmp_path: Path) -> 
     assert (beside["system_positive"], beside["system_negative"]) == ("Say A.", "No.")
     said = caa("eval", "show", "2")
     table = said.out
-    assert "system-negative" in table and "norm ratio" in table and "letter first" in table and " KL " in table
+    assert "system-negative" in table and "norm ratio" in table and "answer first" in table and " KL " in table
     assert "The dose-response at layer 1" in said.err
     assert "there is no rubric" in caa(*ask, "nothing").err
 

@@ -88,7 +88,7 @@ class PlanSettings:
     (``less``).
 
     ``conditions`` are what must hold: ``interval``, the statistic's interval lies beyond ``beyond`` in that direction;
-    ``null``, its p against the first of ``controls`` is at most ``level``; ``answers``, the letters have at least half
+    ``null``, its p against the first of ``controls`` is at most ``level``; ``answers``, the answers have at least half
     of the probability, or of free text at most half of the items are saturated; ``leaks``, no question is among the
     vector's own pairs. Raises ``UsageError`` for what is unknown or can never hold.
     """

@@ -206,7 +206,7 @@ def _by_multiplier(shown: EvaluationContent) -> Iterator[str]:
                     _share(first) if first else "",
                 )
             )
-    doses = ["KL, nats a token", "95 % ", "norm ratio", "p(A) + p(B)", "a letter first"]
+    doses = ["KL, nats a token", "95 % ", "norm ratio", "p(answers)", "an answer first"]
     yield from table(["multiplier", evaluation.metric, "95 %", "null, 95 %", "shuffled, 95 %", *doses], rows)
     if any(nulls) and evaluation.metric == "propensity":
         yield "Of nulls every letter counts the same."

@@ -6,7 +6,7 @@ from caa_registry.digests import short
 from caa_registry.references import ranges
 from caa_registry.registry.records import Plan
 
-_FIXED = {"answers": "the letters have half of the mass, or texts can move", "leaks": "no question is leaked"}
+_FIXED = {"answers": "the answers have half of the mass, or texts can move", "leaks": "no question is leaked"}
 
 
 def described(plan: Plan) -> list[tuple[str, str]]:

@@ -66,7 +66,7 @@ def _answers(workspace: Workspace, evaluation: Evaluation, layer: int) -> Planne
 
     masses = [score.value for score in evaluation.of("mass") if score.layer == layer]
     if masses:
-        figure = f"the letters have {min(masses):.3f} of the mass at least, to be {LEAST_MASS:g} or more"
+        figure = f"the answers have {min(masses):.3f} of the mass at least, to be {LEAST_MASS:g} or more"
         return PlannedCondition("answers", min(masses) >= LEAST_MASS, figure)
     measured = measurements(workspace, evaluation)
     extremes = measured.vector.propensity[measured.layers.index(layer)][[0, -1]]
