@@ -221,25 +221,29 @@ def _events(registry: Registry) -> int:
         return verify_chain(session).events
 
 
+def damage(path: Path, chance: random.Random, number: int) -> tuple[str, tuple[str, str] | None]:
+    """Damage a registry file in one of four ways, in turn; what was done and, of a cell, its table and column."""
+    kind = _KINDS[number % len(_KINDS)]
+    return _damage_file(path, kind, chance) if kind in ("bytes", "page") else _damage_cell(path, kind, chance)
+
+
 def outcome(whole: Path, before: Views, copy: Path, seed: int) -> Outcome:
     """Damage a copy of ``whole``, which reads as ``before``, in the way that ``seed`` says, and read it."""
     shutil.copy(whole, copy)
     for suffix in ("-wal", "-shm"):
         Path(f"{copy}{suffix}").unlink(missing_ok=True)
-    chance = random.Random(seed)
-    kind = _KINDS[seed % len(_KINDS)]
-    damage, place = _damage_file(copy, kind, chance) if kind in ("bytes", "page") else _damage_cell(copy, kind, chance)
+    what, place = damage(copy, random.Random(seed), seed)
     try:
         now = views(copy)
     except Exception as error:  # noqa: BLE001 - whatever has no type is what is looked for
-        return Outcome("untyped", damage, f"{type(error).__name__}: {error}")
+        return Outcome("untyped", what, f"{type(error).__name__}: {error}")
     differing = [name for name in before if now.get(name, now.get("open", "missing")) != before[name]]
     wrong = [name for name in differing if not now.get(name, now.get("open", "")).startswith("error: ")]
     if not differing:
-        return Outcome("harmless", damage)
+        return Outcome("harmless", what)
     if not wrong:
-        return Outcome("reported", damage, now.get(differing[0], now.get("open", "")))
-    places = {place} if place else _changed(whole, copy)
+        return Outcome("reported", what, now.get(differing[0], now.get("open", "")))
+    places = {place} if place else changed_cells(whole, copy)
     left = {(table, column) for table, columns in UNCOVERED.items() for column in columns}
     # A row under another number is lost to what refers to it.
     left |= {(table, "id") for table, _ in places}
@@ -248,8 +252,8 @@ def outcome(whole: Path, before: Views, copy: Path, seed: int) -> Outcome:
     if more <= {"log", "blame"} and any(table == "dataset_member" for table, _ in places):
         places = {place for place in places if place[0] not in ("dataset_member", "event")}
     if places <= left or not more:
-        return Outcome("uncovered", damage, ", ".join(wrong))
-    return Outcome("silent", f"{damage} {sorted(places)}", "".join(f"\n    {name}: {now[name]}" for name in wrong))
+        return Outcome("uncovered", what, ", ".join(wrong))
+    return Outcome("silent", f"{what} {sorted(places)}", "".join(f"\n    {name}: {now[name]}" for name in wrong))
 
 
 def _less(name: str, before: str, now: str) -> bool:
@@ -326,7 +330,7 @@ def _other(value: Any, others: list[Any], kind: str, chance: random.Random) -> A
     return chance.choice(wild)
 
 
-def _changed(whole: Path, copy: Path) -> set[tuple[str, str]]:
+def changed_cells(whole: Path, copy: Path) -> set[tuple[str, str]]:
     """The cells that differ, as (table, column); a row that is gone or new counts as the column ``*``."""
     found: set[tuple[str, str]] = set()
     with closing(sqlite3.connect(whole)) as one, closing(sqlite3.connect(copy)) as other:

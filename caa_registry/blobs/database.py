@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlalchemy import func, insert, select
 
 from caa_registry.blobs.store import check_range, checked_digest
@@ -64,6 +66,10 @@ class DatabaseBlobStore:
         with self._database.read() as session:
             found = session.scalar(select(t.Blob.digest).where(t.Blob.digest == checked_digest(digest)))
         return found is not None
+
+    def ls(self) -> Iterator[str]:
+        with self._database.read() as session:
+            yield from list(session.scalars(select(t.Blob.digest)))
 
     def _missing(self, digest: str) -> NotFoundError:
         return NotFoundError(

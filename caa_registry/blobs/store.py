@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from caa_registry.digests import DIGEST
@@ -32,6 +33,9 @@ class BlobStore(Protocol):
 
     def __contains__(self, digest: str) -> bool:
         """Whether bytes are stored under ``digest``."""
+
+    def ls(self) -> Iterator[str]:
+        """The digests of all that is stored, in any order."""
 
 
 def checked_digest(digest: str) -> str:

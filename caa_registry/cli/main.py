@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
     "run": ("caa_registry.cli.run:run", "Recorded runs: list, show."),
     "log": ("caa_registry.cli.log:log", "Show who did what, and check that the log is intact."),
+    "fsck": ("caa_registry.cli.fsck:fsck", "Check everything in the registry."),
     "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,8 +15,9 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.errors import UsageError
+from caa_registry.progress import Progress, silent
 from caa_registry.references import parse
-from caa_registry.registry.records import Lineage, Steer, Steering, VectorVersion
+from caa_registry.registry.records import FsckReport, Lineage, Steer, Steering, VectorVersion
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -160,6 +162,16 @@ class Registry:
         from caa_registry.registry.provenance.lineage import lineage
 
         return lineage(self.workspace, reference)
+
+    def fsck(self, *, since: datetime | None = None, progress: Progress = silent) -> FsckReport:
+        """Check everything in the registry: the file, every digest, what refers to what, what is missing, the audit.
+
+        Others may go on writing; nothing is changed. ``since``: the contents of what was made earlier are left out
+        (with no time zone it is UTC). Raises ``RegistryError`` where the database cannot be read at all.
+        """
+        from caa_registry.registry.maintenance.fsck import fsck
+
+        return fsck(self.workspace, since, progress)
 
     def close(self) -> None:
         """Close the database."""

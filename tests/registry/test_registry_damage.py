@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.changed import change
 
 import caa_registry as caa
 from caa_registry.catalog.database import Database
@@ -51,19 +52,6 @@ def before(whole: Path) -> Views:
 @pytest.fixture
 def copy(tmp_path: Path, whole: Path) -> Path:
     return Path(shutil.copy(whole, tmp_path / "copy.db"))
-
-
-def change(path: Path, *statements: str) -> None:
-    """Change a registry behind its back; its triggers are put back, or it would not be opened."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA ignore_check_constraints=ON")
-        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            assert connection.execute(statement).rowcount > 0, statement
-        for _, sql in triggers:
-            connection.execute(sql)
 
 
 SWAP = "UPDATE pair SET positive = negative, negative = positive WHERE digest = (SELECT min(digest) FROM pair)"

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Statistic,
         check_statistic,
     )
+    from caa_registry.registry.records.fsck import Finding, FsckReport
     from caa_registry.registry.records.history import Blame, LogEntry
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunDetail, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
@@ -71,6 +72,7 @@ _NAMES = {
         "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
     ),
     "evidence": "STATISTICS Calibrated Evidence Ranked Statistic check_statistic",
+    "fsck": "Finding FsckReport",
     "history": "Blame LogEntry",
     "lineage": "Lineage LineageNode RunDetail RunRecord",
     "listing": "Listing check_limit",
@@ -113,6 +115,8 @@ __all__ = [
     "Evaluation",
     "EvaluationSettings",
     "Evidence",
+    "Finding",
+    "FsckReport",
     "Judged",
     "LayerRecord",
     "Leaked",

@@ -40,7 +40,7 @@ def store(workspace: Workspace, name: str, terms: Terms, model: ModelInfo, input
                 raise UsageError(f"plan {name} exists and says something else", "Plans never change: choose a name.")
             if row.name != name:
                 raise UsageError(f"plan {row.name} says exactly this", f"Run it: caa eval run {row.name}")
-            (existing,) = _records(session, [row], existing=True)
+            (existing,) = records(session, [row], existing=True)
             return existing
         model_row, _ = ensure_model(session, model)
         row = t.Plan(name=name, digest=digest, terms=values, actor=workspace.actor, created_at=datetime.now(UTC))
@@ -53,7 +53,7 @@ def store(workspace: Workspace, name: str, terms: Terms, model: ModelInfo, input
             outputs=[("plan", row.id)],
             subject={"plan": name, "digest": digest},
         )
-        (plan,) = _records(session, [row])
+        (plan,) = records(session, [row])
     return plan
 
 
@@ -64,7 +64,7 @@ def get(workspace: Workspace, reference: str) -> Plan:
         check_name(reference)
     which = t.Plan.digest.startswith(reference) if prefix else t.Plan.name == reference
     with workspace.database.read() as session:
-        found = _records(session, list(session.scalars(select(t.Plan).where(which).limit(2))))
+        found = records(session, list(session.scalars(select(t.Plan).where(which).limit(2))))
     if not found:
         raise NotFoundError(f"there is no plan {reference} in this registry", "List them with: caa eval plans")
     if len(found) > 1:
@@ -79,10 +79,11 @@ def ls(workspace: Workspace, limit: int | None) -> Listing[Plan]:
     with workspace.database.read() as session:
         rows = list(session.scalars(query if limit is None else query.limit(limit)))
         total = session.scalar(select(func.count()).select_from(t.Plan)) or 0
-        return Listing(tuple(_records(session, rows[::-1])), total)
+        return Listing(tuple(records(session, rows[::-1])), total)
 
 
-def _records(session: Session, rows: Sequence[t.Plan], *, existing: bool = False) -> list[Plan]:
+def records(session: Session, rows: Sequence[t.Plan], *, existing: bool = False) -> list[Plan]:
+    """Plans as they are handed out. Raises ``IntegrityError`` for one that is not what its digest covers."""
     runs = runs_of(session, [row.digest for row in rows])
     plans = []
     for row in rows:

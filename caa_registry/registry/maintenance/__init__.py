@@ -1,0 +1,1 @@
+"""Looking after a whole registry: checking it, copying it, getting it back."""

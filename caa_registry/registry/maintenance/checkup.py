@@ -1,0 +1,93 @@
+"""What every check of a registry is given: what is checked, and where findings go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, true
+from sqlalchemy.exc import DatabaseError, NoResultFound
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from caa_registry.catalog import filters
+from caa_registry.errors import CaaError
+from caa_registry.progress import Progress
+from caa_registry.registry.records import Finding
+from caa_registry.registry.workspace import Workspace
+
+T = TypeVar("T")
+
+_AT_ONCE = 200
+_UNREADABLE = (CaaError, DatabaseError, NoResultFound, UnicodeDecodeError)
+
+
+@dataclass
+class Checkup:
+    """A registry that is being checked, as it is in one ``session``. ``since``: what was made before is not looked
+    into. ``checked``: how much was, by check; ``expected``: how much there is in all."""
+
+    workspace: Workspace
+    session: Session
+    since: datetime | None
+    progress: Progress
+    expected: int
+    checked: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+
+    def count(self, check: str, number: int = 1) -> None:
+        """So much more was checked."""
+        self.checked[check] += number
+        done = self.checked.total()
+        self.progress(done, max(self.expected, done))
+
+    def recent(self, column: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
+        """That something was made since then."""
+        return true() if self.since is None else filters.since(column, self.since)
+
+    def note(self, check: str, thing: str, problem: str, *, harmless: bool = False) -> None:
+        """Keep a finding. ``problem`` may begin with what it is about, as messages of errors do."""
+        beginning, colon, rest = problem.partition(": ")
+        if colon and beginning.split(" ")[0] == thing.split(" ")[0]:
+            thing, problem = beginning, rest
+        self.findings.append(Finding(check, thing, problem, harmless))
+
+    @contextmanager
+    def noting(self, check: str, thing: str) -> Iterator[None]:
+        """Where what is done here meets damage, that is a finding."""
+        try:
+            yield
+        except _UNREADABLE as error:
+            self.session.expunge_all()  # a row that was met once is not compared again
+            self.note(check, thing, _said(error))
+
+    def each(
+        self, check: str, ids: Sequence[int], load: Callable[[Sequence[int]], Sequence[T]], name: Callable[[int], str]
+    ) -> Iterator[T]:
+        """What ``load`` makes of ``ids``, many at a time. Where one of many is damaged it says so of one only, so they
+        are loaded one by one."""
+        for first in range(0, len(ids), _AT_ONCE):
+            part = ids[first : first + _AT_ONCE]
+            try:
+                records = list(load(part))
+            except _UNREADABLE:
+                self.session.expunge_all()
+                records = []
+                for id in part:
+                    with self.noting(check, name(id)):
+                        records += load([id])
+                self.count(check, len(part) - len(records))
+            for record in records:
+                yield record
+                self.count(check)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, CaaError):
+        return error.message
+    if isinstance(error, NoResultFound):
+        return "a row that belongs to it is missing"
+    return f"it cannot be read ({getattr(error, 'orig', None) or error})"

@@ -1,0 +1,123 @@
+"""Checks of what versions and evaluations hold, each as a whole, and of the bytes that are kept for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import among
+from caa_registry.catalog.integrity.damage import name_of
+from caa_registry.catalog.integrity.row_digests import digest_of_rows
+from caa_registry.registry.datasets.store import load_items
+from caa_registry.registry.evaluations import ratings
+from caa_registry.registry.evaluations.plans.store import records as plan_records
+from caa_registry.registry.evaluations.store import load as load_evaluations
+from caa_registry.registry.maintenance.checkup import Checkup
+from caa_registry.registry.records import Evaluation
+from caa_registry.registry.rows import RESPONSE, dataset_records, parts_of, vector_records
+from caa_registry.registry.vectors.tensors import load_set
+
+
+def check_datasets(checkup: Checkup) -> None:
+    """The pairs or questions of every dataset version, against its digests and its figures."""
+    session, table = checkup.session, t.DatasetVersion
+    versions = checkup.each(
+        "datasets",
+        _recent(checkup, table),
+        lambda ids: dataset_records(session, _among(checkup, table, ids)),
+        lambda id: _name(checkup, table, id),
+    )
+    for version in versions:
+        with checkup.noting("datasets", f"dataset {version.reference}"):
+            items = load_items(session, version)
+            splits = Counter(item.split for item in items)
+            if len(items) != version.n_items or splits != version.splits:
+                checkup.note("datasets", f"dataset {version.reference}", "its figures are not those of what it holds")
+
+
+def check_vectors(checkup: Checkup) -> None:
+    """The numbers of every vector version, against every digest of theirs."""
+    session, table, blobs = checkup.session, t.VectorVersion, checkup.workspace.blobs
+    deleted = set(session.scalars(select(table.id).where(table.deleted_at.is_not(None))))
+    versions = checkup.each(
+        "vectors",
+        _recent(checkup, table),
+        lambda ids: vector_records(session, _among(checkup, table, ids)),
+        lambda id: _name(checkup, table, id),
+    )
+    for version in versions:
+        if version.id not in deleted or version.blob in blobs:
+            with checkup.noting("vectors", f"vector {version.reference}"):
+                load_set(blobs, version)
+
+
+def check_evaluations(checkup: Checkup) -> None:
+    """The scores, items, answers and ratings of every evaluation, and the terms of every plan."""
+    session, table = checkup.session, t.Evaluation
+    evaluations = checkup.each(
+        "evaluations",
+        _recent(checkup, table),
+        lambda ids: load_evaluations(session, _among(checkup, table, ids)),
+        lambda id: f"evaluation {id}",
+    )
+    for evaluation in evaluations:
+        _check_parts(checkup, evaluation)
+    for id in list(session.scalars(select(t.Plan.id))):
+        with checkup.noting("plans", f"plan {id}"):
+            plan_records(session, [session.get_one(t.Plan, id)])
+        checkup.count("plans")
+
+
+def _check_parts(checkup: Checkup, evaluation: Evaluation) -> None:
+    from caa_registry.evaluation.measurements import from_bytes
+
+    session, thing = checkup.session, f"evaluation {evaluation.id}"
+    if evaluation.measurements is not None:
+        with checkup.noting("evaluations", thing):
+            from_bytes(checkup.workspace.blobs.get(evaluation.measurements))
+    with checkup.noting("evaluations", thing):
+        this = select(t.Evaluation.id).where(t.Evaluation.id == evaluation.id)
+        answers = parts_of(session, t.Response.evaluation_id, RESPONSE, this)[evaluation.id]
+        stored = session.get_one(t.Evaluation, evaluation.id).responses_digest
+        if (digest_of_rows("response", answers) if answers else None) != stored:
+            checkup.note("evaluations", thing, "its answers are not those that were stored")
+    with checkup.noting("evaluations", thing):
+        ratings.judgements(session, evaluation.id)
+
+
+def check_blobs(checkup: Checkup) -> None:
+    """The bytes that nothing refers to; those of versions and evaluations were checked with these."""
+    session, blobs = checkup.session, checkup.workspace.blobs
+    referred = {
+        *session.scalars(select(t.VectorVersion.blob_digest)),
+        *session.scalars(select(t.Evaluation.measurements).where(t.Evaluation.measurements.is_not(None))),
+    }
+    for digest in blobs.ls():
+        if digest not in referred:
+            checkup.note("blobs", f"blob {digest}", "nothing refers to it; it only takes space", harmless=True)
+            with checkup.noting("blobs", f"blob {digest}"):
+                blobs.get(digest)
+        checkup.count("blobs")
+    other_size = select(t.Blob.digest).where(t.Blob.size.is_distinct_from(func.length(t.Blob.data)))
+    for digest in session.scalars(other_size):
+        checkup.note("blobs", f"blob {digest}", "its size is not that of its bytes")
+
+
+def _recent(checkup: Checkup, table: Any) -> list[int]:
+    return list(checkup.session.scalars(select(table.id).where(checkup.recent(table.created_at)).order_by(table.id)))
+
+
+def _among(checkup: Checkup, table: Any, ids: Sequence[int]) -> Select[int]:
+    return select(table.id).where(among(checkup.session, table.id, ids))
+
+
+def _name(checkup: Checkup, table: Any, id: int) -> str:
+    """What a version is called whose record cannot be made."""
+    connection = checkup.session.connection()
+    columns = [c for c in table.__table__.columns if c.name in ("id", "number", "dataset_id", "vector_id")]
+    row = connection.execute(select(*columns).where(table.id == id)).mappings().first()
+    return name_of(connection, table.__tablename__, dict(row) if row else {"id": id})

@@ -1,0 +1,143 @@
+"""Checks of what was recorded: the chain of events, and whether what it tells of is what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.events import verify_chain
+from caa_registry.digests import floats_as_text
+from caa_registry.registry.maintenance.checkup import Checkup
+
+
+def check_events(checkup: Checkup) -> None:
+    """The chain of events, and that what they tell of is there, as they tell it."""
+    session = checkup.session
+    with checkup.noting("events", "the log"):
+        verify_chain(session)
+    told = _Told(checkup)
+    with checkup.noting("events", "the log"):
+        for event in session.scalars(select(t.Event).order_by(t.Event.id).execution_options(yield_per=1000)):
+            for problem in told.by(event.action, event.actor, event.subject):
+                checkup.note("events", f"event {event.id} ({event.action})", problem)
+            checkup.count("events")
+    told.note_untold()
+
+
+class _Told:
+    """What is there, beside what events tell of it. ``aliases``: what the events left behind."""
+
+    def __init__(self, checkup: Checkup) -> None:
+        session = checkup.session
+        self._runs = {
+            id: (kind, actor) for id, kind, actor in session.execute(select(t.Run.id, t.Run.kind, t.Run.actor))
+        }
+        self._without_event = set(self._runs)
+        self._versions: dict[tuple[str, str], str] = {}
+        owned: list[tuple[str, Any, Any, Any]] = [
+            ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
+            ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
+        ]
+        for kind, owner, version, column in owned:
+            query = select(owner.name, version.number, version.digest).join(owner, owner.id == column)
+            for name, number, digest in session.execute(query):
+                self._versions[kind, f"{name}:v{number}"] = digest
+        self._plans = dict(iter(session.execute(select(t.Plan.name, t.Plan.digest))))
+        self._models = set(session.scalars(select(t.Model.fingerprint)))
+        self._numbered: Mapping[str, set[int]] = {
+            "evaluation": set(session.scalars(select(t.Evaluation.id))),
+            "judgement": set(session.scalars(select(t.Judgement.id))),
+            "recall": set(session.scalars(select(t.Recall.id))),
+        }
+        self._aliases: dict[tuple[str, str, str], tuple[str, Any]] = {}
+        self._checkup = checkup
+
+    def by(self, action: str, actor: str, subject: Mapping[str, Any]) -> Iterator[str]:
+        """What of that which an event tells is not so."""
+        run = subject.get("run")
+        if run is not None:
+            self._without_event.discard(run)
+            if run not in self._runs:
+                yield f"run {run}, of which it tells, is missing"
+            elif self._runs[run] != (action, actor):
+                yield f"run {run} is another than it tells of"
+        for kind in ("dataset", "vector"):
+            named = subject.get(kind)
+            if not isinstance(named, str) or ":v" not in named:
+                continue
+            there = self._versions.get((kind, named))
+            if there is None:
+                yield f"{kind} {named}, of which it tells, is missing"
+            elif (
+                "digest" in subject
+                and not ("dataset" in subject and "vector" in subject)
+                and there != subject["digest"]
+            ):
+                yield f"{kind} {named} has another digest than it tells"
+        for named in subject.get("vectors", ()):
+            if ("vector", named) not in self._versions:
+                yield f"vector {named}, of which it tells, is missing"
+        for kind, ids in self._numbered.items():
+            if isinstance(subject.get(kind), int) and subject[kind] not in ids:
+                yield f"{kind} {subject[kind]}, of which it tells, is missing"
+        if "plan" in subject:
+            digest = subject.get("plan_digest", subject.get("digest"))
+            if self._plans.get(subject["plan"]) != digest:
+                yield f"plan {subject['plan']}, of which it tells, is missing or says something else"
+        if (
+            "fingerprint" in subject
+            and action in ("add-model", "move-model")
+            and subject["fingerprint"] not in self._models
+        ):
+            yield f"model {subject.get('model')}, of which it tells, is missing"
+        if action in ("set-alias", "remove-alias"):
+            key = (subject["kind"], subject["name"], subject["alias"])
+            if action == "set-alias":
+                self._aliases[key] = (subject["to"], subject.get("recommendation"))
+            else:
+                self._aliases.pop(key, None)
+
+    def note_untold(self) -> None:
+        """What is there though no event and no run tells of it, or other than they do."""
+        for run in sorted(self._without_event):
+            self._checkup.note("events", f"run {run}", "no event tells of it: it was not written by caa")
+        self._note_aliases()
+        self._note_without_run()
+
+    def _note_aliases(self) -> None:
+        there = {}
+        owned: list[tuple[str, Any, Any, Any]] = [
+            ("dataset", t.Dataset, t.DatasetVersion, t.Alias.dataset_version_id),
+            ("vector", t.Vector, t.VectorVersion, t.Alias.vector_version_id),
+        ]
+        alias = t.Alias.__table__.columns
+        for kind, owner, version, column in owned:
+            query = (
+                select(owner.name, alias.name.label("alias"), version.number, alias.recommendation)
+                .join(owner, owner.id == alias.owner_id)
+                .join(version, version.id == column)
+                .where(alias.kind == kind)
+            )
+            with self._checkup.noting("events", f"aliases of {kind}s"):
+                for name, short, number, recommendation in self._checkup.session.execute(query):
+                    there[kind, name, short] = f"v{number}", floats_as_text(recommendation)
+        for key in sorted(there.keys() | self._aliases.keys()):
+            if there.get(key) != self._aliases.get(key):
+                problem = "it is not what the last event about it tells" if key in there else "it is missing"
+                self._checkup.note("events", f"alias {key[1]}:{key[2]}", problem)
+
+    def _note_without_run(self) -> None:
+        # A model has no run of its own where something else used it first.
+        tables: dict[str, Any] = {
+            "dataset": t.DatasetVersion,
+            "vector": t.VectorVersion,
+            "evaluation": t.Evaluation,
+            "plan": t.Plan,
+        }
+        for kind, table in tables.items():
+            made = select(t.RunIO.object_id).where(t.RunIO.kind == kind, t.RunIO.direction == "output")
+            for id in self._checkup.session.scalars(select(table.id).where(table.id.not_in(made)).order_by(table.id)):
+                self._checkup.note("events", f"{kind} {id}", "no run made it: it was not written by caa")

@@ -1,0 +1,149 @@
+"""Checks of the database as such: its file, single rows, what they refer to, and whether some are missing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import exists, func, inspect, select
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.integrity.damage import name_of
+from caa_registry.catalog.integrity.row_digests import Sealed
+from caa_registry.catalog.integrity.rows import scan
+from caa_registry.digests import DIGEST
+from caa_registry.references import ranges
+from caa_registry.registry.datasets.store import stored_pair
+from caa_registry.registry.maintenance.checkup import Checkup
+
+# Rows of these may go; of no other.
+_MAY_GO = {"alias"}
+# What table ``meta`` holds: by key, how its value is written.
+_FACTS = {"written_by": re.compile(r"caa-registry \d+(\.\w+)+"), "audit_head": DIGEST}
+_MOST_LINES = 100
+
+
+def check_file(checkup: Checkup) -> None:
+    """The pages and indexes of a SQLite file."""
+    if checkup.workspace.database.dialect == "sqlite":
+        connection = checkup.session.connection()
+        for (line,) in connection.exec_driver_sql(f"PRAGMA integrity_check({_MOST_LINES})"):
+            if line != "ok":
+                checkup.note("database", "the file", str(line).strip())
+    checkup.count("database")
+
+
+def check_rows(checkup: Checkup) -> None:
+    """Every row by itself: its cells, and the digest of what it says. Rows that belong together are covered by a digest
+    of what they belong to, and checked with that."""
+    session = checkup.session
+    for table in [mapper.class_ for mapper in t.Base.registry.mappers if issubclass(mapper.class_, Sealed)]:
+        for cells, problem in scan(session, table):
+            if problem:
+                checkup.note("rows", name_of(session.connection(), inspect(table).local_table.name, cells), problem)
+            checkup.count("rows")
+    for cells, problem in scan(session, t.Meta):
+        form = _FACTS.get(str(cells["key"]))
+        if problem or form is None or not form.fullmatch(str(cells["value"])):
+            checkup.note("rows", f"meta {cells['key']}", problem or "no caa writes that")
+        checkup.count("rows")
+    for cells, problem in scan(session, t.RunIO):
+        if problem:
+            checkup.note("rows", f"an arrow of run {cells['run_id']}", problem)
+        checkup.count("rows")
+    for cells, problem in scan(session, t.Pair):
+        thing = f"pair {cells['digest']}"
+        if problem:
+            checkup.note("pairs", thing, problem)
+        else:
+            with checkup.noting("pairs", thing):
+                texts = (cells[name] for name in ("prompt", "positive", "negative", "system"))
+                stored_pair(cells["digest"], cells["turns"], *texts)
+        checkup.count("pairs")
+
+
+def check_references(checkup: Checkup) -> None:
+    """What a row names is there."""
+    connection = checkup.session.connection()
+    for table in t.Base.metadata.sorted_tables:
+        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+            child, parent = table.alias(), key.column.table.alias()
+            column = child.columns[key.parent.name]
+            there = exists().where(parent.columns[key.column.name] == column)
+            for row in connection.execute(select(child).where(column.is_not(None), ~there)).mappings():
+                what = key.column.table.name.replace("_", " ")
+                problem = f"its {key.parent.name} names a {what} that is missing"
+                checkup.note("references", name_of(connection, table.name, dict(row)), problem)
+            checkup.count("references")
+    kinds: dict[str, Any] = {
+        "dataset": t.DatasetVersion,
+        "model": t.Model,
+        "vector": t.VectorVersion,
+        "evaluation": t.Evaluation,
+        "plan": t.Plan,
+    }
+    for kind, table in kinds.items():
+        arrows = select(t.RunIO.run_id, t.RunIO.object_id).where(t.RunIO.kind == kind)
+        for run, id in checkup.session.execute(arrows.where(~exists().where(table.id == t.RunIO.object_id))):
+            checkup.note("references", f"run {run}", f"it names a {kind} {id} that is missing")
+        checkup.count("references")
+    _check_owners(checkup)
+
+
+def _check_owners(checkup: Checkup) -> None:
+    """An alias belongs to the name whose version it points at."""
+    of_dataset = select(t.DatasetVersion.dataset_id).where(t.DatasetVersion.id == t.Alias.dataset_version_id)
+    of_vector = select(t.VectorVersion.vector_id).where(t.VectorVersion.id == t.Alias.vector_version_id)
+    owner = func.coalesce(of_dataset.scalar_subquery(), of_vector.scalar_subquery())
+    connection = checkup.session.connection()
+    for row in connection.execute(select(t.Alias.__table__).where(owner != t.Alias.owner_id)).mappings():
+        checkup.note("references", name_of(connection, "alias", dict(row)), "it points at a version of another name")
+    checkup.count("references")
+
+
+def check_numbering(checkup: Checkup) -> None:
+    """No version and no row that cannot go is missing."""
+    session = checkup.session
+    owned: list[tuple[str, Any, Any, Any]] = [
+        ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
+        ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
+    ]
+    for kind, owner, version, column in owned:
+        counts = (
+            select(owner.id, owner.name, func.count(version.id), func.max(version.number))
+            .outerjoin(version, column == owner.id)
+            .group_by(owner.id, owner.name)
+        )
+        for id, name, count, last in session.execute(counts).all():
+            if count != last:
+                numbers = set(session.scalars(select(version.number).where(column == id)))
+                missing = ranges(sorted(set(range(1, (last or 1) + 1)) - numbers))
+                checkup.note("numbering", f"{kind} {name}", f"it lacks versions: {missing}")
+            checkup.count("numbering")
+    for item in (t.DatasetMember, t.DatasetQuestion):
+        places = select(item.version_id, func.count(), func.max(item.position)).group_by(item.version_id)
+        for id, count, last in session.execute(places):
+            if count != last + 1:
+                checkup.note("numbering", f"dataset version {id}", "a place in it is empty")
+    if checkup.workspace.database.dialect == "sqlite":
+        _check_ids(checkup)
+
+
+def _check_ids(checkup: Checkup) -> None:
+    # SQLite keeps the last id that it gave; one that was rolled back is given again.
+    given: dict[str, Any] = {}
+    for name, last in checkup.session.connection().exec_driver_sql("SELECT name, seq FROM sqlite_sequence"):
+        given[name] = last
+    for mapper in t.Base.registry.mappers:
+        name = mapper.class_.__tablename__
+        if "id" not in mapper.columns or name in _MAY_GO:
+            continue
+        ids = set(checkup.session.scalars(select(mapper.class_.id)))
+        greatest = max(ids, default=0)
+        last = given.get(name, greatest)
+        if not isinstance(last, int) or greatest > last:
+            checkup.note("numbering", f"table {name}", f"no row was given the number {greatest}")
+        elif last != len(ids):
+            missing = ranges(sorted(set(range(1, last + 1)) - ids))
+            checkup.note("numbering", f"table {name}", f"rows that cannot go are missing: {missing}")
+        checkup.count("numbering")
