@@ -89,11 +89,13 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Answer as Answer
     from caa_registry.registry.records import AuditCheck as AuditCheck
     from caa_registry.registry.records import AuditEvent as AuditEvent
+    from caa_registry.registry.records import Backup as Backup
     from caa_registry.registry.records import Beside as Beside
     from caa_registry.registry.records import Blame as Blame
     from caa_registry.registry.records import Calibrated as Calibrated
     from caa_registry.registry.records import CalibrationOutcome as CalibrationOutcome
     from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
+    from caa_registry.registry.records import Collected as Collected
     from caa_registry.registry.records import Comparison as Comparison
     from caa_registry.registry.records import Curated as Curated
     from caa_registry.registry.records import DatasetStatistics as DatasetStatistics
@@ -102,6 +104,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Evaluation as Evaluation
     from caa_registry.registry.records import EvaluationSettings as EvaluationSettings
     from caa_registry.registry.records import Evidence as Evidence
+    from caa_registry.registry.records import Fault as Fault
+    from caa_registry.registry.records import FsckReport as FsckReport
     from caa_registry.registry.records import Judged as Judged
     from caa_registry.registry.records import LayerRecord as LayerRecord
     from caa_registry.registry.records import Leaked as Leaked
@@ -147,6 +151,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Verification as Verification
     from caa_registry.registry.registry import Registry as Registry
     from caa_registry.registry.registry import open as open
+    from caa_registry.registry.registry import restore as restore
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
     from caa_registry.steering.additions import Addition as Addition
     from caa_registry.vectors import LayerQuality as LayerQuality
@@ -223,6 +228,7 @@ _PUBLIC = {
         "Calibrated",
         "CalibrationOutcome",
         "CalibrationSettings",
+        "Collected",
         "Comparison",
         "Curated",
         "DatasetStatistics",
@@ -231,11 +237,14 @@ _PUBLIC = {
         "Evaluation",
         "EvaluationSettings",
         "Evidence",
+        "Fault",
+        "FsckReport",
         "Judged",
         "LayerRecord",
         "Leaked",
         "AuditCheck",
         "AuditEvent",
+        "Backup",
         "Lineage",
         "LineageNode",
         "LintReport",
@@ -277,7 +286,7 @@ _PUBLIC = {
         "VectorVersion",
         "Verification",
     ],
-    "caa_registry.registry.registry": ["Registry", "open"],
+    "caa_registry.registry.registry": ["Registry", "open", "restore"],
     "caa_registry.registry.reports.tables": ["ReportTable"],
     "caa_registry.steering.additions": ["Addition"],
     "caa_registry.vectors": ["LayerQuality", "LayerVector", "VectorSet"],

@@ -119,6 +119,15 @@ class LayerVector:
         return digest_bytes(np.ascontiguousarray(self.values, dtype="<f4").tobytes())
 
 
+def tensor_digest(layers: Mapping[int, str], width: int) -> str:
+    """Identity of the numbers of a vector: layer, dtype, shape and raw bytes of each, never the file that holds them.
+    ``layers``: the ``sha256`` of each, in their order."""
+    tensors = [
+        {"layer": layer, "dtype": "float32", "shape": [width], "sha256": sha256} for layer, sha256 in layers.items()
+    ]
+    return digest_object("tensors", {"tensors": tensors})
+
+
 @dataclass(frozen=True, eq=False)
 class VectorSet:
     """Steering vectors by layer, ascending. Raises ``UsageError`` where they do not belong together."""
@@ -156,16 +165,8 @@ class VectorSet:
 
     @property
     def tensor_digest(self) -> str:
-        """Identity of the numbers: layer, dtype, shape and raw bytes of each, never the file that holds them."""
-        return digest_object(
-            "tensors",
-            {
-                "tensors": [
-                    {"layer": v.layer, "dtype": "float32", "shape": [self.d_model], "sha256": v.sha256}
-                    for v in self.layers
-                ]
-            },
-        )
+        """See ``tensor_digest``."""
+        return tensor_digest({vector.layer: vector.sha256 for vector in self.layers}, self.d_model)
 
     def __getitem__(self, layer: int) -> LayerVector:
         for vector in self.layers:

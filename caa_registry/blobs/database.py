@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import check_range, checked_digest
+from caa_registry.blobs.store import BlobStat, check_range, checked_digest
 from caa_registry.catalog import models as t
 from caa_registry.catalog.database import Database
 from caa_registry.digests import digest_bytes
@@ -26,13 +28,11 @@ class DatabaseBlobStore:
         self._database = database
 
     def put(self, data: bytes) -> str:
-        digest = digest_bytes(data)
-        if digest in self:
-            return digest
+        digest, now = digest_bytes(data), datetime.now(UTC)
         with self._database.write() as session:
-            # Looked up again, because another process may have stored it since.
-            if session.scalar(select(t.Blob.digest).where(t.Blob.digest == digest)) is None:
-                session.execute(insert(t.Blob).values(digest=digest, size=len(data), data=data))
+            again = session.execute(update(t.Blob).where(t.Blob.digest == digest).values(stored_at=now))
+            if again.rowcount == 0:  # type: ignore[attr-defined]
+                session.execute(insert(t.Blob).values(digest=digest, size=len(data), data=data, stored_at=now))
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -69,7 +69,21 @@ class DatabaseBlobStore:
 
     def ls(self) -> Iterator[str]:
         with self._database.read() as session:
-            yield from list(session.scalars(select(t.Blob.digest)))
+            digests = list(session.scalars(select(t.Blob.digest)))
+        yield from digests
+
+    def stat(self, digest: str) -> BlobStat:
+        query = select(t.Blob.digest, t.Blob.size, t.Blob.stored_at).where(t.Blob.digest == checked_digest(digest))
+        with self._database.read() as session:
+            row = session.execute(query).one_or_none()
+        if row is None:
+            raise self._missing(digest)
+        return BlobStat(*row)
+
+    def delete(self, digest: str, session: Session) -> int:
+        size = session.scalar(select(t.Blob.size).where(t.Blob.digest == checked_digest(digest)))
+        session.execute(delete(t.Blob).where(t.Blob.digest == digest))
+        return size or 0
 
     def _missing(self, digest: str) -> NotFoundError:
         return NotFoundError(

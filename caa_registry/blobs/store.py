@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
+from sqlalchemy.orm import Session
+
 from caa_registry.digests import DIGEST
-from caa_registry.errors import UsageError
+from caa_registry.errors import RegistryError, UsageError
+
+
+@dataclass(frozen=True)
+class BlobStat:
+    """A blob. ``size``: in bytes; ``stored_at``: when it was last stored, ``None`` where that was not noted."""
+
+    digest: str
+    size: int
+    stored_at: datetime | None
 
 
 @runtime_checkable
@@ -17,7 +30,8 @@ class BlobStore(Protocol):
     """
 
     def put(self, data: bytes) -> str:
-        """Store ``data`` durably and return its digest. Storing the same bytes again changes nothing."""
+        """Store ``data`` durably and return its digest. Storing the same bytes again moves ``stored_at`` and changes
+        nothing else."""
 
     def get(self, digest: str) -> bytes:
         """The bytes of ``digest``, verified.
@@ -37,6 +51,13 @@ class BlobStore(Protocol):
     def ls(self) -> Iterator[str]:
         """The digests of all that is stored, in any order."""
 
+    def stat(self, digest: str) -> BlobStat:
+        """The size of a blob and when it was stored. Raises ``NotFoundError``."""
+
+    def delete(self, digest: str, session: Session) -> int:
+        """Remove a blob, in the write transaction ``session`` of the catalogue, which keeps writers from referring to
+        it meanwhile; how many bytes that frees, 0 where it was not there."""
+
 
 def checked_digest(digest: str) -> str:
     """``digest`` if it is written ``sha256:`` and 64 hex digits, else ``UsageError``."""
@@ -49,3 +70,13 @@ def check_range(offset: int, nbytes: int) -> None:
     """``UsageError`` unless both are 0 or more."""
     if offset < 0 or nbytes < 0:
         raise UsageError(f"{nbytes} bytes from {offset} is not a range", "Both must be 0 or more.")
+
+
+def check_kept(blobs: BlobStore, digest: str) -> None:
+    """Raise ``RegistryError`` unless a blob that was just stored is still there. Asked in the write transaction that is
+    to refer to it, which nothing can remove it meanwhile."""
+    if digest not in blobs:
+        raise RegistryError(
+            "caa gc removed bytes that were just stored",
+            "Nothing was written. Try again; with a grace period of hours this does not happen.",
+        )

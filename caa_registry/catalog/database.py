@@ -13,8 +13,16 @@ from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
-from caa_registry.catalog.engines import REPORTED, explain, postgres_engine, readers, sqlite_engine, take_lock
-from caa_registry.catalog.files import prepare_file
+from caa_registry.catalog.engines import (
+    REPORTED,
+    Purpose,
+    explain,
+    postgres_engine,
+    readers,
+    sqlite_engine,
+    take_lock,
+)
+from caa_registry.catalog.files import check_file, prepare_file
 from caa_registry.catalog.integrity.damage import DamagedCell, located
 from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
@@ -43,19 +51,29 @@ class Database:
     - It may be shared between threads and survives a fork.
     """
 
-    def __init__(self, location: Location, engine: Engine) -> None:
+    def __init__(self, location: Location, engine: Engine, *, read_only: bool = False) -> None:
         self._location = location
         self._engine = engine
+        self._read_only = read_only
         self._readers = readers(engine)
         self._thread = threading.local()
 
     @classmethod
-    def open(cls, url: str, *, create: bool, shared: bool = False, migrations: Path | None = None) -> Self:
+    def open(
+        cls,
+        url: str,
+        *,
+        create: bool,
+        shared: bool = False,
+        read_only: bool = False,
+        migrations: Path | None = None,
+    ) -> Self:
         """Open the registry at ``url``, making it first where ``create`` is true and there is none.
 
         A new SQLite file is for its owner only, unless it is ``shared``: then the umask decides.
 
         An older SQLite registry is backed up and upgraded; on PostgreSQL that is left to ``caa db upgrade``.
+        ``read_only``: nothing is written, so that the file may lie where nothing can be; an older one is refused.
         Raises ``RegistryError`` when there is no registry, when it is newer than this installation, and when
         what is there belongs to another program (which is then left as it is).
         """
@@ -63,13 +81,17 @@ class Database:
         folder = migrations or migrations_folder()
         engine: Engine | None = None
         try:
-            if location.path is not None:
+            if location.path is not None and read_only:
+                check_file(location.path, read_only=True)
+                engine = sqlite_engine(location.path, Purpose.LOOK)
+                _check_readable(engine, location.path, folder)
+            elif location.path is not None:
                 prepare_file(location.path, folder, create=create, shared=shared)
                 engine = sqlite_engine(location.path)
                 _ready_file(engine, location.path, folder)
             else:
                 engine = postgres_engine(location)
-                _ready_server(engine, location, folder, create=create)
+                _ready_server(engine, location, folder, create=create and not read_only)
         except REPORTED as error:
             if engine is not None:
                 engine.dispose()
@@ -78,7 +100,7 @@ class Database:
             if engine is not None:
                 engine.dispose()
             raise
-        return cls(location, engine)
+        return cls(location, engine, read_only=read_only)
 
     @property
     def shown(self) -> str:
@@ -104,7 +126,12 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in a write transaction, committed at the end and rolled back on an exception."""
+        """A session in a write transaction, committed at the end and rolled back on an exception. Raises
+        ``RegistryError`` where the registry was opened to be read only."""
+        if self._read_only:
+            raise RegistryError(
+                f"{self.shown} is opened to be read only", "Nothing was changed. Leave --read-only out."
+            )
         if getattr(self._thread, "writing", False):
             raise RuntimeError("write() inside write() would wait for itself; pass the session on")
         self._thread.writing = True
@@ -155,6 +182,17 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.shown!r})"
+
+
+def _check_readable(engine: Engine, path: Path, folder: Path) -> None:
+    with readers(engine).connect() as connection:
+        revision = checked_revision(connection, str(path), folder)
+        if revision is None:
+            raise RegistryError(f"{path} is damaged: it holds no schema", "Restore a backup.")
+        if needs_upgrade(connection, str(path), folder):
+            raise RegistryError(
+                f"{path} has the older schema {revision}", "Copy the file, and open the copy: that upgrades it."
+            )
 
 
 def _ready_file(engine: Engine, path: Path, folder: Path) -> None:

@@ -64,6 +64,7 @@ class Purpose(enum.Enum):
     """What a SQLite connection is for."""
 
     USE = "use"
+    LOOK = "look"
     CREATE = "create"
     UPGRADE = "upgrade"
 
@@ -72,9 +73,9 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
     """An engine on an existing file. Its transactions begin IMMEDIATE unless marked ``READ_ONLY``.
 
     Never makes a file. Foreign keys are enforced for ``USE`` only: a migration that makes a table anew would
-    delete the rows that refer to it.
+    delete the rows that refer to it. For ``LOOK`` nothing is written, also where nothing can be.
     """
-    uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+    uri = file_uri(path, read_only=purpose is Purpose.LOOK)
 
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(
@@ -112,13 +113,15 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
             return
         if pragma("application_id") != APPLICATION_ID:
             raise RegistryError(f"{path} is not a CAA registry any more", "Was the file replaced?")
+        if purpose is Purpose.LOOK:
+            return
         if _use_log(connection) != "wal":
             raise RegistryError(f"{path} cannot use write-ahead logging", "Keep it on a local disk, or use PostgreSQL.")
         pragma("synchronous=NORMAL")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get(READ_ONLY, False)
+        read_only = purpose is Purpose.LOOK or connection.get_execution_options().get(READ_ONLY, False)
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         if read_only:
@@ -130,6 +133,16 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
 
     _engines.add(engine)
     return engine
+
+
+def file_uri(path: Path, *, read_only: bool) -> str:
+    """How SQLite is told to open an existing file. What lies where nothing can be written, and has no log, cannot
+    change either: SQLite then needs no lock and no file beside it."""
+    uri = f"file:{quote(os.fsencode(path))}?mode={'ro' if read_only else 'rw'}"
+    log = path.with_name(f"{path.name}-wal")
+    if read_only and not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+        uri += "&immutable=1"
+    return uri
 
 
 def _bound_steps(connection: sqlite3.Connection, path: Path) -> None:

@@ -19,8 +19,8 @@ _MAGIC = b"SQLite format 3\x00"
 _SIDE_FILES = ("", "-journal", "-wal", "-shm")
 
 
-def check_file(path: Path) -> None:
-    """Raise ``RegistryError`` unless ``path`` is the file of a registry that can be written.
+def check_file(path: Path, *, read_only: bool = False) -> None:
+    """Raise ``RegistryError`` unless ``path`` is the file of a registry that can be written, or only read.
 
     Reads its first 100 bytes only: a file of another program is not even opened as a database, because that
     alone could change it.
@@ -40,10 +40,11 @@ def check_file(path: Path) -> None:
             f"{path} is not a registry: it is a SQLite file of another program",
             "Choose another path. The file was not touched.",
         )
-    for needed in (path, path.parent):
+    for needed in () if read_only else (path, path.parent):
         if not os.access(needed, os.W_OK):
             raise RegistryError(
-                f"{needed} cannot be written", "Change its permissions, or copy the registry elsewhere."
+                f"{needed} cannot be written",
+                "Give --read-only to read the registry, change the permissions, or copy it elsewhere.",
             )
 
 

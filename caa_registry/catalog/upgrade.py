@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from caa_registry.catalog.copies import copy_file
 from caa_registry.catalog.engines import (
     REPORTED,
     Purpose,
@@ -30,7 +29,6 @@ from caa_registry.catalog.schema import (
     migrations_folder,
     needs_upgrade,
 )
-from caa_registry.disk import own_file
 from caa_registry.errors import RegistryError
 
 
@@ -97,14 +95,7 @@ def _back_up(path: Path, name: str) -> None:
     target = path.with_name(name)
     part = path.with_name(f".caa-{secrets.token_hex(8)}.part")
     try:
-        own_file(part)
-        with (
-            closing(sqlite3.connect(path.as_uri() + "?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(part)) as copy,
-        ):
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")  # so that the backup is one file
-        shutil.copymode(path, part)
+        copy_file(path, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

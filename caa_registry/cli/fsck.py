@@ -32,14 +32,14 @@ def fsck(settings: Settings, since: datetime | None) -> None:
     if settings.as_json:
         output.print_json(fsck_json(report))
         sys.exit(1 if report.damage else 0)
-    problems = Counter(finding.check for finding in report.findings if not finding.harmless)
+    problems = Counter(fault.check for fault in report.faults if not fault.harmless)
     rows = [(check, f"{number:,}", problems[check] or "none") for check, number in report.checked.items()]
     output.table(["check", "looked at", "problems"], rows, empty="")
-    shown = sorted(report.findings, key=lambda finding: finding.harmless)[:_MOST]
-    for finding in shown:
-        output.paragraph(f"{'note' if finding.harmless else 'PROBLEM'}: {finding.thing}: {finding.problem}.")
-    if len(report.findings) > len(shown):
-        output.message(f"{len(report.findings) - len(shown):,} more. All of them: caa fsck --json")
+    shown = sorted(report.faults, key=lambda fault: fault.harmless)[:_MOST]
+    for fault in shown:
+        output.paragraph(f"{'note' if fault.harmless else 'PROBLEM'}: {fault.thing}: {fault.problem}.")
+    if len(report.faults) > len(shown):
+        output.message(f"{len(report.faults) - len(shown):,} more. All of them: caa fsck --json")
     if report.damage:
         output.message(f"{count(len(report.damage), 'problem')}. Keep a copy of the registry, and restore a backup.")
         sys.exit(1)

@@ -39,7 +39,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
     "run": ("caa_registry.cli.run:run", "Recorded runs: list, show."),
     "log": ("caa_registry.cli.log:log", "Show who did what, and check that the log is intact."),
+    "delete": ("caa_registry.cli.retire:delete", "Mark a version or an evaluation deleted."),
+    "undelete": ("caa_registry.cli.retire:undelete", "Bring back what was deleted."),
+    "gc": ("caa_registry.cli.retire:gc", "Remove the contents of what was deleted."),
     "fsck": ("caa_registry.cli.fsck:fsck", "Check everything in the registry."),
+    "backup": ("caa_registry.cli.backup:backup", "Copy the registry to one file, while others go on writing."),
+    "restore": ("caa_registry.cli.restore:restore", "Make a registry of a backup."),
     "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
 }
 
@@ -104,12 +109,13 @@ class Nouns(LazyGroup):
 )
 @click.version_option(__version__, prog_name="caa")
 @click.option("--registry", metavar="URL", help="Path or URL of the registry. [env: CAA_REGISTRY; ~/.caa/registry.db]")
+@click.option("--read-only", is_flag=True, help="Write nothing to the registry, which may lie where nothing can be.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
-def cli(ctx: click.Context, registry: str | None, as_json: bool, debug: bool) -> None:
+def cli(ctx: click.Context, registry: str | None, read_only: bool, as_json: bool, debug: bool) -> None:
     """CAA Registry: contrastive pairs, steering vectors and their scores, with the exact model they belong to."""
-    ctx.obj = Settings(registry=registry, as_json=as_json, debug=debug)
+    ctx.obj = Settings(registry=registry, read_only=read_only, as_json=as_json, debug=debug)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
 

@@ -41,6 +41,7 @@ class Settings:
     registry: str | None = field(default=None, repr=False)  # it may hold a password
     as_json: bool = False
     debug: bool = False
+    read_only: bool = False
 
     @property
     def prints(self) -> bool:
@@ -59,8 +60,9 @@ class Settings:
         if self.registry is not None and not self.registry.strip():
             # An unset variable in a script must not silently mean the default registry.
             raise UsageError("--registry is empty", "Give a path or a URL, or leave the option out.")
+        create = create and not self.read_only
         new = create and _is_missing(registry_url(self.registry))
-        registry = open_registry(self.registry, create=create, shared=shared)
+        registry = open_registry(self.registry, create=create, shared=shared, read_only=self.read_only)
         if new:
             # A mistyped path or URL must not pass for the registry that was meant.
             where = "a SQLite file" if registry.database.path is not None else "tables in this PostgreSQL database"
@@ -77,15 +79,17 @@ def _is_missing(url: str) -> bool:
 
 
 def common(function: F) -> F:
-    """Add --registry, --json and --debug to a command and pass it ``Settings`` first."""
+    """Add --registry, --read-only, --json and --debug to a command and pass it ``Settings`` first."""
 
     @click.option("--registry", metavar="URL", help="Path or URL of the registry.")
+    @click.option("--read-only", is_flag=True, help="Write nothing to the registry.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(function)
-    def command(registry: str | None, as_json: bool, debug: bool, **arguments: Any) -> Any:
+    def command(registry: str | None, read_only: bool, as_json: bool, debug: bool, **arguments: Any) -> Any:
         settings = click.get_current_context().find_object(Settings) or Settings()
         settings.registry = settings.registry if registry is None else registry
+        settings.read_only = settings.read_only or read_only
         settings.as_json = settings.as_json or as_json
         settings.debug = settings.debug or debug
         return function(settings, **arguments)

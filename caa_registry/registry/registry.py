@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from caa_registry.catalog.database import Database
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.references import parse
-from caa_registry.registry.records import FsckReport, Lineage, Steer, Steering, VectorVersion
+from caa_registry.registry.records import Backup, Collected, FsckReport, Lineage, Steer, Steering, VectorVersion
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -173,6 +174,44 @@ class Registry:
 
         return fsck(self.workspace, since, progress)
 
+    def backup(self, destination: str | Path, *, keep: int | None = None, progress: Progress = silent) -> Backup:
+        """Copy the registry to one file as it is at one moment, though others go on writing, and read the copy again.
+
+        ``destination``: a file that does not exist yet, or a folder, in which the copy is named by the time. ``keep``:
+        how many copies to leave in the folder. Raises ``UsageError``, ``WriteError``, ``IntegrityError``.
+        """
+        from caa_registry.registry.maintenance.backup import backup
+
+        return backup(self.workspace, Path(destination), keep, progress)
+
+    def delete(self, reference: str, *, why: str = "") -> str:
+        """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its name.
+
+        It is not found any more. ``undelete`` brings it back, until ``gc`` removes its contents. Raises ``UsageError``
+        naming the aliases, the plans, and what was made from it, that need it.
+        """
+        from caa_registry.registry.maintenance.retire import delete
+
+        return delete(self.workspace, reference, why)
+
+    def undelete(self, reference: str) -> str:
+        """Bring back what was deleted; its name. Raises ``NotFoundError``; ``UsageError`` where its contents are gone,
+        or where what it was made from is deleted."""
+        from caa_registry.registry.maintenance.retire import undelete
+
+        return undelete(self.workspace, reference)
+
+    def gc(
+        self, *, grace: timedelta = timedelta(days=30), dry_run: bool = False, progress: Progress = silent
+    ) -> Collected:
+        """Remove the contents of what was deleted longer than ``grace`` ago, and bytes as old that belong to nothing.
+
+        ``dry_run``: nothing is removed. What is freed is used for what is stored next.
+        """
+        from caa_registry.registry.maintenance.gc import gc
+
+        return gc(self.workspace, grace, dry_run=dry_run, progress=progress)
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
@@ -186,13 +225,34 @@ class Registry:
         self.close()
 
 
-def open(url: str | None = None, *, actor: str | None = None, create: bool = True, shared: bool = False) -> Registry:
+def open(
+    url: str | None = None,
+    *,
+    actor: str | None = None,
+    create: bool = True,
+    shared: bool = False,
+    read_only: bool = False,
+) -> Registry:
     """Open a registry: a path, a SQLAlchemy URL, or by default ``CAA_REGISTRY`` or ``~/.caa/registry.db``.
 
     A registry that does not exist is created unless ``create`` is false; its file is for its owner only, unless it is
-    ``shared``: then the umask decides who may read and write it. Raises ``RegistryError`` where it cannot be
-    opened.
+    ``shared``: then the umask decides who may read and write it. ``read_only``: nothing is written, so that it may lie
+    where nothing can be. Raises ``RegistryError`` where it cannot be opened.
     """
     name = settings.actor(actor)  # before the database, so that a bad settings file leaves nothing open
-    database = Database.open(settings.registry_url(url), create=create, shared=shared)
+    database = Database.open(settings.registry_url(url), create=create, shared=shared, read_only=read_only)
     return Registry(database, DatabaseBlobStore(database), name)
+
+
+def restore(
+    backup: str | Path, url: str | None = None, *, actor: str | None = None, progress: Progress = silent
+) -> Registry:
+    """Make a registry of a backup, all of which is checked before, and open it.
+
+    ``url``: as ``open`` takes it; there must be no registry there. Raises ``UsageError`` where there is one,
+    ``RegistryError`` for a file that is no registry, ``IntegrityError`` where the backup is damaged.
+    """
+    from caa_registry.registry.maintenance.restore import restore as restore_file
+
+    restore_file(Path(backup), url, progress)
+    return open(url, actor=actor, create=False)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import FsckReport
+    from caa_registry.registry.records import Backup, Collected, FsckReport
 
 
 def fsck_json(report: FsckReport) -> dict[str, Any]:
@@ -14,5 +14,15 @@ def fsck_json(report: FsckReport) -> dict[str, Any]:
     return {
         "holds": not report.damage,
         "checked": dict(report.checked),
-        "findings": [asdict(finding) for finding in report.findings],
+        "faults": [asdict(fault) for fault in report.faults],
     }
+
+
+def backup_json(backup: Backup) -> dict[str, Any]:
+    """A copy of the registry."""
+    return {**asdict(backup), "path": str(backup.path), "removed": [str(path) for path in backup.removed]}
+
+
+def collected_json(collected: Collected) -> dict[str, Any]:
+    """What was removed, or would be."""
+    return asdict(collected)

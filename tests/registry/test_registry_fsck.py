@@ -20,7 +20,7 @@ from support.changed import change
 
 import caa_registry as caa
 from caa_registry.errors import CaaError
-from caa_registry.registry.records import Finding
+from caa_registry.registry.records import Fault
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
@@ -55,16 +55,16 @@ def copy(tmp_path: Path, whole: Path) -> Path:
     return Path(shutil.copy(whole, tmp_path / "copy.db"))
 
 
-def found(path: Path) -> list[Finding]:
+def found(path: Path) -> list[Fault]:
     with caa.open(str(path)) as registry:
-        return list(registry.fsck().findings)
+        return list(registry.fsck().faults)
 
 
 def test_a_whole_registry_has_nothing_wrong(whole: Path) -> None:
     seen: list[tuple[int, int]] = []
     with caa.open(str(whole)) as registry:
         report = registry.fsck(progress=lambda done, total: seen.append((done, total)))
-        assert report.findings == () and report.damage == ()
+        assert report.faults == () and report.damage == ()
         assert {
             "datasets": 3,
             "vectors": 2,
@@ -73,7 +73,7 @@ def test_a_whole_registry_has_nothing_wrong(whole: Path) -> None:
             "pairs": 14,
         }.items() <= report.checked.items()
         later = registry.fsck(since=datetime.now(UTC) + timedelta(days=1))
-    assert later.findings == () and "vectors" not in later.checked and later.checked["rows"] == report.checked["rows"]
+    assert later.faults == () and "vectors" not in later.checked and later.checked["rows"] > report.checked["rows"]
     assert all(done <= total for done, total in seen) and seen[-1] == (1, 1)
 
 
@@ -89,7 +89,7 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
     ),
     "dataset_version": (
         ["UPDATE dataset_version SET licence = 'MIT' WHERE id = 1"],
-        ("rows", "dataset team/dishes:v1", "it is not what was stored"),
+        ("datasets", "dataset team/dishes:v1", "it is not what was stored"),
     ),
     "dataset_member": (
         [
@@ -133,7 +133,7 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
     ),
     "evaluation": (
         ["UPDATE evaluation SET metric = 'other' WHERE id = 2"],
-        ("rows", "evaluation 2", "it is not what was stored"),
+        ("evaluations", "evaluation 2", "it is not what was stored"),
     ),
     "score": (
         ["UPDATE score SET value = 0.99 WHERE evaluation_id = 1 AND position = 0"],
@@ -179,11 +179,11 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
 def test_what_was_tampered_with_is_named(table: str, copy: Path) -> None:
     statements, (check, thing, problem) = TAMPERED[table]
     change(copy, *statements)
-    findings = found(copy)
+    faults = found(copy)
     assert any(
         each.check == check and each.thing.startswith(thing) and problem in each.problem and not each.harmless
-        for each in findings
-    ), findings
+        for each in faults
+    ), faults
 
 
 def test_there_is_a_tampering_for_every_table(whole: Path) -> None:
@@ -196,8 +196,8 @@ def test_a_row_that_refers_to_nothing_is_named(copy: Path) -> None:
     change(
         copy, "DELETE FROM pair WHERE digest = (SELECT pair_digest FROM dataset_member WHERE version_id = 1 LIMIT 1)"
     )
-    findings = found(copy)
-    assert Finding("references", "dataset team/dishes:v1", "its pair_digest names a pair that is missing") in findings
+    faults = found(copy)
+    assert Fault("references", "dataset team/dishes:v1", "its pair_digest names a pair that is missing") in faults
 
 
 def test_damage_does_not_hide_more_damage(copy: Path) -> None:
@@ -207,8 +207,8 @@ def test_damage_does_not_hide_more_damage(copy: Path) -> None:
         "UPDATE review SET state = 'rejected'",
         "UPDATE dataset_version SET message = X'ff' WHERE id = 2",
     )
-    findings = found(copy)
-    things = {finding.thing for finding in findings}
+    faults = found(copy)
+    things = {fault.thing for fault in faults}
     assert {"evaluation 1", "evaluation 2", "review 1", "dataset team/questions:v1"} <= things, things
 
 
@@ -216,12 +216,12 @@ def test_bytes_that_nothing_refers_to_are_harmless(copy: Path) -> None:
     with caa.open(str(copy)) as registry:
         digest = registry.blobs.put(b"left by a writer that was killed")
         report = registry.fsck()
-        assert [(each.check, each.thing, each.harmless) for each in report.findings] == [
+        assert [(each.check, each.thing, each.harmless) for each in report.faults] == [
             ("blobs", f"blob {digest}", True)
         ]
         assert report.damage == ()
     change(copy, f"UPDATE blob SET data = X'00' WHERE digest = '{digest}'")
-    assert any("do not match its digest" in finding.problem for finding in found(copy))
+    assert any("do not match its digest" in fault.problem for fault in found(copy))
 
 
 def test_a_postgres_registry_is_checked(model: Model, tmp_path: Path) -> None:
@@ -233,14 +233,14 @@ def test_a_postgres_registry_is_checked(model: Model, tmp_path: Path) -> None:
             vector, dataset=pairs, split="test", model=model, layers=[1], multipliers=[-1, 0, 1]
         )
         registry.aliases.set("team/vector", "best")
-        assert registry.fsck().findings == ()
+        assert registry.fsck().faults == ()
         with registry.database.write() as session:
             session.execute(text("ALTER TABLE score DISABLE TRIGGER ALL"))
             session.execute(text("UPDATE score SET value = 0.5 WHERE position = 0"))
             session.execute(text("ALTER TABLE blob DISABLE TRIGGER ALL"))
             session.execute(text("DELETE FROM blob WHERE digest = (SELECT blob_digest FROM vector_version)"))
-        findings = registry.fsck().findings
-    assert {(finding.check, finding.thing) for finding in findings} == {
+        faults = registry.fsck().faults
+    assert {(fault.check, fault.thing) for fault in faults} == {
         ("evaluations", "evaluation 1"),
         ("vectors", "vector team/vector:v1"),
     }

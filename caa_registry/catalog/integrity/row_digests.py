@@ -56,9 +56,12 @@ def _digest(schema: str, value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """``value`` in the one form that both databases give back: a number by its value, whatever its type was."""
-    if value is None or isinstance(value, str | bool):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
         return value
-    if isinstance(value, int | float):
+    if kind is float:
+        return value + 0.0  # not -0.0
+    if isinstance(value, int):
         try:
             number = float(value)
         except OverflowError:

@@ -69,13 +69,15 @@ class Event(Base):
 
 
 class Blob(Base):
-    """Content-addressed bytes, where they are kept in the database."""
+    """Content-addressed bytes, where they are kept in the database. ``stored_at``: when somebody last stored them;
+    missing in what is older than this column."""
 
     __tablename__ = "blob"
 
     digest: Mapped[Digest] = mapped_column(primary_key=True)
     size: Mapped[int] = mapped_column(CheckedBigInteger)
     data: Mapped[bytes] = mapped_column(CheckedBinary)
+    stored_at: Mapped[datetime | None]
 
 
 class Meta(Base):

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
+from caa_registry.catalog.events import append_event
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.catalog.numbering import next_number
@@ -76,6 +77,8 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
         of_dataset = select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id)
         existing = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
         if existing is not None:
+            if existing.deleted_at is not None:
+                _bring_back(session, workspace.actor, name, existing, imported.items)
             return dataset_record(session, existing, existing=True)
         parent = session.scalar(of_dataset.order_by(t.DatasetVersion.number.desc()).limit(1))
         version = t.DatasetVersion(
@@ -102,6 +105,22 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
             subject={"dataset": f"{name}:v{version.number}", "digest": digest},
         )
         return dataset_record(session, version)
+
+
+def _bring_back(
+    session: Session,
+    actor: str,
+    name: str,
+    version: t.DatasetVersion,
+    items: Sequence[PairItem] | Sequence[QuestionItem],
+) -> None:
+    """Take the mark of its deletion from a version that is stored again, with its rows where they were removed."""
+    member, question = t.DatasetMember.version_id, t.DatasetQuestion.version_id
+    held = or_(exists().where(member == version.id), exists().where(question == version.id))
+    if not session.scalar(select(held)):
+        _insert_items(session, version.id, items)
+    version.deleted_at = None
+    append_event(session, actor, "undelete", {"dataset": f"{name}:v{version.number}", "digest": version.digest})
 
 
 def newest_versions(session: Session) -> list[DatasetVersion]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
+from caa_registry.blobs.store import check_kept
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import behavior
 from caa_registry.catalog.integrity.damage import damaged
@@ -101,6 +102,8 @@ def store(
         for place, figure in enumerate(figures)
     ]
     with workspace.database.write() as session:
+        if measurements is not None:
+            check_kept(workspace.blobs, measurements)
         model, _ = ensure_model(session, target.model.info)
         record_mismatch(session, workspace.actor, target.version, target.model, target.verdict)
         evaluation = t.Evaluation(

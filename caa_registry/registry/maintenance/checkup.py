@@ -1,4 +1,4 @@
-"""What every check of a registry is given: what is checked, and where findings go."""
+"""What every check of a registry is given: what is checked, and where faults are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from caa_registry.catalog import filters
 from caa_registry.errors import CaaError
 from caa_registry.progress import Progress
-from caa_registry.registry.records import Finding
+from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class Checkup:
     progress: Progress
     expected: int
     checked: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     def count(self, check: str, number: int = 1) -> None:
         """So much more was checked."""
@@ -49,15 +49,15 @@ class Checkup:
         return true() if self.since is None else filters.since(column, self.since)
 
     def note(self, check: str, thing: str, problem: str, *, harmless: bool = False) -> None:
-        """Keep a finding. ``problem`` may begin with what it is about, as messages of errors do."""
+        """Keep a fault. ``problem`` may begin with what it is about, as messages of errors do."""
         beginning, colon, rest = problem.partition(": ")
         if colon and beginning.split(" ")[0] == thing.split(" ")[0]:
             thing, problem = beginning, rest
-        self.findings.append(Finding(check, thing, problem, harmless))
+        self.faults.append(Fault(check, thing, problem, harmless))
 
     @contextmanager
     def noting(self, check: str, thing: str) -> Iterator[None]:
-        """Where what is done here meets damage, that is a finding."""
+        """Where what is done here meets damage, that is a fault."""
         try:
             yield
         except _UNREADABLE as error:

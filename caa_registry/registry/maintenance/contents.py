@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
@@ -19,12 +19,13 @@ from caa_registry.registry.evaluations.store import load as load_evaluations
 from caa_registry.registry.maintenance.checkup import Checkup
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.rows import RESPONSE, dataset_records, parts_of, vector_records
-from caa_registry.registry.vectors.tensors import load_set
+from caa_registry.registry.vectors.tensors import checked_file
 
 
 def check_datasets(checkup: Checkup) -> None:
     """The pairs or questions of every dataset version, against its digests and its figures."""
     session, table = checkup.session, t.DatasetVersion
+    emptied = set(session.scalars(select(table.id).where(table.deleted_at.is_not(None), ~_has_items())))
     versions = checkup.each(
         "datasets",
         _recent(checkup, table),
@@ -32,6 +33,8 @@ def check_datasets(checkup: Checkup) -> None:
         lambda id: _name(checkup, table, id),
     )
     for version in versions:
+        if version.id in emptied:
+            continue  # by caa gc
         with checkup.noting("datasets", f"dataset {version.reference}"):
             items = load_items(session, version)
             splits = Counter(item.split for item in items)
@@ -52,7 +55,7 @@ def check_vectors(checkup: Checkup) -> None:
     for version in versions:
         if version.id not in deleted or version.blob in blobs:
             with checkup.noting("vectors", f"vector {version.reference}"):
-                load_set(blobs, version)
+                checked_file(blobs, version)
 
 
 def check_evaluations(checkup: Checkup) -> None:
@@ -75,10 +78,12 @@ def check_evaluations(checkup: Checkup) -> None:
 def _check_parts(checkup: Checkup, evaluation: Evaluation) -> None:
     from caa_registry.evaluation.measurements import from_bytes
 
-    session, thing = checkup.session, f"evaluation {evaluation.id}"
-    if evaluation.measurements is not None:
+    session, thing, blobs = checkup.session, f"evaluation {evaluation.id}", checkup.workspace.blobs
+    digest = evaluation.measurements
+    deleted = session.get_one(t.Evaluation, evaluation.id).deleted_at is not None
+    if digest is not None and not (deleted and digest not in blobs):  # caa gc removes it
         with checkup.noting("evaluations", thing):
-            from_bytes(checkup.workspace.blobs.get(evaluation.measurements))
+            from_bytes(blobs.get(digest))
     with checkup.noting("evaluations", thing):
         this = select(t.Evaluation.id).where(t.Evaluation.id == evaluation.id)
         answers = parts_of(session, t.Response.evaluation_id, RESPONSE, this)[evaluation.id]
@@ -98,13 +103,19 @@ def check_blobs(checkup: Checkup) -> None:
     }
     for digest in blobs.ls():
         if digest not in referred:
-            checkup.note("blobs", f"blob {digest}", "nothing refers to it; it only takes space", harmless=True)
+            checkup.note("blobs", f"blob {digest}", "nothing refers to it: caa gc removes it", harmless=True)
             with checkup.noting("blobs", f"blob {digest}"):
                 blobs.get(digest)
         checkup.count("blobs")
     other_size = select(t.Blob.digest).where(t.Blob.size.is_distinct_from(func.length(t.Blob.data)))
     for digest in session.scalars(other_size):
         checkup.note("blobs", f"blob {digest}", "its size is not that of its bytes")
+
+
+def _has_items() -> ColumnElement[bool]:
+    """That a dataset version, of the enclosing statement, still has any rows."""
+    of = t.DatasetVersion.id
+    return exists().where(t.DatasetMember.version_id == of) | exists().where(t.DatasetQuestion.version_id == of)
 
 
 def _recent(checkup: Checkup, table: Any) -> list[int]:

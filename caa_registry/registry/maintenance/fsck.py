@@ -39,7 +39,7 @@ def fsck(workspace: Workspace, since: datetime | None = None, progress: Progress
         for check in _CHECKS:
             check(checkup)
     progress(1, 1)
-    return FsckReport(dict(checkup.checked), tuple(dict.fromkeys(checkup.findings)))
+    return FsckReport(dict(checkup.checked), tuple(dict.fromkeys(checkup.faults)))
 
 
 def _expected(session: Session) -> int:

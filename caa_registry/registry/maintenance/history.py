@@ -20,11 +20,18 @@ def check_events(checkup: Checkup) -> None:
         verify_chain(session)
     told = _Told(checkup)
     with checkup.noting("events", "the log"):
-        for event in session.scalars(select(t.Event).order_by(t.Event.id).execution_options(yield_per=1000)):
-            for problem in told.by(event.action, event.actor, event.subject):
-                checkup.note("events", f"event {event.id} ({event.action})", problem)
+        events = select(t.Event.id, t.Event.action, t.Event.actor, t.Event.subject).order_by(t.Event.id)
+        for id, action, actor, subject in session.execute(events.execution_options(yield_per=1000)):
+            for problem in told.by(action, actor, subject):
+                checkup.note("events", f"event {id} ({action})", problem)
             checkup.count("events")
     told.note_untold()
+
+
+_OWNED: tuple[tuple[str, Any, Any, Any], ...] = (
+    ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
+    ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
+)
 
 
 class _Told:
@@ -37,11 +44,7 @@ class _Told:
         }
         self._without_event = set(self._runs)
         self._versions: dict[tuple[str, str], str] = {}
-        owned: list[tuple[str, Any, Any, Any]] = [
-            ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
-            ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
-        ]
-        for kind, owner, version, column in owned:
+        for kind, owner, version, column in _OWNED:
             query = select(owner.name, version.number, version.digest).join(owner, owner.id == column)
             for name, number, digest in session.execute(query):
                 self._versions[kind, f"{name}:v{number}"] = digest
@@ -52,6 +55,7 @@ class _Told:
             "judgement": set(session.scalars(select(t.Judgement.id))),
             "recall": set(session.scalars(select(t.Recall.id))),
         }
+        self._deleted: set[tuple[str, str]] = set()
         self._aliases: dict[tuple[str, str, str], tuple[str, Any]] = {}
         self._checkup = checkup
 
@@ -93,6 +97,11 @@ class _Told:
             and subject["fingerprint"] not in self._models
         ):
             yield f"model {subject.get('model')}, of which it tells, is missing"
+        if action in ("delete", "undelete"):
+            for kind in ("dataset", "vector", "evaluation"):
+                if kind in subject:
+                    mark = self._deleted.add if action == "delete" else self._deleted.discard
+                    mark((kind, str(subject[kind])))
         if action in ("set-alias", "remove-alias"):
             key = (subject["kind"], subject["name"], subject["alias"])
             if action == "set-alias":
@@ -105,6 +114,7 @@ class _Told:
         for run in sorted(self._without_event):
             self._checkup.note("events", f"run {run}", "no event tells of it: it was not written by caa")
         self._note_aliases()
+        self._note_marks()
         self._note_without_run()
 
     def _note_aliases(self) -> None:
@@ -128,6 +138,24 @@ class _Told:
             if there.get(key) != self._aliases.get(key):
                 problem = "it is not what the last event about it tells" if key in there else "it is missing"
                 self._checkup.note("events", f"alias {key[1]}:{key[2]}", problem)
+
+    def _note_marks(self) -> None:
+        session = self._checkup.session
+        marked = {
+            ("evaluation", str(id))
+            for id in session.scalars(select(t.Evaluation.id).where(t.Evaluation.deleted_at.is_not(None)))
+        }
+        for kind, owner, version, column in _OWNED:
+            query = select(owner.name, version.number).join(owner, owner.id == column)
+            for name, number in session.execute(query.where(version.deleted_at.is_not(None))):
+                marked.add((kind, f"{name}:v{number}"))
+        for kind, name in sorted(marked ^ self._deleted):
+            problem = (
+                "is marked deleted, and no event tells of it"
+                if (kind, name) in marked
+                else "was deleted, and is not marked so"
+            )
+            self._checkup.note("events", f"{kind} {name}", f"it {problem}")
 
     def _note_without_run(self) -> None:
         # A model has no run of its own where something else used it first.

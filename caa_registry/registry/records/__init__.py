@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.alias import Alias, Recommendation, check_multiplier
     from caa_registry.registry.records.answers import Answer, Judged
     from caa_registry.registry.records.audit import AuditCheck, AuditEvent
+    from caa_registry.registry.records.backup import Backup
     from caa_registry.registry.records.curation import Curated, Step
     from caa_registry.registry.records.dataset import (
         DatasetStatistics,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         Statistic,
         check_statistic,
     )
-    from caa_registry.registry.records.fsck import Finding, FsckReport
+    from caa_registry.registry.records.fsck import Fault, FsckReport
     from caa_registry.registry.records.history import Blame, LogEntry
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunDetail, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.planned import PlannedCondition, PlannedLayer, PlannedOutcome
     from caa_registry.registry.records.recall import Recall
     from caa_registry.registry.records.recipe import Normalized, Recipe
+    from caa_registry.registry.records.retired import Collected
     from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
     from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
     from caa_registry.registry.records.source import source_of
@@ -63,6 +65,7 @@ _NAMES = {
     "alias": "Alias Recommendation check_multiplier",
     "answers": "Answer Judged",
     "audit": "AuditCheck AuditEvent",
+    "backup": "Backup",
     "curation": "Curated Step",
     "dataset": (
         "DatasetStatistics DatasetVersion LintReport Neighbour Pushed behavior_of check_split of_pairs of_questions"
@@ -72,7 +75,7 @@ _NAMES = {
         "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
     ),
     "evidence": "STATISTICS Calibrated Evidence Ranked Statistic check_statistic",
-    "fsck": "Finding FsckReport",
+    "fsck": "Fault FsckReport",
     "history": "Blame LogEntry",
     "lineage": "Lineage LineageNode RunDetail RunRecord",
     "listing": "Listing check_limit",
@@ -82,6 +85,7 @@ _NAMES = {
     "planned": "PlannedCondition PlannedLayer PlannedOutcome",
     "recall": "Recall",
     "recipe": "Normalized Recipe",
+    "retired": "Collected",
     "review": "CUT_RULES CutRule Decision Reviews",
     "settings": "CalibrationSettings OpenEndedSettings PropensitySettings",
     "source": "source_of",
@@ -101,11 +105,13 @@ __all__ = [
     "Answer",
     "AuditCheck",
     "AuditEvent",
+    "Backup",
     "Beside",
     "Blame",
     "Calibrated",
     "CalibrationOutcome",
     "CalibrationSettings",
+    "Collected",
     "Comparison",
     "Curated",
     "CutRule",
@@ -115,7 +121,7 @@ __all__ = [
     "Evaluation",
     "EvaluationSettings",
     "Evidence",
-    "Finding",
+    "Fault",
     "FsckReport",
     "Judged",
     "LayerRecord",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Finding:
+class Fault:
     """Something that is not as it should be. ``check``: what looked; ``thing``: what it is about, as people call it.
 
     ``harmless``: it takes space, and nothing is lost or wrong.
@@ -24,9 +24,9 @@ class FsckReport:
     """What was looked at, by check, and what was found."""
 
     checked: Mapping[str, int]
-    findings: tuple[Finding, ...]
+    faults: tuple[Fault, ...]
 
     @property
-    def damage(self) -> tuple[Finding, ...]:
-        """The findings that are not harmless."""
-        return tuple(finding for finding in self.findings if not finding.harmless)
+    def damage(self) -> tuple[Fault, ...]:
+        """The faults that are not harmless."""
+        return tuple(fault for fault in self.faults if not fault.harmless)

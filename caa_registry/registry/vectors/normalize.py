@@ -68,7 +68,7 @@ def normalize(workspace: Workspace, versions: Sequence[VectorVersion], suffix: s
         added = []
         for name, contents, version in zip(names, stored, versions, strict=True):
             source = session.get_one(t.VectorVersion, version.id)
-            added.append(add(session, name, contents, source.dataset_version_id, source.model_id))
+            added.append(add(workspace, session, name, contents, source.dataset_version_id, source.model_id))
         new = [row for row, is_new in added if is_new]
         if new:
             record_run(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import BlobStore
+from caa_registry.blobs.store import BlobStore, check_kept
 from caa_registry.catalog import models as t
+from caa_registry.catalog.events import append_event
 from caa_registry.catalog.numbering import next_number
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
@@ -102,9 +103,11 @@ def check_target(session: Session, name: str) -> None:
             raise
 
 
-def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: int) -> tuple[t.VectorVersion, bool]:
+def add(
+    workspace: Workspace, session: Session, name: str, stored: Stored, dataset_id: int, model_id: int
+) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
-    same meanwhile, with other last digits where its BLAS differs."""
+    same meanwhile, with other last digits where its BLAS differs, or the same was deleted and is there again."""
     owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
     if owner is None:
         check_new_name(name)
@@ -114,6 +117,16 @@ def add(session: Session, name: str, stored: Stored, dataset_id: int, model_id: 
     existing = find(session, name, stored.origin)
     if existing is not None:
         return existing, False
+    check_kept(workspace.blobs, stored.blob)
+    deleted = session.scalar(
+        select(t.VectorVersion).where(t.VectorVersion.vector_id == owner.id, t.VectorVersion.digest == stored.digest)
+    )
+    if deleted is not None:
+        # The same again: its bytes were just stored.
+        deleted.deleted_at = None
+        subject = {"vector": f"{name}:v{deleted.number}", "digest": deleted.digest}
+        append_event(session, workspace.actor, "undelete", subject)
+        return deleted, False
     rows = [
         t.VectorLayer(
             layer=vector.layer,
@@ -155,7 +168,7 @@ def store(
     stored = store_bytes(workspace.blobs, vectors, Origin.of(request), request.model.info.name)
     with workspace.database.write() as session:
         model, _ = ensure_model(session, request.model.info)
-        row, is_new = add(session, name, stored, request.dataset.id, model.id)
+        row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id)
         if is_new:
             record_run(
                 session,

@@ -23,19 +23,35 @@ def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
     from caa_registry.formats.format import SAFETENSORS
     from caa_registry.vectors import LayerVector, VectorSet
 
-    stored = SAFETENSORS.read(blobs.get(version.blob))
-    if stored.tensor_digest != version.tensor_digest:
-        raise IntegrityError(f"the numbers stored for {version.reference} are not those that were computed")
+    stored = SAFETENSORS.read(checked_file(blobs, version))
     known = {record.layer: record for record in version.layers}
     for vector in stored.layers:
-        record = known.get(vector.layer)
-        if record is None or vector.sha256 != record.sha256 or not _same_length(vector, record):
+        if not _same_length(vector, known[vector.layer]):
             raise _other_layer(version, vector.layer)
-    if len(known) != len(stored.layers):
-        raise _other_layer(version, max(known.keys() - {vector.layer for vector in stored.layers}))
     return VectorSet.of(
         LayerVector(v.layer, v.values, known[v.layer].residual_norm, known[v.layer].quality) for v in stored.layers
     )
+
+
+def checked_file(blobs: BlobStore, version: VectorVersion) -> bytes:
+    """The file of a version: its layers have the digests of the rows, and together that of the version. Raises
+    ``IntegrityError`` where one does not fit."""
+    from caa_registry.formats.safetensors_file import places
+    from caa_registry.vectors import tensor_digest
+
+    data = blobs.get(version.blob)
+    stored = places(data)
+    digests = {
+        layer: digest_bytes(memoryview(data)[stored[layer].offset :][: stored[layer].nbytes])
+        for layer in sorted(stored)
+    }
+    if tensor_digest(digests, version.d_model) != version.tensor_digest:
+        raise IntegrityError(f"the numbers stored for {version.reference} are not those that were computed")
+    known = {record.layer: record.sha256 for record in version.layers}
+    for layer in sorted(known.keys() | digests.keys()):
+        if known.get(layer) != digests.get(layer):
+            raise _other_layer(version, layer)
+    return data
 
 
 def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> LayerVector:

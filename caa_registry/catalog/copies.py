@@ -1,0 +1,72 @@
+"""Copies of a whole registry: a SQLite file page by page, and the rows of one database into another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.engines import file_uri
+from caa_registry.disk import own_file
+from caa_registry.progress import Progress, silent
+
+_PAGES = 4096
+_ROWS = 1000
+_BLOBS = 20
+
+NUMBERED = "numbered_by"
+"""In table ``meta``: that ids were given by PostgreSQL, which leaves some out."""
+
+
+def copy_file(source: Path, target: Path, progress: Progress = silent) -> None:
+    """Copy a SQLite file as it is at one moment, though others go on writing, to one new file that needs no other.
+
+    The copy is on the disk when this returns, and has the permissions of ``source``.
+    """
+    own_file(target)
+    with (
+        closing(sqlite3.connect(file_uri(source, read_only=True), uri=True, isolation_level=None)) as origin,
+        closing(sqlite3.connect(target, isolation_level=None)) as copy,
+    ):
+        # In a transaction of its own, or the copy would begin again with whatever another process writes.
+        origin.execute("BEGIN")
+        origin.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        origin.backup(copy, pages=_PAGES, progress=lambda _, left, pages: progress(pages - left, pages))
+        copy.execute("PRAGMA journal_mode=DELETE")
+    with target.open("rb") as written:
+        os.fsync(written.fileno())
+    shutil.copymode(source, target)
+
+
+def copy_rows(source: Session, target: Session, progress: Progress = silent) -> None:
+    """Copy all rows of a registry into one of the same schema that has none, with the numbers that they have."""
+    tables = t.Base.metadata.sorted_tables
+    counts = [source.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
+    done, total = 0, sum(counts)
+    target.execute(t.Meta.__table__.delete())  # type: ignore[attr-defined]
+    for table in tables:
+        at_once = _BLOBS if table is t.Blob.__table__ else _ROWS
+        query = select(table).order_by(*table.primary_key.columns).execution_options(yield_per=at_once)
+        for rows in source.execute(query).mappings().partitions():
+            target.execute(insert(table), [dict(row) for row in rows])
+            done += len(rows)
+            progress(done, total)
+    if source.get_bind().dialect.name == "postgresql" and target.get(t.Meta, NUMBERED) is None:
+        target.add(t.Meta(key=NUMBERED, value="postgresql"))
+    if target.get_bind().dialect.name == "postgresql":
+        _continue_numbers(target)
+
+
+def _continue_numbers(session: Session) -> None:
+    """Have PostgreSQL number new rows behind those that were copied."""
+    for table in t.Base.metadata.sorted_tables:
+        if "id" in table.columns and session.scalar(select(func.max(table.columns.id))) is not None:
+            session.execute(
+                text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), (SELECT max(id) FROM {table.name}))")
+            )

@@ -1,0 +1,34 @@
+"""``caa backup``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+from caa_registry.pairs.curation.result import count
+from caa_registry.wire.maintenance import backup_json
+
+
+@click.command(epilog="Example: caa backup ~/backups --keep 7")
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--keep", metavar="N", type=click.IntRange(1), help="Leave the newest N backups in the folder.")
+@common
+def backup(settings: Settings, destination: Path, keep: int | None) -> None:
+    """Copy the registry to DESTINATION, a new file or a folder, while others go on writing.
+
+    In a folder the copy is named by the time. It is one SQLite file, also of a PostgreSQL registry, and can be opened
+    like any registry. After it is written, its pages and its log are read again. To check all of it: caa fsck
+    --registry DESTINATION.
+    """
+    with settings.open() as registry, output.progress("copying") as progress:
+        made = registry.backup(destination, keep=keep, progress=progress)
+    if settings.as_json:
+        output.print_json(backup_json(made))
+        return
+    output.line(str(made.path))
+    output.message(f"{made.size / 1e6:,.1f} MB, {count(made.events, 'event')}, the last with the digest {made.head}.")
+    for path in made.removed:
+        output.message(f"Removed {path}.")

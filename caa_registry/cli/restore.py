@@ -1,0 +1,37 @@
+"""``caa restore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+from caa_registry.errors import UsageError
+from caa_registry.pairs.curation.result import count
+
+
+@click.command(epilog="Example: caa restore ~/backups/caa-20261101T080000000000Z.db")
+@click.argument("backup", type=click.Path(path_type=Path))
+@common
+def restore(settings: Settings, backup: Path) -> None:
+    """Make a registry of BACKUP, a file that caa backup wrote, where there is none yet.
+
+    Every digest in it is checked before anything is made. The registry is the one that --registry names, a path or
+    a PostgreSQL URL.
+    """
+    from caa_registry.registry.registry import restore as restore_registry
+
+    if settings.read_only:
+        raise UsageError("a registry cannot be made with --read-only", "Leave it out: the backup is never changed.")
+    with (
+        output.progress("restoring") as progress,
+        restore_registry(backup, settings.registry, progress=progress) as registry,
+    ):
+        shown = registry.database.shown
+        datasets, vectors = len(registry.datasets.ls()), len(registry.vectors.ls())
+    if settings.as_json:
+        output.print_json({"registry": shown, "datasets": datasets, "vectors": vectors})
+    else:
+        output.message(f"Restored {shown}: {count(datasets, 'dataset')}, {count(vectors, 'vector')}.")

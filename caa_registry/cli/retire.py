@@ -1,0 +1,74 @@
+"""``caa delete``, ``caa undelete`` and ``caa gc``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.options import Settings, common
+from caa_registry.pairs.curation.result import count
+from caa_registry.wire.maintenance import collected_json
+
+
+@click.command(epilog="Example: caa delete team/sycophancy:v2 --why 'labels were wrong'")
+@click.argument("reference")
+@click.option("--why", default="", metavar="TEXT", help="Why, for the log.")
+@common
+def delete(settings: Settings, reference: str, why: str) -> None:
+    """Mark a version of a dataset or vector, or an evaluation (evaluation:7), deleted.
+
+    It is not found any more; caa undelete brings it back, until caa gc removes its contents. What an alias, another
+    version, an evaluation or a plan that was not run needs is not deleted, and the message names these.
+    """
+    with settings.open() as registry:
+        name = registry.delete(reference, why=why)
+    if settings.as_json:
+        output.print_json({"deleted": name})
+    else:
+        output.message(f"Deleted {name}. To bring it back: caa undelete {name}")
+
+
+@click.command(epilog="Example: caa undelete team/sycophancy:v2")
+@click.argument("reference")
+@common
+def undelete(settings: Settings, reference: str) -> None:
+    """Bring back what caa delete marked, as long as caa gc has not removed its contents."""
+    with settings.open() as registry:
+        name = registry.undelete(reference)
+    if settings.as_json:
+        output.print_json({"undeleted": name})
+    else:
+        output.message(f"{name} is there again.")
+
+
+@click.command(epilog="Example: caa gc --dry-run")
+@click.option(
+    "--grace",
+    metavar="DAYS",
+    type=click.FloatRange(0, 36_500),
+    default=30,
+    show_default=True,
+    help="Only what was deleted, or left behind, so long ago.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@common
+def gc(settings: Settings, grace: float, dry_run: bool) -> None:
+    """Remove the contents of what was deleted, and bytes that belong to nothing.
+
+    What is removed cannot be brought back. The rows of versions and evaluations stay, so that their names and numbers
+    are not used again. A SQLite file does not get smaller: what is stored next uses the space.
+    """
+    with settings.open() as registry, output.progress("removing") as progress:
+        collected = registry.gc(grace=timedelta(days=grace), dry_run=dry_run, progress=progress)
+    if settings.as_json:
+        output.print_json({"dry_run": dry_run, **collected_json(collected)})
+        return
+    if not (collected.versions or collected.blobs):
+        output.message("There is nothing to remove.")
+        return
+    for name in (*collected.versions, *(f"evaluation:{number}" for number in collected.evaluations)):
+        output.line(name)
+    what = f"{count(collected.blobs, 'blob')} ({collected.bytes / 1e6:,.1f} MB) and {count(collected.pairs, 'pair')}"
+    output.message(f"Would remove {what}. Nothing was removed." if dry_run else f"Removed {what}.")

@@ -1,0 +1,94 @@
+"""Copies of a registry, as one SQLite file whatever database it is in."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from caa_registry.catalog.copies import copy_file, copy_rows
+from caa_registry.catalog.database import Database
+from caa_registry.catalog.events import AuditCheck, verify_chain
+from caa_registry.disk import check_parent, give_name, place
+from caa_registry.errors import IntegrityError, UsageError
+from caa_registry.progress import Progress, silent
+from caa_registry.registry.records import Backup
+from caa_registry.registry.workspace import Workspace
+
+# What backups in a folder are called: their names sort by time.
+_NAMED = re.compile(r"caa-\d{8}T\d{12}Z\.db")
+
+
+def backup(workspace: Workspace, destination: Path, keep: int | None = None, progress: Progress = silent) -> Backup:
+    """Copy the registry as it is at one moment, though others go on writing, and read the copy again.
+
+    ``destination``: a file that does not exist yet, or a folder, in which the copy is named by the time. ``keep``: how
+    many copies to leave in the folder, the newest. The copy appears whole or not at all.
+
+    Raises ``UsageError`` for a destination that is taken, ``WriteError`` where the disk is full, ``IntegrityError``
+    where the copy is not a registry that is whole.
+    """
+    path = _named(destination, keep)
+    with place(path) as part:
+        _copy(workspace.database, part, progress)
+        check = _checked(part)
+        size = part.stat().st_size
+        give_name(part, path, force=False)
+    _settle(path.parent)
+    removed = _rotated(path.parent, keep) if keep is not None else ()
+    return Backup(path, size, check.events, check.head, removed)
+
+
+def _named(destination: Path, keep: int | None) -> Path:
+    if keep is not None and keep < 1:
+        raise UsageError(f"{keep} backups cannot be kept", "Keep 1 or more.")
+    if destination.is_dir():
+        return destination / f"caa-{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z.db"
+    if keep is not None:
+        raise UsageError(f"there is no folder {destination}", "--keep counts the backups in a folder: make it first.")
+    if os.path.lexists(destination):
+        raise UsageError(f"{destination} exists", "Give another name, or a folder.")
+    check_parent(destination)
+    return destination
+
+
+def _copy(database: Database, part: Path, progress: Progress) -> None:
+    if database.path is not None:
+        copy_file(database.path, part, progress)
+        return
+    # First a registry with a log of its own, then one file of it.
+    whole = part.with_name("rows.db")
+    with Database.open(f"sqlite:///{whole}", create=True) as copy, database.read() as source, copy.write() as target:
+        copy_rows(source, target, progress)
+    copy_file(whole, part)
+
+
+def _checked(part: Path) -> AuditCheck:
+    """The log of a copy whose pages and log are whole. Raises ``IntegrityError``."""
+    with Database.open(f"sqlite:///{part}", create=False, read_only=True) as copy, copy.read() as session:
+        found = session.connection().exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if found != "ok":
+            raise IntegrityError(
+                f"the copy is damaged, and was not kept: {found}", "Look at the registry itself: caa fsck"
+            )
+        return verify_chain(session)
+
+
+def _settle(folder: Path) -> None:
+    """Have the disk know the new name."""
+    with suppress(OSError):  # not every file system can
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _rotated(folder: Path, keep: int) -> tuple[Path, ...]:
+    backups = sorted(path for path in folder.iterdir() if _NAMED.fullmatch(path.name) and path.is_file())
+    old = tuple(backups[:-keep])
+    for path in old:
+        path.unlink()
+    return old

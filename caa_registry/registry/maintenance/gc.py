@@ -1,0 +1,118 @@
+"""Removing the contents of what was deleted, and bytes that a writer which failed left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, exists, or_, select
+from sqlalchemy.orm import Session
+
+from caa_registry.blobs.store import BlobStore
+from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import among, batches
+from caa_registry.catalog.events import append_event
+from caa_registry.errors import UsageError
+from caa_registry.progress import Progress, silent
+from caa_registry.registry.provenance.lineage import names_of
+from caa_registry.registry.records import Collected
+from caa_registry.registry.workspace import Workspace
+
+# What refers to blobs, and by which column.
+_REFERRING: tuple[tuple[Any, Any], ...] = (
+    (t.VectorVersion, t.VectorVersion.blob_digest),
+    (t.Evaluation, t.Evaluation.measurements),
+)
+
+
+def gc(workspace: Workspace, grace: timedelta, *, dry_run: bool = False, progress: Progress = silent) -> Collected:
+    """Remove the contents of what was deleted longer than ``grace`` ago: rows of datasets, pairs that nothing else
+    holds, and blobs that nothing else refers to; and blobs as old that never belonged to anything.
+
+    The rows of versions and evaluations stay as tombstones. Others may read and write meanwhile: blobs go in short
+    transactions, each of which looks up whether they are needed. ``dry_run``: nothing is removed.
+    """
+    if grace < timedelta(0):
+        raise UsageError("a grace period cannot be negative", "Give 0 or more days.")
+    before = datetime.now(UTC) - grace
+    blobs = workspace.blobs
+    with workspace.database.read() as session:
+        datasets = _deleted_datasets(session, before)
+        unused = _unreferenced(session, blobs.ls(), before)
+    unused = [digest for digest in unused if _is_old(blobs, digest, before)]
+    with workspace.database.read() as session:
+        found = _collected(session, blobs, datasets, unused)
+    if dry_run or not (datasets or unused):
+        return found
+    with workspace.database.write() as session:
+        subject = {"deleted_before": before.isoformat(timespec="seconds"), "blobs": found.blobs, "pairs": found.pairs}
+        append_event(session, workspace.actor, "gc", subject)
+        _empty(session, datasets)
+    sizes: list[int] = []
+    for part in batches(unused):
+        with workspace.database.write() as session:
+            # What a writer who waited for this lock stored or brought back since is needed.
+            for digest in _unreferenced(session, part, before):
+                if _is_old(blobs, digest, before):
+                    sizes.append(blobs.delete(digest, session))
+        progress(len(sizes), len(unused))
+    return replace(found, blobs=len(sizes), bytes=sum(sizes))
+
+
+def _deleted_datasets(session: Session, before: datetime) -> list[int]:
+    """The dataset versions that were deleted before then and still hold something."""
+    version = t.DatasetVersion
+    held = [exists().where(item.version_id == version.id) for item in (t.DatasetMember, t.DatasetQuestion)]
+    return list(session.scalars(select(version.id).where(version.deleted_at < before, or_(*held))))
+
+
+def _unreferenced(session: Session, digests: Iterable[str], before: datetime) -> list[str]:
+    """Those of ``digests`` that nothing refers to which is there or was deleted later."""
+    needed: set[str | None] = set()
+    for table, column in _REFERRING:
+        needed |= set(
+            session.scalars(select(column).where(or_(table.deleted_at.is_(None), table.deleted_at >= before)))
+        )
+    return [digest for digest in digests if digest not in needed]
+
+
+def _is_old(blobs: BlobStore, digest: str, before: datetime) -> bool:
+    """Whether nobody has stored the blob since: a writer may be about to refer to it."""
+    stored_at = blobs.stat(digest).stored_at if digest in blobs else None
+    return stored_at is None or stored_at < before
+
+
+def _collected(session: Session, blobs: BlobStore, datasets: Sequence[int], unused: Sequence[str]) -> Collected:
+    """What is to be removed."""
+    vectors, evaluations = (
+        select(table.id).where(table.deleted_at.is_not(None), among(session, column, unused))
+        for table, column in _REFERRING
+    )
+    names = names_of(
+        session, [*(("dataset", id) for id in datasets), *(("vector", id) for id in session.scalars(vectors))]
+    )
+    return Collected(
+        versions=tuple(sorted(name.key for name in names.values())),
+        evaluations=tuple(sorted(session.scalars(evaluations))),
+        pairs=len(_lonely(session, datasets)),
+        blobs=len(unused),
+        bytes=sum(blobs.stat(digest).size for digest in unused),
+    )
+
+
+def _lonely(session: Session, datasets: Sequence[int]) -> list[str]:
+    """The pairs that only these versions hold, and that no review or recall names."""
+    member, pair = t.DatasetMember, t.Pair.digest
+    held = exists().where(member.pair_digest == pair)
+    named = or_(exists().where(t.Review.pair_digest == pair), exists().where(t.Recall.pair_digest == pair))
+    of_these = among(session, member.version_id, datasets)
+    return list(session.scalars(select(pair).where(held.where(of_these), ~held.where(~of_these), ~named)))
+
+
+def _empty(session: Session, datasets: Sequence[int]) -> None:
+    pairs = _lonely(session, datasets)
+    for item in (t.DatasetMember, t.DatasetQuestion):
+        session.execute(delete(item).where(among(session, item.version_id, datasets)))
+    session.execute(delete(t.Pair).where(among(session, t.Pair.digest, pairs)))

@@ -1,0 +1,195 @@
+"""Deleting and undeleting: a mark on a version or an evaluation. Its row stays, and ``gc`` removes the bytes later."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import and_, exists, select
+from sqlalchemy.orm import Session, aliased
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.events import append_event
+from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.references import parse
+from caa_registry.registry.evaluations.plans.standing import runs_of
+from caa_registry.registry.lookup import find_version, kind_of, owner_id
+from caa_registry.registry.provenance.lineage import Thing, names_of
+from caa_registry.registry.workspace import Workspace
+
+_EVALUATION = re.compile(r"evaluation[: ](\d{1,9})")
+_TABLES: dict[str, Any] = {"dataset": t.DatasetVersion, "vector": t.VectorVersion, "evaluation": t.Evaluation}
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be deleted or undeleted. ``name``: as people write it."""
+
+    thing: Thing
+    name: str
+    row: Any
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """What its events tell of."""
+        kind, id = self.thing
+        if kind == "evaluation":
+            return {"evaluation": id}
+        return {kind: self.name, "digest": self.row.digest}
+
+
+def delete(workspace: Workspace, reference: str, why: str = "") -> str:
+    """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its name.
+
+    It is not found any more, and ``undelete`` brings it back. Raises ``UsageError`` where an alias, what was made from
+    it, or a plan that was not run yet needs it, naming them.
+    """
+    from caa_registry.pairs.record import checked_text
+
+    checked_text(why, field="why")
+    with workspace.database.write() as session:
+        target = _present(session, reference)
+        aliases, others = _aliases(session, target), _made_from(session, target.thing)
+        if aliases or others:
+            commands = [f"caa alias remove {alias}" for alias in aliases]
+            commands += [f"caa delete {name}" for name in others if not name.startswith("plan:")]
+            raise UsageError(
+                f"{target.name} is needed by {', '.join([f'alias {alias}' for alias in aliases] + others)}",
+                f"First: {'; '.join(commands)}" if commands else "Run the plan first: caa eval run",
+            )
+        target.row.deleted_at = datetime.now(UTC)
+        append_event(session, workspace.actor, "delete", {**target.subject, "why": why})
+    return target.name
+
+
+def undelete(workspace: Workspace, reference: str) -> str:
+    """Bring back what was deleted; its name. A name without a version means the newest that was deleted.
+
+    Raises ``NotFoundError`` where nothing was, ``UsageError`` where ``gc`` has removed its contents, or where what it
+    was made from is deleted.
+    """
+    with workspace.database.write() as session:
+        target = _deleted(session, reference)
+        missing = [name for name, row in _inputs(session, target.thing) if row.deleted_at is not None]
+        if missing:
+            raise UsageError(
+                f"{target.name} was made from {', '.join(missing)}, which is deleted",
+                f"First: {'; '.join(f'caa undelete {name}' for name in missing)}",
+            )
+        if not _is_whole(workspace, session, target):
+            raise UsageError(
+                f"the contents of {target.name} were removed by caa gc", "Restore a backup, or make it again."
+            )
+        target.row.deleted_at = None
+        append_event(session, workspace.actor, "undelete", target.subject)
+    return target.name
+
+
+def _present(session: Session, reference: str) -> _Target:
+    match = _EVALUATION.fullmatch(reference)
+    if match is not None:
+        row = session.get(t.Evaluation, int(match[1]))
+        if row is None or row.deleted_at is not None:
+            raise NotFoundError(f"there is no evaluation {match[1]}", "List them with: caa eval ls")
+        return _Target(("evaluation", row.id), f"evaluation:{row.id}", row)
+    kind = kind_of(session, reference)
+    version = find_version(session, reference, kind)
+    return _Target((kind, version.id), f"{parse(reference).name}:v{version.number}", version)
+
+
+def _deleted(session: Session, reference: str) -> _Target:
+    nothing = NotFoundError(f"nothing that was deleted is called {reference}", "caa log shows what was: --by ACTOR")
+    match = _EVALUATION.fullmatch(reference)
+    if match is not None:
+        row = session.get(t.Evaluation, int(match[1]))
+        if row is None or row.deleted_at is None:
+            raise nothing
+        return _Target(("evaluation", row.id), f"evaluation:{row.id}", row)
+    parsed, kind = parse(reference), kind_of(session, reference)
+    if parsed.alias is not None:
+        raise UsageError(f"{reference} is an alias, which no deleted version has", "Give the version: NAME:v1.")
+    table = _TABLES[kind]
+    owner = table.dataset_id if kind == "dataset" else table.vector_id
+    query = select(table).where(owner == owner_id(session, kind, parsed.name), table.deleted_at.is_not(None))
+    if parsed.version is not None:
+        query = query.where(table.number == parsed.version)
+    if parsed.digest is not None:
+        query = query.where(table.digest.startswith(parsed.digest, autoescape=True))
+    version = session.scalar(query.order_by(table.number.desc()).limit(1))
+    if version is None:
+        raise nothing
+    return _Target((kind, version.id), f"{parsed.name}:v{version.number}", version)
+
+
+def _aliases(session: Session, target: _Target) -> list[str]:
+    """The aliases that point at it, or that recommend what it measured."""
+    kind, id = target.thing
+    found = []
+    owner: Any = t.Dataset if kind == "dataset" else t.Vector
+    query = select(t.Alias, owner.name).join(owner, owner.id == t.Alias.owner_id)
+    query = query.where(t.Alias.kind == ("dataset" if kind == "dataset" else "vector")).order_by(
+        owner.name, t.Alias.name
+    )
+    for alias, name in session.execute(query):
+        evidence = ((alias.recommendation or {}).get("evidence") or {}).get("evaluations") or ()
+        points = {"dataset": alias.dataset_version_id, "vector": alias.vector_version_id}.get(kind)
+        if points == id or (kind == "evaluation" and id in evidence):
+            found.append(f"{name}:{alias.name}")
+    return found
+
+
+def _made_from(session: Session, thing: Thing) -> list[str]:
+    """What runs made from it and is not deleted, and plans that were not run, by name."""
+    kind, id = thing
+    used, made = aliased(t.RunIO), aliased(t.RunIO)
+    products = session.execute(
+        select(made.kind, made.object_id)
+        .join(used, and_(used.run_id == made.run_id, used.direction == "input"))
+        .where(used.kind == kind, used.object_id == id, made.direction == "output")
+        .distinct()
+    ).all()
+    things = [(of, product) for of, product in products if (of, product) != thing]
+    plans = {
+        plan.id: plan
+        for plan in session.scalars(select(t.Plan).where(t.Plan.id.in_([i for k, i in things if k == "plan"])))
+    }
+    ran = runs_of(session, [plan.digest for plan in plans.values()])
+    names = names_of(session, things)
+    found = []
+    for of, product in sorted(things):
+        if of == "plan":
+            if not ran.get(plans[product].digest):
+                found.append(f"plan:{plans[product].name}")
+        elif of in _TABLES and session.get_one(_TABLES[of], product).deleted_at is None:
+            found.append(f"evaluation:{product}" if of == "evaluation" else names[of, product].reference)
+    return found
+
+
+def _inputs(session: Session, thing: Thing) -> list[tuple[str, Any]]:
+    """The versions that the run which made it read, by name."""
+    kind, id = thing
+    used, made = aliased(t.RunIO), aliased(t.RunIO)
+    things = session.execute(
+        select(used.kind, used.object_id)
+        .join(made, and_(made.run_id == used.run_id, made.direction == "output"))
+        .where(made.kind == kind, made.object_id == id, used.direction == "input", used.kind.in_(["dataset", "vector"]))
+        .distinct()
+    ).all()
+    names = names_of(session, [(of, used_id) for of, used_id in things])
+    return [(names[of, used_id].reference, session.get_one(_TABLES[of], used_id)) for of, used_id in sorted(things)]
+
+
+def _is_whole(workspace: Workspace, session: Session, target: _Target) -> bool:
+    row = target.row
+    if isinstance(row, t.VectorVersion):
+        return row.blob_digest in workspace.blobs
+    if isinstance(row, t.Evaluation):
+        return row.measurements is None or row.measurements in workspace.blobs
+    if row.n_items == 0:
+        return True
+    items = exists().where(t.DatasetMember.version_id == row.id) | exists().where(
+        t.DatasetQuestion.version_id == row.id
+    )
+    return bool(session.scalar(select(items)))

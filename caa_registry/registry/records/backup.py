@@ -1,0 +1,18 @@
+"""A copy of a registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A copy that was written and read again. ``size``: in bytes; ``events``: how many its log has, and ``head``: the
+    digest of the last; ``removed``: older copies that made room for it."""
+
+    path: Path
+    size: int
+    events: int
+    head: str
+    removed: tuple[Path, ...] = ()

@@ -1,0 +1,17 @@
+"""What was freed of what was deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What ``gc`` removed, or would remove: the contents of ``versions`` and ``evaluations`` (by number); how many
+    ``pairs`` that nothing else holds; how many ``blobs``, and their ``bytes``."""
+
+    versions: tuple[str, ...]
+    evaluations: tuple[int, ...]
+    pairs: int
+    blobs: int
+    bytes: int

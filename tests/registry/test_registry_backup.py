@@ -1,0 +1,309 @@
+"""Backups are whole registries, whoever writes meanwhile, and a registry that is made of one is the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from catalog.registry_fixtures import empty_postgres, new_postgres
+from registry.registry_support import jsonl, letters
+from support.changed import change
+
+import caa_registry as caa
+from caa_registry.catalog.database import Database
+from caa_registry.catalog.schema import migrations_folder
+from caa_registry.errors import CaaError, IntegrityError, RegistryError, UsageError
+from caa_registry.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from caa_registry.models.model import Model
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+
+from damage import make, views  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "registry.db"
+    make(path)
+    return path
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Iterator[Registry]:
+    with caa.open(str(shutil.copy(whole, tmp_path / "copy.db"))) as registry:
+        yield registry
+
+
+def test_a_restored_backup_says_what_the_registry_says(whole: Path, copied: Registry, tmp_path: Path) -> None:
+    made = copied.backup(tmp_path / "backup.db")
+    assert made.path == tmp_path / "backup.db" and made.size == made.path.stat().st_size
+    head = copied.audit.head()
+    assert head is not None and (made.head, made.events) == (head.digest, len(copied.audit.ls()))
+    before = made.path.read_bytes()
+    with caa.restore(made.path, str(tmp_path / "new" / "registry.db")) as restored:
+        assert restored.fsck().faults == ()
+    assert views(tmp_path / "new" / "registry.db") == views(whole)
+    assert made.path.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "backup.db",
+        "copy.db",
+        *sides(tmp_path),
+    ]
+
+
+def sides(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith(("-wal", "-shm")))
+
+
+def test_only_its_owner_may_read_a_backup_of_what_only_they_may_read(copied: Registry, tmp_path: Path) -> None:
+    assert copied.backup(tmp_path / "own.db").path.stat().st_mode & 0o777 == 0o600 == _mode(copied)
+    assert copied.database.path is not None
+    copied.database.path.chmod(0o640)
+    assert copied.backup(tmp_path / "shared.db").path.stat().st_mode & 0o777 == 0o640
+
+
+def _mode(registry: Registry) -> int:
+    assert registry.database.path is not None
+    registry.database.path.chmod(0o600)
+    return registry.database.path.stat().st_mode & 0o777
+
+
+def test_others_write_meanwhile(copied: Registry, tmp_path: Path) -> None:
+    """In another thread, with connections of its own, and large enough for many steps of the copy."""
+    copied.blobs.put(os.urandom(60_000_000))
+    stop, written = threading.Event(), []
+
+    def write() -> None:
+        with caa.open(str(copied.database.path), actor="bob") as other:
+            while not stop.is_set():
+                other.aliases.set("team/praise:v1", f"a{len(written)}")
+                written.append(1)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen: list[int] = []
+
+        def told(done: int, total: int) -> None:
+            # The copy waits for the writer, so that something is written in the middle of it.
+            seen.append(total)
+            count = len(written)
+            while len(written) == count:
+                pass
+
+        made = copied.backup(tmp_path / "backup.db", progress=told)
+    finally:
+        stop.set()
+        writer.join()
+    # Not begun again with each step that another wrote in.
+    assert 2 <= len(seen) < 10 and len(set(seen)) == 1
+    with caa.open(str(made.path), read_only=True) as backup:
+        assert backup.fsck().damage == ()
+        aliases = len(backup.aliases.ls())
+    assert aliases < len(copied.aliases.ls())
+
+
+def test_a_folder_keeps_the_newest(copied: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    (folder / "caa-notes.db").write_text("mine")
+    made = [copied.backup(folder, keep=2) for _ in range(4)]
+    assert [len(each.removed) for each in made] == [0, 0, 1, 1] and made[3].removed == (made[1].path,)
+    assert sorted(folder.iterdir()) == sorted([folder / "caa-notes.db", made[2].path, made[3].path])
+
+
+@pytest.mark.parametrize(
+    ("destination", "keep", "words"),
+    [
+        ("taken.db", None, "taken.db exists"),
+        ("taken.db", 2, "there is no folder"),
+        ("none/backup.db", None, "there is no folder"),
+        ("folder", 0, "cannot be kept"),
+    ],
+)
+def test_a_bad_destination(copied: Registry, tmp_path: Path, destination: str, keep: int | None, words: str) -> None:
+    (tmp_path / "taken.db").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=words):
+        copied.backup(tmp_path / destination, keep=keep)
+    assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "taken.db").read_text() == "mine"
+
+
+def test_an_interrupted_backup_leaves_nothing(copied: Registry, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        copied.backup(tmp_path / "folder", progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        caa.restore(copied.backup(tmp_path / "backup.db").path, str(tmp_path / "folder" / "new.db"), progress=interrupt)
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_damaged_registry_gives_no_backup(whole: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(whole, tmp_path / "copy.db"))
+    change(path, "UPDATE event SET actor = 'nobody' WHERE id = 2")
+    with caa.open(str(path)) as registry, pytest.raises(IntegrityError, match="event 2"):
+        registry.backup(tmp_path / "backup.db")
+    assert not (tmp_path / "backup.db").exists()
+
+
+def test_a_damaged_backup_is_not_restored(copied: Registry, tmp_path: Path) -> None:
+    made = copied.backup(tmp_path / "backup.db")
+    change(made.path, "UPDATE score SET value = 0.9 WHERE evaluation_id = 1 AND position = 0")
+    with pytest.raises(IntegrityError, match="evaluation 1: its scores are not those that were stored") as caught:
+        caa.restore(made.path, str(tmp_path / "new" / "registry.db"))
+    assert "caa fsck --read-only --registry" in caught.value.hint
+    assert list((tmp_path / "new").iterdir()) == []
+    other = tmp_path / "other.db"
+    other.write_bytes(b"no registry")
+    for path in (other, tmp_path / "none.db", tmp_path):
+        with pytest.raises(RegistryError):
+            caa.restore(path, str(tmp_path / "new.db"))
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_a_backup_is_restored_into_an_empty_place_only(copied: Registry, tmp_path: Path) -> None:
+    made = copied.backup(tmp_path / "backup.db")
+    assert copied.database.path is not None
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    for place, words in (
+        (str(copied.database.path), "there is a registry at"),
+        (str(taken), "there is a registry at"),
+        (new_postgres(), "there is a registry at"),
+    ):
+        with pytest.raises(CaaError, match=words):
+            caa.restore(made.path, place)
+    assert taken.read_text() == "mine"
+
+
+def test_an_older_backup_is_upgraded(tmp_path: Path) -> None:
+    oldest = tmp_path / "migrations"
+    shutil.copytree(
+        migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
+    )
+    path = tmp_path / "old.db"
+    Database.open(f"sqlite:///{path}", create=True, migrations=oldest).close()
+    before = path.read_bytes()
+    with caa.restore(path, str(tmp_path / "new" / "registry.db")) as registry:
+        assert list(registry.datasets.ls()) == []
+    assert path.read_bytes() == before
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["registry.db"]
+
+
+def test_postgres_is_backed_up_to_a_file_and_back(model: Model, tmp_path: Path) -> None:
+    sources = {name: jsonl(tmp_path / f"{name}.jsonl", letters(4, about=name)) for name in ("generate", "test")}
+    with caa.open(new_postgres()) as registry:
+        pairs = registry.datasets.import_(sources, name="team/pairs")
+        vector = registry.vectors.compute("team/vector", dataset=pairs, model=model)
+        registry.evaluations.propensity(
+            vector, dataset=pairs, split="test", model=model, layers=[1], multipliers=[-1, 0, 1]
+        )
+        registry.aliases.set("team/vector", "best")
+        with pytest.raises(ZeroDivisionError), registry.database.write() as session:
+            # PostgreSQL does not give a number again that it gave to what was rolled back.
+            caa_row(session)
+            raise ZeroDivisionError
+        registry.datasets.import_(sources, name="team/more")
+        first = said(registry)
+        made = registry.backup(tmp_path / "backup.db")
+    for place in (str(tmp_path / "new.db"), empty_postgres()):
+        with caa.restore(made.path, place) as restored:
+            assert restored.fsck().faults == ()
+            assert said(restored) == first
+            # Its numbers go on.
+            restored.datasets.import_(str(tmp_path / "test.jsonl"), name="team/later")
+            assert restored.fsck().faults == ()
+            again = restored.backup(tmp_path / f"again{len(place)}.db")
+            assert again.events == made.events + 1
+
+
+def caa_row(session: object) -> None:
+    from datetime import UTC, datetime
+
+    from sqlalchemy.orm import Session
+
+    from caa_registry.catalog import models as t
+
+    assert isinstance(session, Session)
+    session.add(t.Dataset(name="team/gone", kind="pairs", created_at=datetime.now(UTC)))
+    session.flush()
+
+
+def said(registry: Registry) -> list[object]:
+    vectors = registry.vectors.ls()
+    return [
+        list(registry.datasets.ls()),
+        list(vectors),
+        [(v.layer, v.sha256) for each in vectors for v in registry.vectors.load(each).layers],
+        list(registry.evaluations.ls()),
+        list(registry.aliases.ls()),
+        [event.digest for event in registry.audit.ls()],
+        [(run.run.id, run.inputs, run.outputs) for run in registry.runs.ls()],
+    ]
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path, whole: Path) -> Iterator[Path]:
+    """A registry in a folder in which nothing can be written; for root that takes a disk that is mounted so."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mounted = os.geteuid() == 0
+    if (
+        mounted
+        and subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("this root may not mount a disk")
+    try:
+        path = Path(shutil.copy(whole, folder / "registry.db"))
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        else:
+            folder.chmod(0o555)
+        yield path
+    finally:
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+        else:
+            folder.chmod(0o755)
+
+
+def test_a_registry_is_read_where_nothing_can_be_written(unwritable: Path, whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="cannot be written") as caught:
+        caa.open(str(unwritable))
+    assert caught.value.hint.startswith("Give --read-only")
+    with caa.open(str(unwritable), read_only=True) as registry:
+        assert len(registry.datasets.ls()) == 2 and registry.fsck().faults == ()
+        assert registry.vectors.layer("team/praise:v1", 1).layer == 1
+        with pytest.raises(RegistryError, match="is opened to be read only"):
+            registry.aliases.set("team/praise:v1", "x")
+        registry.backup(tmp_path / "backup.db")
+    assert [each.name for each in unwritable.parent.iterdir()] == ["registry.db"]
+    with caa.restore(unwritable, str(tmp_path / "restored.db")) as restored:
+        assert restored.fsck().faults == ()
+
+
+def test_an_older_registry_is_not_upgraded_where_it_is_only_read(tmp_path: Path) -> None:
+    oldest = tmp_path / "migrations"
+    shutil.copytree(
+        migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
+    )
+    path = tmp_path / "old.db"
+    Database.open(f"sqlite:///{path}", create=True, migrations=oldest).close()
+    before = path.read_bytes()
+    with pytest.raises(RegistryError, match="has the older schema 0001"):
+        caa.open(str(path), read_only=True)
+    assert path.read_bytes() == before

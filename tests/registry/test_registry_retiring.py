@@ -1,0 +1,211 @@
+"""What is deleted is not found and can be brought back, and gc removes only what nothing needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from registry.registry_support import jsonl, letters
+from sqlalchemy import func, select, text
+
+import caa_registry as caa
+from caa_registry.catalog import models as t
+from caa_registry.errors import CaaError, NotFoundError, RegistryError, UsageError
+from caa_registry.registry.records import PlanSettings
+from caa_registry.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from caa_registry.models.model import Model
+
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def registry(url: str) -> Iterator[Registry]:
+    with caa.open(url, actor="ada") as opened:
+        yield opened
+
+
+@pytest.fixture
+def filled(registry: Registry, model: Model, tmp_path: Path) -> Registry:
+    """Two versions of a dataset that share pairs, a vector of the second, and an evaluation of it."""
+    for version in (1, 2):
+        sources = {
+            name: jsonl(tmp_path / f"{name}{version}.jsonl", letters(3 + version, about=name))
+            for name in ("generate", "test")
+        }
+        pairs = registry.datasets.import_(sources, name="team/pairs")
+    vector = registry.vectors.compute("team/vector", dataset=pairs, model=model)
+    registry.evaluations.propensity(
+        vector, dataset=pairs, split="test", model=model, layers=[1], multipliers=[-1, 0, 1]
+    )
+    return registry
+
+
+def test_what_is_needed_is_not_deleted_and_the_message_names_why(filled: Registry) -> None:
+    filled.aliases.set("team/vector", "best")
+    with pytest.raises(UsageError, match="team/vector:v1 is needed by alias team/vector:best, evaluation:1") as caught:
+        filled.delete("team/vector")
+    assert "caa alias remove team/vector:best; caa delete evaluation:1" in caught.value.hint
+    with pytest.raises(UsageError, match="team/pairs:v2 is needed by evaluation:1, team/vector:v1"):
+        filled.delete("team/pairs:v2")
+    before = len(filled.audit.ls())
+    assert filled.fsck().faults == () and len(filled.audit.ls()) == before
+    filled.aliases.remove("team/vector:best")
+    assert [filled.delete(name) for name in ("evaluation:1", "team/vector:v1", "team/pairs:v2")] == [
+        "evaluation:1",
+        "team/vector:v1",
+        "team/pairs:v2",
+    ]
+    assert filled.fsck().faults == ()
+
+
+def test_a_plan_that_was_not_run_needs_what_it_names(filled: Registry, model: Model) -> None:
+    filled.delete("evaluation:1")
+    filled.plans.make(
+        "team/plan", "team/vector", model=model, split="test", layers=[1], settings=PlanSettings(draws=19)
+    )
+    with pytest.raises(UsageError, match="team/vector:v1 is needed by plan:team/plan"):
+        filled.delete("team/vector")
+    filled.plans.run("team/plan", model=model)
+    with pytest.raises(UsageError, match="team/vector:v1 is needed by evaluation:2\n"):
+        filled.delete("team/vector")
+
+
+def test_what_was_deleted_is_not_found_and_comes_back_as_it_was(filled: Registry) -> None:
+    vector, evaluation = filled.vectors.get("team/vector"), filled.evaluations.get(1)
+    filled.delete("evaluation:1", why="wrong split")
+    filled.delete("team/vector")
+    assert filled.audit.ls()[1].subject == {"evaluation": 1, "why": "wrong split"}
+    assert list(filled.vectors.ls()) == [] and list(filled.evaluations.ls()) == []
+    for name in ("team/vector", "team/vector:v1", f"team/vector@{vector.digest}"):
+        with pytest.raises(NotFoundError):
+            filled.vectors.get(name)
+    with pytest.raises(NotFoundError):
+        filled.evaluations.get(1)
+    for name in ("team/vector:v2", "evaluation:1", "team/pairs"):
+        if name != "evaluation:1":
+            with pytest.raises(NotFoundError, match="nothing that was deleted"):
+                filled.undelete(name)
+    with pytest.raises(UsageError, match="evaluation:1 was made from team/vector:v1, which is deleted") as caught:
+        filled.undelete("evaluation:1")
+    assert caught.value.hint == "First: caa undelete team/vector:v1"
+    assert [filled.undelete("team/vector"), filled.undelete("evaluation:1")] == ["team/vector:v1", "evaluation:1"]
+    assert filled.vectors.get("team/vector") == vector and filled.evaluations.get(1) == evaluation
+    assert filled.fsck().faults == ()
+
+
+def test_gc_removes_what_nothing_needs_after_its_time(filled: Registry) -> None:
+    for name in ("evaluation:1", "team/vector", "team/pairs:v2"):
+        filled.delete(name)
+    orphan = filled.blobs.put(b"left behind")
+    assert filled.gc().blobs == 0  # all of it is younger than thirty days
+    told = filled.gc(grace=NOW, dry_run=True)
+    assert told.versions == ("dataset:team/pairs:v2", "vector:team/vector:v1") and told.evaluations == (1,)
+    # The first version shares eight pairs with the second, which has ten.
+    assert (told.pairs, told.blobs) == (2, 3) and told.bytes > 100 and orphan in filled.blobs
+    assert filled.fsck().damage == ()
+    assert filled.gc(grace=NOW) == told
+    assert filled.gc(grace=NOW).blobs == 0
+    assert orphan not in filled.blobs and filled.fsck().faults == ()
+    assert len(filled.datasets.pairs("team/pairs:v1")) == 8
+    for name in ("team/pairs:v2", "team/vector", "evaluation:1"):
+        with pytest.raises(UsageError, match=r"deleted|removed by caa gc"):
+            filled.undelete(name)
+    assert filled.fsck().faults == ()
+
+
+def test_the_same_again_is_the_version_that_was_deleted(filled: Registry, model: Model, tmp_path: Path) -> None:
+    sources = {name: str(tmp_path / f"{name}2.jsonl") for name in ("generate", "test")}
+    vector = filled.vectors.get("team/vector")
+    for collected in (False, True):
+        for name in (
+            ("evaluation:1", "team/vector", "team/pairs:v2") if not collected else ("team/vector", "team/pairs:v2")
+        ):
+            filled.delete(name)
+        if collected:
+            assert filled.gc(grace=NOW).pairs == 2
+        assert filled.datasets.import_(sources, name="team/pairs").reference == "team/pairs:v2"
+        assert len(filled.datasets.pairs("team/pairs:v2")) == 10
+        again = filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=model)
+        assert (again.reference, again.digest) == (vector.reference, vector.digest)
+        assert filled.vectors.load("team/vector").tensor_digest == vector.tensor_digest
+        assert filled.fsck().damage == ()
+
+
+def test_bytes_that_another_version_has_stay(filled: Registry, model: Model) -> None:
+    """Two names with the same numbers share their bytes."""
+    filled.vectors.compute("team/twin", dataset="team/pairs:v2", model=model)
+    with filled.database.read() as session:
+        blobs = set(session.scalars(select(t.VectorVersion.blob_digest)))
+    filled.delete("team/twin")
+    filled.gc(grace=NOW)
+    assert len(blobs) == 1 and filled.vectors.load("team/vector").layers
+    assert filled.fsck().faults == ()
+
+
+def test_a_writer_that_uses_stored_bytes_again_never_loses_them(filled: Registry, model: Model) -> None:
+    """gc between the storing of bytes and of the row that refers to them: with a grace period they are young again, and
+    without one nothing is written."""
+    filled.delete("evaluation:1")
+    filled.delete("team/vector")
+    put = filled.blobs.put
+
+    def put_and_collect(grace: timedelta) -> None:
+        def stored(data: bytes) -> str:
+            digest = put(data)
+            collector = threading.Thread(target=lambda: filled.gc(grace=grace))
+            collector.start()
+            collector.join()
+            return digest
+
+        filled.blobs.put = stored  # type: ignore[method-assign]
+
+    put_and_collect(timedelta(hours=1))
+    assert filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=model).reference == "team/vector:v1"
+    assert filled.vectors.load("team/vector").layers and filled.fsck().faults == ()
+    filled.blobs.put = put  # type: ignore[method-assign]
+    filled.delete("team/vector")
+    put_and_collect(NOW)
+    with pytest.raises(RegistryError, match="removed bytes that were just stored"):
+        filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=model)
+    filled.blobs.put = put  # type: ignore[method-assign]
+    assert filled.fsck().faults == () and list(filled.vectors.ls()) == []
+    filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=model)
+    assert filled.fsck().faults == ()
+
+
+def test_pairs_that_a_review_names_stay(filled: Registry) -> None:
+    for name in ("evaluation:1", "team/vector"):
+        filled.delete(name)
+    of = filled.datasets.pairs("team/pairs:v2")
+    lonely = {item.digest for item in of} - {item.digest for item in filled.datasets.pairs("team/pairs:v1")}
+    filled.datasets.review("team/pairs:v2", [(min(lonely), "accepted", "")])
+    filled.delete("team/pairs:v2")
+    assert filled.gc(grace=NOW).pairs == 1
+    with filled.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(t.Pair)) == 9
+    assert filled.fsck().faults == ()
+
+
+def test_a_mark_that_no_event_tells_of_is_found(filled: Registry) -> None:
+    with filled.database.write() as session:
+        session.execute(text("UPDATE evaluation SET deleted_at = created_at"))
+    (fault,) = filled.fsck().faults
+    assert (fault.thing, fault.problem) == ("evaluation 1", "it is marked deleted, and no event tells of it")
+
+
+@pytest.mark.parametrize(
+    "reference", ["team/none", "evaluation:99", "evaluation:0", "team/vector:v9", "model:demo", ""]
+)
+def test_what_is_not_there_is_not_deleted(filled: Registry, reference: str) -> None:
+    for verb in (filled.delete, filled.undelete):
+        with pytest.raises(CaaError):
+            verb(reference)
+    with pytest.raises(UsageError, match="negative"):
+        filled.gc(grace=timedelta(days=-1))
+    assert filled.fsck().faults == ()
