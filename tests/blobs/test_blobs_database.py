@@ -130,3 +130,23 @@ def test_a_file_of_blobs_can_be_copied(tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_bytes((tmp_path / "registry.db").read_bytes())
     with Database.open(f"sqlite:///{tmp_path}/copy.db", create=False) as copied:
         assert DatabaseBlobStore(copied).get(digest) == b"x" * 300_000
+
+
+def test_what_is_there_is_listed_and_removed(database: Database, store: DatabaseBlobStore) -> None:
+    first, second = store.put(b"one"), store.put(b"three")
+    assert sorted(store.ls()) == sorted([first, second])
+    before = store.stat(second)
+    assert (before.digest, before.size) == (second, 5) and before.stored_at is not None
+    assert store.put(b"three") == second
+    again = store.stat(second).stored_at
+    assert again is not None and again > before.stored_at
+    with database.write() as session:
+        assert (store.delete(second, session), store.delete(second, session)) == (5, 0)
+    assert list(store.ls()) == [first] and second not in store
+    with pytest.raises(NotFoundError):
+        store.stat(second)
+    # Removed with the transaction, or not at all.
+    with pytest.raises(ZeroDivisionError), database.write() as session:
+        store.delete(first, session)
+        raise ZeroDivisionError
+    assert store.get(first) == b"one"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from registry.registry_support import jsonl, letters
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 import caa_registry as caa
 from caa_registry.catalog import models as t
@@ -165,6 +165,7 @@ def test_a_writer_that_uses_stored_bytes_again_never_loses_them(filled: Registry
 
         filled.blobs.put = stored  # type: ignore[method-assign]
 
+    long_ago(filled)
     put_and_collect(timedelta(hours=1))
     assert filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=model).reference == "team/vector:v1"
     assert filled.vectors.load("team/vector").layers and filled.fsck().faults == ()
@@ -177,6 +178,15 @@ def test_a_writer_that_uses_stored_bytes_again_never_loses_them(filled: Registry
     assert filled.fsck().faults == () and list(filled.vectors.ls()) == []
     filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=model)
     assert filled.fsck().faults == ()
+
+
+def long_ago(registry: Registry) -> None:
+    """Have all that is deleted be deleted, and all bytes be stored, long ago."""
+    then = datetime(2020, 1, 1, tzinfo=UTC)
+    with registry.database.write() as session:
+        for table in (t.VectorVersion, t.Evaluation):
+            session.execute(update(table).where(table.deleted_at.is_not(None)).values(deleted_at=then))
+        session.execute(update(t.Blob).values(stored_at=then))
 
 
 def test_pairs_that_a_review_names_stay(filled: Registry) -> None:
