@@ -47,7 +47,9 @@ def plot_evaluation(settings: Settings, id: int, layer: int | None, out: Path, f
 
 @click.command("report", epilog="Example: caa eval report team/sycophancy --out report")
 @click.argument("vector")
-@click.option("--layer", type=click.IntRange(0), help="Layer to report.  [default: the most steerable]")
+@click.option(
+    "--layer", type=click.IntRange(0), help="Layer to report.  [default: that of the verdict, else the most steerable]"
+)
 @click.option(
     "--out", type=FOLDER, required=True, metavar="FOLDER", help="Folder for report.md, its pictures and tables."
 )

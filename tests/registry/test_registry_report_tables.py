@@ -183,6 +183,22 @@ def test_a_report_begins_with_what_the_calibration_decided(
     assert all(f"| {condition.name} | yes | {condition.figure} |" in text for condition in passed.verdict.conditions)
 
 
+def test_a_report_shows_the_layer_that_the_verdict_is_about(
+    registry: Registry, demo: Model, sycophancy: VectorVersion, tmp_path: Path
+) -> None:
+    registry.evaluations.propensity(sycophancy, model=demo, layers=[1, 2], settings=PropensitySettings(controls=()))
+
+    def text(name: str, layer: int | None = None) -> str:
+        return registry.reports.write(sycophancy, tmp_path / name, layer=layer).read_text(encoding="utf-8")
+
+    assert "### By multiplier, layer 2\n" in text("before")
+    asked = CalibrationSettings(text="demo", coherence=0)
+    registry.evaluations.calibrate(sycophancy, model=demo, layers=[1], multipliers=[0.5, 1], settings=asked)
+    assert "### By multiplier, layer 1\n" in text("after")
+    assert "Layer 1 is shown since the newest calibration chose it" in text("said")
+    assert "### By multiplier, layer 2\n" in text("named", 2)
+
+
 def test_a_report_tells_the_plan_its_conditions_and_the_effects_at_equal_dose(
     registry: Registry, demo: Model, sycophancy: VectorVersion, tmp_path: Path
 ) -> None:

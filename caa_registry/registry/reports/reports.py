@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.models.model import Model
 
 _REPORT = "report.md"
@@ -69,7 +71,8 @@ class Reports:
         """Write ``report.md`` of a vector, its pictures and its tables into ``folder``; the path of the report.
 
         The numbers are those of the evaluation that is its evidence (``Evaluations.evidence``), else of the newest by
-        propensity; ``layer`` defaults to the one with the largest steerability there. Other files in the folder stay.
+        propensity; ``layer`` defaults to the one that the newest calibration chose, else the one with the largest
+        steerability there. Other files in the folder stay.
         Raises ``UsageError`` for a vector or a layer that was not evaluated, and where a file exists, unless ``force``
         is set; then nothing is written.
         """
@@ -149,12 +152,20 @@ class Reports:
         evidence = self._evaluations.evidence([version]).get(version.digest)
         evaluation = self._evaluations.get((evidence.evaluation if evidence else scored[-1]).id)
         answered = [evaluation for evaluation in evaluations if evaluation.kind == "open-ended"]
+        calibrated, run = self._recorded(version, evaluation)
+        of_verdict = calibrated.layer if calibrated and layer is None else None
+        if of_verdict not in evaluation.settings.layers:
+            of_verdict = None
+        shown = self._shown(version, evaluation, layer if of_verdict is None else of_verdict)
+        if of_verdict is not None:
+            shown = replace(shown, caveats=[*shown.caveats, _of_verdict(of_verdict)])
         return ReportContent(
-            self._shown(version, evaluation, layer),
+            shown,
             evaluations,
             self._answers(answered[-1]) if answered else None,
             self._recommending(version),
-            *self._recorded(version, evaluation),
+            calibrated,
+            run,
             self._planned(evaluation),
         )
 
@@ -201,3 +212,12 @@ class Reports:
         own = Questions(dataset, recipe.split, self._datasets.pairs(dataset, recipe.split))
         layers = version.layer_numbers if layer is None else [layer]
         return PairsContent(version, own, recomputation(version, dataset, own.pairs, model, layers))
+
+
+def _of_verdict(layer: int) -> Caveat:
+    from caa_registry.evaluation.inference.caveats import Caveat
+
+    text = f"Layer {layer} is shown since the newest calibration chose it, on half of its questions. The figures of the"
+    return Caveat(
+        "chosen", f"{text} verdict are of the other half; where those below share questions, they look better."
+    )
