@@ -94,13 +94,21 @@ def ls(
     say_rest(listed)
 
 
-@vector.command(epilog="Example: caa vector show team/sycophancy:best")
+@vector.command(epilog="Example: caa vector show team/sycophancy:best --card")
 @click.argument("reference")
+@click.option("--card", is_flag=True, help="Print all that is known of it, and how to make it again, as Markdown.")
 @common
-def show(settings: Settings, reference: str) -> None:
+def show(settings: Settings, reference: str, card: bool) -> None:
     """Show a vector version: its pairs, model and recipe, and the quality of every layer."""
     with settings.open() as registry:
         version = registry.vectors.get(reference)
+        if card:
+            text = registry.reports.card(version)
+            if settings.as_json:
+                output.print_json({"card": text})
+            else:
+                output.document(text)
+            return
     if settings.as_json:
         output.print_json(vector_json(version))
         return

@@ -103,6 +103,31 @@ class Reports:
         ``write`` puts beside it. Raises ``UsageError`` as ``write`` does."""
         return report_tables(self._content(self._vectors.get(vector), layer))
 
+    def card(self, vector: str | VectorVersion) -> str:
+        """The card of a vector, as Markdown: what it is, what is known of it, its limits, and the commands that make,
+        score and apply it again on another machine."""
+        from caa_registry.registry.reports.card import CardContent, card_text
+
+        version = self._vectors.get(vector)
+        dataset = self._datasets.get(f"{version.dataset}@{version.dataset_digest}")
+        first = self._datasets.pairs(dataset, version.recipe.split, limit=1)[0].pair
+        scored = any(each.kind == "propensity" for each in self._evaluations.ls(f"vector:{version.reference}"))
+        content = self._content(version, None) if scored else None
+        asked = self._datasets.get(content.shown.evaluation.dataset) if content else dataset
+        datasets = [dataset] if asked.digest == dataset.digest else [dataset, asked]
+        with self._workspace.database.read() as session:
+            calibrated = outcomes(session, [version.id]).get(version.id)
+        return card_text(
+            CardContent(
+                version,
+                dataset,
+                (first.prompt, first.positive, first.negative),
+                [(each, self._datasets.recipe(each)) for each in datasets],
+                content,
+                calibrated,
+            )
+        )
+
     def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
         """The pictures of an evaluation by propensity, by name: ``dose-response``, ``slopes`` and ``items`` at one
         layer (default: the most steerable), and where there are several layers ``layers`` and ``heat-map``. What needs

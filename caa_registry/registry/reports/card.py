@@ -1,0 +1,238 @@
+"""The card of a vector: what it is, what is known of it, and the commands that make and apply it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caa_registry.references import ranges
+from caa_registry.registry.records import (
+    CalibrationOutcome,
+    DatasetVersion,
+    Evaluation,
+    RecordedPropensity,
+    VectorVersion,
+)
+from caa_registry.registry.reports.content import ReportContent
+from caa_registry.registry.reports.effects import doses_section, side_effects_section
+from caa_registry.registry.reports.identity import identity_section, quality_section
+from caa_registry.registry.reports.text import between, change, signed, table
+from caa_registry.registry.reports.verdict import verdict_section
+
+# In the order in which a score is told: what it is of, and how it is called.
+_HEADLINES = (("steerability", "log-odds of the matching answer per unit of multiplier"), ("effect", "probability"))
+
+
+@dataclass(frozen=True, eq=False)
+class CardContent:
+    """Everything a card tells. ``example``: a prompt and its two completions; ``recipes``: how its dataset, and that of
+    the questions, are made from their sources; ``report``: ``None`` where the vector was never evaluated; ``outcome``:
+    of its newest calibration."""
+
+    version: VectorVersion
+    dataset: DatasetVersion
+    example: tuple[str, str, str]
+    recipes: Sequence[tuple[DatasetVersion, Mapping[str, Any]]]
+    report: ReportContent | None
+    outcome: CalibrationOutcome | None
+
+
+def card_text(content: CardContent) -> str:
+    """The card as Markdown."""
+    return "\n".join(_lines(content))
+
+
+def _lines(content: CardContent) -> Iterator[str]:
+    version = content.version
+    yield from (f"# {version.reference}", "")
+    if version.quarantined:
+        yield from (f"**Quarantined**: {version.quarantined}.", "")
+    yield from _summary(content)
+    yield from verdict_section(content.outcome, version.reference)
+    if content.report is not None:
+        yield from _scores(content.report)
+    yield from identity_section(version)
+    yield from quality_section(version)
+    yield from _limits(content)
+    yield from _reproduce(content)
+    yield from _apply(content)
+
+
+def _summary(content: CardContent) -> Iterator[str]:
+    version, source = content.version, content.dataset.source
+    yield (
+        f"A steering vector for the behavior **{version.behavior}**: at a multiplier above 0 the model is to show more "
+        "of it, below 0 less."
+    )
+    yield ""
+    if source.card is not None:
+        yield f"- **more**: {source.card.positive}"
+        yield f"- **less**: {source.card.negative}"
+    else:
+        prompt, positive, negative = content.example
+        yield f"- a prompt of its pairs: {_inline(prompt)}"
+        yield f"- **more**: {_inline(positive)}"
+        yield f"- **less**: {_inline(negative)}"
+    yield ""
+
+
+def _inline(text: str) -> str:
+    short = " ".join(text.split())
+    return f"`{(short if len(short) <= 200 else short[:197] + '...').replace('`', chr(39))}`"
+
+
+def _scores(report: ReportContent) -> Iterator[str]:
+    shown = report.shown
+    evaluation, layer = shown.evaluation, shown.layer
+    yield from (f"## Scores: layer {layer}, evaluation {evaluation.id}", "")
+    yield from (evaluation.standing.sentence, "")
+    yield f"{evaluation.n} questions of {evaluation.dataset} ({evaluation.split}{evaluation.half})."
+    yield ""
+    rows = []
+    for name, words in _HEADLINES:
+        score, null = evaluation.at(layer, name), evaluation.at(layer, f"p_{name}")
+        if score is not None:
+            p = "not measured" if null is None else f"{null.value:.3f}"
+            rows.append((words, change(score.value), between(score.ci_low, score.ci_high), p))
+    yield from table(["change of the", "value", "95 %", "p of the null"], rows)
+    for caveat in shown.caveats:
+        yield from (f"**Warning**: {caveat.text}", "")
+    yield from doses_section(evaluation, layer)
+    yield from side_effects_section(report.evaluations, layer)
+
+
+def _limits(content: CardContent) -> Iterator[str]:
+    version, dataset = content.version, content.dataset
+    yield from ("## Use and limits", "")
+    yield (
+        f"Made to study and to change the behavior above in {version.model.name}, the exact model named above; on "
+        "other weights it means nothing, and `caa` refuses it there."
+    )
+    yield ""
+    yield f"- Its pairs: {dataset.licence or 'licence not known'}. The licence of the model holds for what it writes."
+    if content.outcome is None or content.outcome.reason or content.outcome.evidence is None:
+        yield "- **No calibration recommends it.** What it does may be what any vector of its length does."
+    report = content.report
+    if report is None:
+        yield "- **It was never evaluated**: nothing is known of what it does."
+        yield ""
+        return
+    if report.shown.evaluation.is_letter_vector(report.shown.layer):
+        yield "- **A letter vector**: it moves the letter of the answer more than the behavior."
+    if not any(each.kind == "side-effects" for each in report.evaluations):
+        yield "- Its side effects on ordinary text were not measured."
+    if report.answers is None:
+        yield "- What the model writes under it was not looked at: its scores are of given answers."
+    yield (
+        f"- Measured on questions in the style of its own dataset ({report.shown.evaluation.dataset}); of other "
+        "styles, languages and longer conversations nothing is known."
+    )
+    yield ""
+
+
+def _reproduce(content: CardContent) -> Iterator[str]:
+    version, recipe, dataset = content.version, content.version.recipe, content.dataset
+    yield from ("## Make it again", "")
+    model = _model(version)
+    if recipe.normalized is not None:
+        yield f"It was normalized with others, from the vector with the digest `{recipe.normalized.of}`."
+        yield ""
+        return
+    yield "In a new registry (`--registry NEW.db`). `caa dataset replay` stores the pairs, and says where they differ."
+    if model == "MODEL":
+        yield f"MODEL is a folder with {version.model.name}: `caa model add MODEL` shows whether its fingerprint is"
+        yield f"`{version.model.fingerprint.digest}`."
+    yield ""
+    yield "```sh"
+    for number, (_, steps) in enumerate(content.recipes, 1):
+        yield f"cat > pairs{number}.recipe.json <<'RECIPE'"
+        yield json.dumps(steps, indent=1, ensure_ascii=False)
+        yield "RECIPE"
+        yield f"caa dataset replay pairs{number}.recipe.json"
+    yield _command(
+        "caa vector compute",
+        version.name,
+        dataset=_pinned(dataset),
+        model=model,
+        split=recipe.split,
+        method=recipe.method,
+        read=recipe.read,
+        template=recipe.template,
+        layers=_listed(version.layer_numbers),
+    )
+    yield f"caa vector show {shlex.quote(version.name)}   # digest {version.digest}"
+    if content.report is not None:
+        asked, _ = content.recipes[-1]
+        yield _evaluation(version, content.report.shown.evaluation, asked, model)
+        yield "caa eval show 1"
+    yield "```"
+    yield ""
+    yield (
+        "On the same machine and packages the digest is the same. Elsewhere the last digits of the numbers differ with "
+        "the library of matrix products; `caa vector verify --recompute` says by how much."
+    )
+    yield ""
+
+
+def _evaluation(version: VectorVersion, evaluation: Evaluation, asked: DatasetVersion, model: str) -> str:
+    recorded = evaluation.settings
+    assert isinstance(recorded, RecordedPropensity)
+    beside = recorded.beside
+    options = {
+        "dataset": _pinned(asked),
+        "split": evaluation.split,
+        "model": model,
+        "layers": _listed(recorded.layers),
+        "multipliers": ",".join(f"{multiplier:g}" for multiplier in recorded.multipliers),
+        "positions": evaluation.positions,
+        "template": evaluation.template,
+        "rows": recorded.rows,
+        "orders": recorded.orders,
+        "controls": ",".join(beside.controls) or "none",
+        **({"draws": str(beside.seeds)} if beside.controls else {}),
+    }
+    return _command("caa eval propensity", version.name, **options) + (" --paper" if recorded.paper else "")
+
+
+def _apply(content: CardContent) -> Iterator[str]:
+    version, outcome = content.version, content.outcome
+    yield from ("## Apply it", "")
+    if outcome is not None and outcome.layer is not None and not outcome.reason:
+        layer, multiplier = outcome.layer, outcome.multiplier
+        yield f"Layer {layer}, multiplier {signed(multiplier)}, as its calibration recommends:"
+    else:
+        layer, multiplier = (content.report.shown.layer if content.report else version.layer_numbers[0]), 1.0
+        yield f"No layer is recommended. For instance layer {layer}:"
+    yield ""
+    yield "```sh"
+    yield (
+        _command("caa generate", vector=version.reference, layer=str(layer), multipliers=f"0,{multiplier:g}")
+        + " 'PROMPT'"
+    )
+    yield "```"
+
+
+def _model(version: VectorVersion) -> str:
+    """How its model is named on another machine."""
+    info = version.model
+    if info.repo_id is not None:
+        return f"hf:{info.repo_id}@{info.revision}" if info.revision else f"hf:{info.repo_id}"
+    return info.name if info.path is None else "MODEL"
+
+
+def _pinned(dataset: DatasetVersion) -> str:
+    """It by name and digest: its number may be another elsewhere."""
+    return f"{dataset.name}@{dataset.digest[:19]}"
+
+
+def _listed(layers: Iterable[int]) -> str:
+    return ranges(sorted(layers)).replace(" ", "")
+
+
+def _command(name: str, *arguments: str, **options: str) -> str:
+    words = [shlex.quote(word) for word in arguments]
+    words += [f"--{option.replace('_', '-')} {shlex.quote(value)}" for option, value in options.items()]
+    return " ".join([name, *words])
