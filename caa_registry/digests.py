@@ -59,9 +59,10 @@ def _run(text: str, place: int) -> int:
 
 
 def _canonical(value: Any) -> Any:
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str or isinstance(value, str):
         return composed(value)
-    if value is None or isinstance(value, bool | int):
+    if kind is int or value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]

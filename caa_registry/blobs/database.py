@@ -24,6 +24,8 @@ class DatabaseBlobStore:
     fails, a blob without a reference stays behind, never a reference without its blob.
     """
 
+    # What is read goes by the connection: the session's own way takes half as long again.
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -36,8 +38,9 @@ class DatabaseBlobStore:
         return digest
 
     def get(self, digest: str) -> bytes:
+        blob = t.Blob.__table__.columns
         with self._database.read() as session:
-            data = session.scalar(select(t.Blob.data).where(t.Blob.digest == checked_digest(digest)))
+            data = session.connection().scalar(select(blob.data).where(blob.digest == checked_digest(digest)))
         if data is None:
             raise self._missing(digest)
         if digest_bytes(data) != digest:
@@ -48,11 +51,11 @@ class DatabaseBlobStore:
 
     def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
         check_range(offset, nbytes)
-        piece = func.substr(t.Blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=t.Blob.data.type)
+        blob = t.Blob.__table__.columns
+        piece = func.substr(blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=blob.data.type)
+        query = select(blob.digest, piece).where(blob.digest == checked_digest(digest))
         with self._database.read() as session:
-            row = session.execute(
-                select(t.Blob.digest, piece).where(t.Blob.digest == checked_digest(digest))
-            ).one_or_none()
+            row = session.connection().execute(query).one_or_none()
         if row is None:
             raise self._missing(digest)
         data = bytes(row[1] or b"")  # SQLite gives NULL for a piece of an empty blob

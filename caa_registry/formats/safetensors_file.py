@@ -56,14 +56,6 @@ def places(data: bytes) -> dict[int, LayerPlace]:
     return by_layer
 
 
-def header_length(first: bytes) -> int:
-    """How many bytes from the start of the file its header ends, by its first 8. Raises ``IntegrityError``."""
-    if len(first) != 8:
-        raise IntegrityError("the vector file cannot be read: it has no header")
-    (length,) = struct.unpack("<Q", first)
-    return 8 + int(length)
-
-
 def sniff(data: bytes) -> bool:
     """Whether ``data`` is a safetensors file whose tensors are all layers by number."""
     try:

@@ -206,9 +206,9 @@ def parts_of(
 
 
 def _layer(cells: Sequence[Any]) -> LayerRecord:
-    number, _, _, sha256, norm, residual_norm, quality = cells
+    number, offset, nbytes, sha256, norm, residual_norm, quality = cells
     measured = LayerQuality.from_json(quality) if quality else None
-    return LayerRecord(number, norm, residual_norm, sha256, measured)
+    return LayerRecord(number, norm, residual_norm, sha256, offset, nbytes, measured)
 
 
 def _aliases(

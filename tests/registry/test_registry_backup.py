@@ -221,14 +221,14 @@ def test_postgres_is_backed_up_to_a_file_and_back(model: Model, tmp_path: Path) 
         registry.datasets.import_(sources, name="team/more")
         first = said(registry)
         made = registry.backup(tmp_path / "backup.db")
-    for place in (str(tmp_path / "new.db"), empty_postgres()):
+    for number, place in enumerate((str(tmp_path / "new.db"), empty_postgres())):
         with caa.restore(made.path, place) as restored:
             assert restored.fsck().faults == ()
             assert said(restored) == first
             # Its numbers go on.
             restored.datasets.import_(str(tmp_path / "test.jsonl"), name="team/later")
             assert restored.fsck().faults == ()
-            again = restored.backup(tmp_path / f"again{len(place)}.db")
+            again = restored.backup(tmp_path / f"again{number}.db")
             assert again.events == made.events + 1
 
 

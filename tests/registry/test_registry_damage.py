@@ -9,6 +9,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -230,17 +231,21 @@ def test_damage_is_an_error_that_names_the_object(
             assert not Path("x.csv").exists()
 
 
-def test_a_layer_is_compared_with_its_file(copy: Path) -> None:
-    """As of a registry whose digests of rows were written anew: the file still says where its layers lie."""
+def test_a_layer_is_compared_with_the_version(copy: Path) -> None:
+    """As of a registry whose digests of rows were written anew: that of the version says which layer has which."""
     with caa.open(str(copy)) as registry:
         version = registry.vectors.get("team/praise:v1")
-    offset = 'SELECT other."offset" FROM vector_layer other WHERE other.version_id = 1 AND other.layer = 2'
-    change(copy, f'UPDATE vector_layer SET "offset" = ({offset}) WHERE version_id = 1 AND layer = 1')
-    with (
-        caa.open(str(copy)) as registry,
-        pytest.raises(IntegrityError, match="the row of layer 1 of team/praise:v1 does not fit its file"),
-    ):
-        load_layer(registry.vectors._workspace, version, 1)
+        one, two = version.layers[-2:]
+        others = [replace(two, layer=one.layer), replace(one, layer=two.layer)]
+        other = replace(version, layers=(*version.layers[:-2], *others))
+        assert load_layer(registry.workspace, version, one.layer).sha256 == one.sha256
+        with pytest.raises(
+            IntegrityError, match=f"the row of layer {one.layer} of team/praise:v1 does not fit its file"
+        ):
+            load_layer(registry.workspace, other, one.layer)
+        moved = replace(version, layers=(*version.layers[:-2], replace(one, offset=two.offset), two))
+        with pytest.raises(IntegrityError, match=f"layer {one.layer} of team/praise:v1 does not match its digest"):
+            load_layer(registry.workspace, moved, one.layer)
 
 
 def test_a_schema_that_is_no_text_is_said(copy: Path) -> None:

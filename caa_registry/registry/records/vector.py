@@ -18,12 +18,14 @@ _REVISION = 1
 @dataclass(frozen=True)
 class LayerRecord:
     """What is stored of one layer's vector. Norms are Euclidean; ``residual_norm`` that of the activations read.
-    ``quality``: how far to trust it, where that was measured."""
+    ``quality``: how far to trust it, where that was measured. Its bytes are ``nbytes`` from ``offset`` of the blob."""
 
     layer: int
     norm: float
     residual_norm: float | None
     sha256: str
+    offset: int
+    nbytes: int
     quality: LayerQuality | None = None
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from caa_registry.blobs.store import BlobStore
-from caa_registry.catalog import models as t
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.references import ranges
@@ -55,27 +54,22 @@ def checked_file(blobs: BlobStore, version: VectorVersion) -> bytes:
 
 
 def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> LayerVector:
-    """One layer of a version: one range read, checked against the layer's own digest. Raises ``UsageError`` for a layer
-    it does not have, ``IntegrityError``."""
+    """One layer of a version: one range read, checked against the layer's own digest, and that against the version's.
+    Raises ``UsageError`` for a layer it does not have, ``IntegrityError``."""
     import numpy as np
 
-    from caa_registry.vectors import LayerVector
+    from caa_registry.vectors import LayerVector, tensor_digest
 
     if layer not in version.layer_numbers:
         raise UsageError(
             f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
         )
-    from caa_registry.formats.safetensors_file import header_length, places
-
-    with workspace.database.read() as session:
-        row = session.get(t.VectorLayer, (version.id, layer))
-    record = next(record for record in version.layers if record.layer == layer)
-    # The header of the file says which layer lies where; a row that says otherwise would give another one.
-    header = workspace.blobs.read_range(version.blob, 0, header_length(workspace.blobs.read_range(version.blob, 0, 8)))
-    place = places(header).get(layer)
-    if row is None or place is None or (row.offset, row.nbytes) != (place.offset, place.nbytes):
+    # Whatever the rows say, these digests of these layers are what was computed.
+    digests = {record.layer: record.sha256 for record in version.layers}
+    if tensor_digest(digests, version.d_model) != version.tensor_digest:
         raise _other_layer(version, layer)
-    data = workspace.blobs.read_range(version.blob, row.offset, row.nbytes)
+    record = next(record for record in version.layers if record.layer == layer)
+    data = workspace.blobs.read_range(version.blob, record.offset, record.nbytes)
     if digest_bytes(data) != record.sha256:
         raise IntegrityError(
             f"layer {layer} of {version.reference} does not match its digest", "Restore the registry from a backup."
