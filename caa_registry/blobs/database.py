@@ -39,8 +39,9 @@ class DatabaseBlobStore:
 
     def get(self, digest: str) -> bytes:
         blob = t.Blob.__table__.columns
+        query = select(blob.data).where(blob.digest == checked_digest(digest))
         with self._database.read() as session:
-            data = session.connection().scalar(select(blob.data).where(blob.digest == checked_digest(digest)))
+            data: bytes | None = session.connection().scalar(query)
         if data is None:
             raise self._missing(digest)
         if digest_bytes(data) != digest:
