@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import FORCE, Settings, common
 from caa_registry.digests import short
+from caa_registry.disk import check_new
 from caa_registry.wire.lineage import lineage_json
+from caa_registry.wire.mermaid import lineage_mermaid
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -26,17 +29,31 @@ Direction = Literal["inputs", "outputs"]
 @click.option(
     "--depth", type=click.IntRange(1, 100), default=DEPTH, show_default=True, help="Steps to show in each direction."
 )
+@click.option("--mermaid", is_flag=True, help="Print a Mermaid graph instead, for a page of documentation.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: a file .png or .svg.")
+@FORCE
 @common
-def lineage(settings: Settings, reference: str, depth: int) -> None:
+def lineage(settings: Settings, reference: str, depth: int, mermaid: bool, out: Path | None, force: bool) -> None:
     """Show what a dataset or vector version was made from, by which runs, and what was made from it.
 
     Each is shown once; where it comes up again, "(shown above)" stands for it. With --json the
     lineage is complete, with every node and every run once.
     """
+    if out is not None:
+        from caa_registry.plots.style import save
+
+        check_new(out, force=force)
+        with settings.open() as registry:
+            save(registry.reports.lineage_picture(reference, depth=depth), out, force=force)
+        output.message(f"Wrote {out}.")
+        return
     with settings.open() as registry:
         found = registry.lineage(reference)
     if settings.as_json:
         output.print_json(lineage_json(found))
+        return
+    if mermaid:
+        output.document(lineage_mermaid(found.within(depth)))
         return
     say_lineage(found, depth)
 

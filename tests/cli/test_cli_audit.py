@@ -56,3 +56,13 @@ def test_runs_are_listed_and_shown(full: Path) -> None:
     assert "evaluation 1" in caa("run", "ls", "--kind", "evaluate").out
     assert caa("run", "ls", "--kind", "none").err.startswith("No such runs.")
     assert caa("run", "show", "99").code == 1
+
+
+def test_lineage_is_printed_as_a_graph_and_drawn(full: Path, tmp_path: Path) -> None:
+    graph = caa("lineage", "vector:team/s", "--mermaid")
+    assert graph.code == 0 and graph.out.startswith("graph LR\n") and "vector team/s:v1" in graph.out
+    for name, begin in (("x.png", b"\x89PNG"), ("x.svg", b"<?xml")):
+        drawn = caa("lineage", "vector:team/s", "--out", tmp_path / name)
+        assert drawn.code == 0 and (tmp_path / name).read_bytes().startswith(begin), drawn.err
+    assert caa("lineage", "vector:team/s", "--out", tmp_path / "x.png").code == 2
+    assert caa("lineage", "vector:team/s", "--out", tmp_path / "x.gif").code == 2

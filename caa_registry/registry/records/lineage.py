@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+
+from caa_registry.digests import short
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,14 @@ class LineageNode:
     outputs: Sequence[str] = ()
     aliases: Sequence[str] = ()
 
+    @property
+    def lines(self) -> list[str]:
+        """What it is called, in the lines of a box: kind and reference, digest and aliases, the run that made it."""
+        name = self.reference if self.kind == "evaluation" else f"{self.kind} {self.reference}"
+        beside = " ".join(filter(None, (short(self.digest) if self.digest else "", ", ".join(self.aliases))))
+        made = f"{self.run.kind} by {self.run.actor}, run {self.run.id}" if self.run else ""
+        return [line for line in (name, beside, made) if line]
+
 
 @dataclass(frozen=True)
 class Lineage:
@@ -65,3 +75,29 @@ class Lineage:
     def outputs(self, node: LineageNode) -> list[LineageNode]:
         """What was made from ``node``."""
         return [self.nodes[key] for key in node.outputs]
+
+    @property
+    def arrows(self) -> list[tuple[str, str]]:
+        """From what was read to what was made, by key, each once."""
+        made_from = [(key, node.key) for node in self.nodes.values() for key in node.inputs]
+        made_of = [(node.key, key) for node in self.nodes.values() for key in node.outputs]
+        return list(dict.fromkeys(made_from + made_of))
+
+    def within(self, depth: int) -> Lineage:
+        """What is at most ``depth`` steps from the root, upwards or downwards."""
+        kept = {self.root.key}
+        for ways in ("inputs", "outputs"):
+            nearest = [self.root]
+            for _ in range(depth):
+                nearest = [self.nodes[key] for node in nearest for key in getattr(node, ways)]
+                kept |= {node.key for node in nearest}
+        nodes = {
+            key: replace(
+                node,
+                inputs=tuple(each for each in node.inputs if each in kept),
+                outputs=tuple(each for each in node.outputs if each in kept),
+            )
+            for key, node in self.nodes.items()
+            if key in kept
+        }
+        return Lineage(nodes[self.root.key], nodes)

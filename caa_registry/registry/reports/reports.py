@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caa_registry.digests import short
 from caa_registry.disk import check_new, explained, write_new
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
@@ -20,7 +21,7 @@ from caa_registry.registry.evaluations.plans.outcome import outcome
 from caa_registry.registry.evaluations.target import Questions
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
-from caa_registry.registry.provenance.lineage import maker
+from caa_registry.registry.provenance.lineage import lineage, maker
 from caa_registry.registry.records import (
     Alias,
     CalibrationOutcome,
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from caa_registry.models.model import Model
 
 _REPORT = "report.md"
+
+# Of one picture of a lineage.
+_MOST_BOXES = 150
 
 
 class Reports:
@@ -166,6 +170,28 @@ class Reports:
             loaded = self._models.load(model) if isinstance(model, str | Path) else model
             pictures["projection"] = pairs_projection(self._pairs(version, loaded, layer), reading)
         return pictures
+
+    def lineage_picture(self, reference: str, *, depth: int = 5) -> Figure:
+        """What a dataset or vector was made from, and what was made from it, at most ``depth`` steps away. Raises
+        ``UsageError`` for more than can be read in one picture."""
+        from caa_registry.plots.lineage_graph import lineage_graph
+
+        whole = lineage(self._workspace, reference)
+        part = whole.within(depth)
+        if len(part.nodes) > _MOST_BOXES:
+            raise UsageError(
+                f"{len(part.nodes)} things are too many for a picture",
+                f"Up to {_MOST_BOXES} fit: give a smaller --depth.",
+            )
+        labels = {key: node.lines for key, node in part.nodes.items()}
+        kinds = {key: node.kind for key, node in part.nodes.items()}
+        caption = (
+            f"{part.root.reference} ({short(part.root.digest)}). Arrows lead from what a run read to what it made."
+        )
+        if len(part.nodes) < len(whole.nodes):
+            caption += f" {len(whole.nodes) - len(part.nodes)} more are further away."
+        title = f"Lineage of {part.root.reference}"
+        return lineage_graph(labels, kinds, part.arrows, root=part.root.key, title=title, caption=caption)
 
     def _content(self, version: VectorVersion, layer: int | None) -> ReportContent:
         evaluations = self._evaluations.ls(f"vector:{version.reference}")
