@@ -87,6 +87,7 @@ def make(path: Path) -> None:
     """Make a registry at ``path`` with some of everything that it can hold."""
     make_unplanned(path)
     plan_and_calibrate(path)
+    retire(path)
 
 
 def plan_and_calibrate(path: Path) -> None:
@@ -102,6 +103,12 @@ def plan_and_calibrate(path: Path) -> None:
             multipliers=[1.0],
             settings=CalibrationSettings(text="demo", coherence=0, direction="less", target_kl=2.0),
         )
+
+
+def retire(path: Path) -> None:
+    """Deprecate a version of the registry of ``make_unplanned``."""
+    with caa.open(str(path)) as registry:
+        registry.deprecate("team/praise:v2", why="another method", successor="team/praise:v1")
 
 
 def make_unplanned(path: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from caa_registry.catalog.tables.evaluations import Evaluation, Judgement, Plan, Rating, Response, Score
     from caa_registry.catalog.tables.pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
     from caa_registry.catalog.tables.records import Blob, Event, Meta, Run, RunIO
+    from caa_registry.catalog.tables.retired import Deprecation
     from caa_registry.catalog.tables.vectors import Model, Vector, VectorLayer, VectorVersion
 
 _NAMES = {
@@ -24,6 +25,7 @@ _NAMES = {
     "evaluations": "Evaluation Judgement Plan Rating Response Score",
     "pairs": "Dataset DatasetMember DatasetQuestion DatasetVersion Pair",
     "records": "Blob Event Meta Run RunIO",
+    "retired": "Deprecation",
     "vectors": "Model Vector VectorLayer VectorVersion",
 }
 _MODULES = {name: f"caa_registry.catalog.tables.{module}" for module, names in _NAMES.items() for name in names.split()}
@@ -36,6 +38,7 @@ __all__ = [
     "DatasetMember",
     "DatasetQuestion",
     "DatasetVersion",
+    "Deprecation",
     "Evaluation",
     "Event",
     "Judgement",

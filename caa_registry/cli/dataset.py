@@ -97,7 +97,7 @@ def ls(settings: Settings) -> None:
             ", ".join(f"{split} {count}" for split, count in v.splits.items()),
             v.kind,
             ", ".join(v.aliases),
-            "recalled" if v.recalled else "",
+            ", ".join(["recalled"] * bool(v.recalled) + ["deprecated"] * bool(v.deprecated)),
         )
         for v in versions
     ]

@@ -52,6 +52,7 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
         {
             "dataset": version.reference,
             "recalled": version.recalled,
+            "deprecated": version.deprecated,
             "digest": version.digest,
             "kind": version.kind,
             "behavior": version.behavior,

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
     "run": ("caa_registry.cli.run:run", "Recorded runs: list, show."),
     "log": ("caa_registry.cli.log:log", "Show who did what, and check that the log is intact."),
+    "deprecate": ("caa_registry.cli.retire:deprecate", "Mark a version as one to use no more."),
     "delete": ("caa_registry.cli.retire:delete", "Mark a version or an evaluation deleted."),
     "undelete": ("caa_registry.cli.retire:undelete", "Bring back what was deleted."),
     "gc": ("caa_registry.cli.retire:gc", "Remove the contents of what was deleted."),

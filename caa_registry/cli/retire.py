@@ -1,4 +1,4 @@
-"""``caa delete``, ``caa undelete`` and ``caa gc``."""
+"""``caa deprecate``, ``caa delete``, ``caa undelete`` and ``caa gc``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,25 @@ def delete(settings: Settings, reference: str, why: str) -> None:
         output.print_json({"deleted": name})
     else:
         output.message(f"Deleted {name}. To bring it back: caa undelete {name}")
+
+
+@click.command(epilog="Example: caa deprecate team/s:v2 --why 'wrong labels' --successor team/s:v3")
+@click.argument("reference")
+@click.option("--why", default="", metavar="TEXT", help="Why; needed unless it is taken back.")
+@click.option("--successor", metavar="REF", help="The version to use instead.")
+@click.option("--lift", is_flag=True, help="Take it back.")
+@common
+def deprecate(settings: Settings, reference: str, why: str, successor: str | None, lift: bool) -> None:
+    """Mark a version of a dataset or vector as one to use no more.
+
+    It stays, and works as before. Whoever uses it is warned, with the reason and the successor.
+    """
+    with settings.open() as registry:
+        name = registry.deprecate(reference, why=why, successor=successor, lift=lift)
+    if settings.as_json:
+        output.print_json({"deprecated": name, "lifted": lift})
+    else:
+        output.message(f"{name} is deprecated no more." if lift else f"{name} is deprecated.")
 
 
 @click.command(epilog="Example: caa undelete team/sycophancy:v2")

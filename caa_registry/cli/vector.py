@@ -82,7 +82,7 @@ def ls(
             v.model.name,
             ranges(v.layer_numbers),
             ", ".join(v.aliases),
-            "quarantined" if v.quarantined else "",
+            ", ".join(["quarantined"] * bool(v.quarantined) + ["deprecated"] * bool(v.deprecated)),
         )
         for v in listed
     ]
@@ -117,6 +117,7 @@ def show(settings: Settings, reference: str, card: bool) -> None:
         {
             "vector": version.reference,
             "quarantined": version.quarantined,
+            "deprecated": version.deprecated,
             "digest": version.digest,
             "dataset": f"{version.dataset} ({recipe.split}, {count(recipe.pairs, 'pair')})",
             "left out": f"{count(recipe.skipped_too_long, 'pair')}, too long" if recipe.skipped_too_long else None,

@@ -194,6 +194,13 @@ class Registry:
 
         return delete(self.workspace, reference, why)
 
+    def deprecate(self, reference: str, *, why: str = "", successor: str | None = None, lift: bool = False) -> str:
+        """Mark a version of a dataset or vector deprecated, with a reason and, if there is one, the version to use
+        instead, or take that back (``lift``); its name. Whoever asks for it is warned. Raises ``UsageError``."""
+        from caa_registry.registry.provenance.deprecations import deprecate
+
+        return deprecate(self.workspace, reference, why, successor, lift=lift)
+
     def undelete(self, reference: str) -> str:
         """Bring back what was deleted; its name. Raises ``NotFoundError``; ``UsageError`` where its contents are gone,
         or where what it was made from is deleted."""

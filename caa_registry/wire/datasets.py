@@ -32,6 +32,7 @@ def dataset_json(version: DatasetVersion) -> dict[str, Any]:
         "message": version.message,
         "aliases": list(version.aliases),
         "recalled": version.recalled,
+        "deprecated": version.deprecated,
         "created_at": version.created_at.isoformat(),
         "unchecked_before": version.unchecked_before.isoformat() if version.unchecked_before else None,
         "source": version.source.to_json(),

@@ -34,6 +34,7 @@ def vector_json(version: VectorVersion) -> dict[str, Any]:
         "quality": [{"layer": layer.layer, **layer.quality.as_json()} for layer in version.layers if layer.quality],
         "aliases": list(version.aliases),
         "quarantined": version.quarantined,
+        "deprecated": version.deprecated,
         "created_at": version.created_at.isoformat(),
         "unchecked_before": version.unchecked_before.isoformat() if version.unchecked_before else None,
     }

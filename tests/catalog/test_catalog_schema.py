@@ -30,7 +30,7 @@ TRIGGERS = {
     *(f"keep_{table}_delete" for table in ("dataset_version", "vector_version", "evaluation", "event")),
     *(f"keep_{table}_delete" for table in ("dataset_member", "dataset_question", "vector_layer", "score")),
     *(f"keep_{table}_delete" for table in ("response", "judgement", "rating")),
-    *(f"keep_{table}_delete" for table in ("lint_report", "review", "recall", "plan")),
+    *(f"keep_{table}_delete" for table in ("lint_report", "review", "recall", "plan", "deprecation")),
 } - {f"keep_{table}_update" for table in ("dataset", "vector", "alias", "meta")}
 
 

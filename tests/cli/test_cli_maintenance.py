@@ -81,3 +81,14 @@ def test_deleted_and_back_and_gone(full: Path) -> None:
     late = caa("undelete", f"evaluation:{evaluations[0]}")
     assert late.code == 2 and "were removed by caa gc" in late.err
     assert caa("fsck").code == 0
+
+
+def test_deprecated_and_not_any_more(full: Path) -> None:
+    assert caa("deprecate", "vector:team/s").code == 2
+    done = caa("deprecate", "vector:team/s", "--why", "wrong labels")
+    assert done.code == 0 and done.err == "team/s:v1 is deprecated.\n"
+    assert "Note: team/s:v1 is deprecated: wrong labels" in caa("vector", "show", "team/s").err
+    assert "deprecated" in caa("vector", "ls").out
+    assert caa("vector", "ls", "--json").json[0]["deprecated"] == "wrong labels"
+    assert caa("deprecate", "vector:team/s", "--lift", "--json").json == {"deprecated": "team/s:v1", "lifted": True}
+    assert "deprecated" not in caa("vector", "ls").out and caa("fsck").code == 0

@@ -28,7 +28,7 @@ from caa_registry.registry.vectors.tensors import load_layer
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts"))
 
-from damage import UNCOVERED, Views, make_unplanned, outcome, plan_and_calibrate, views  # noqa: E402
+from damage import UNCOVERED, Views, make_unplanned, outcome, plan_and_calibrate, retire, views  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,7 @@ def unplanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(unplanned: Path) -> Path:
     path = Path(shutil.copy(unplanned, unplanned.with_name("whole.db")))
     plan_and_calibrate(path)
+    retire(path)
     return path
 
 

@@ -151,6 +151,10 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
         ["UPDATE rating SET value = 9 WHERE position = 0"],
         ("evaluations", "evaluation 3", "the ratings of its judgement 1 are not as stored"),
     ),
+    "deprecation": (
+        ["UPDATE deprecation SET successor = 'team/other:v1'"],
+        ("rows", "deprecation 1", "it is not what was stored"),
+    ),
     "run": (
         [
             "INSERT INTO run SELECT 99, kind, parameters, environment, actor, started_at, finished_at, row_digest, "

@@ -219,3 +219,50 @@ def test_what_is_not_there_is_not_deleted(filled: Registry, reference: str) -> N
     with pytest.raises(UsageError, match="negative"):
         filled.gc(grace=timedelta(days=-1))
     assert filled.fsck().faults == ()
+
+
+def test_who_uses_what_is_deprecated_is_told_what_to_use_instead(
+    filled: Registry, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled.vectors.compute("team/vector", dataset="team/pairs:v1", model=model)
+    assert filled.deprecate("team/vector:v1", why="wrong labels", successor="team/vector") == "team/vector:v1"
+    assert filled.deprecate("dataset:team/pairs:v2", why="too few") == "team/pairs:v2"
+    caplog.clear()
+    assert filled.vectors.get("team/vector:v1").deprecated == "wrong labels (use team/vector:v2)"
+    assert caplog.messages == ["team/vector:v1 is deprecated: wrong labels (use team/vector:v2)"]
+    caplog.clear()
+    with filled.steer(model, "team/vector:v1", layer=1):
+        pass
+    filled.datasets.get("team/pairs")
+    assert caplog.messages == [
+        "team/vector:v1 is deprecated: wrong labels (use team/vector:v2)",
+        "team/pairs:v2 is deprecated: too few",
+    ]
+    assert [v.deprecated for v in filled.vectors.ls(all_versions=True)] == ["wrong labels (use team/vector:v2)", ""]
+    assert [d.deprecated for d in filled.datasets.ls()] == ["too few"]
+    assert "**Deprecated**: wrong labels (use team/vector:v2)." in filled.reports.card("team/vector:v1")
+    with pytest.raises(UsageError, match="is deprecated already: too few"):
+        filled.deprecate("team/pairs", why="too few")
+    filled.deprecate("team/pairs", why="too few by far")
+    assert filled.deprecate("team/pairs", lift=True) == "team/pairs:v2"
+    assert filled.datasets.get("team/pairs").deprecated == "" and filled.fsck().faults == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "why", "successor", "lift", "words"),
+    [
+        ("team/vector", " ", None, False, "needs a reason"),
+        ("team/vector", "x", "team/vector:v1", False, "cannot be its own successor"),
+        ("team/vector", "x", "team/pairs", False, "there is no vector team/pairs"),
+        ("team/vector", "x", "team/none", False, "there is no vector team/none"),
+        ("team/none", "x", None, False, "there is no dataset or vector team/none"),
+        ("team/vector", "", None, True, "is not deprecated"),
+    ],
+)
+def test_what_cannot_be_deprecated(
+    filled: Registry, reference: str, why: str, successor: str | None, lift: bool, words: str
+) -> None:
+    before = len(filled.audit.ls())
+    with pytest.raises(CaaError, match=words):
+        filled.deprecate(reference, why=why, successor=successor, lift=lift)
+    assert len(filled.audit.ls()) == before

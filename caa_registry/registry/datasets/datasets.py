@@ -14,7 +14,7 @@ from caa_registry.registry.datasets.imports import DatasetImports
 from caa_registry.registry.datasets.store import load_items, load_pairs, load_questions, newest_versions
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import Models
-from caa_registry.registry.provenance import recalls
+from caa_registry.registry.provenance import deprecations, recalls
 from caa_registry.registry.provenance.recalls import Downstream
 from caa_registry.registry.records import (
     Blame,
@@ -59,13 +59,14 @@ class Datasets(DatasetImports):
             return reference
         with self._workspace.database.read() as session:
             version = dataset_record(session, find_version(session, reference, "dataset"))
-            (version,) = recalls.mark_datasets(session, [version])
+            (version,) = deprecations.marked(session, "dataset", recalls.mark_datasets(session, [version]))
+        deprecations.warn(version)
         return version
 
     def ls(self) -> list[DatasetVersion]:
         """The newest version of every dataset, by name."""
         with self._workspace.database.read() as session:
-            return recalls.mark_datasets(session, newest_versions(session))
+            return deprecations.marked(session, "dataset", recalls.mark_datasets(session, newest_versions(session)))
 
     def pairs(
         self, reference: str | DatasetVersion, split: str | None = None, *, limit: int | None = None

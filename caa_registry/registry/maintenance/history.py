@@ -54,6 +54,7 @@ class _Told:
             "evaluation": set(session.scalars(select(t.Evaluation.id))),
             "judgement": set(session.scalars(select(t.Judgement.id))),
             "recall": set(session.scalars(select(t.Recall.id))),
+            "deprecation": set(session.scalars(select(t.Deprecation.id))),
         }
         self._deleted: set[tuple[str, str]] = set()
         self._aliases: dict[tuple[str, str, str], tuple[str, Any]] = {}

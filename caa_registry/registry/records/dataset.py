@@ -26,8 +26,8 @@ class DatasetVersion:
     """One immutable version of a dataset.
 
     ``splits``: split -> number of rows. ``existing``: the call found this version rather than made it. ``recalled``:
-    why it, or a pair of it, was recalled; empty where nothing was. ``unchecked_before``: of one older than the digests
-    of rows, since when it is checked.
+    why it, or a pair of it, was recalled; empty where nothing was. ``deprecated``: why, and what to use instead; empty
+    where it is not. ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     """
 
     id: int = field(repr=False)
@@ -46,6 +46,7 @@ class DatasetVersion:
     unchecked_before: datetime | None = None
     existing: bool = False
     recalled: str = ""
+    deprecated: str = ""
 
     @property
     def reference(self) -> str:

@@ -79,7 +79,7 @@ class Reading:
 @dataclass(frozen=True)
 class VectorVersion:
     """One immutable version of a steering vector. ``behavior`` is that of its dataset. ``quarantined``: which recall
-    reaches it, and why; empty where none does.
+    reaches it, and why; empty where none does. ``deprecated``: why, and what to use instead; empty where it is not.
 
     ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
@@ -102,6 +102,7 @@ class VectorVersion:
     aliases: Sequence[str] = ()
     behavior: str = ""
     quarantined: str = ""
+    deprecated: str = ""
     unchecked_before: datetime | None = None
     existing: bool = False
     reading: Reading | None = None

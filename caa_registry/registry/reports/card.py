@@ -50,6 +50,8 @@ def _lines(content: CardContent) -> Iterator[str]:
     yield from (f"# {version.reference}", "")
     if version.quarantined:
         yield from (f"**Quarantined**: {version.quarantined}.", "")
+    if version.deprecated:
+        yield from (f"**Deprecated**: {version.deprecated}.", "")
     yield from _summary(content)
     yield from verdict_section(content.outcome, version.reference)
     if content.report is not None:

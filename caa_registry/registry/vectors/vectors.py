@@ -18,6 +18,7 @@ from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.lookup import find_version
+from caa_registry.registry.provenance import deprecations
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
 from caa_registry.registry.records import Listing, Recipe, VectorVersion, check_limit, check_split
 from caa_registry.registry.rows import vector_record, vector_records
@@ -177,6 +178,8 @@ class Vectors:
             return reference
         with self._workspace.database.read() as session:
             (version,) = mark_vectors(session, [vector_record(session, find_version(session, reference, "vector"))])
+            (version,) = deprecations.marked(session, "vector", [version])
+        deprecations.warn(version)
         return version
 
     def ls(
@@ -213,6 +216,7 @@ class Vectors:
             )
         with self._workspace.database.read() as session:
             versions = mark_vectors(session, vector_records(session, page))
+            versions = deprecations.marked(session, "vector", versions)
             total = len(versions)
             if limit is not None:
                 total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
