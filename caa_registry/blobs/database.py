@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, insert, select, update
@@ -37,11 +38,11 @@ class DatabaseBlobStore:
                 session.execute(insert(t.Blob).values(digest=digest, size=len(data), data=data, stored_at=now))
         return digest
 
-    def get(self, digest: str) -> bytes:
+    def get(self, digest: str, session: Session | None = None) -> bytes:
         blob = t.Blob.__table__.columns
         query = select(blob.data).where(blob.digest == checked_digest(digest))
-        with self._database.read() as session:
-            data: bytes | None = session.connection().scalar(query)
+        with self._read(session) as reading:
+            data: bytes | None = reading.connection().scalar(query)
         if data is None:
             raise self._missing(digest)
         if digest_bytes(data) != digest:
@@ -71,9 +72,9 @@ class DatabaseBlobStore:
             found = session.scalar(select(t.Blob.digest).where(t.Blob.digest == checked_digest(digest)))
         return found is not None
 
-    def ls(self) -> Iterator[str]:
-        with self._database.read() as session:
-            digests = list(session.scalars(select(t.Blob.digest)))
+    def ls(self, session: Session | None = None) -> Iterator[str]:
+        with self._read(session) as reading:
+            digests = list(reading.scalars(select(t.Blob.digest)))
         yield from digests
 
     def stat(self, digest: str) -> BlobStat:
@@ -88,6 +89,9 @@ class DatabaseBlobStore:
         size = session.scalar(select(t.Blob.size).where(t.Blob.digest == checked_digest(digest)))
         session.execute(delete(t.Blob).where(t.Blob.digest == digest))
         return size or 0
+
+    def _read(self, session: Session | None) -> AbstractContextManager[Session]:
+        return self._database.read() if session is None else nullcontext(session)
 
     def _missing(self, digest: str) -> NotFoundError:
         return NotFoundError(

@@ -33,8 +33,8 @@ class BlobStore(Protocol):
         """Store ``data`` durably and return its digest. Storing the same bytes again moves ``stored_at`` and changes
         nothing else."""
 
-    def get(self, digest: str) -> bytes:
-        """The bytes of ``digest``, verified.
+    def get(self, digest: str, session: Session | None = None) -> bytes:
+        """The bytes of ``digest``, verified; where they are in the catalogue, as ``session`` sees it.
 
         Raises ``NotFoundError`` when they are not there and ``IntegrityError`` when they do not match.
         """
@@ -48,8 +48,8 @@ class BlobStore(Protocol):
     def __contains__(self, digest: str) -> bool:
         """Whether bytes are stored under ``digest``."""
 
-    def ls(self) -> Iterator[str]:
-        """The digests of all that is stored, in any order."""
+    def ls(self, session: Session | None = None) -> Iterator[str]:
+        """The digests of all that is stored, in any order; of what is in the catalogue, as ``session`` sees it."""
 
     def stat(self, digest: str) -> BlobStat:
         """The size of a blob and when it was stored. Raises ``NotFoundError``."""

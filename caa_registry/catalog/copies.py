@@ -8,12 +8,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.engines import file_uri
+from caa_registry.catalog.engines import REPORTED, explain, file_uri, postgres_engine, take_lock
+from caa_registry.catalog.location import Location
+from caa_registry.catalog.schema import VERSION_TABLE, migrate, migrations_folder
 from caa_registry.disk import own_file
+from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 
 _PAGES = 4096
@@ -64,6 +67,29 @@ def copy_rows(source: Session, target: Session, progress: Progress = silent) -> 
         target.add(t.Meta(key=NUMBERED, value="postgresql"))
     if target.get_bind().dialect.name == "postgresql":
         _continue_numbers(target)
+
+
+def fill_server(location: Location, source: Session, progress: Progress = silent) -> None:
+    """Make a registry of all rows of ``source`` in a PostgreSQL database that has none, in one transaction. Raises
+    ``RegistryError`` where somebody else has made one meanwhile."""
+    engine = postgres_engine(location)
+    try:
+        with engine.begin() as connection:
+            take_lock(connection)
+            taken = set(inspect(connection).get_table_names()) & {VERSION_TABLE, *t.Base.metadata.tables}
+            if taken:
+                raise RegistryError(
+                    f"{location.shown} has tables already: {', '.join(sorted(taken))}",
+                    "A backup is restored into an empty database only.",
+                )
+            migrate(connection, migrations_folder())
+            with Session(connection) as target:
+                copy_rows(source, target, progress)
+                target.flush()
+    except REPORTED as error:
+        raise explain(location, error) from location.cause(error)
+    finally:
+        engine.dispose()
 
 
 def _continue_numbers(session: Session) -> None:

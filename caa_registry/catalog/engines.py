@@ -54,6 +54,7 @@ _ADVICE = {
     "lock timeout": _BUSY,
     "malformed": "The file is damaged. Restore a backup.",
     "no such table": "The registry does not have the tables it should. Restore a backup.",
+    "ould not decode": "The file is damaged. Restore a backup.",
     "not a database": "The file is damaged or no registry. Restore a backup.",
 }
 
@@ -136,11 +137,12 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
 
 
 def file_uri(path: Path, *, read_only: bool) -> str:
-    """How SQLite is told to open an existing file. What lies where nothing can be written, and has no log, cannot
-    change either: SQLite then needs no lock and no file beside it."""
+    """How SQLite is told to open an existing file. On a disk that is mounted to be read only, one without a log cannot
+    change: SQLite then needs no lock and no file beside it."""
     uri = f"file:{quote(os.fsencode(path))}?mode={'ro' if read_only else 'rw'}"
     log = path.with_name(f"{path.name}-wal")
-    if read_only and not os.access(path.parent, os.W_OK) and not (log.exists() and log.stat().st_size):
+    mounted = os.statvfs(path.parent).f_flag & os.ST_RDONLY if read_only else 0
+    if mounted and not (log.exists() and log.stat().st_size):
         uri += "&immutable=1"
     return uri
 

@@ -48,6 +48,17 @@ def check_file(path: Path, *, read_only: bool = False) -> None:
             )
 
 
+def check_no_log(path: Path) -> None:
+    """Raise ``RegistryError`` where a log lies beside the place of a new file: SQLite would play it into that."""
+    for suffix in ("-wal", "-journal"):
+        log = path.with_name(path.name + suffix)
+        if log.exists() and log.stat().st_size:
+            raise RegistryError(
+                f"{log} is left of a registry that is not there any more",
+                "It may hold its last changes. Put that registry back beside it, or move the log away.",
+            )
+
+
 def prepare_file(path: Path, folder: Path, *, create: bool, shared: bool = False) -> None:
     """Make sure that ``path`` is a registry, making it where ``create`` allows.
 
@@ -55,6 +66,7 @@ def prepare_file(path: Path, folder: Path, *, create: bool, shared: bool = False
     unless it is ``shared``: then the umask decides. SQLite gives the files beside it the same permissions.
     """
     if create and not path.exists():
+        check_no_log(path)
         _make(path, folder, shared=shared)
     if create and _is_empty(path):
         _fill(path, folder)

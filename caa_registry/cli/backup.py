@@ -19,9 +19,9 @@ from caa_registry.wire.maintenance import backup_json
 def backup(settings: Settings, destination: Path, keep: int | None) -> None:
     """Copy the registry to DESTINATION, a new file or a folder, while others go on writing.
 
-    In a folder the copy is named by the time. It is one SQLite file, also of a PostgreSQL registry, and can be opened
-    like any registry. After it is written, its pages and its log are read again. To check all of it: caa fsck
-    --registry DESTINATION.
+    In a folder the copy is named by the registry and the time. It is one SQLite file, also of a PostgreSQL registry,
+    and can be opened like any registry. After it is written, its pages and its log are read again. To check all of it:
+    caa fsck --registry DESTINATION.
     """
     with settings.open() as registry, output.progress("copying") as progress:
         made = registry.backup(destination, keep=keep, progress=progress)

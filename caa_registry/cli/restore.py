@@ -12,7 +12,7 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 
 
-@click.command(epilog="Example: caa restore ~/backups/caa-20261101T080000000000Z.db")
+@click.command(epilog="Example: caa restore ~/backups/team.db --registry team.db")
 @click.argument("backup", type=click.Path(path_type=Path))
 @common
 def restore(settings: Settings, backup: Path) -> None:

@@ -50,11 +50,16 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
     else:
         row = session.scalar(versions.order_by(table.number.desc()).limit(1))
     if row is None:
-        existing = sorted(session.scalars(select(table.number).where(owner_column == owner.id)))
+        query = select(table.number, table.deleted_at).where(owner_column == owner.id)
+        marks: dict[int, Any] = {number: deleted_at for number, deleted_at in session.execute(query)}  # noqa: C416
+        existing = sorted(number for number, deleted_at in marks.items() if deleted_at is None)
+        deleted = sorted(marks.keys() - existing)
         which = f"v{parsed.version}" if parsed.version is not None else parsed.digest or "at all"
-        raise NotFoundError(
-            f"{kind} {parsed.name} has no version {which}", f"It has {_versions(existing)}." if existing else ""
-        )
+        hint = f"It has {_versions(existing)}." if existing else ""
+        if deleted and (parsed.version in deleted or not existing):
+            gone = parsed.version if parsed.version in deleted else deleted[-1]
+            hint = f"v{gone} was deleted. To bring it back: caa undelete {parsed.name}:v{gone}"
+        raise NotFoundError(f"{kind} {parsed.name} has no version {which}", hint)
     if parsed.digest is not None and not row.digest.startswith(parsed.digest):
         raise UsageError(
             f"{reference}: tag and digest disagree (v{row.number} is {row.digest[:19]})",

@@ -176,6 +176,42 @@ def test_a_damaged_backup_is_not_restored(copied: Registry, tmp_path: Path) -> N
     assert not (tmp_path / "new.db").exists()
 
 
+def test_a_log_that_was_left_is_not_played_into_another_registry(copied: Registry, tmp_path: Path) -> None:
+    made = copied.backup(tmp_path / "backup.db")
+    for name in ("new.db-wal", "other.db-journal"):
+        (tmp_path / name).write_bytes(b"left by a registry that was removed")
+    for place in (tmp_path / "new.db", tmp_path / "other.db"):
+        with pytest.raises(RegistryError, match="is left of a registry that is not there any more"):
+            caa.restore(made.path, str(place))
+        with pytest.raises(RegistryError, match="is left of a registry that is not there any more"):
+            copied.backup(place)
+        with pytest.raises(RegistryError, match="is left of a registry that is not there any more"):
+            caa.open(str(place))
+        assert not place.exists()
+
+
+def test_another_registry_keeps_its_own_backups(copied: Registry, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with caa.open(str(tmp_path / "new.db")) as other:
+        other.datasets.import_("seed:demo-sentiment", name="team/s")
+        made = [each.backup(tmp_path / "folder", keep=1).path for each in (copied, other, copied)]
+    assert sorted((tmp_path / "folder").iterdir()) == sorted(made[1:])
+
+
+def test_a_restore_to_postgres_is_whole_or_not_at_all(copied: Registry, tmp_path: Path) -> None:
+    made = copied.backup(tmp_path / "backup.db")
+    place = empty_postgres()
+
+    def interrupt(done: int, total: int) -> None:
+        if done > total * 0.9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        caa.restore(made.path, place, progress=interrupt)
+    with caa.restore(made.path, place) as restored:
+        assert restored.fsck().faults == ()
+
+
 def test_a_backup_is_restored_into_an_empty_place_only(copied: Registry, tmp_path: Path) -> None:
     made = copied.backup(tmp_path / "backup.db")
     assert copied.database.path is not None

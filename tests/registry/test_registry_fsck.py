@@ -216,6 +216,53 @@ def test_damage_does_not_hide_more_damage(copy: Path) -> None:
     assert {"evaluation 1", "evaluation 2", "review 1", "dataset team/questions:v1"} <= things, things
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *(
+            f"UPDATE event SET subject = '{subject}' WHERE action = '{action}'"
+            for action in ("set-alias", "compute", "delete")
+            for subject in (
+                '{"kind": "dataset"}',
+                "[1]",
+                "null",
+                '{"run": [1]}',
+                '{"vectors": 5}',
+                '{"plan": [5]}',
+                "1",
+            )
+            if action != "delete"
+        ),
+        *(
+            f"UPDATE {table} SET {column} = {value} WHERE rowid = 1"
+            for table, column in (
+                ("pair", "prompt"),
+                ("dataset", "name"),
+                ("run", "actor"),
+                ("run", "kind"),
+                ("meta", "value"),
+                ("dataset_version", "digest"),
+                ("dataset_version", "number"),
+                ("dataset_member", "position"),
+                ("run_io", "object_id"),
+                ("alias", "name"),
+                ("score", "metric"),
+            )
+            for value in ("CAST(X'ff' AS TEXT)", "X'ff'", "'x'", "1.5")
+        ),
+    ],
+)
+def test_whatever_a_cell_holds_there_is_a_report(copy: Path, statement: str) -> None:
+    try:
+        change(copy, statement)
+    except sqlite3.IntegrityError:
+        pytest.skip("SQLite does not take that")
+    with caa.open(str(copy)) as registry:
+        report = registry.fsck()
+    assert report.damage
+    assert {"database", "references", "rows", "blobs"} <= report.checked.keys()
+
+
 def test_bytes_that_nothing_refers_to_are_harmless(copy: Path) -> None:
     with caa.open(str(copy)) as registry:
         digest = registry.blobs.put(b"left by a writer that was killed")

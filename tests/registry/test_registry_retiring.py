@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -187,6 +188,89 @@ def long_ago(registry: Registry) -> None:
         for table in (t.VectorVersion, t.Evaluation):
             session.execute(update(table).where(table.deleted_at.is_not(None)).values(deleted_at=then))
         session.execute(update(t.Blob).values(stored_at=then))
+
+
+def test_what_was_deleted_while_something_was_made_of_it_is_not_used(
+    filled: Registry, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = filled.blobs.put
+
+    def delete_first(data: bytes) -> str:
+        monkeypatch.setattr(filled.blobs, "put", put)
+        filled.delete("team/pairs:v1")
+        return put(data)
+
+    monkeypatch.setattr(filled.blobs, "put", delete_first)
+    with pytest.raises(UsageError, match="a dataset that this was made from was deleted meanwhile"):
+        filled.vectors.compute("team/other", dataset="team/pairs:v1", model=model)
+    assert filled.fsck().damage == () and [v.reference for v in filled.vectors.ls()] == ["team/vector:v1"]
+    with filled.database.write() as session:
+        session.execute(update(t.DatasetVersion).values(deleted_at=func.now()))
+    things = {fault.thing: fault.problem for fault in filled.fsck().faults if fault.check == "references"}
+    assert things == dict.fromkeys(("vector version 1", "evaluation 1"), "it was made from what is deleted")
+
+
+def test_the_same_numbers_of_a_dataset_that_is_deleted_are_not_brought_back(
+    filled: Registry, model: Model, tmp_path: Path
+) -> None:
+    for name in ("evaluation:1", "team/vector", "team/pairs:v2"):
+        filled.delete(name)
+    with pytest.raises(NotFoundError) as caught:
+        filled.datasets.get("team/pairs:v2")
+    assert caught.value.hint == "v2 was deleted. To bring it back: caa undelete team/pairs:v2"
+    sources = {name: str(tmp_path / f"{name}2.jsonl") for name in ("generate", "test")}
+    filled.datasets.import_(sources, name="team/twin")
+    with pytest.raises(UsageError, match="is made from team/pairs:v2, which is deleted too"):
+        filled.vectors.compute("team/vector", dataset="team/twin", model=model)
+    filled.undelete("team/pairs:v2")
+    assert filled.vectors.compute("team/vector", dataset="team/twin", model=model).reference == "team/vector:v1"
+    assert filled.fsck().damage == ()
+
+
+def test_a_model_that_moved_makes_the_same_bytes(filled: Registry, model: Model, tmp_path: Path) -> None:
+    """Its folder has another name, and the bytes of a vector hold the name of its model."""
+    assert model.info.path is not None
+    moved = filled.models.load(shutil.copytree(model.info.path, tmp_path / "elsewhere"))
+    assert moved.info.name != model.info.name
+    filled.delete("evaluation:1")
+    filled.delete("team/vector")
+    filled.gc(grace=NOW)
+    assert filled.vectors.compute("team/vector", dataset="team/pairs:v2", model=moved).reference == "team/vector:v1"
+    assert filled.vectors.load("team/vector").layers and filled.fsck().faults == ()
+
+
+def test_checking_sees_one_moment_though_others_delete_and_store(filled: Registry, model: Model) -> None:
+    filled.delete("evaluation:1")
+    filled.delete("team/vector")
+    begun: list[int] = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if not begun:
+            begun.append(done)
+            filled.gc(grace=NOW)
+            filled.blobs.put(b"of a writer that goes on")
+
+    assert filled.fsck(progress=meanwhile).faults == () and begun
+
+
+def test_two_that_collect_at_once_remove_it_once(filled: Registry) -> None:
+    for name in ("evaluation:1", "team/vector", "team/pairs:v2"):
+        filled.delete(name)
+    found: list[object] = []
+
+    def collect() -> None:
+        try:
+            found.append(filled.gc(grace=NOW).blobs)
+        except Exception as error:  # noqa: BLE001 - any is a failure of the test
+            found.append(error)
+
+    threads = [threading.Thread(target=collect) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found, key=str) == [0, 0, 0, 2] or sum(map(int, found)) == 2  # type: ignore[call-overload]
+    assert filled.fsck().faults == ()
 
 
 def test_pairs_that_a_review_names_stay(filled: Registry) -> None:

@@ -8,17 +8,22 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import select
+
+from caa_registry.catalog import models as t
 from caa_registry.catalog.copies import copy_file, copy_rows
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.events import AuditCheck, verify_chain
+from caa_registry.catalog.files import check_no_log
+from caa_registry.digests import short
 from caa_registry.disk import check_parent, give_name, place
 from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.records import Backup
 from caa_registry.registry.workspace import Workspace
 
-# What backups in a folder are called: their names sort by time.
-_NAMED = re.compile(r"caa-\d{8}T\d{12}Z\.db")
+# What backups in a folder are called: by the registry that they are of, and by the time, so that they sort.
+_NAMED = r"caa-{registry}-\d{{8}}T\d{{12}}Z\.db"
 
 
 def backup(workspace: Workspace, destination: Path, keep: int | None = None, progress: Progress = silent) -> Backup:
@@ -30,22 +35,31 @@ def backup(workspace: Workspace, destination: Path, keep: int | None = None, pro
     Raises ``UsageError`` for a destination that is taken, ``WriteError`` where the disk is full, ``IntegrityError``
     where the copy is not a registry that is whole.
     """
-    path = _named(destination, keep)
+    registry = _registry(workspace.database)
+    path = _named(destination, registry, keep)
+    check_no_log(path)
     with place(path) as part:
         _copy(workspace.database, part, progress)
         check = _checked(part)
         size = part.stat().st_size
         give_name(part, path, force=False)
     _settle(path.parent)
-    removed = _rotated(path.parent, keep) if keep is not None else ()
+    removed = _rotated(path.parent, registry, keep) if keep is not None else ()
     return Backup(path, size, check.events, check.head, removed)
 
 
-def _named(destination: Path, keep: int | None) -> Path:
+def _registry(database: Database) -> str:
+    """What tells this registry from others: how the digest of its first event begins."""
+    with database.read() as session:
+        first = session.scalar(select(t.Event.digest).order_by(t.Event.id).limit(1))
+    return short(first) if first else "empty"
+
+
+def _named(destination: Path, registry: str, keep: int | None) -> Path:
     if keep is not None and keep < 1:
         raise UsageError(f"{keep} backups cannot be kept", "Keep 1 or more.")
     if destination.is_dir():
-        return destination / f"caa-{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z.db"
+        return destination / f"caa-{registry}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z.db"
     if keep is not None:
         raise UsageError(f"there is no folder {destination}", "--keep counts the backups in a folder: make it first.")
     if os.path.lexists(destination):
@@ -86,9 +100,10 @@ def _settle(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _rotated(folder: Path, keep: int) -> tuple[Path, ...]:
-    backups = sorted(path for path in folder.iterdir() if _NAMED.fullmatch(path.name) and path.is_file())
+def _rotated(folder: Path, registry: str, keep: int) -> tuple[Path, ...]:
+    named = re.compile(_NAMED.format(registry=registry))
+    backups = sorted(path for path in folder.iterdir() if named.fullmatch(path.name) and path.is_file())
     old = tuple(backups[:-keep])
     for path in old:
-        path.unlink()
+        path.unlink(missing_ok=True)  # another backup may be at it too
     return old

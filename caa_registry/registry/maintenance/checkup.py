@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, true
@@ -22,7 +23,8 @@ from caa_registry.registry.workspace import Workspace
 T = TypeVar("T")
 
 _AT_ONCE = 200
-_UNREADABLE = (CaaError, DatabaseError, NoResultFound, UnicodeDecodeError)
+# What reading rows raises that hold what nobody wrote.
+_UNREADABLE = (CaaError, DatabaseError, NoResultFound, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 @dataclass
@@ -37,6 +39,11 @@ class Checkup:
     expected: int
     checked: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
+
+    @cached_property
+    def stored(self) -> frozenset[str]:
+        """The digests of all blobs."""
+        return frozenset(self.workspace.blobs.ls(self.session))
 
     def count(self, check: str, number: int = 1) -> None:
         """So much more was checked."""
@@ -90,4 +97,6 @@ def _said(error: Exception) -> str:
         return error.message
     if isinstance(error, NoResultFound):
         return "a row that belongs to it is missing"
-    return f"it cannot be read ({getattr(error, 'orig', None) or error})"
+    if isinstance(error, DatabaseError | UnicodeDecodeError):
+        return f"it cannot be read ({getattr(error, 'orig', None) or error})"
+    return f"it holds what is never written ({type(error).__name__}: {error})"

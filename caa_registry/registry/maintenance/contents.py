@@ -53,9 +53,9 @@ def check_vectors(checkup: Checkup) -> None:
         lambda id: _name(checkup, table, id),
     )
     for version in versions:
-        if version.id not in deleted or version.blob in blobs:
+        if version.id not in deleted or version.blob in checkup.stored:
             with checkup.noting("vectors", f"vector {version.reference}"):
-                checked_file(blobs, version)
+                checked_file(blobs, version, session)
 
 
 def check_evaluations(checkup: Checkup) -> None:
@@ -81,9 +81,9 @@ def _check_parts(checkup: Checkup, evaluation: Evaluation) -> None:
     session, thing, blobs = checkup.session, f"evaluation {evaluation.id}", checkup.workspace.blobs
     digest = evaluation.measurements
     deleted = session.get_one(t.Evaluation, evaluation.id).deleted_at is not None
-    if digest is not None and not (deleted and digest not in blobs):  # caa gc removes it
+    if digest is not None and not (deleted and digest not in checkup.stored):  # caa gc removes it
         with checkup.noting("evaluations", thing):
-            from_bytes(blobs.get(digest))
+            from_bytes(blobs.get(digest, session))
     with checkup.noting("evaluations", thing):
         this = select(t.Evaluation.id).where(t.Evaluation.id == evaluation.id)
         answers = parts_of(session, t.Response.evaluation_id, RESPONSE, this)[evaluation.id]
@@ -101,11 +101,11 @@ def check_blobs(checkup: Checkup) -> None:
         *session.scalars(select(t.VectorVersion.blob_digest)),
         *session.scalars(select(t.Evaluation.measurements).where(t.Evaluation.measurements.is_not(None))),
     }
-    for digest in blobs.ls():
+    for digest in sorted(checkup.stored):
         if digest not in referred:
             checkup.note("blobs", f"blob {digest}", "nothing refers to it: caa gc removes it", harmless=True)
             with checkup.noting("blobs", f"blob {digest}"):
-                blobs.get(digest)
+                blobs.get(digest, session)
         checkup.count("blobs")
     other_size = select(t.Blob.digest).where(t.Blob.size.is_distinct_from(func.length(t.Blob.data)))
     for digest in session.scalars(other_size):

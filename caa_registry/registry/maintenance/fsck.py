@@ -37,7 +37,8 @@ def fsck(workspace: Workspace, since: datetime | None = None, progress: Progress
     with workspace.database.read() as session:
         checkup = Checkup(workspace, session, since, progress, _expected(session))
         for check in _CHECKS:
-            check(checkup)
+            with checkup.noting(check.__name__.removeprefix("check_"), "the registry"):
+                check(checkup)
     progress(1, 1)
     return FsckReport(dict(checkup.checked), tuple(dict.fromkeys(checkup.faults)))
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import BlobStore
+from caa_registry.blobs.store import BlobStat, BlobStore
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among, batches
 from caa_registry.catalog.events import append_event
-from caa_registry.errors import UsageError
+from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.provenance.lineage import names_of
 from caa_registry.registry.records import Collected
@@ -47,9 +47,9 @@ def gc(workspace: Workspace, grace: timedelta, *, dry_run: bool = False, progres
     if dry_run or not (datasets or unused):
         return found
     with workspace.database.write() as session:
-        subject = {"deleted_before": before.isoformat(timespec="seconds"), "blobs": found.blobs, "pairs": found.pairs}
-        append_event(session, workspace.actor, "gc", subject)
-        _empty(session, datasets)
+        # What was brought back since is needed.
+        _empty(session, _deleted_datasets(session, before))
+        append_event(session, workspace.actor, "gc", {"deleted_before": before.isoformat(timespec="seconds")})
     sizes: list[int] = []
     for part in batches(unused):
         with workspace.database.write() as session:
@@ -80,8 +80,15 @@ def _unreferenced(session: Session, digests: Iterable[str], before: datetime) ->
 
 def _is_old(blobs: BlobStore, digest: str, before: datetime) -> bool:
     """Whether nobody has stored the blob since: a writer may be about to refer to it."""
-    stored_at = blobs.stat(digest).stored_at if digest in blobs else None
-    return stored_at is None or stored_at < before
+    stat = _stat(blobs, digest)
+    return stat is not None and (stat.stored_at is None or stat.stored_at < before)
+
+
+def _stat(blobs: BlobStore, digest: str) -> BlobStat | None:
+    try:
+        return blobs.stat(digest)
+    except NotFoundError:
+        return None  # another gc was faster
 
 
 def _collected(session: Session, blobs: BlobStore, datasets: Sequence[int], unused: Sequence[str]) -> Collected:
@@ -98,7 +105,7 @@ def _collected(session: Session, blobs: BlobStore, datasets: Sequence[int], unus
         evaluations=tuple(sorted(session.scalars(evaluations))),
         pairs=len(_lonely(session, datasets)),
         blobs=len(unused),
-        bytes=sum(blobs.stat(digest).size for digest in unused),
+        bytes=sum(stat.size for digest in unused if (stat := _stat(blobs, digest))),
     )
 
 

@@ -22,8 +22,9 @@ def check_events(checkup: Checkup) -> None:
     with checkup.noting("events", "the log"):
         events = select(t.Event.id, t.Event.action, t.Event.actor, t.Event.subject).order_by(t.Event.id)
         for id, action, actor, subject in session.execute(events.execution_options(yield_per=1000)):
-            for problem in told.by(action, actor, subject):
-                checkup.note("events", f"event {id} ({action})", problem)
+            with checkup.noting("events", f"event {id} ({action})"):
+                for problem in told.by(action, actor, subject):
+                    checkup.note("events", f"event {id} ({action})", problem)
             checkup.count("events")
     told.note_untold()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
-from caa_registry.catalog.copies import copy_file, copy_rows
+from caa_registry.catalog.copies import copy_file, fill_server
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.files import check_file
+from caa_registry.catalog.files import check_file, check_no_log
 from caa_registry.catalog.location import locate
 from caa_registry.catalog.state import look
 from caa_registry.disk import give_name, own_folder, place
@@ -40,6 +40,7 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
     backup = backup.absolute()
     check_file(backup, read_only=True)
     if location.path is not None:
+        check_no_log(location.path)
         own_folder(location.path.parent)
     with place(location.path or Path("registry"), beside=location.path is not None) as part:
         copy_file(backup, part, part_of(progress, 0, (_COPYING, _CHECKING, _COPYING)))
@@ -47,8 +48,8 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
         with Database.open(f"sqlite:///{part}", create=False) as copy:
             _check(copy, backup, part_of(progress, 1, (_COPYING, _CHECKING, _COPYING)))
             if location.path is None:
-                with Database.open(target, create=True) as database, copy.read() as source, database.write() as rows:
-                    copy_rows(source, rows, part_of(progress, 2, (_COPYING, _CHECKING, _COPYING)))
+                with copy.read() as source:
+                    fill_server(location, source, part_of(progress, 2, (_COPYING, _CHECKING, _COPYING)))
         if location.path is not None:
             give_name(part, location.path, force=False)
     progress(1, 1)

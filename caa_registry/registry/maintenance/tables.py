@@ -47,20 +47,33 @@ def check_rows(checkup: Checkup) -> None:
     for table in [mapper.class_ for mapper in t.Base.registry.mappers if issubclass(mapper.class_, Sealed)]:
         if table in later:
             continue
-        for cells, problem in scan(session, table):
+        name = inspect(table).local_table.name
+        with checkup.noting("rows", f"table {name}"):
+            for cells, problem in scan(session, table):
+                if problem:
+                    checkup.note("rows", name_of(session.connection(), name, cells), problem)
+                checkup.count("rows")
+    with checkup.noting("rows", "table meta"):
+        _check_facts(checkup)
+    with checkup.noting("rows", "table run_io"):
+        for cells, problem in scan(session, t.RunIO):
             if problem:
-                checkup.note("rows", name_of(session.connection(), inspect(table).local_table.name, cells), problem)
+                checkup.note("rows", f"an arrow of run {cells['run_id']}", problem)
             checkup.count("rows")
-    for cells, problem in scan(session, t.Meta):
+    with checkup.noting("pairs", "table pair"):
+        _check_pairs(checkup)
+
+
+def _check_facts(checkup: Checkup) -> None:
+    for cells, problem in scan(checkup.session, t.Meta):
         form = _FACTS.get(str(cells["key"]))
         if problem or form is None or not form.fullmatch(str(cells["value"])):
             checkup.note("rows", f"meta {cells['key']}", problem or "no caa writes that")
         checkup.count("rows")
-    for cells, problem in scan(session, t.RunIO):
-        if problem:
-            checkup.note("rows", f"an arrow of run {cells['run_id']}", problem)
-        checkup.count("rows")
-    for cells, problem in scan(session, t.Pair):
+
+
+def _check_pairs(checkup: Checkup) -> None:
+    for cells, problem in scan(checkup.session, t.Pair):
         thing = f"pair {cells['digest']}"
         if problem:
             checkup.note("pairs", thing, problem)
@@ -97,6 +110,7 @@ def check_references(checkup: Checkup) -> None:
             checkup.note("references", f"run {run}", f"it names a {kind} {id} that is missing")
         checkup.count("references")
     _check_owners(checkup)
+    _check_sources(checkup)
 
 
 def _check_owners(checkup: Checkup) -> None:
@@ -108,6 +122,20 @@ def _check_owners(checkup: Checkup) -> None:
     for row in connection.execute(select(t.Alias.__table__).where(owner != t.Alias.owner_id)).mappings():
         checkup.note("references", name_of(connection, "alias", dict(row)), "it points at a version of another name")
     checkup.count("references")
+
+
+def _check_sources(checkup: Checkup) -> None:
+    """What is there was made from what is there."""
+    made: list[tuple[str, Any, Any, Any]] = [
+        ("vector version", t.VectorVersion, t.VectorVersion.dataset_version_id, t.DatasetVersion),
+        ("evaluation", t.Evaluation, t.Evaluation.dataset_version_id, t.DatasetVersion),
+        ("evaluation", t.Evaluation, t.Evaluation.vector_version_id, t.VectorVersion),
+    ]
+    for kind, table, column, source in made:
+        query = select(table.id).join(source, source.id == column)
+        for id in checkup.session.scalars(query.where(table.deleted_at.is_(None), source.deleted_at.is_not(None))):
+            checkup.note("references", f"{kind} {id}", "it was made from what is deleted")
+        checkup.count("references")
 
 
 def check_numbering(checkup: Checkup) -> None:

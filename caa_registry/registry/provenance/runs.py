@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
+from caa_registry.errors import UsageError
 
 _PACKAGES = (
     "caa-registry",
@@ -46,7 +48,12 @@ def record_run(
     roles: Mapping[tuple[str, int], str] = {},
 ) -> int:
     """Write the run, its inputs and outputs as (kind, id), and the audit event, in the caller's transaction. ``roles``:
-    what an object is to the run, for those who look for its runs of that sort."""
+    what an object is to the run, for those who look for its runs of that sort.
+
+    Raises ``UsageError`` where something was made of what somebody has deleted meanwhile.
+    """
+    if outputs:
+        _check_present(session, inputs)
     run = t.Run(
         kind=activity.kind,
         parameters=dict(activity.parameters),
@@ -64,6 +71,18 @@ def record_run(
         )
     append_event(session, activity.actor, activity.kind, {"run": run.id, **subject})
     return run.id
+
+
+def _check_present(session: Session, things: Sequence[tuple[str, int]]) -> None:
+    tables: Mapping[str, Any] = {"dataset": t.DatasetVersion, "vector": t.VectorVersion, "evaluation": t.Evaluation}
+    for kind in sorted({kind for kind, _ in things} & tables.keys()):
+        table = tables[kind]
+        ids = [id for of, id in things if of == kind]
+        if session.scalar(select(table.id).where(table.id.in_(ids), table.deleted_at.is_not(None)).limit(1)):
+            raise UsageError(
+                f"a {kind} that this was made from was deleted meanwhile",
+                "Nothing was stored. caa log shows who deleted it; caa undelete brings it back.",
+            )
 
 
 def environment() -> dict[str, Any]:

@@ -147,6 +147,8 @@ def _reproduce(content: CardContent) -> Iterator[str]:
     if model == "MODEL":
         yield f"MODEL is a folder with {version.model.name}: `caa model add MODEL` shows whether its fingerprint is"
         yield f"`{version.model.fingerprint.digest}`."
+    if version.model.fingerprint.adapter:
+        yield f"ADAPTER is the folder of its LoRA adapter, `{version.model.fingerprint.adapter}`."
     yield ""
     yield "```sh"
     for number, (_, steps) in enumerate(content.recipes, 1):
@@ -164,6 +166,7 @@ def _reproduce(content: CardContent) -> Iterator[str]:
         read=recipe.read,
         template=recipe.template,
         layers=_listed(version.layer_numbers),
+        **_adapter(version),
     )
     yield f"caa vector show {shlex.quote(version.name)}   # digest {version.digest}"
     if content.report is not None:
@@ -188,13 +191,14 @@ def _evaluation(version: VectorVersion, evaluation: Evaluation, asked: DatasetVe
         "split": evaluation.split,
         "model": model,
         "layers": _listed(recorded.layers),
-        "multipliers": ",".join(f"{multiplier:g}" for multiplier in recorded.multipliers),
+        "multipliers": ",".join(map(_number, recorded.multipliers)),
         "positions": evaluation.positions,
         "template": evaluation.template,
         "rows": recorded.rows,
         "orders": recorded.orders,
         "controls": ",".join(beside.controls) or "none",
         **({"draws": str(beside.seeds)} if beside.controls else {}),
+        **_adapter(version),
     }
     return _command("caa eval propensity", version.name, **options) + (" --paper" if recorded.paper else "")
 
@@ -211,7 +215,9 @@ def _apply(content: CardContent) -> Iterator[str]:
     yield ""
     yield "```sh"
     yield (
-        _command("caa generate", vector=version.reference, layer=str(layer), multipliers=f"0,{multiplier:g}")
+        _command(
+            "caa generate", vector=version.reference, layer=str(layer), multipliers=f"0,{_number(multiplier or 0.0)}"
+        )
         + " 'PROMPT'"
     )
     yield "```"
@@ -228,6 +234,15 @@ def _model(version: VectorVersion) -> str:
 def _pinned(dataset: DatasetVersion) -> str:
     """It by name and digest: its number may be another elsewhere."""
     return f"{dataset.name}@{dataset.digest[:19]}"
+
+
+def _adapter(version: VectorVersion) -> dict[str, str]:
+    return {"adapter": "ADAPTER"} if version.model.fingerprint.adapter else {}
+
+
+def _number(value: float) -> str:
+    """As it was given, to the last digit."""
+    return repr(float(value)).removesuffix(".0")
 
 
 def _listed(layers: Iterable[int]) -> str:

@@ -123,6 +123,15 @@ def add(
     )
     if deleted is not None:
         # The same again: its bytes were just stored.
+        check_kept(workspace.blobs, deleted.blob_digest)
+        pairs = session.get_one(t.DatasetVersion, deleted.dataset_version_id)
+        if pairs.deleted_at is not None:
+            of = session.get_one(t.Dataset, pairs.dataset_id).name
+            raise UsageError(
+                f"{name}:v{deleted.number}, which was deleted, has the same numbers, and is made from "
+                f"{of}:v{pairs.number}, which is deleted too",
+                f"First: caa undelete {of}:v{pairs.number}; or import its pairs as {of} again.",
+            )
         deleted.deleted_at = None
         subject = {"vector": f"{name}:v{deleted.number}", "digest": deleted.digest}
         append_event(session, workspace.actor, "undelete", subject)
@@ -165,7 +174,11 @@ def store(
     workspace: Workspace, name: str, request: Computation, vectors: VectorSet, reading: Reading, activity: Activity
 ) -> VectorVersion:
     """Write what was computed as a version of ``name``: its bytes, then rows, run and audit event together."""
-    stored = store_bytes(workspace.blobs, vectors, Origin.of(request), request.model.info.name)
+    origin = Origin.of(request)
+    with workspace.database.read() as session:
+        # As the registry calls the model: the same vector has the same bytes, wherever the model's folder is now.
+        known = session.scalar(select(t.Model.name).where(t.Model.fingerprint == origin.fingerprint))
+    stored = store_bytes(workspace.blobs, vectors, origin, known or request.model.info.name)
     with workspace.database.write() as session:
         model, _ = ensure_model(session, request.model.info)
         row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id)

@@ -14,6 +14,8 @@ from caa_registry.registry.records import Comparison, LayerRecord, RecomputedLay
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from caa_registry.vectors import LayerVector, VectorSet
 
 
@@ -32,13 +34,13 @@ def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
     )
 
 
-def checked_file(blobs: BlobStore, version: VectorVersion) -> bytes:
-    """The file of a version: its layers have the digests of the rows, and together that of the version. Raises
-    ``IntegrityError`` where one does not fit."""
+def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | None = None) -> bytes:
+    """The file of a version, as ``session`` sees it: its layers have the digests of the rows, and together that of the
+    version. Raises ``IntegrityError`` where one does not fit."""
     from caa_registry.formats.safetensors_file import places
     from caa_registry.vectors import tensor_digest
 
-    data = blobs.get(version.blob)
+    data = blobs.get(version.blob, session)
     stored = places(data)
     digests = {
         layer: digest_bytes(memoryview(data)[stored[layer].offset :][: stored[layer].nbytes])
