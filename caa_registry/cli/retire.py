@@ -89,5 +89,5 @@ def gc(settings: Settings, grace: float, dry_run: bool) -> None:
         return
     for name in (*collected.versions, *(f"evaluation:{number}" for number in collected.evaluations)):
         output.line(name)
-    what = f"{count(collected.blobs, 'blob')} ({collected.bytes / 1e6:,.1f} MB) and {count(collected.pairs, 'pair')}"
+    what = f"{count(collected.blobs, 'blob')} ({collected.bytes / 1e3:,.1f} kB) and {count(collected.pairs, 'pair')}"
     output.message(f"Would remove {what}. Nothing was removed." if dry_run else f"Removed {what}.")

@@ -170,9 +170,11 @@ def test_a_damaged_backup_is_not_restored(copied: Registry, tmp_path: Path) -> N
     assert list((tmp_path / "new").iterdir()) == []
     other = tmp_path / "other.db"
     other.write_bytes(b"no registry")
-    for path in (other, tmp_path / "none.db", tmp_path):
+    for path in (other, tmp_path):
         with pytest.raises(RegistryError):
             caa.restore(path, str(tmp_path / "new.db"))
+    with pytest.raises(UsageError, match=r"there is no file .*none\.db"):
+        caa.restore(tmp_path / "none.db", str(tmp_path / "new.db"))
     assert not (tmp_path / "new.db").exists()
 
 

@@ -26,7 +26,7 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
     ``url``: a path or URL where there is none, by default that of ``caa_registry.open``. An older backup is upgraded.
     ``backup`` itself is not changed. What is restored appears whole or not at all.
 
-    Raises ``UsageError`` where there is a registry already, ``RegistryError`` for a file that is no registry,
+    Raises ``UsageError`` for no file and where there is a registry already, ``RegistryError`` for a file that is no registry,
     ``IntegrityError`` where the backup is damaged.
     """
     target = settings.registry_url(url)
@@ -38,6 +38,8 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
             "A backup is restored into an empty place only. Name one: --registry PATH",
         )
     backup = backup.absolute()
+    if not backup.exists():
+        raise UsageError(f"there is no file {backup}", "Give the path of a backup, as caa backup printed it.")
     check_file(backup, read_only=True)
     if location.path is not None:
         check_no_log(location.path)
