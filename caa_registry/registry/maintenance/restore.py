@@ -26,8 +26,8 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
     ``url``: a path or URL where there is none, by default that of ``caa_registry.open``. An older backup is upgraded.
     ``backup`` itself is not changed. What is restored appears whole or not at all.
 
-    Raises ``UsageError`` for no file and where there is a registry already, ``RegistryError`` for a file that is no registry,
-    ``IntegrityError`` where the backup is damaged.
+    Raises ``UsageError`` for no file and where there is a registry already, ``RegistryError`` for a file that is no
+    registry, ``IntegrityError`` where the backup is damaged.
     """
     target = settings.registry_url(url)
     location = locate(target)
