@@ -73,8 +73,8 @@ def check_range(offset: int, nbytes: int) -> None:
 
 
 def check_kept(blobs: BlobStore, digest: str) -> None:
-    """Raise ``RegistryError`` unless a blob that was just stored is still there. Asked in the write transaction that is
-    to refer to it, which nothing can remove it meanwhile."""
+    """Raise ``RegistryError`` unless a blob that was just stored is still there. Called in the write transaction that
+    refers to it: while that lasts, nothing can remove the blob."""
     if digest not in blobs:
         raise RegistryError(
             "caa gc removed bytes that were just stored",

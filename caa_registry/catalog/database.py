@@ -73,7 +73,7 @@ class Database:
         A new SQLite file is for its owner only, unless it is ``shared``: then the umask decides.
 
         An older SQLite registry is backed up and upgraded; on PostgreSQL that is left to ``caa db upgrade``.
-        ``read_only``: nothing is written, so that the file may lie where nothing can be; an older one is refused.
+        ``read_only``: nothing is written, so the file may lie on a read-only disk; an older one is refused.
         Raises ``RegistryError`` when there is no registry, when it is newer than this installation, and when
         what is there belongs to another program (which is then left as it is).
         """
@@ -127,11 +127,9 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session in a write transaction, committed at the end and rolled back on an exception. Raises
-        ``RegistryError`` where the registry was opened to be read only."""
+        ``RegistryError`` where the registry was opened read-only."""
         if self._read_only:
-            raise RegistryError(
-                f"{self.shown} is opened to be read only", "Nothing was changed. Leave --read-only out."
-            )
+            raise RegistryError(f"{self.shown} is opened read-only", "Nothing was changed. Leave --read-only out.")
         if getattr(self._thread, "writing", False):
             raise RuntimeError("write() inside write() would wait for itself; pass the session on")
         self._thread.writing = True

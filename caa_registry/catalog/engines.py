@@ -74,7 +74,7 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
     """An engine on an existing file. Its transactions begin IMMEDIATE unless marked ``READ_ONLY``.
 
     Never makes a file. Foreign keys are enforced for ``USE`` only: a migration that makes a table anew would
-    delete the rows that refer to it. For ``LOOK`` nothing is written, also where nothing can be.
+    delete the rows that refer to it. ``LOOK`` writes nothing.
     """
     uri = file_uri(path, read_only=purpose is Purpose.LOOK)
 
@@ -137,8 +137,8 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
 
 
 def file_uri(path: Path, *, read_only: bool) -> str:
-    """How SQLite is told to open an existing file. On a disk that is mounted to be read only, one without a log cannot
-    change: SQLite then needs no lock and no file beside it."""
+    """How SQLite is told to open an existing file. On a read-only disk a file without a log cannot change: SQLite then
+    needs no lock and no file beside it."""
     uri = f"file:{quote(os.fsencode(path))}?mode={'ro' if read_only else 'rw'}"
     log = path.with_name(f"{path.name}-wal")
     mounted = os.statvfs(path.parent).f_flag & os.ST_RDONLY if read_only else 0

@@ -14,14 +14,16 @@ from caa_registry.wire.maintenance import backup_json
 
 @click.command(epilog="Example: caa backup ~/backups --keep 7")
 @click.argument("destination", type=click.Path(path_type=Path))
-@click.option("--keep", metavar="N", type=click.IntRange(1), help="Leave the newest N backups in the folder.")
+@click.option(
+    "--keep", metavar="N", type=click.IntRange(1), help="Keep only the newest N backups of this registry in the folder."
+)
 @common
 def backup(settings: Settings, destination: Path, keep: int | None) -> None:
-    """Copy the registry to DESTINATION, a new file or a folder, while others go on writing.
+    """Copy the registry to DESTINATION, a new file or a folder. Others may write meanwhile.
 
-    In a folder the copy is named by the registry and the time. It is one SQLite file, also of a PostgreSQL registry,
-    and can be opened like any registry. After it is written, its pages and its log are read again. To check all of it:
-    caa fsck --registry DESTINATION.
+    The copy is one SQLite file, even of a PostgreSQL registry, and can be opened like any registry. In a folder it is
+    named by the registry and the time. Its pages and its log are read again once it is written. To check all of it:
+    caa fsck --read-only --registry FILE.
     """
     with settings.open() as registry, output.progress("copying") as progress:
         made = registry.backup(destination, keep=keep, progress=progress)

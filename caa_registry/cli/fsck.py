@@ -23,9 +23,8 @@ _MOST = 50
 def fsck(settings: Settings, since: datetime | None) -> None:
     """Check everything in the registry: the file, every digest, references, numbering, the log.
 
-    Nothing is changed, and others may go on writing. With --since the pairs, numbers and scores of what was made
-    earlier are not read again. The exit code is 1 if anything is damaged, lost or was put there by other means than
-    caa.
+    Nothing is changed, and others may write meanwhile. With --since the pairs, numbers and scores of what was made
+    earlier are not read again. The exit code is 1 if anything is damaged or lost, or was not written by caa.
     """
     with output.progress("checking") as progress, settings.open() as registry:
         report = registry.fsck(since=since, progress=progress)

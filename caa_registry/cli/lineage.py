@@ -29,8 +29,8 @@ Direction = Literal["inputs", "outputs"]
 @click.option(
     "--depth", type=click.IntRange(1, 100), default=DEPTH, show_default=True, help="Steps to show in each direction."
 )
-@click.option("--mermaid", is_flag=True, help="Print a Mermaid graph instead, for a page of documentation.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: a file .png or .svg.")
+@click.option("--mermaid", is_flag=True, help="Print a Mermaid graph instead.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw it to this file, .png or .svg.")
 @FORCE
 @common
 def lineage(settings: Settings, reference: str, depth: int, mermaid: bool, out: Path | None, force: bool) -> None:

@@ -39,13 +39,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lineage": ("caa_registry.cli.lineage:lineage", "Show what a version was made from, and what was made from it."),
     "run": ("caa_registry.cli.run:run", "Recorded runs: list, show."),
     "log": ("caa_registry.cli.log:log", "Show who did what, and check that the log is intact."),
-    "deprecate": ("caa_registry.cli.retire:deprecate", "Mark a version as one to use no more."),
+    "deprecate": ("caa_registry.cli.retire:deprecate", "Deprecate a version, and name its successor."),
     "delete": ("caa_registry.cli.retire:delete", "Mark a version or an evaluation deleted."),
     "undelete": ("caa_registry.cli.retire:undelete", "Bring back what was deleted."),
     "gc": ("caa_registry.cli.retire:gc", "Remove the contents of what was deleted."),
     "fsck": ("caa_registry.cli.fsck:fsck", "Check everything in the registry."),
-    "backup": ("caa_registry.cli.backup:backup", "Copy the registry to one file, while others go on writing."),
-    "restore": ("caa_registry.cli.restore:restore", "Make a registry of a backup."),
+    "backup": ("caa_registry.cli.backup:backup", "Copy the registry to one file while others write."),
+    "restore": ("caa_registry.cli.restore:restore", "Make a new registry from a backup."),
     "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
 }
 
@@ -110,7 +110,7 @@ class Nouns(LazyGroup):
 )
 @click.version_option(__version__, prog_name="caa")
 @click.option("--registry", metavar="URL", help="Path or URL of the registry. [env: CAA_REGISTRY; ~/.caa/registry.db]")
-@click.option("--read-only", is_flag=True, help="Write nothing to the registry, which may lie where nothing can be.")
+@click.option("--read-only", is_flag=True, help="Write nothing to the registry. It may lie on a read-only disk.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context

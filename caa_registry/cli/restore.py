@@ -16,15 +16,15 @@ from caa_registry.pairs.curation.result import count
 @click.argument("backup", type=click.Path(path_type=Path))
 @common
 def restore(settings: Settings, backup: Path) -> None:
-    """Make a registry of BACKUP, a file that caa backup wrote, where there is none yet.
+    """Make a new registry from BACKUP, a file that caa backup wrote.
 
-    Every digest in it is checked before anything is made. The registry is the one that --registry names, a path or
-    a PostgreSQL URL.
+    --registry names the new registry, a path or a PostgreSQL URL; there must be none yet. Everything in the backup is
+    checked first.
     """
     from caa_registry.registry.registry import restore as restore_registry
 
     if settings.read_only:
-        raise UsageError("a registry cannot be made with --read-only", "Leave it out: the backup is never changed.")
+        raise UsageError("a registry cannot be made with --read-only", "Leave it out. The backup is never changed.")
     with (
         output.progress("restoring") as progress,
         restore_registry(backup, settings.registry, progress=progress) as registry,

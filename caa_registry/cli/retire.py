@@ -19,8 +19,8 @@ from caa_registry.wire.maintenance import collected_json
 def delete(settings: Settings, reference: str, why: str) -> None:
     """Mark a version of a dataset or vector, or an evaluation (evaluation:7), deleted.
 
-    It is not found any more; caa undelete brings it back, until caa gc removes its contents. What an alias, another
-    version, an evaluation or a plan that was not run needs is not deleted, and the message names these.
+    It is no longer found. caa undelete brings it back, until caa gc removes its contents. What an alias, another
+    version, an evaluation or a plan that was not run yet needs is not deleted; the message names them.
     """
     with settings.open() as registry:
         name = registry.delete(reference, why=why)
@@ -32,28 +32,28 @@ def delete(settings: Settings, reference: str, why: str) -> None:
 
 @click.command(epilog="Example: caa deprecate team/s:v2 --why 'wrong labels' --successor team/s:v3")
 @click.argument("reference")
-@click.option("--why", default="", metavar="TEXT", help="Why; needed unless it is taken back.")
+@click.option("--why", default="", metavar="TEXT", help="The reason; required unless --lift is given.")
 @click.option("--successor", metavar="REF", help="The version to use instead.")
-@click.option("--lift", is_flag=True, help="Take it back.")
+@click.option("--lift", is_flag=True, help="Take the deprecation back.")
 @common
 def deprecate(settings: Settings, reference: str, why: str, successor: str | None, lift: bool) -> None:
-    """Mark a version of a dataset or vector as one to use no more.
+    """Deprecate a version of a dataset or vector.
 
-    It stays, and works as before. Whoever uses it is warned, with the reason and the successor.
+    It works as before. Whoever uses it is told the reason and the successor.
     """
     with settings.open() as registry:
         name = registry.deprecate(reference, why=why, successor=successor, lift=lift)
     if settings.as_json:
         output.print_json({"deprecated": name, "lifted": lift})
     else:
-        output.message(f"{name} is deprecated no more." if lift else f"{name} is deprecated.")
+        output.message(f"{name} is no longer deprecated." if lift else f"{name} is deprecated.")
 
 
 @click.command(epilog="Example: caa undelete team/sycophancy:v2")
 @click.argument("reference")
 @common
 def undelete(settings: Settings, reference: str) -> None:
-    """Bring back what caa delete marked, as long as caa gc has not removed its contents."""
+    """Bring back what was deleted, as long as caa gc has not removed its contents."""
     with settings.open() as registry:
         name = registry.undelete(reference)
     if settings.as_json:
@@ -69,7 +69,7 @@ def undelete(settings: Settings, reference: str) -> None:
     type=click.FloatRange(0, 36_500),
     default=30,
     show_default=True,
-    help="Only what was deleted, or left behind, so long ago.",
+    help="Remove only what was deleted or left behind longer ago.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @common

@@ -96,7 +96,7 @@ def ls(
 
 @vector.command(epilog="Example: caa vector show team/sycophancy:best --card")
 @click.argument("reference")
-@click.option("--card", is_flag=True, help="Print all that is known of it, and how to make it again, as Markdown.")
+@click.option("--card", is_flag=True, help="Print what is known about it and how to reproduce it, as Markdown.")
 @common
 def show(settings: Settings, reference: str, card: bool) -> None:
     """Show a vector version: its pairs, model and recipe, and the quality of every layer."""

@@ -58,7 +58,7 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
         hint = f"It has {_versions(existing)}." if existing else ""
         if deleted and (parsed.version in deleted or not existing):
             gone = parsed.version if parsed.version in deleted else deleted[-1]
-            hint = f"v{gone} was deleted. To bring it back: caa undelete {parsed.name}:v{gone}"
+            hint = f"v{gone} was deleted. To bring it back: caa undelete {kind}:{parsed.name}:v{gone}"
         raise NotFoundError(f"{kind} {parsed.name} has no version {which}", hint)
     if parsed.digest is not None and not row.digest.startswith(parsed.digest):
         raise UsageError(

@@ -185,7 +185,7 @@ class Registry:
         return backup(self.workspace, Path(destination), keep, progress)
 
     def delete(self, reference: str, *, why: str = "") -> str:
-        """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its name.
+        """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its reference.
 
         It is not found any more. ``undelete`` brings it back, until ``gc`` removes its contents. Raises ``UsageError``
         naming the aliases, the plans, and what was made from it, that need it.
@@ -202,8 +202,8 @@ class Registry:
         return deprecate(self.workspace, reference, why, successor, lift=lift)
 
     def undelete(self, reference: str) -> str:
-        """Bring back what was deleted; its name. Raises ``NotFoundError``; ``UsageError`` where its contents are gone,
-        or where what it was made from is deleted."""
+        """Bring back what was deleted; its reference. Raises ``NotFoundError``, and ``UsageError`` where its contents
+        are gone or what it was made from is deleted."""
         from caa_registry.registry.maintenance.retire import undelete
 
         return undelete(self.workspace, reference)
@@ -243,8 +243,8 @@ def open(
     """Open a registry: a path, a SQLAlchemy URL, or by default ``CAA_REGISTRY`` or ``~/.caa/registry.db``.
 
     A registry that does not exist is created unless ``create`` is false; its file is for its owner only, unless it is
-    ``shared``: then the umask decides who may read and write it. ``read_only``: nothing is written, so that it may lie
-    where nothing can be. Raises ``RegistryError`` where it cannot be opened.
+    ``shared``: then the umask decides who may read and write it. ``read_only``: nothing is written, so it may lie on a
+    read-only disk. Raises ``RegistryError`` where it cannot be opened.
     """
     name = settings.actor(actor)  # before the database, so that a bad settings file leaves nothing open
     database = Database.open(settings.registry_url(url), create=create, shared=shared, read_only=read_only)

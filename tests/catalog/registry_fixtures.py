@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import multiprocessing
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from caa_registry.catalog.database import Database
+from caa_registry.catalog.schema import migrations_folder
 
 DIALECTS = ("sqlite", "postgresql")
 
@@ -75,6 +77,13 @@ def new_sqlite(folder: Path) -> str:
     path = folder / "registry.db"
     path.write_bytes(_sqlite_template())
     return f"sqlite:///{path}"
+
+
+def oldest_sqlite(path: Path, migrations: Path) -> None:
+    """Make a registry of the first schema at ``path``. ``migrations``: a folder to be made, for those that make it."""
+    newer = shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
+    shutil.copytree(migrations_folder(), migrations, ignore=newer)
+    Database.open(f"sqlite:///{path}", create=True, migrations=migrations).close()
 
 
 @pytest.fixture(params=DIALECTS)

@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from catalog.registry_fixtures import empty_postgres, new_postgres, new_sqlite
+from catalog.registry_fixtures import empty_postgres, new_postgres, new_sqlite, oldest_sqlite
 from cli.command_line import caa, process
 from sqlalchemy import create_engine, make_url, text
 
-from caa_registry.catalog.database import Database
-from caa_registry.catalog.schema import head_revision, migrations_folder
+from caa_registry.catalog.schema import head_revision
 from caa_registry.catalog.state import look
 from caa_registry.errors import RegistryError
 from caa_registry.models import device
@@ -95,12 +94,8 @@ def test_a_registry_that_cannot_be_opened(damage: object, words: str, full: Path
 
 
 def test_an_older_file_is_left_as_it_is(full: Path, tmp_path: Path) -> None:
-    oldest = tmp_path / "oldest"
-    shutil.copytree(
-        migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
-    )
     full.unlink()
-    Database.open(f"sqlite:///{full}", create=True, migrations=oldest).close()
+    oldest_sqlite(full, tmp_path / "oldest")
     state = look(f"sqlite:///{full}")
     assert (state.state, state.opens, state.schema) == ("older", True, "0001")
     assert "older than this caa (schema 0001)" in caa("doctor").out

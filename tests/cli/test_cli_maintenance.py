@@ -48,7 +48,7 @@ def test_nothing_is_written_to_what_is_only_read(full: Path) -> None:
     before = full.read_bytes()
     assert caa("vector", "ls", "--read-only").code == caa("--read-only", "vector", "ls").code == 0
     refused = caa("alias", "set", "team/s:v1", "x", "--read-only")
-    assert refused.code == 1 and "is opened to be read only" in refused.err
+    assert refused.code == 1 and "is opened read-only" in refused.err
     assert full.read_bytes() == before
     gone = caa(
         "dataset", "import", "seed:sycophancy", "--name", "a/b", "--read-only", "--registry", full.parent / "no.db"
@@ -61,7 +61,7 @@ def test_deleted_and_back_and_gone(full: Path) -> None:
     needed = caa("delete", "vector:team/s")
     assert (
         needed.code == 2
-        and "team/s:v1 is needed by" in needed.err
+        and "vector:team/s:v1 is needed by" in needed.err
         and f"caa delete evaluation:{evaluations[0]}" in needed.err
     )
     done = caa("delete", f"evaluation:{evaluations[0]}", "--why", "wrong split")

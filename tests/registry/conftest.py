@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,24 @@ from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from damage import make
+
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
 
     from caa_registry.models.model import Model
 
 __all__ = ["url"]
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with some of everything that it can hold, to be read and copied."""
+    path = tmp_path_factory.mktemp("whole") / "registry.db"
+    make(path)
+    return path
 
 
 @pytest.fixture(autouse=True)

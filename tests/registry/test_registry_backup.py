@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from catalog.registry_fixtures import empty_postgres, new_postgres
+from catalog.registry_fixtures import empty_postgres, new_postgres, oldest_sqlite
 from registry.registry_support import jsonl, letters
 from support.changed import change
 
 import caa_registry as caa
-from caa_registry.catalog.database import Database
-from caa_registry.catalog.schema import migrations_folder
 from caa_registry.errors import CaaError, IntegrityError, RegistryError, UsageError
 from caa_registry.registry.registry import Registry
 
@@ -28,14 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts"))
 
-from damage import make, views  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("whole") / "registry.db"
-    make(path)
-    return path
+from damage import views  # noqa: E402
 
 
 @pytest.fixture
@@ -230,12 +221,8 @@ def test_a_backup_is_restored_into_an_empty_place_only(copied: Registry, tmp_pat
 
 
 def test_an_older_backup_is_upgraded(tmp_path: Path) -> None:
-    oldest = tmp_path / "migrations"
-    shutil.copytree(
-        migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
-    )
     path = tmp_path / "old.db"
-    Database.open(f"sqlite:///{path}", create=True, migrations=oldest).close()
+    oldest_sqlite(path, tmp_path / "migrations")
     before = path.read_bytes()
     with caa.restore(path, str(tmp_path / "new" / "registry.db")) as registry:
         assert list(registry.datasets.ls()) == []
@@ -327,7 +314,7 @@ def test_a_registry_is_read_where_nothing_can_be_written(unwritable: Path, whole
     with caa.open(str(unwritable), read_only=True) as registry:
         assert len(registry.datasets.ls()) == 2 and registry.fsck().faults == ()
         assert registry.vectors.layer("team/praise:v1", 1).layer == 1
-        with pytest.raises(RegistryError, match="is opened to be read only"):
+        with pytest.raises(RegistryError, match="is opened read-only"):
             registry.aliases.set("team/praise:v1", "x")
         registry.backup(tmp_path / "backup.db")
     assert [each.name for each in unwritable.parent.iterdir()] == ["registry.db"]
@@ -336,12 +323,8 @@ def test_a_registry_is_read_where_nothing_can_be_written(unwritable: Path, whole
 
 
 def test_an_older_registry_is_not_upgraded_where_it_is_only_read(tmp_path: Path) -> None:
-    oldest = tmp_path / "migrations"
-    shutil.copytree(
-        migrations_folder(), oldest, ignore=shutil.ignore_patterns("000[2-9]_*", "00[1-9]?_*", "__pycache__")
-    )
     path = tmp_path / "old.db"
-    Database.open(f"sqlite:///{path}", create=True, migrations=oldest).close()
+    oldest_sqlite(path, tmp_path / "migrations")
     before = path.read_bytes()
     with pytest.raises(RegistryError, match="has the older schema 0001"):
         caa.open(str(path), read_only=True)

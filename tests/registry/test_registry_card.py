@@ -74,7 +74,7 @@ def test_a_card_says_what_is_not_known(registry: Registry, pairs: DatasetVersion
         "No calibration has decided about this vector",
         "**No calibration recommends it.**",
         "**It was never evaluated**: nothing is known of what it does.",
-        "Its pairs: licence not known.",
+        "Licence of its pairs: not known.",
         "No layer is recommended.",
         f"MODEL is a folder with {model.info.name}",
     ):

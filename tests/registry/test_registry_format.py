@@ -14,25 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from support.changed import change
 
 import caa_registry as caa
 from caa_registry.catalog.schema import head_revision
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "scripts"))
-
-from damage import make  # noqa: E402
 
 TEXT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("whole") / "registry.db"
-    make(path)
-    return path
 
 
 def read(path: Path, *, holds: bool = True) -> Any:

@@ -195,7 +195,7 @@ def test_a_report_shows_the_layer_that_the_verdict_is_about(
     asked = CalibrationSettings(text="demo", coherence=0)
     registry.evaluations.calibrate(sycophancy, model=demo, layers=[1], multipliers=[0.5, 1], settings=asked)
     assert "### By multiplier, layer 1\n" in text("after")
-    assert "Layer 1 is shown since the newest calibration chose it" in text("said")
+    assert "Layer 1 is shown because the newest calibration chose it" in text("said")
     assert "### By multiplier, layer 2\n" in text("named", 2)
 
 

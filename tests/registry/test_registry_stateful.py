@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(UsageError, match="is needed by"):
                 self.registry.delete(f"{kind}:{reference}")
         else:
-            assert self.registry.delete(f"{kind}:{reference}") == reference
+            assert self.registry.delete(f"{kind}:{reference}") == f"{kind}:{reference}"
             self.versions[kind][reference].deleted = True
 
     @precondition(lambda self: self.versions["dataset"])
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(UsageError, match=r"was made from|were removed"):
                 self.registry.undelete(f"{kind}:{reference}")
         else:
-            assert self.registry.undelete(f"{kind}:{reference}") == reference
+            assert self.registry.undelete(f"{kind}:{reference}") == f"{kind}:{reference}"
             version.deleted = False
 
     @rule()

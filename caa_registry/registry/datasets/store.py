@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -115,12 +115,21 @@ def _bring_back(
     items: Sequence[PairItem] | Sequence[QuestionItem],
 ) -> None:
     """Take the mark of its deletion from a version that is stored again, with its rows where they were removed."""
-    member, question = t.DatasetMember.version_id, t.DatasetQuestion.version_id
-    held = or_(exists().where(member == version.id), exists().where(question == version.id))
-    if not session.scalar(select(held)):
+    if not has_items(session, version.id):
         _insert_items(session, version.id, items)
     version.deleted_at = None
     append_event(session, actor, "undelete", {"dataset": f"{name}:v{version.number}", "digest": version.digest})
+
+
+def any_items(version: Any = t.DatasetVersion.id) -> ColumnElement[bool]:
+    """That a dataset version, by default that of the enclosing statement, still has rows: ``caa gc`` removes those of
+    one that was deleted."""
+    return or_(*(exists().where(item.version_id == version) for item in (t.DatasetMember, t.DatasetQuestion)))
+
+
+def has_items(session: Session, version: int) -> bool:
+    """Whether that dataset version still has rows."""
+    return bool(session.scalar(select(any_items(version))))
 
 
 def newest_versions(session: Session) -> list[DatasetVersion]:

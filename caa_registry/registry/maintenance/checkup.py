@@ -8,19 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, true
 from sqlalchemy.exc import DatabaseError, NoResultFound
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from caa_registry.catalog import filters
+from caa_registry.catalog import models as t
 from caa_registry.errors import CaaError
 from caa_registry.progress import Progress
 from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
 
 T = TypeVar("T")
+
+OWNED: tuple[tuple[str, Any, Any, Any], ...] = (
+    ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
+    ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
+)
+"""What has versions: its kind, the tables of names and of versions, and the column that joins them."""
 
 _AT_ONCE = 200
 # What reading rows raises that hold what nobody wrote.

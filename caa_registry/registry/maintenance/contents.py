@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import Select, func, select
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import name_of
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
-from caa_registry.registry.datasets.store import load_items
+from caa_registry.registry.datasets.store import any_items, load_items
 from caa_registry.registry.evaluations import ratings
 from caa_registry.registry.evaluations.plans.store import records as plan_records
 from caa_registry.registry.evaluations.store import load as load_evaluations
@@ -25,7 +25,7 @@ from caa_registry.registry.vectors.tensors import checked_file
 def check_datasets(checkup: Checkup) -> None:
     """The pairs or questions of every dataset version, against its digests and its figures."""
     session, table = checkup.session, t.DatasetVersion
-    emptied = set(session.scalars(select(table.id).where(table.deleted_at.is_not(None), ~_has_items())))
+    emptied = set(session.scalars(select(table.id).where(table.deleted_at.is_not(None), ~any_items())))
     versions = checkup.each(
         "datasets",
         _recent(checkup, table),
@@ -110,12 +110,6 @@ def check_blobs(checkup: Checkup) -> None:
     other_size = select(t.Blob.digest).where(t.Blob.size.is_distinct_from(func.length(t.Blob.data)))
     for digest in session.scalars(other_size):
         checkup.note("blobs", f"blob {digest}", "its size is not that of its bytes")
-
-
-def _has_items() -> ColumnElement[bool]:
-    """That a dataset version, of the enclosing statement, still has any rows."""
-    of = t.DatasetVersion.id
-    return exists().where(t.DatasetMember.version_id == of) | exists().where(t.DatasetQuestion.version_id == of)
 
 
 def _recent(checkup: Checkup, table: Any) -> list[int]:

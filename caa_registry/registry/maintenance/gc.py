@@ -16,6 +16,7 @@ from caa_registry.catalog.batches import among, batches
 from caa_registry.catalog.events import append_event
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.progress import Progress, silent
+from caa_registry.registry.datasets.store import any_items
 from caa_registry.registry.provenance.lineage import names_of
 from caa_registry.registry.records import Collected
 from caa_registry.registry.workspace import Workspace
@@ -64,8 +65,7 @@ def gc(workspace: Workspace, grace: timedelta, *, dry_run: bool = False, progres
 def _deleted_datasets(session: Session, before: datetime) -> list[int]:
     """The dataset versions that were deleted before then and still hold something."""
     version = t.DatasetVersion
-    held = [exists().where(item.version_id == version.id) for item in (t.DatasetMember, t.DatasetQuestion)]
-    return list(session.scalars(select(version.id).where(version.deleted_at < before, or_(*held))))
+    return list(session.scalars(select(version.id).where(version.deleted_at < before, any_items())))
 
 
 def _unreferenced(session: Session, digests: Iterable[str], before: datetime) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import verify_chain
 from caa_registry.digests import floats_as_text
-from caa_registry.registry.maintenance.checkup import Checkup
+from caa_registry.registry.maintenance.checkup import OWNED, Checkup
 
 
 def check_events(checkup: Checkup) -> None:
@@ -29,12 +29,6 @@ def check_events(checkup: Checkup) -> None:
     told.note_untold()
 
 
-_OWNED: tuple[tuple[str, Any, Any, Any], ...] = (
-    ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
-    ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
-)
-
-
 class _Told:
     """What is there, beside what events tell of it. ``aliases``: what the events left behind."""
 
@@ -45,7 +39,7 @@ class _Told:
         }
         self._without_event = set(self._runs)
         self._versions: dict[tuple[str, str], str] = {}
-        for kind, owner, version, column in _OWNED:
+        for kind, owner, version, column in OWNED:
             query = select(owner.name, version.number, version.digest).join(owner, owner.id == column)
             for name, number, digest in session.execute(query):
                 self._versions[kind, f"{name}:v{number}"] = digest
@@ -67,38 +61,38 @@ class _Told:
         if run is not None:
             self._without_event.discard(run)
             if run not in self._runs:
-                yield f"run {run}, of which it tells, is missing"
+                yield f"it tells of run {run}, which is missing"
             elif self._runs[run] != (action, actor):
-                yield f"run {run} is another than it tells of"
+                yield f"it tells of another run {run}"
         for kind in ("dataset", "vector"):
             named = subject.get(kind)
             if not isinstance(named, str) or ":v" not in named:
                 continue
             there = self._versions.get((kind, named))
             if there is None:
-                yield f"{kind} {named}, of which it tells, is missing"
+                yield f"it tells of {kind} {named}, which is missing"
             elif (
                 "digest" in subject
                 and not ("dataset" in subject and "vector" in subject)
                 and there != subject["digest"]
             ):
-                yield f"{kind} {named} has another digest than it tells"
+                yield f"it tells another digest of {kind} {named}"
         for named in subject.get("vectors", ()):
             if ("vector", named) not in self._versions:
-                yield f"vector {named}, of which it tells, is missing"
+                yield f"it tells of vector {named}, which is missing"
         for kind, ids in self._numbered.items():
             if isinstance(subject.get(kind), int) and subject[kind] not in ids:
-                yield f"{kind} {subject[kind]}, of which it tells, is missing"
+                yield f"it tells of {kind} {subject[kind]}, which is missing"
         if "plan" in subject:
             digest = subject.get("plan_digest", subject.get("digest"))
             if self._plans.get(subject["plan"]) != digest:
-                yield f"plan {subject['plan']}, of which it tells, is missing or says something else"
+                yield f"it tells of plan {subject['plan']}, which is missing or says something else"
         if (
             "fingerprint" in subject
             and action in ("add-model", "move-model")
             and subject["fingerprint"] not in self._models
         ):
-            yield f"model {subject.get('model')}, of which it tells, is missing"
+            yield f"it tells of model {subject.get('model')}, which is missing"
         if action in ("delete", "undelete"):
             for kind in ("dataset", "vector", "evaluation"):
                 if kind in subject:
@@ -121,12 +115,9 @@ class _Told:
 
     def _note_aliases(self) -> None:
         there = {}
-        owned: list[tuple[str, Any, Any, Any]] = [
-            ("dataset", t.Dataset, t.DatasetVersion, t.Alias.dataset_version_id),
-            ("vector", t.Vector, t.VectorVersion, t.Alias.vector_version_id),
-        ]
         alias = t.Alias.__table__.columns
-        for kind, owner, version, column in owned:
+        for kind, owner, version, _ in OWNED:
+            column = alias[f"{kind}_version_id"]
             query = (
                 select(owner.name, alias.name.label("alias"), version.number, alias.recommendation)
                 .join(owner, owner.id == alias.owner_id)
@@ -138,7 +129,7 @@ class _Told:
                     there[kind, name, short] = f"v{number}", floats_as_text(recommendation)
         for key in sorted(there.keys() | self._aliases.keys()):
             if there.get(key) != self._aliases.get(key):
-                problem = "it is not what the last event about it tells" if key in there else "it is missing"
+                problem = "it is not as the last event about it says" if key in there else "it is missing"
                 self._checkup.note("events", f"alias {key[1]}:{key[2]}", problem)
 
     def _note_marks(self) -> None:
@@ -147,17 +138,13 @@ class _Told:
             ("evaluation", str(id))
             for id in session.scalars(select(t.Evaluation.id).where(t.Evaluation.deleted_at.is_not(None)))
         }
-        for kind, owner, version, column in _OWNED:
+        for kind, owner, version, column in OWNED:
             query = select(owner.name, version.number).join(owner, owner.id == column)
             for name, number in session.execute(query.where(version.deleted_at.is_not(None))):
                 marked.add((kind, f"{name}:v{number}"))
         for kind, name in sorted(marked ^ self._deleted):
-            problem = (
-                "is marked deleted, and no event tells of it"
-                if (kind, name) in marked
-                else "was deleted, and is not marked so"
-            )
-            self._checkup.note("events", f"{kind} {name}", f"it {problem}")
+            said = "its deletion is in no event" if (kind, name) in marked else "an event deleted it, and it is there"
+            self._checkup.note("events", f"{kind} {name}", said)
 
     def _note_without_run(self) -> None:
         # A model has no run of its own where something else used it first.

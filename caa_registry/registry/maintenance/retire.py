@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.references import parse
+from caa_registry.registry.datasets.store import has_items
 from caa_registry.registry.evaluations.plans.standing import runs_of
 from caa_registry.registry.lookup import find_version, kind_of, owner_id
 from caa_registry.registry.provenance.lineage import Thing, names_of
+from caa_registry.registry.records import Recommendation
 from caa_registry.registry.workspace import Workspace
 
 _EVALUATION = re.compile(r"evaluation[: ](\d{1,9})")
@@ -25,11 +27,16 @@ _TABLES: dict[str, Any] = {"dataset": t.DatasetVersion, "vector": t.VectorVersio
 
 @dataclass(frozen=True)
 class _Target:
-    """What is to be deleted or undeleted. ``name``: as people write it."""
+    """What is to be deleted or undeleted. ``name``: of a version ``team/x:v1``, of an evaluation its number."""
 
     thing: Thing
     name: str
     row: Any
+
+    @property
+    def reference(self) -> str:
+        """What names it and nothing else: a dataset and a vector may share a name."""
+        return f"{self.thing[0]}:{self.name}"
 
     @property
     def subject(self) -> dict[str, Any]:
@@ -41,7 +48,7 @@ class _Target:
 
 
 def delete(workspace: Workspace, reference: str, why: str = "") -> str:
-    """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its name.
+    """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its reference.
 
     It is not found any more, and ``undelete`` brings it back. Raises ``UsageError`` where an alias, what was made from
     it, or a plan that was not run yet needs it, naming them.
@@ -56,16 +63,16 @@ def delete(workspace: Workspace, reference: str, why: str = "") -> str:
             commands = [f"caa alias remove {alias}" for alias in aliases]
             commands += [f"caa delete {name}" for name in others if not name.startswith("plan:")]
             raise UsageError(
-                f"{target.name} is needed by {', '.join([f'alias {alias}' for alias in aliases] + others)}",
+                f"{target.reference} is needed by {', '.join([f'alias {alias}' for alias in aliases] + others)}",
                 f"First: {'; '.join(commands)}" if commands else "Run the plan first: caa eval run",
             )
         target.row.deleted_at = datetime.now(UTC)
         append_event(session, workspace.actor, "delete", {**target.subject, "why": why})
-    return target.name
+    return target.reference
 
 
 def undelete(workspace: Workspace, reference: str) -> str:
-    """Bring back what was deleted; its name. A name without a version means the newest that was deleted.
+    """Bring back what was deleted; its reference. A name without a version means the newest that was deleted.
 
     Raises ``NotFoundError`` where nothing was, ``UsageError`` where ``gc`` has removed its contents, or where what it
     was made from is deleted.
@@ -75,16 +82,16 @@ def undelete(workspace: Workspace, reference: str) -> str:
         missing = [name for name, row in _inputs(session, target.thing) if row.deleted_at is not None]
         if missing:
             raise UsageError(
-                f"{target.name} was made from {', '.join(missing)}, which is deleted",
+                f"{target.reference} was made from {', '.join(missing)}, which is deleted",
                 f"First: {'; '.join(f'caa undelete {name}' for name in missing)}",
             )
         if not _is_whole(workspace, session, target):
             raise UsageError(
-                f"the contents of {target.name} were removed by caa gc", "Restore a backup, or make it again."
+                f"the contents of {target.reference} were removed by caa gc", "Restore a backup, or make it again."
             )
         target.row.deleted_at = None
         append_event(session, workspace.actor, "undelete", target.subject)
-    return target.name
+    return target.reference
 
 
 def _present(session: Session, reference: str) -> _Target:
@@ -93,7 +100,7 @@ def _present(session: Session, reference: str) -> _Target:
         row = session.get(t.Evaluation, int(match[1]))
         if row is None or row.deleted_at is not None:
             raise NotFoundError(f"there is no evaluation {match[1]}", "List them with: caa eval ls")
-        return _Target(("evaluation", row.id), f"evaluation:{row.id}", row)
+        return _Target(("evaluation", row.id), str(row.id), row)
     kind = kind_of(session, reference)
     version = find_version(session, reference, kind)
     return _Target((kind, version.id), f"{parse(reference).name}:v{version.number}", version)
@@ -106,7 +113,7 @@ def _deleted(session: Session, reference: str) -> _Target:
         row = session.get(t.Evaluation, int(match[1]))
         if row is None or row.deleted_at is None:
             raise nothing
-        return _Target(("evaluation", row.id), f"evaluation:{row.id}", row)
+        return _Target(("evaluation", row.id), str(row.id), row)
     parsed, kind = parse(reference), kind_of(session, reference)
     if parsed.alias is not None:
         raise UsageError(f"{reference} is an alias, which no deleted version has", "Give the version: NAME:v1.")
@@ -124,24 +131,29 @@ def _deleted(session: Session, reference: str) -> _Target:
 
 
 def _aliases(session: Session, target: _Target) -> list[str]:
-    """The aliases that point at it, or that recommend what it measured."""
+    """The aliases that point at it, or whose recommendation rests on it."""
     kind, id = target.thing
-    found = []
-    owner: Any = t.Dataset if kind == "dataset" else t.Vector
-    query = select(t.Alias, owner.name).join(owner, owner.id == t.Alias.owner_id)
-    query = query.where(t.Alias.kind == ("dataset" if kind == "dataset" else "vector")).order_by(
-        owner.name, t.Alias.name
+    of = "dataset" if kind == "dataset" else "vector"
+    owner: Any = t.Dataset if of == "dataset" else t.Vector
+    query = (
+        select(t.Alias, owner.name)
+        .join(owner, owner.id == t.Alias.owner_id)
+        .where(t.Alias.kind == of)
+        .order_by(owner.name, t.Alias.name)
     )
+    found = []
     for alias, name in session.execute(query):
-        evidence = ((alias.recommendation or {}).get("evidence") or {}).get("evaluations") or ()
-        points = {"dataset": alias.dataset_version_id, "vector": alias.vector_version_id}.get(kind)
-        if points == id or (kind == "evaluation" and id in evidence):
-            found.append(f"{name}:{alias.name}")
+        if kind == "evaluation":
+            needs = alias.recommendation and id in Recommendation.from_json(alias.recommendation).evaluations
+        else:
+            needs = id == (alias.dataset_version_id if of == "dataset" else alias.vector_version_id)
+        if needs:
+            found.append(f"{of}:{name}:{alias.name}")
     return found
 
 
 def _made_from(session: Session, thing: Thing) -> list[str]:
-    """What runs made from it and is not deleted, and plans that were not run, by name."""
+    """The references of what runs made from it and is not deleted, and of plans that were not run."""
     kind, id = thing
     used, made = aliased(t.RunIO), aliased(t.RunIO)
     products = session.execute(
@@ -163,12 +175,12 @@ def _made_from(session: Session, thing: Thing) -> list[str]:
             if not ran.get(plans[product].digest):
                 found.append(f"plan:{plans[product].name}")
         elif of in _TABLES and session.get_one(_TABLES[of], product).deleted_at is None:
-            found.append(f"evaluation:{product}" if of == "evaluation" else names[of, product].reference)
+            found.append(names[of, product].key)
     return found
 
 
 def _inputs(session: Session, thing: Thing) -> list[tuple[str, Any]]:
-    """The versions that the run which made it read, by name."""
+    """The versions that the run which made it read, with their references."""
     kind, id = thing
     used, made = aliased(t.RunIO), aliased(t.RunIO)
     things = session.execute(
@@ -178,7 +190,7 @@ def _inputs(session: Session, thing: Thing) -> list[tuple[str, Any]]:
         .distinct()
     ).all()
     names = names_of(session, [(of, used_id) for of, used_id in things])
-    return [(names[of, used_id].reference, session.get_one(_TABLES[of], used_id)) for of, used_id in sorted(things)]
+    return [(names[of, used_id].key, session.get_one(_TABLES[of], used_id)) for of, used_id in sorted(things)]
 
 
 def _is_whole(workspace: Workspace, session: Session, target: _Target) -> bool:
@@ -187,9 +199,4 @@ def _is_whole(workspace: Workspace, session: Session, target: _Target) -> bool:
         return row.blob_digest in workspace.blobs
     if isinstance(row, t.Evaluation):
         return row.measurements is None or row.measurements in workspace.blobs
-    if row.n_items == 0:
-        return True
-    items = exists().where(t.DatasetMember.version_id == row.id) | exists().where(
-        t.DatasetQuestion.version_id == row.id
-    )
-    return bool(session.scalar(select(items)))
+    return row.n_items == 0 or has_items(session, row.id)

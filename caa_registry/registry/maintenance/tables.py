@@ -15,9 +15,9 @@ from caa_registry.catalog.integrity.rows import scan
 from caa_registry.digests import DIGEST
 from caa_registry.references import ranges
 from caa_registry.registry.datasets.store import stored_pair
-from caa_registry.registry.maintenance.checkup import Checkup
+from caa_registry.registry.maintenance.checkup import OWNED, Checkup
 
-# Rows of these may go; of no other.
+# Tables whose rows may be deleted.
 _MAY_GO = {"alias"}
 # What table ``meta`` holds: by key, how its value is written.
 _FACTS = {
@@ -68,7 +68,7 @@ def _check_facts(checkup: Checkup) -> None:
     for cells, problem in scan(checkup.session, t.Meta):
         form = _FACTS.get(str(cells["key"]))
         if problem or form is None or not form.fullmatch(str(cells["value"])):
-            checkup.note("rows", f"meta {cells['key']}", problem or "no caa writes that")
+            checkup.note("rows", f"meta {cells['key']}", problem or "caa never writes this")
         checkup.count("rows")
 
 
@@ -139,13 +139,9 @@ def _check_sources(checkup: Checkup) -> None:
 
 
 def check_numbering(checkup: Checkup) -> None:
-    """No version and no row that cannot go is missing."""
+    """No version and no row that is never deleted is missing."""
     session = checkup.session
-    owned: list[tuple[str, Any, Any, Any]] = [
-        ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
-        ("vector", t.Vector, t.VectorVersion, t.VectorVersion.vector_id),
-    ]
-    for kind, owner, version, column in owned:
+    for kind, owner, version, column in OWNED:
         counts = (
             select(owner.id, owner.name, func.count(version.id), func.max(version.number))
             .outerjoin(version, column == owner.id)
@@ -161,7 +157,7 @@ def check_numbering(checkup: Checkup) -> None:
         places = select(item.version_id, func.count(), func.max(item.position)).group_by(item.version_id)
         for id, count, last in session.execute(places):
             if count != last + 1:
-                checkup.note("numbering", f"dataset version {id}", "a place in it is empty")
+                checkup.note("numbering", f"dataset version {id}", "one of its rows is missing")
     if checkup.workspace.database.dialect == "sqlite" and session.get(t.Meta, NUMBERED) is None:
         _check_ids(checkup)
 
@@ -179,8 +175,8 @@ def _check_ids(checkup: Checkup) -> None:
         greatest = max(ids, default=0)
         last = given.get(name, greatest)
         if not isinstance(last, int) or greatest > last:
-            checkup.note("numbering", f"table {name}", f"no row was given the number {greatest}")
+            checkup.note("numbering", f"table {name}", f"its row {greatest} has a number that the database never gave")
         elif last != len(ids):
             missing = ranges(sorted(set(range(1, last + 1)) - ids))
-            checkup.note("numbering", f"table {name}", f"rows that cannot go are missing: {missing}")
+            checkup.note("numbering", f"table {name}", f"it lacks rows, which are never deleted: {missing}")
         checkup.count("numbering")

@@ -64,6 +64,13 @@ class Recommendation:
         return f"its calibration accepted what does not hold: {', '.join(accepted)}" if accepted else ""
 
     @property
+    def evaluations(self) -> tuple[int, ...]:
+        """The numbers of the evaluations that its evidence names."""
+        evidence = self.evidence or {}
+        single = [evidence[name] for name in ("propensity", "side_effects") if name in evidence]
+        return (*single, *evidence.get("extended", ()), *evidence.get("answers", ()))
+
+    @property
     def _accepted(self) -> list[str]:
         conditions = (self.evidence or {}).get("verdict", ())
         return [condition["name"] for condition in conditions if condition["accepted"]]

@@ -110,11 +110,11 @@ def _limits(content: CardContent) -> Iterator[str]:
     version, dataset = content.version, content.dataset
     yield from ("## Use and limits", "")
     yield (
-        f"Made to study and to change the behavior above in {version.model.name}, the exact model named above; on "
-        "other weights it means nothing, and `caa` refuses it there."
+        f"It is made for one model, {version.model.name}, with exactly the weights above. On other weights it means "
+        "nothing, and `caa` refuses to apply it."
     )
     yield ""
-    yield f"- Its pairs: {dataset.licence or 'licence not known'}. The licence of the model holds for what it writes."
+    yield f"- Licence of its pairs: {dataset.licence or 'not known'}. The model has a licence of its own."
     if content.outcome is None or content.outcome.reason or content.outcome.evidence is None:
         yield "- **No calibration recommends it.** What it does may be what any vector of its length does."
     report = content.report
@@ -127,10 +127,10 @@ def _limits(content: CardContent) -> Iterator[str]:
     if not any(each.kind == "side-effects" for each in report.evaluations):
         yield "- Its side effects on ordinary text were not measured."
     if report.answers is None:
-        yield "- What the model writes under it was not looked at: its scores are of given answers."
+        yield "- Text that the model writes under it was not evaluated: the scores are about given answers."
     yield (
-        f"- Measured on questions in the style of its own dataset ({report.shown.evaluation.dataset}); of other "
-        "styles, languages and longer conversations nothing is known."
+        f"- Measured only on questions of {report.shown.evaluation.dataset}. Nothing is known about other styles, "
+        "other languages or longer conversations."
     )
     yield ""
 
@@ -143,7 +143,7 @@ def _reproduce(content: CardContent) -> Iterator[str]:
         yield f"It was normalized with others, from the vector with the digest `{recipe.normalized.of}`."
         yield ""
         return
-    yield "In a new registry (`--registry NEW.db`). `caa dataset replay` stores the pairs, and says where they differ."
+    yield "Set `CAA_REGISTRY` to a new path first. `caa dataset replay` stores the pairs, and says where they differ."
     if model == "MODEL":
         yield f"MODEL is a folder with {version.model.name}: `caa model add MODEL` shows whether its fingerprint is"
         yield f"`{version.model.fingerprint.digest}`."

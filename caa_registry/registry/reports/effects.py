@@ -125,7 +125,7 @@ def recommendation_section(aliases: Sequence[Alias], outcome: CalibrationOutcome
         evidence = advice.evidence
         if evidence:
             score, effect = evidence["score_b"], evidence["effect_b"]
-            ids = ", ".join(map(str, (evidence["propensity"], evidence["side_effects"], *evidence["answers"])))
+            ids = ", ".join(map(str, advice.evaluations))
             line += (
                 f" On {evidence['items']['b']} questions that took no part in the choice: propensity "
                 f"{score['value']:.3f} ({between(score['low'], score['high'])}), changed by {effect['value']:.3f} "

@@ -268,7 +268,8 @@ class Reports:
 def _of_verdict(layer: int) -> Caveat:
     from caa_registry.evaluation.inference.caveats import Caveat
 
-    text = f"Layer {layer} is shown since the newest calibration chose it, on half of its questions. The figures of the"
-    return Caveat(
-        "chosen", f"{text} verdict are of the other half; where those below share questions, they look better."
+    text = (
+        f"Layer {layer} is shown because the newest calibration chose it, on half of its questions. The verdict is "
+        "about the other half. The figures below may include the first, and are then too good."
     )
+    return Caveat("chosen", text)

@@ -130,7 +130,7 @@ def add(
             raise UsageError(
                 f"{name}:v{deleted.number}, which was deleted, has the same numbers, and is made from "
                 f"{of}:v{pairs.number}, which is deleted too",
-                f"First: caa undelete {of}:v{pairs.number}; or import its pairs as {of} again.",
+                f"First: caa undelete dataset:{of}:v{pairs.number}; or import its pairs as {of} again.",
             )
         deleted.deleted_at = None
         subject = {"vector": f"{name}:v{deleted.number}", "digest": deleted.digest}
