@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from caa_registry.errors import ModelMismatchError as ModelMismatchError
     from caa_registry.errors import NoCommonDoseError as NoCommonDoseError
     from caa_registry.errors import NotFoundError as NotFoundError
+    from caa_registry.errors import PassphraseError as PassphraseError
     from caa_registry.errors import RegistryError as RegistryError
     from caa_registry.errors import UsageError as UsageError
     from caa_registry.errors import WriteError as WriteError
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from caa_registry.pairs.turns import Turn as Turn
     from caa_registry.registry.evaluations.layers import best_layer as best_layer
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
+    from caa_registry.registry.provenance.script_runs import ScriptRun as ScriptRun
     from caa_registry.registry.records import Alias as Alias
     from caa_registry.registry.records import Answer as Answer
     from caa_registry.registry.records import AuditCheck as AuditCheck
@@ -141,6 +143,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
+    from caa_registry.registry.records import SignatureCheck as SignatureCheck
+    from caa_registry.registry.records import Signed as Signed
     from caa_registry.registry.records import Standing as Standing
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
@@ -170,6 +174,7 @@ _PUBLIC = {
         "ModelMismatchError",
         "NoCommonDoseError",
         "NotFoundError",
+        "PassphraseError",
         "RegistryError",
         "UsageError",
         "WriteError",
@@ -220,6 +225,7 @@ _PUBLIC = {
     "caa_registry.pairs.turns": ["Turn"],
     "caa_registry.registry.evaluations.layers": ["best_layer"],
     "caa_registry.registry.provenance.recalls": ["Downstream"],
+    "caa_registry.registry.provenance.script_runs": ["ScriptRun"],
     "caa_registry.registry.records": [
         "Alias",
         "Answer",
@@ -277,6 +283,8 @@ _PUBLIC = {
         "RunRecord",
         "Sampling",
         "Score",
+        "SignatureCheck",
+        "Signed",
         "Standing",
         "Steer",
         "Steering",

@@ -72,6 +72,10 @@ class NoCommonDoseError(UsageError):
     """Two evaluations were measured at doses that do not overlap, so that nothing of them can be compared."""
 
 
+class PassphraseError(UsageError):
+    """A private key is encrypted, and its passphrase is missing or wrong."""
+
+
 class InputError(CaaError):
     """Data from outside that cannot be used. Says which source, which row (1-based) and which field."""
 

@@ -107,6 +107,11 @@ def memory() -> int | None:
     return _bytes("CAA_MEMORY", given) if given else None
 
 
+def keys() -> Path:
+    """The file of the keys whose signatures count: ``CAA_KEYS``, else ``keys.toml`` in the home folder."""
+    return Path(os.environ.get("CAA_KEYS") or home() / "keys.toml")
+
+
 def activation_cache() -> tuple[Path, int]:
     """The folder of cached activations and how many bytes they may take: ``CAA_ACTIVATION_CACHE``, else
     ``activation_cache`` in the file, such as ``"20GB"``, else 4 GB; 0 keeps nothing."""

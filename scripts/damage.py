@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from caa_registry.catalog.events import verify_chain
 from caa_registry.errors import CaaError
 from caa_registry.evaluation.open_ended.judging import Answered, JudgeIdentity, Rating
 from caa_registry.pairs.curation.choosing import Filter
+from caa_registry.registry.maintenance.signing.keys import new_key
 from caa_registry.registry.records import CalibrationSettings, OpenEndedSettings, PlanSettings, Recommendation
 from caa_registry.registry.registry import Registry
 from caa_registry.wire.plain import plain
@@ -38,7 +39,6 @@ UNCOVERED: Mapping[str, tuple[str, ...]] = {
     "meta": ("key", "value"),
     "model": ("tensors", "path", "adapter_path"),
     "review": ("dataset_id",),
-    "run_io": ("run_id", "direction", "kind", "object_id", "role"),
     "vector_version": ("deleted_at",),
 }
 # Listings. One that lacks what it had, because a row is lost or can no longer be found, counts as uncovered too.
@@ -55,6 +55,8 @@ _LISTINGS = (
     "log",
     "lint",
     "blame",
+    "runs",
+    "signatures",
 )
 # What a recall or an alias leaves on others may be lost with a row.
 _MARKED = re.compile(r"(evaluation|vector|dataset) ")
@@ -106,9 +108,16 @@ def plan_and_calibrate(path: Path) -> None:
 
 
 def retire(path: Path) -> None:
-    """Deprecate a version of the registry of ``make_unplanned``."""
+    """Deprecate a version of the registry of ``make_unplanned``, quarantine an evaluation, sign, and record a step of
+    a script that failed."""
     with caa.open(str(path)) as registry:
         registry.deprecate("team/praise:v2", why="another method", successor="team/praise:v1")
+        registry.quarantine("evaluation:3", why="sampled with the wrong seed")
+        key = path.with_name("key.pem")
+        new_key(key)
+        registry.sign("team/praise:v1", key)
+        with suppress(ZeroDivisionError), registry.run("divide", inputs=["team/praise:v1"]):
+            _ = 1 / 0
 
 
 def make_unplanned(path: Path) -> None:
@@ -220,6 +229,8 @@ def _ways(registry: Registry) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "aliases", registry.aliases.ls
     yield "alias", lambda: registry.aliases.get("team/praise:best")
     yield "lineage", lambda: registry.lineage("team/dishes:v1")
+    yield "runs", registry.runs.ls
+    yield "signatures", lambda: registry.verify("team/praise:v1").signatures
     yield "events", lambda: _events(registry)
 
 

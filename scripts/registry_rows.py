@@ -21,6 +21,7 @@ from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, score_at
 from caa_registry.models.folder.fingerprint import Fingerprint
 from caa_registry.pairs.source import Source
+from caa_registry.registry.provenance.runs import digest_of_arrows
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.rows import SCORE
 
@@ -127,12 +128,14 @@ class _Rows:
         for inputs, outputs in links:
             self._run += 1
             times = {"started_at": _NOW, "finished_at": _NOW}
-            runs.append({"kind": kind, "parameters": {}, "environment": environment, "actor": "bench", **times})
-            for direction, things in (("input", inputs), ("output", outputs)):
-                lines += [
-                    {"run_id": self._run, "direction": direction, "kind": k, "object_id": i, "role": ""}
-                    for k, i in things
-                ]
+            sides = (("input", inputs), ("output", outputs))
+            arrows = [(side, of, id, "") for side, things in sides for of, id in things]
+            run = {"kind": kind, "parameters": {}, "environment": environment, "actor": "bench", **times}
+            runs.append({**run, "arrows_digest": digest_of_arrows(arrows)})
+            lines += [
+                {"run_id": self._run, "direction": side, "kind": of, "object_id": id, "role": role}
+                for side, of, id, role in arrows
+            ]
         self.add(t.Run, runs)
         self.add(t.RunIO, lines)
 

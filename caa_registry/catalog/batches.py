@@ -21,7 +21,9 @@ def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
         yield values[first : first + _AT_ONCE]
 
 
-def among(session: Session, column: InstrumentedAttribute[Any], values: Collection[int | str]) -> ColumnElement[bool]:
+def among(
+    session: Session, column: ColumnElement[Any] | InstrumentedAttribute[Any], values: Collection[int | str]
+) -> ColumnElement[bool]:
     """That ``column`` is one of ``values``, however many: they are one parameter, so one statement takes them all."""
     if session.get_bind().dialect.name == "postgresql":
         return column == func.any(literal(list(values), ARRAY(column.type)))

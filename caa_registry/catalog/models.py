@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from caa_registry.catalog.tables.evaluations import Evaluation, Judgement, Plan, Rating, Response, Score
     from caa_registry.catalog.tables.pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
     from caa_registry.catalog.tables.records import Blob, Event, Meta, Run, RunIO
-    from caa_registry.catalog.tables.retired import Deprecation
+    from caa_registry.catalog.tables.retired import Deprecation, Quarantine
+    from caa_registry.catalog.tables.signatures import Signature
     from caa_registry.catalog.tables.vectors import Model, Vector, VectorLayer, VectorVersion
 
 _NAMES = {
@@ -25,7 +26,8 @@ _NAMES = {
     "evaluations": "Evaluation Judgement Plan Rating Response Score",
     "pairs": "Dataset DatasetMember DatasetQuestion DatasetVersion Pair",
     "records": "Blob Event Meta Run RunIO",
-    "retired": "Deprecation",
+    "retired": "Deprecation Quarantine",
+    "signatures": "Signature",
     "vectors": "Model Vector VectorLayer VectorVersion",
 }
 _MODULES = {name: f"caa_registry.catalog.tables.{module}" for module, names in _NAMES.items() for name in names.split()}
@@ -47,6 +49,7 @@ __all__ = [
     "Model",
     "Pair",
     "Plan",
+    "Quarantine",
     "Rating",
     "Recall",
     "Response",
@@ -54,6 +57,7 @@ __all__ = [
     "Run",
     "RunIO",
     "Score",
+    "Signature",
     "Vector",
     "VectorLayer",
     "VectorVersion",

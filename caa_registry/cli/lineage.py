@@ -30,15 +30,22 @@ Direction = Literal["inputs", "outputs"]
     "--depth", type=click.IntRange(1, 100), default=DEPTH, show_default=True, help="Steps to show in each direction."
 )
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid graph instead.")
+@click.option("--in-toto", is_flag=True, help="Print what made it as an in-toto statement, which caa sign signs.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Draw it to this file, .png or .svg.")
 @FORCE
 @common
-def lineage(settings: Settings, reference: str, depth: int, mermaid: bool, out: Path | None, force: bool) -> None:
+def lineage(
+    settings: Settings, reference: str, depth: int, mermaid: bool, in_toto: bool, out: Path | None, force: bool
+) -> None:
     """Show what a dataset or vector version was made from, by which runs, and what was made from it.
 
     Each is shown once; where it comes up again, "(shown above)" stands for it. With --json the
-    lineage is complete, with every node and every run once.
+    lineage is complete, with every node and every run once. --in-toto also takes an evaluation (evaluation:7).
     """
+    if in_toto:
+        with settings.open() as registry:
+            output.print_json(registry.statement(reference))
+        return
     if out is not None:
         from caa_registry.plots.style import save
 

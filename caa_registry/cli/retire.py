@@ -1,4 +1,4 @@
-"""``caa deprecate``, ``caa delete``, ``caa undelete`` and ``caa gc``."""
+"""``caa deprecate``, ``caa quarantine``, ``caa delete``, ``caa undelete`` and ``caa gc``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.pairs.curation.result import count
-from caa_registry.wire.maintenance import collected_json
+from caa_registry.wire.maintenance import collected_json, quarantine_json
 
 
 @click.command(epilog="Example: caa delete team/sycophancy:v2 --why 'labels were wrong'")
@@ -47,6 +47,31 @@ def deprecate(settings: Settings, reference: str, why: str, successor: str | Non
         output.print_json({"deprecated": name, "lifted": lift})
     else:
         output.message(f"{name} is no longer deprecated." if lift else f"{name} is deprecated.")
+
+
+@click.command(epilog="Example: caa quarantine team/sycophancy:v2 --why 'it raises perplexity'")
+@click.argument("reference")
+@click.option("--why", default="", metavar="TEXT", help="The reason; required unless --lift is given.")
+@click.option("--lift", is_flag=True, help="Take the quarantine back.")
+@common
+def quarantine(settings: Settings, reference: str, why: str, lift: bool) -> None:
+    """Quarantine a vector version, or an evaluation (evaluation:7).
+
+    Vectors made of it, and the evaluations of all of them, are quarantined with it: listings and reports mark them, and
+    applying such a vector gives a warning. Pairs and datasets are recalled instead: caa dataset recall.
+    """
+    with settings.open() as registry:
+        found = registry.quarantine(reference, why=why, lift=lift)
+    if settings.as_json:
+        output.print_json(quarantine_json(found, lifted=lift))
+        return
+    output.fields(
+        {
+            "no longer quarantined" if lift else "quarantined": found.what,
+            "vectors": "\n".join(found.vectors) or "none",
+            "evaluations": ", ".join(map(str, found.evaluations)) or "none",
+        }
+    )
 
 
 @click.command(epilog="Example: caa undelete team/sycophancy:v2")

@@ -39,7 +39,7 @@ def ls(
             each.run.id,
             each.run.finished_at.strftime("%Y-%m-%d %H:%M"),
             each.run.actor,
-            each.run.kind,
+            f"{each.run.kind} (failed)" if each.run.failure else each.run.kind,
             _together(each.inputs),
             _together(each.outputs),
         )
@@ -55,7 +55,10 @@ def ls(
 @click.argument("number", type=click.IntRange(1))
 @common
 def show(settings: Settings, number: int) -> None:
-    """Show a run: what it read and made, its parameters, and the machine and packages it ran with."""
+    """Show a run: what it read and made, its parameters, and the machine and packages it ran with.
+
+    Of a script's run (registry.run in Python) also the runs that belong to it, and what they read.
+    """
     import yaml
 
     with settings.open() as registry:
@@ -70,11 +73,16 @@ def show(settings: Settings, number: int) -> None:
             "by": found.actor,
             "started": found.started_at.isoformat(timespec="seconds"),
             "ended": found.finished_at.isoformat(timespec="seconds"),
+            "status": f"failed: {found.failure}" if found.failure else "done",
             "from": _together(detail.inputs) or "nothing",
             "made": _together(detail.outputs) or "nothing",
+            **({"within": f"run {detail.within}"} if detail.within is not None else {}),
+            **({"runs": ", ".join(map(str, detail.runs)), "used": _together(detail.used)} if detail.runs else {}),
         }
     )
     values = {"parameters": dict(found.parameters), "environment": dict(found.environment)}
+    values["environment"].pop("within", None)
+    values["parameters"].pop("token", None)
     for line in yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100).splitlines():
         output.line(line)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from caa_registry.registry.models import Models
     from caa_registry.registry.provenance.aliases import Aliases
     from caa_registry.registry.provenance.audit import Audit
+    from caa_registry.registry.provenance.recalls import Downstream
     from caa_registry.registry.provenance.recorded_runs import RecordedRuns
+    from caa_registry.registry.provenance.script_runs import ScriptRun
+    from caa_registry.registry.records import DatasetVersion, Evaluation, SignatureCheck, Signed
     from caa_registry.registry.reports.reports import Reports
     from caa_registry.registry.vectors.steering import SteeringPart
     from caa_registry.registry.vectors.vectors import Vectors
@@ -158,6 +161,23 @@ class Registry:
         # The version that the alias pointed at when its advice was read, even if it moves meanwhile.
         return SteeringPart(steer, self.vectors.get(f"vector:{alias.target}"), alias.recommendation)
 
+    def run(
+        self,
+        name: str,
+        *,
+        inputs: Sequence[str | DatasetVersion | VectorVersion | Evaluation] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> AbstractContextManager[ScriptRun]:
+        """Record a step of a script as a run, failed or not: ``with registry.run("choose layers") as run:``.
+
+        ``inputs``: what it reads; ``run.reads`` and ``run.made`` declare more, ``run.parameters`` holds what it ran
+        with and found. What the registry imports, computes and measures in this thread meanwhile belongs to it, and
+        what that read is shown as used. Raises ``UsageError`` for parameters that are not JSON, ``NotFoundError``.
+        """
+        from caa_registry.registry.provenance.script_runs import script_run
+
+        return script_run(self.workspace, name, inputs, parameters or {})
+
     def lineage(self, reference: str) -> Lineage:
         """What a dataset or vector was made from, and what was made from it."""
         from caa_registry.registry.provenance.lineage import lineage
@@ -200,6 +220,47 @@ class Registry:
         from caa_registry.registry.provenance.deprecations import deprecate
 
         return deprecate(self.workspace, reference, why, successor, lift=lift)
+
+    def quarantine(self, reference: str, *, why: str = "", lift: bool = False) -> Downstream:
+        """Quarantine a vector version or an evaluation (``evaluation:7``), with a reason, or take that back (``lift``);
+        what is quarantined with it: vectors made of it, and the evaluations of all of them.
+
+        Listings and reports mark it, and whoever applies such a vector is warned. Raises ``UsageError``, also for a
+        dataset: ``datasets.recall``.
+        """
+        from caa_registry.registry.provenance.quarantines import quarantine
+
+        return quarantine(self.workspace, reference, why, lift=lift)
+
+    def statement(self, reference: str) -> dict[str, Any]:
+        """Where a version, an evaluation or an alias comes from, as an in-toto statement (``signing.statements``)."""
+        from caa_registry.registry.maintenance.signing.signatures import statement
+
+        return statement(self.workspace, reference)
+
+    def sign(self, reference: str, key: str | Path, *, passphrase: str | None = None) -> SignatureCheck:
+        """Sign a version, an evaluation (``evaluation:7``) or an alias (``team/x:best``), with what it recommends and
+        which of its moves it is, and store the signature.
+
+        ``key``: a file with a private Ed25519 key in PEM form. Raises ``IntegrityError`` where what is to be signed is
+        not what was stored, ``PassphraseError``, ``InputError`` for another file, ``UsageError`` for what is signed
+        with that key already.
+        """
+        from caa_registry.registry.maintenance.signing.signatures import sign
+
+        return sign(self.workspace, reference, Path(key), passphrase)
+
+    def verify(self, reference: str, *, require: Sequence[str] = (), keys: str | Path | None = None) -> Signed:
+        """Check the signatures of a version, an evaluation or an alias, and its contents, against what was signed.
+
+        ``keys``: the file of trusted and revoked keys (``signing.trust``), by default ``CAA_KEYS`` or
+        ``~/.caa/keys.toml``. ``require``: keys each of which must have signed, as ``ed25519:BASE64``, a file, or the
+        name of somebody trusted; these need not be in the file. Raises ``IntegrityError`` where the contents are not
+        what was stored.
+        """
+        from caa_registry.registry.maintenance.signing.signatures import verify
+
+        return verify(self.workspace, reference, require, Path(keys) if keys is not None else None)
 
     def undelete(self, reference: str) -> str:
         """Bring back what was deleted; its reference. Raises ``NotFoundError``, and ``UsageError`` where its contents

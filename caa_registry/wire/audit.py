@@ -30,9 +30,10 @@ def check_json(check: AuditCheck) -> dict[str, Any]:
 
 
 def detail_json(detail: RunDetail) -> dict[str, Any]:
-    """A run with what it read and made."""
-    inputs, outputs = (
+    """A run with what it read and made, and how it belongs to a script's run."""
+    inputs, outputs, used = (
         [{"kind": kind, "reference": reference} for kind, reference in things]
-        for things in (detail.inputs, detail.outputs)
+        for things in (detail.inputs, detail.outputs, detail.used)
     )
-    return {**run_json(detail.run), "inputs": inputs, "outputs": outputs}
+    own = {"inputs": inputs, "outputs": outputs}
+    return {**run_json(detail.run), **own, "within": detail.within, "runs": list(detail.runs), "used": used}

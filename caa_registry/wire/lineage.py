@@ -42,4 +42,6 @@ def run_json(run: RunRecord) -> dict[str, Any]:
         "environment": dict(run.environment),
         "started_at": run.started_at.isoformat(),
         "finished_at": run.finished_at.isoformat(),
+        "status": run.status,
+        "failure": run.failure,
     }

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from caa_registry.registry.provenance.recalls import Downstream
     from caa_registry.registry.records import Backup, Collected, FsckReport
 
 
@@ -21,6 +22,16 @@ def fsck_json(report: FsckReport) -> dict[str, Any]:
 def backup_json(backup: Backup) -> dict[str, Any]:
     """A copy of the registry."""
     return {**asdict(backup), "path": str(backup.path), "removed": [str(path) for path in backup.removed]}
+
+
+def quarantine_json(downstream: Downstream, *, lifted: bool) -> dict[str, Any]:
+    """What was quarantined, and what with it."""
+    return {
+        "quarantined": downstream.what,
+        "vectors": list(downstream.vectors),
+        "evaluations": list(downstream.evaluations),
+        "lifted": lifted,
+    }
 
 
 def collected_json(collected: Collected) -> dict[str, Any]:

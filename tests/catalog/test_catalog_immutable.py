@@ -76,7 +76,7 @@ def test_a_mark_can_be_set_and_taken_back(filled: Database) -> None:
         assert "not marked deleted" in refuse(filled, f"DELETE FROM {model.__tablename__}")
 
 
-@pytest.mark.parametrize("table", ["review", "recall", "plan", "deprecation"])
+@pytest.mark.parametrize("table", ["review", "recall", "plan", "deprecation", "quarantine", "signature"])
 def test_what_was_said_never_goes(filled: Database, table: str) -> None:
     assert f"{table} is append-only" in refuse(filled, f"DELETE FROM {table}")
 

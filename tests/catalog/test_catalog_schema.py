@@ -31,6 +31,7 @@ TRIGGERS = {
     *(f"keep_{table}_delete" for table in ("dataset_member", "dataset_question", "vector_layer", "score")),
     *(f"keep_{table}_delete" for table in ("response", "judgement", "rating")),
     *(f"keep_{table}_delete" for table in ("lint_report", "review", "recall", "plan", "deprecation")),
+    *(f"keep_{table}_delete" for table in ("quarantine", "signature")),
 } - {f"keep_{table}_update" for table in ("dataset", "vector", "alias", "meta")}
 
 

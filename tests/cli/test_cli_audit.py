@@ -5,7 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
 from cli.command_line import caa
+
+from caa_registry.pairs.curation.choosing import Sample
+from caa_registry.registry.registry import open as open_registry
 
 
 def test_the_log_is_listed_with_and_without_a_verb(full: Path) -> None:
@@ -66,3 +70,18 @@ def test_lineage_is_printed_as_a_graph_and_drawn(full: Path, tmp_path: Path) -> 
         assert drawn.code == 0 and (tmp_path / name).read_bytes().startswith(begin), drawn.err
     assert caa("lineage", "vector:team/s", "--out", tmp_path / "x.png").code == 2
     assert caa("lineage", "vector:team/s", "--out", tmp_path / "x.gif").code == 2
+
+
+def test_a_scripts_run_and_a_failed_one_are_shown(full: Path) -> None:
+    with open_registry(str(full)) as registry:
+        with registry.run("sweep", parameters={"tries": 2}):
+            registry.datasets.curate(Sample(2), "team/s", name="team/few")
+        with pytest.raises(ZeroDivisionError), registry.run("divide"):
+            _ = 1 / 0
+    listed = caa("run", "ls").out
+    assert "script (failed)" in listed
+    failed, step, curated = (each["id"] for each in caa("run", "ls", "--json").json[:3])
+    assert "failed: ZeroDivisionError: division by zero" in caa("run", "show", failed).out
+    shown = caa("run", "show", step).out
+    assert f"runs     {curated}" in shown and "used     dataset team/s:v1" in shown and "token:" not in shown
+    assert f"within   run {step}" in caa("run", "show", curated).out

@@ -78,7 +78,7 @@ def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch, columns: str) -> 
         ("vector import x.json", " Did you mean 'caa dataset import'?"),
         ("dataset compute", " Did you mean 'caa vector compute'?"),
         ("eval generate", " Did you mean 'caa generate'?"),
-        ("verify", " Did you mean 'caa model verify' or 'caa vector verify' or 'caa log verify'?"),
+        ("plot", " Did you mean 'caa vector plot' or 'caa eval plot'?"),
         ("reviews team/s", " Did you mean 'caa dataset reviews'?"),
         ("vector impolt", ""),  # plot is not close enough
         ("dataset nonsense", ""),

@@ -30,12 +30,10 @@ sys.path.append(str(ROOT / "scripts"))
 
 from damage import changed_cells, damage  # noqa: E402
 
-# What fsck cannot know: where a model's files were last seen, and since when a row is checked. An arrow may lead from
-# another thing that is there.
+# What fsck cannot know: where a model's files were last seen, and since when a row is checked.
 UNKNOWN = {
     *(("model", column) for column in ("tensors", "path", "adapter_path")),
     *((table, "unchecked_before") for table in ("dataset_version", "vector_version", "evaluation", "model", "run")),
-    *(("run_io", column) for column in ("run_id", "kind", "object_id", "role", "direction")),
     ("meta", "value"),
 }
 
@@ -145,16 +143,24 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
         ["UPDATE deprecation SET successor = 'team/other:v1'"],
         ("rows", "deprecation 1", "it is not what was stored"),
     ),
+    "quarantine": (
+        ["UPDATE quarantine SET lifted = 1"],
+        ("rows", "quarantine 1", "it is not what was stored"),
+    ),
+    "signature": (
+        ["DELETE FROM signature"],
+        ("events", "event ", "it tells of signature 1, which is missing"),
+    ),
     "run": (
         [
             "INSERT INTO run SELECT 99, kind, parameters, environment, actor, started_at, finished_at, row_digest, "
-            "unchecked_before FROM run WHERE id = 1"
+            "unchecked_before, failure, NULL FROM run WHERE id = 1"
         ],
         ("events", "run 99", "no event tells of it: it was not written by caa"),
     ),
     "run_io": (
-        ["DELETE FROM run_io WHERE direction = 'output' AND kind = 'vector' AND object_id = 1"],
-        ("events", "vector 1", "no run made it"),
+        ["UPDATE run_io SET object_id = 2 WHERE direction = 'input' AND kind = 'vector' AND object_id = 1"],
+        ("rows", "run ", "what it read and made is not what was stored"),
     ),
     "event": (["UPDATE event SET actor = 'nobody' WHERE id = 2"], ("events", "the log", "event 2 (")),
     "alias": (

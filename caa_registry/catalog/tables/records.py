@@ -19,7 +19,8 @@ from caa_registry.catalog.integrity.row_digests import Sealed
 
 
 class Run(Sealed, Base):
-    """One finished activity with its parameters and environment."""
+    """One activity that ended, with its parameters and environment. ``failure``: what it failed of, missing where it
+    did not. ``arrows_digest``: of its rows in ``run_io``, missing where it has none."""
 
     __tablename__ = "run"
     __table_args__ = (KEEP_IDS,)
@@ -31,6 +32,8 @@ class Run(Sealed, Base):
     actor: Mapped[str]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime]
+    failure: Mapped[str | None]
+    arrows_digest: Mapped[Digest | None]
 
 
 class RunIO(Base):

@@ -15,7 +15,7 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
-from caa_registry.registry.evaluations.store import begin, store
+from caa_registry.registry.evaluations.store import begin, store, underway_kept
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Answer, DatasetVersion, Evaluation, OpenEndedSettings
 from caa_registry.registry.records.evaluation_settings import RecordedOpenEnded, Sampling
@@ -105,8 +105,6 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
         settings=asdict(asked),
     )
     unfinished = request.division.unfinished(_identity(request, sampling), named)
-    if request.division.measures:
-        _measure(request, unfinished, progress)
 
     def write() -> int:
         answered = list(_answered(unfinished).values())
@@ -125,13 +123,16 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
         ]
         return store(workspace, underway, "perplexity", _figures(request, answered), responses=rows)
 
-    return request.division.finish(
-        workspace,
-        request.target,
-        unfinished,
-        lambda: {question for question, _ in _missing(request, unfinished)},
-        write,
-    )
+    with underway_kept(workspace, underway):
+        if request.division.measures:
+            _measure(request, unfinished, progress)
+        return request.division.finish(
+            workspace,
+            request.target,
+            unfinished,
+            lambda: {question for question, _ in _missing(request, unfinished)},
+            write,
+        )
 
 
 def answers(session: Session, evaluation: Evaluation, questions: Sequence[str]) -> list[Answer]:

@@ -16,7 +16,7 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.progress import Progress
-from caa_registry.registry.provenance.runs import Activity, record_run
+from caa_registry.registry.provenance.runs import Activity, failure_kept, record_run
 from caa_registry.registry.records import Answer, Judged
 from caa_registry.registry.workspace import Workspace
 
@@ -58,13 +58,17 @@ def rate(workspace: Workspace, request: RatingRequest, judge: Judge, progress: P
     places = {answer: place for place, answer in enumerate(distinct)}
     unrated = [answer for answer in distinct if answer not in ratings]
     progress(len(ratings), len(distinct))
-    for rating in judge.ratings(unrated):
-        answer = unrated[rating.index]
-        reply = rating.reply.replace("\x00", "\ufffd")
-        ratings[answer] = rating.value, reply
-        unfinished.add("ratings", {"index": places[answer], "value": rating.value, "reply": reply})
-        progress(len(ratings), len(distinct))
-    judged = _store_ratings(workspace, request.evaluation, judge.identity, [ratings[answer] for answer in answered])
+    activity = _activity(workspace, request.evaluation, judge.identity)
+    inputs, subject = [("evaluation", request.evaluation)], {"evaluation": request.evaluation}
+    with failure_kept(workspace, activity, inputs=inputs, subject=subject):
+        for rating in judge.ratings(unrated):
+            answer = unrated[rating.index]
+            reply = rating.reply.replace("\x00", "\ufffd")
+            ratings[answer] = rating.value, reply
+            unfinished.add("ratings", {"index": places[answer], "value": rating.value, "reply": reply})
+            progress(len(ratings), len(distinct))
+        ordered = [ratings[answer] for answer in answered]
+        judged = _store_ratings(workspace, request.evaluation, activity, judge.identity, ordered)
     unfinished.delete()
     return judged
 
@@ -74,7 +78,8 @@ def rate_by_sheet(workspace: Workspace, request: RatingRequest, path: Path, iden
     from caa_registry.evaluation.open_ended.human_ratings import read_sheet
 
     ratings = [(rating.value, rating.reply) for rating in read_sheet(path, request.answered)]
-    return _store_ratings(workspace, request.evaluation, identity, ratings)
+    activity = _activity(workspace, request.evaluation, identity)
+    return _store_ratings(workspace, request.evaluation, activity, identity, ratings)
 
 
 def judgements(session: Session, evaluation: int) -> list[Judged]:
@@ -120,12 +125,19 @@ def mean_ratings(answers: Sequence[Answer], judged: Judged) -> dict[float, Inter
     return means
 
 
+def _activity(workspace: Workspace, evaluation: int, identity: JudgeIdentity) -> Activity:
+    return Activity("rate", workspace.actor, {"evaluation": evaluation, "judge": identity.as_json()})
+
+
 def _store_ratings(
-    workspace: Workspace, evaluation: int, identity: JudgeIdentity, ratings: Sequence[tuple[float | None, str]]
+    workspace: Workspace,
+    evaluation: int,
+    activity: Activity,
+    identity: JudgeIdentity,
+    ratings: Sequence[tuple[float | None, str]],
 ) -> Judged:
     now = datetime.now(UTC)
     judge = identity.as_json()
-    activity = Activity("rate", workspace.actor, {"evaluation": evaluation, "judge": judge})
     with workspace.database.write() as session:
         judgement = t.Judgement(
             evaluation_id=evaluation,

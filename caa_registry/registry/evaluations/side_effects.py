@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
-from caa_registry.registry.evaluations.store import begin, store
+from caa_registry.registry.evaluations.store import begin, store, underway_kept
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.records.evaluation_settings import RecordedSideEffects
@@ -79,8 +79,6 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
     underway = begin(workspace, request.target, "side-effects", recorded, positions="all", template="plain")
     asked = request_as_json("side-effects", request.target, text=text_as_json(request.text))
     unfinished = request.division.unfinished(_identity(request, passages), asked)
-    if request.division.measures:
-        _measure(request, passages, unfinished, progress)
 
     def left() -> set[int]:
         everywhere = places(range(len(passages.ids)), request.target.layers, request.target.multipliers)
@@ -95,7 +93,10 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
         ]
         return store(workspace, underway, "kl", figures, text=request.text.digest)
 
-    return request.division.finish(workspace, request.target, unfinished, left, write)
+    with underway_kept(workspace, underway):
+        if request.division.measures:
+            _measure(request, passages, unfinished, progress)
+        return request.division.finish(workspace, request.target, unfinished, left, write)
 
 
 def _measure(request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished, progress: Progress) -> None:

@@ -3,7 +3,8 @@ are read in a fixed number of statements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.recalls import mark_evaluations
-from caa_registry.registry.provenance.runs import Activity, record_run
+from caa_registry.registry.provenance.runs import Activity, failure_kept, record_run
 from caa_registry.registry.records import (
     DatasetVersion,
     Evaluation,
@@ -73,6 +74,29 @@ def begin(
     parameters = {"kind": kind, "split": split, "positions": positions, **settings.to_json()}
     activity = Activity("evaluate", workspace.actor, parameters)
     return Underway(target, kind, positions, template, settings, dataset, split, activity, plan)
+
+
+@contextmanager
+def underway_kept(workspace: Workspace, underway: Underway) -> Iterator[None]:
+    """Keep a run that failed where measuring or storing does (``runs.failure_kept``)."""
+    from caa_registry.evaluation.shards import MissingShardsError
+
+    inputs, subject = _read(underway)
+    with failure_kept(workspace, underway.activity, inputs=inputs, subject=subject, expected=(MissingShardsError,)):
+        yield
+
+
+def _read(underway: Underway) -> tuple[list[tuple[str, int]], dict[str, str]]:
+    """What an evaluation reads beside its model, and how its event tells of that."""
+    version, dataset, plan = underway.target.version, underway.dataset, underway.plan
+    inputs, named = [("vector", version.id)], {"vector": version.reference}
+    if dataset is not None:
+        inputs.append(("dataset", dataset.id))
+        named["dataset"] = dataset.reference
+    if plan is not None:
+        inputs.append(("plan", plan.id))
+        named |= {"plan": plan.name, "plan_digest": plan.digest}
+    return inputs, named
 
 
 def store(
@@ -129,17 +153,13 @@ def store(
         for response in responses:
             response.evaluation_id = evaluation.id
         session.add_all(responses)
-        asked = [("dataset", dataset.id)] if dataset else []
-        named = {"dataset": dataset.reference} if dataset else {}
-        if underway.plan is not None:
-            asked.append(("plan", underway.plan.id))
-            named |= {"plan": underway.plan.name, "plan_digest": underway.plan.digest}
+        inputs, named = _read(underway)
         record_run(
             session,
             underway.activity,
-            inputs=[("vector", target.version.id), *asked, ("model", model.id)],
+            inputs=[*inputs, ("model", model.id)],
             outputs=[("evaluation", evaluation.id)],
-            subject={"evaluation": evaluation.id, "vector": target.version.reference, **named, **subject},
+            subject={"evaluation": evaluation.id, **named, **subject},
         )
         return evaluation.id
 
@@ -190,6 +210,14 @@ def measurements(workspace: Workspace, evaluation: Evaluation) -> Measurements:
     if evaluation.measurements is None:
         raise UsageError(f"evaluation {evaluation.id} was stored without its items", "Evaluate again.")
     return from_bytes(workspace.blobs.get(evaluation.measurements))
+
+
+def check_answers(session: Session, row: t.Evaluation) -> None:
+    """Raise ``IntegrityError`` unless the answers of an evaluation are those that were stored."""
+    this = select(t.Evaluation.id).where(t.Evaluation.id == row.id)
+    answers = parts_of(session, t.Response.evaluation_id, RESPONSE, this)[row.id]
+    if (digest_of_rows("response", answers) if answers else None) != row.responses_digest:
+        raise damaged(f"evaluation {row.id}", "its answers are not those that were stored")
 
 
 def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | None = None) -> list[Evaluation]:

@@ -11,14 +11,14 @@ from sqlalchemy import Select, func, select
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import name_of
-from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.registry.datasets.store import any_items, load_items
 from caa_registry.registry.evaluations import ratings
 from caa_registry.registry.evaluations.plans.store import records as plan_records
+from caa_registry.registry.evaluations.store import check_answers
 from caa_registry.registry.evaluations.store import load as load_evaluations
 from caa_registry.registry.maintenance.checkup import Checkup
 from caa_registry.registry.records import Evaluation
-from caa_registry.registry.rows import RESPONSE, dataset_records, parts_of, vector_records
+from caa_registry.registry.rows import dataset_records, vector_records
 from caa_registry.registry.vectors.tensors import checked_file
 
 
@@ -85,11 +85,7 @@ def _check_parts(checkup: Checkup, evaluation: Evaluation) -> None:
         with checkup.noting("evaluations", thing):
             from_bytes(blobs.get(digest, session))
     with checkup.noting("evaluations", thing):
-        this = select(t.Evaluation.id).where(t.Evaluation.id == evaluation.id)
-        answers = parts_of(session, t.Response.evaluation_id, RESPONSE, this)[evaluation.id]
-        stored = session.get_one(t.Evaluation, evaluation.id).responses_digest
-        if (digest_of_rows("response", answers) if answers else None) != stored:
-            checkup.note("evaluations", thing, "its answers are not those that were stored")
+        check_answers(session, session.get_one(t.Evaluation, evaluation.id))
     with checkup.noting("evaluations", thing):
         ratings.judgements(session, evaluation.id)
 

@@ -50,6 +50,8 @@ class _Told:
             "judgement": set(session.scalars(select(t.Judgement.id))),
             "recall": set(session.scalars(select(t.Recall.id))),
             "deprecation": set(session.scalars(select(t.Deprecation.id))),
+            "quarantine": set(session.scalars(select(t.Quarantine.id))),
+            "signature": set(session.scalars(select(t.Signature.id))),
         }
         self._deleted: set[tuple[str, str]] = set()
         self._aliases: dict[tuple[str, str, str], tuple[str, Any]] = {}

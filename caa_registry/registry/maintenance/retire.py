@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,35 +14,13 @@ from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.references import parse
 from caa_registry.registry.datasets.store import has_items
 from caa_registry.registry.evaluations.plans.standing import runs_of
-from caa_registry.registry.lookup import find_version, kind_of, owner_id
+from caa_registry.registry.lookup import kind_of, owner_id
 from caa_registry.registry.provenance.lineage import Thing, names_of
+from caa_registry.registry.provenance.named import EVALUATION, Named, find
 from caa_registry.registry.records import Recommendation
 from caa_registry.registry.workspace import Workspace
 
-_EVALUATION = re.compile(r"evaluation[: ](\d{1,9})")
 _TABLES: dict[str, Any] = {"dataset": t.DatasetVersion, "vector": t.VectorVersion, "evaluation": t.Evaluation}
-
-
-@dataclass(frozen=True)
-class _Target:
-    """What is to be deleted or undeleted. ``name``: of a version ``team/x:v1``, of an evaluation its number."""
-
-    thing: Thing
-    name: str
-    row: Any
-
-    @property
-    def reference(self) -> str:
-        """What names it and nothing else: a dataset and a vector may share a name."""
-        return f"{self.thing[0]}:{self.name}"
-
-    @property
-    def subject(self) -> dict[str, Any]:
-        """What its events tell of."""
-        kind, id = self.thing
-        if kind == "evaluation":
-            return {"evaluation": id}
-        return {kind: self.name, "digest": self.row.digest}
 
 
 def delete(workspace: Workspace, reference: str, why: str = "") -> str:
@@ -57,7 +33,7 @@ def delete(workspace: Workspace, reference: str, why: str = "") -> str:
 
     checked_text(why, field="why")
     with workspace.database.write() as session:
-        target = _present(session, reference)
+        target = find(session, reference)
         aliases, others = _aliases(session, target), _made_from(session, target.thing)
         if aliases or others:
             commands = [f"caa alias remove {alias}" for alias in aliases]
@@ -94,26 +70,14 @@ def undelete(workspace: Workspace, reference: str) -> str:
     return target.reference
 
 
-def _present(session: Session, reference: str) -> _Target:
-    match = _EVALUATION.fullmatch(reference)
-    if match is not None:
-        row = session.get(t.Evaluation, int(match[1]))
-        if row is None or row.deleted_at is not None:
-            raise NotFoundError(f"there is no evaluation {match[1]}", "List them with: caa eval ls")
-        return _Target(("evaluation", row.id), str(row.id), row)
-    kind = kind_of(session, reference)
-    version = find_version(session, reference, kind)
-    return _Target((kind, version.id), f"{parse(reference).name}:v{version.number}", version)
-
-
-def _deleted(session: Session, reference: str) -> _Target:
+def _deleted(session: Session, reference: str) -> Named:
     nothing = NotFoundError(f"nothing that was deleted is called {reference}", "caa log shows what was: --by ACTOR")
-    match = _EVALUATION.fullmatch(reference)
+    match = EVALUATION.fullmatch(reference)
     if match is not None:
         row = session.get(t.Evaluation, int(match[1]))
         if row is None or row.deleted_at is None:
             raise nothing
-        return _Target(("evaluation", row.id), str(row.id), row)
+        return Named(("evaluation", row.id), str(row.id), row)
     parsed, kind = parse(reference), kind_of(session, reference)
     if parsed.alias is not None:
         raise UsageError(f"{reference} is an alias, which no deleted version has", "Give the version: NAME:v1.")
@@ -127,10 +91,10 @@ def _deleted(session: Session, reference: str) -> _Target:
     version = session.scalar(query.order_by(table.number.desc()).limit(1))
     if version is None:
         raise nothing
-    return _Target((kind, version.id), f"{parsed.name}:v{version.number}", version)
+    return Named((kind, version.id), f"{parsed.name}:v{version.number}", version)
 
 
-def _aliases(session: Session, target: _Target) -> list[str]:
+def _aliases(session: Session, target: Named) -> list[str]:
     """The aliases that point at it, or whose recommendation rests on it."""
     kind, id = target.thing
     of = "dataset" if kind == "dataset" else "vector"
@@ -193,7 +157,7 @@ def _inputs(session: Session, thing: Thing) -> list[tuple[str, Any]]:
     return [(names[of, used_id].key, session.get_one(_TABLES[of], used_id)) for of, used_id in sorted(things)]
 
 
-def _is_whole(workspace: Workspace, session: Session, target: _Target) -> bool:
+def _is_whole(workspace: Workspace, session: Session, target: Named) -> bool:
     row = target.row
     if isinstance(row, t.VectorVersion):
         return row.blob_digest in workspace.blobs

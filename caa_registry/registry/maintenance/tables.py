@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from typing import Any
 
 from sqlalchemy import exists, func, inspect, select
@@ -16,6 +17,7 @@ from caa_registry.digests import DIGEST
 from caa_registry.references import ranges
 from caa_registry.registry.datasets.store import stored_pair
 from caa_registry.registry.maintenance.checkup import OWNED, Checkup
+from caa_registry.registry.provenance.runs import digest_of_arrows
 
 # Tables whose rows may be deleted.
 _MAY_GO = {"alias"}
@@ -56,12 +58,26 @@ def check_rows(checkup: Checkup) -> None:
     with checkup.noting("rows", "table meta"):
         _check_facts(checkup)
     with checkup.noting("rows", "table run_io"):
-        for cells, problem in scan(session, t.RunIO):
-            if problem:
-                checkup.note("rows", f"an arrow of run {cells['run_id']}", problem)
-            checkup.count("rows")
+        _check_arrows(checkup)
     with checkup.noting("pairs", "table pair"):
         _check_pairs(checkup)
+
+
+def _check_arrows(checkup: Checkup) -> None:
+    """What every run read and made, against its digest."""
+    arrows: dict[object, list[tuple[Any, ...]]] = defaultdict(list)
+    damaged = set()
+    for cells, problem in scan(checkup.session, t.RunIO):
+        if problem:
+            checkup.note("rows", f"an arrow of run {cells['run_id']}", problem)
+            damaged.add(cells["run_id"])
+        arrows[cells["run_id"]].append(tuple(cells[name] for name in ("direction", "kind", "object_id", "role")))
+        checkup.count("rows")
+    query = select(t.Run.id, t.Run.arrows_digest)
+    for id, digest in checkup.session.execute(query):
+        with checkup.noting("rows", f"run {id}"):
+            if id not in damaged and digest_of_arrows(arrows[id]) != digest:
+                checkup.note("rows", f"run {id}", "what it read and made is not what was stored")
 
 
 def _check_facts(checkup: Checkup) -> None:

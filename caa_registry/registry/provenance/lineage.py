@@ -160,7 +160,16 @@ def _runs(session: Session, ids: Iterable[int]) -> dict[int, RunRecord]:
 
 def record(run: t.Run) -> RunRecord:
     """What is handed out of a run."""
-    return RunRecord(run.id, run.kind, run.actor, run.parameters, run.environment, run.started_at, run.finished_at)
+    return RunRecord(
+        run.id,
+        run.kind,
+        run.actor,
+        run.parameters,
+        run.environment,
+        run.started_at,
+        run.finished_at,
+        run.failure or "",
+    )
 
 
 def names_of(session: Session, things: Sequence[Thing]) -> dict[Thing, Name]:

@@ -1,6 +1,8 @@
-"""What descends from recalled pairs and dataset versions, each kind in one statement however much it is.
+"""What descends from recalled pairs and dataset versions, and from vectors and evaluations that are quarantined, each
+kind in one statement however much it is.
 
-A recalled thing is named by a label: the digest of a pair, or the id of a dataset version written out.
+A recalled thing is named by a label: the digest of a pair, the id of a dataset version written out, ``vector`` or
+``evaluation`` with the id of one that is quarantined.
 
 - A vector descends from a pair if the split that it was computed from holds the pair; from a dataset version if it was
   computed from it. Vectors made of such a vector descend too.
@@ -24,6 +26,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    literal,
     or_,
     select,
     union,
@@ -41,10 +44,12 @@ Reached = Mapping[int, Collection[str]]
 
 @dataclass(frozen=True)
 class Recalled:
-    """Digests of pairs and ids of dataset versions."""
+    """Digests of pairs, and ids of dataset versions, vector versions and evaluations."""
 
     pairs: Collection[str]
     versions: Collection[int]
+    quarantined: Collection[int]
+    evaluated: Collection[int]
 
     def datasets(self, session: Session) -> Reached:
         """The dataset versions that are recalled, were made of one, or hold a pair."""
@@ -79,7 +84,9 @@ class Recalled:
             .join(evaluation, (evaluation.dataset_version_id == member.version_id) & (evaluation.split == member.split))
             .where(there, among(session, member.pair_digest, self.pairs), _asked())
         )
-        return _collected(session, union(steered, asked, holding))
+        id = evaluation.id
+        itself = select(literal("evaluation ") + cast(id, String), id).where(there, among(session, id, self.evaluated))
+        return _collected(session, union(steered, asked, holding, itself))
 
     def _vectors(self, session: Session, datasets: CTE) -> CTE:
         vector, member = t.VectorVersion, t.DatasetMember
@@ -89,7 +96,10 @@ class Recalled:
             .join(vector, vector.dataset_version_id == member.version_id)
             .where(vector.recipe["split"].as_string() == member.split, among(session, member.pair_digest, self.pairs))
         )
-        return descending("vector", union(computed, holding))
+        itself = select(literal("vector ") + cast(vector.id, String), vector.id).where(
+            among(session, vector.id, self.quarantined)
+        )
+        return descending("vector", union(computed, holding, itself))
 
 
 def _datasets(session: Session, versions: Collection[int]) -> CTE:

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.events import append_event
-from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.registry.lookup import find_version, references
 from caa_registry.registry.provenance.reach import Reached, Recalled
@@ -110,7 +109,11 @@ def is_pair(what: str) -> bool:
 
 
 def standing(session: Session) -> list[Recall]:
-    """The recalls that were not taken back, oldest first."""
+    """The recalls and quarantines that were not taken back, oldest first."""
+    return sorted([*_recalls(session), *_quarantines(session)], key=lambda recall: recall.created_at)
+
+
+def _recalls(session: Session) -> list[Recall]:
     newest = select(func.max(t.Recall.id)).group_by(t.Recall.pair_digest, t.Recall.version_id)
     query = (
         select(t.Recall, t.Dataset, t.DatasetVersion)
@@ -129,6 +132,29 @@ def standing(session: Session) -> list[Recall]:
             row.version_id,
         )
         for row, dataset, version in session.execute(query)
+        if not row.lifted
+    ]
+
+
+def _quarantines(session: Session) -> list[Recall]:
+    newest = select(func.max(t.Quarantine.id)).group_by(t.Quarantine.vector_version_id, t.Quarantine.evaluation_id)
+    query = (
+        select(t.Quarantine, t.Vector.name, t.VectorVersion.number)
+        .outerjoin(t.VectorVersion, t.VectorVersion.id == t.Quarantine.vector_version_id)
+        .outerjoin(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
+        .where(t.Quarantine.id.in_(newest))
+        .order_by(t.Quarantine.id)
+    )
+    return [
+        Recall(
+            f"evaluation {row.evaluation_id}" if row.evaluation_id else f"vector {name}:v{number}",
+            row.why,
+            row.actor,
+            row.created_at,
+            vector_id=row.vector_version_id,
+            evaluation_id=row.evaluation_id,
+        )
+        for row, name, number in session.execute(query)
         if not row.lifted
     ]
 
@@ -174,9 +200,8 @@ def mark_evaluations(session: Session, evaluations: Sequence[Evaluation]) -> lis
 
 
 def because(recalls: Sequence[Recall]) -> str:
-    """Recalls in words: what was recalled, and why."""
-    subjects = [f"pair {short(recall.pair)}" if recall.pair else recall.what for recall in recalls]
-    return "; ".join(f"{subject} was recalled: {recall.why}" for subject, recall in zip(subjects, recalls, strict=True))
+    """Recalls in words: what was recalled or quarantined, and why."""
+    return "; ".join(recall.reason for recall in recalls)
 
 
 def warn_of_vector(workspace: Workspace, version: VectorVersion) -> None:
@@ -211,6 +236,8 @@ def _recalled(recalls: Sequence[Recall]) -> Recalled:
     return Recalled(
         [recall.pair for recall in recalls if recall.pair is not None],
         [recall.version_id for recall in recalls if recall.version_id is not None],
+        [recall.vector_id for recall in recalls if recall.vector_id is not None],
+        [recall.evaluation_id for recall in recalls if recall.evaluation_id is not None],
     )
 
 

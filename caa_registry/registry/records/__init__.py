@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.retired import Collected
     from caa_registry.registry.records.review import CUT_RULES, CutRule, Decision, Reviews
     from caa_registry.registry.records.settings import CalibrationSettings, OpenEndedSettings, PropensitySettings
+    from caa_registry.registry.records.signature import SignatureCheck, Signed
     from caa_registry.registry.records.source import source_of
     from caa_registry.registry.records.standing import Standing
     from caa_registry.registry.records.steering import Steer, Steering
@@ -88,6 +89,7 @@ _NAMES = {
     "retired": "Collected",
     "review": "CUT_RULES CutRule Decision Reviews",
     "settings": "CalibrationSettings OpenEndedSettings PropensitySettings",
+    "signature": "SignatureCheck Signed",
     "source": "source_of",
     "standing": "Standing",
     "steering": "Steer Steering",
@@ -158,6 +160,8 @@ __all__ = [
     "RunRecord",
     "Sampling",
     "Score",
+    "SignatureCheck",
+    "Signed",
     "Standing",
     "Statistic",
     "Steer",

@@ -12,7 +12,8 @@ from caa_registry.digests import short
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One recorded activity: what was asked, where and by whom."""
+    """One recorded activity: what was asked, where and by whom. ``failure``: what it failed of, empty where it did
+    not."""
 
     id: int
     kind: str
@@ -21,15 +22,28 @@ class RunRecord:
     environment: Mapping[str, Any]
     started_at: datetime
     finished_at: datetime
+    failure: str = ""
+
+    @property
+    def status(self) -> str:
+        """``done`` or ``failed``."""
+        return "failed" if self.failure else "done"
 
 
 @dataclass(frozen=True)
 class RunDetail:
-    """A run with what it read and what it made, by reference, each with its kind: ``("vector", "team/x:v1")``."""
+    """A run with what it read and what it made, by reference, each with its kind: ``("vector", "team/x:v1")``.
+
+    ``within``: the number of the script's run that it belongs to. Of a script's run, ``runs``: those that belong to
+    it; ``used``: what they read that none of them made.
+    """
 
     run: RunRecord
     inputs: Sequence[tuple[str, str]]
     outputs: Sequence[tuple[str, str]]
+    within: int | None = None
+    runs: Sequence[int] = ()
+    used: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

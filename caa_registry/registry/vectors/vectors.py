@@ -81,7 +81,7 @@ class Vectors:
         version. All of them must reach the registry.
         """
         from caa_registry.engine.processes import wait_for_all
-        from caa_registry.registry.provenance.runs import Activity
+        from caa_registry.registry.provenance.runs import Activity, failure_kept
         from caa_registry.registry.vectors.rendering import warn_of_earlier
         from caa_registry.registry.vectors.store import Origin, store
         from caa_registry.registry.vectors.tensors import compare
@@ -97,15 +97,21 @@ class Vectors:
         if request.left_out:
             _log.warning("%s Nothing is truncated.", request.left_out)
         activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
-        vectors, reading = request.run(fresh=force, reading=progress, measuring=measuring)
         version: VectorVersion | None = None
-        try:
-            if vectors is not None and existing is not None:
-                version = replace(existing, reading=reading, comparison=compare(self.load(existing), vectors))
-            elif vectors is not None:
-                version = store(self._workspace, name, request, vectors, reading, activity)
-        finally:
-            wait_for_all()
+        with failure_kept(
+            self._workspace,
+            activity,
+            inputs=[("dataset", request.dataset.id)],
+            subject={"of": name, "dataset": request.dataset.reference},
+        ):
+            vectors, reading = request.run(fresh=force, reading=progress, measuring=measuring)
+            try:
+                if vectors is not None and existing is not None:
+                    version = replace(existing, reading=reading, comparison=compare(self.load(existing), vectors))
+                elif vectors is not None:
+                    version = store(self._workspace, name, request, vectors, reading, activity)
+            finally:
+                wait_for_all()
         # Of several processes only the first stores; the others find it there.
         version = version or self._find(name, origin)
         if version is None:

@@ -13,7 +13,7 @@ from caa_registry.models.loading import DTYPES
 from caa_registry.progress import Progress
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.lineage import maker
-from caa_registry.registry.provenance.runs import Activity, environment, record_run
+from caa_registry.registry.provenance.runs import Activity, environment, machine, record_run
 from caa_registry.registry.records import RecomputedLayer, VectorVersion, Verification
 from caa_registry.registry.vectors.computation import recomputation
 from caa_registry.registry.vectors.tensors import compared, load_set
@@ -105,7 +105,7 @@ def recompute(
         version.reference,
         len(request.pairs),
         tuple(differences),
-        tuple(_of_environments(made.environment, environment())) if made else (),
+        tuple(_of_environments(machine(made.environment), environment())) if made else (),
         layers,
         model.dtype,
     )

@@ -26,7 +26,7 @@ from caa_registry.registry.evaluations.propensity.parts import (
 )
 from caa_registry.registry.evaluations.propensity.request import PropensityRequest, conditions
 from caa_registry.registry.evaluations.sharing import request_as_json
-from caa_registry.registry.evaluations.store import begin, store
+from caa_registry.registry.evaluations.store import begin, store, underway_kept
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.records.evaluation_settings import Leaked, RecordedPropensity
 from caa_registry.registry.workspace import Workspace
@@ -69,8 +69,6 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         settings=asdict(request.settings),
     )
     unfinished = request.division.unfinished(identity(request, prompts), asked)
-    if request.division.measures:
-        _measure(request, prompts, unfinished, progress, reading)
 
     def write() -> int:
         measured = measurements_of(request, prompts, unfinished)
@@ -80,9 +78,12 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         found = [*figures(measured), *ratios, *aucs(unfinished)]
         return store(workspace, underway, measured.metric, found, measurements=digest)
 
-    return request.division.finish(
-        workspace, request.target, unfinished, lambda: missing_questions(request, prompts, unfinished), write
-    )
+    with underway_kept(workspace, underway):
+        if request.division.measures:
+            _measure(request, prompts, unfinished, progress, reading)
+        return request.division.finish(
+            workspace, request.target, unfinished, lambda: missing_questions(request, prompts, unfinished), write
+        )
 
 
 def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:

@@ -1,0 +1,1 @@
+"""Signatures: keys, signed statements, and whom to trust."""
