@@ -138,6 +138,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
+    from caa_registry.registry.records import Repaired as Repaired
     from caa_registry.registry.records import Reviews as Reviews
     from caa_registry.registry.records import RunDetail as RunDetail
     from caa_registry.registry.records import RunRecord as RunRecord
@@ -277,6 +278,7 @@ _PUBLIC = {
         "RecordedOpenEnded",
         "RecordedPropensity",
         "RecordedSideEffects",
+        "Repaired",
         "Reviews",
         "RecomputedLayer",
         "RunDetail",

@@ -34,15 +34,19 @@ def append_event(session: Session, actor: str, action: str, subject: Mapping[str
 
     The last event is read inside that transaction, so the chain cannot fork. ``subject`` holds no floats
     (write them as ``repr``), because digests do not cover them.
+
+    Raises ``IntegrityError`` where the last event is not the head of the chain: the new one would hide that.
     """
     session.flush()
     previous = session.scalar(select(t.Event.digest).order_by(t.Event.id.desc()).limit(1)) or ""
+    kept = session.get(t.Meta, _HEAD)
+    if (kept.value if kept else "") != previous:
+        raise IntegrityError("the last event of the log is not the one that caa wrote last", _ADVICE)
     event = t.Event(
         at=datetime.now(UTC), actor=actor, action=action, subject=dict(subject), previous=previous, digest=""
     )
     event.digest = _digest(event)
     session.add(event)
-    kept = session.get(t.Meta, _HEAD)
     if kept is None:
         session.add(t.Meta(key=_HEAD, value=event.digest))
     else:

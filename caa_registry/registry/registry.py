@@ -18,7 +18,16 @@ from caa_registry.catalog.database import Database
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.references import parse
-from caa_registry.registry.records import Backup, Collected, FsckReport, Lineage, Steer, Steering, VectorVersion
+from caa_registry.registry.records import (
+    Backup,
+    Collected,
+    FsckReport,
+    Lineage,
+    Repaired,
+    Steer,
+    Steering,
+    VectorVersion,
+)
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -193,6 +202,17 @@ class Registry:
         from caa_registry.registry.maintenance.fsck import fsck
 
         return fsck(self.workspace, since, progress)
+
+    def repair(self, report: FsckReport) -> Repaired:
+        """Do about what ``fsck`` found what can be done without a backup: the indexes of a SQLite file are made anew,
+        and damaged versions and evaluations are quarantined (datasets recalled), with what was made of them.
+
+        Nothing is deleted and no row is rewritten. Raises ``IntegrityError`` where the log is damaged, since what is
+        written now would hide it.
+        """
+        from caa_registry.registry.maintenance.repair import repair
+
+        return repair(self.workspace, report)
 
     def backup(self, destination: str | Path, *, keep: int | None = None, progress: Progress = silent) -> Backup:
         """Copy the registry to one file as it is at one moment, though others go on writing, and read the copy again.

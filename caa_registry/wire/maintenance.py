@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from caa_registry.registry.provenance.recalls import Downstream
-    from caa_registry.registry.records import Backup, Collected, FsckReport
+    from caa_registry.registry.records import Backup, Collected, FsckReport, Repaired
 
 
-def fsck_json(report: FsckReport) -> dict[str, Any]:
-    """What was checked and found."""
+def fsck_json(report: FsckReport, repaired: Repaired | None = None) -> dict[str, Any]:
+    """What was checked and found, and what was done about it."""
     return {
+        "repaired": asdict(repaired) if repaired else None,
         "holds": not report.damage,
         "checked": dict(report.checked),
         "faults": [asdict(fault) for fault in report.faults],

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 from catalog.registry_fixtures import together
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.events import AuditCheck, append_event, verify_chain
-from caa_registry.catalog.models import Event
+from caa_registry.catalog.models import Event, Meta
 from caa_registry.errors import IntegrityError
 
 UNGUARD = {
@@ -98,6 +98,9 @@ def test_a_chain_of_somebody_s_own_does_not_hold_a_head_that_is_kept_elsewhere(d
         session.execute(text(UNGUARD[database.dialect].format("delete")))
         # The last two are replaced, and the head with them.
         session.connection().exec_driver_sql("DELETE FROM event WHERE id > 1")
+        with pytest.raises(IntegrityError, match="is not the one that caa wrote last"):
+            append_event(session, "eve", "note", {"n": 7})
+        session.execute(update(Meta).where(Meta.key == "audit_head").values(value=heads[0]))
         append_event(session, "eve", "note", {"n": 7})
     with database.read() as session:
         assert verify_chain(session).events == 2

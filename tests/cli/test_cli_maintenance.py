@@ -92,3 +92,11 @@ def test_deprecated_and_not_any_more(full: Path) -> None:
     assert caa("vector", "ls", "--json").json[0]["deprecated"] == "wrong labels"
     assert caa("deprecate", "vector:team/s", "--lift", "--json").json == {"deprecated": "team/s:v1", "lifted": True}
     assert "deprecated" not in caa("vector", "ls").out and caa("fsck").code == 0
+
+
+def test_what_is_damaged_is_repaired_as_far_as_it_can_be(full: Path) -> None:
+    change(full, "UPDATE score SET value = 0.5 WHERE position = 0")
+    done = caa("fsck", "--repair")
+    assert done.code == 1 and "Quarantined: evaluation 1." in done.err and "PROBLEM: evaluation 1:" in done.err
+    found = caa("fsck", "--repair", "--json")
+    assert found.code == 1 and found.json["repaired"] == {"indexes": False, "quarantined": []}

@@ -116,7 +116,8 @@ def standing(session: Session) -> list[Recall]:
 def _recalls(session: Session) -> list[Recall]:
     newest = select(func.max(t.Recall.id)).group_by(t.Recall.pair_digest, t.Recall.version_id)
     query = (
-        select(t.Recall, t.Dataset, t.DatasetVersion)
+        # Of the version only its name: a recall of one that is damaged must not spoil every listing.
+        select(t.Recall, t.Dataset.name, t.DatasetVersion.number)
         .outerjoin(t.DatasetVersion, t.DatasetVersion.id == t.Recall.version_id)
         .outerjoin(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
         .where(t.Recall.id.in_(newest))
@@ -124,14 +125,14 @@ def _recalls(session: Session) -> list[Recall]:
     )
     return [
         Recall(
-            row.pair_digest or f"{dataset.name}:v{version.number}",
+            row.pair_digest or f"{name}:v{number}",
             row.why,
             row.actor,
             row.created_at,
             row.pair_digest,
             row.version_id,
         )
-        for row, dataset, version in session.execute(query)
+        for row, name, number in session.execute(query)
         if not row.lifted
     ]
 

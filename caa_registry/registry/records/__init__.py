@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         Statistic,
         check_statistic,
     )
-    from caa_registry.registry.records.fsck import Fault, FsckReport
+    from caa_registry.registry.records.fsck import Fault, FsckReport, Repaired
     from caa_registry.registry.records.history import Blame, LogEntry
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunDetail, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
@@ -76,7 +76,7 @@ _NAMES = {
         "Beside EvaluationSettings Leaked RecordedOpenEnded RecordedPropensity RecordedSideEffects Sampling"
     ),
     "evidence": "STATISTICS Calibrated Evidence Ranked Statistic check_statistic",
-    "fsck": "Fault FsckReport",
+    "fsck": "Fault FsckReport Repaired",
     "history": "Blame LogEntry",
     "lineage": "Lineage LineageNode RunDetail RunRecord",
     "listing": "Listing check_limit",
@@ -155,6 +155,7 @@ __all__ = [
     "RecordedOpenEnded",
     "RecordedPropensity",
     "RecordedSideEffects",
+    "Repaired",
     "Reviews",
     "RunDetail",
     "RunRecord",

@@ -20,6 +20,15 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Repaired:
+    """What was done about damage. ``indexes``: they were made anew; ``quarantined``: what is damaged, as people call
+    it."""
+
+    indexes: bool
+    quarantined: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class FsckReport:
     """What was looked at, by check, and what was found."""
 
