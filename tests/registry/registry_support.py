@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import NullPool, create_engine, inspect, make_url, select
+from sqlalchemy import NullPool, create_engine, inspect, make_url, select, text
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import verify_chain
@@ -34,12 +34,26 @@ def jsonl(path: Path, rows: Sequence[Row]) -> str:
     return str(path)
 
 
-def dump(url: str) -> dict[str, list[tuple[str, ...]]]:
-    """Every row of every table."""
+# What runs that failed leave: themselves, what they read, and an event, which is the head of the chain then.
+_BUT_FAILURES = {
+    "run": "WHERE failure IS NULL",
+    "run_io": "WHERE run_id IN (SELECT id FROM run WHERE failure IS NULL)",
+    "event": """WHERE CAST(subject AS TEXT) NOT LIKE '%"failure"%'""",
+    "meta": "WHERE key != 'audit_head'",
+}
+
+
+def dump(url: str, *, failures: bool = True) -> dict[str, list[tuple[str, ...]]]:
+    """Every row of every table; without ``failures`` all but what runs that failed leave."""
     engine = create_engine(make_url(url), poolclass=NullPool)
     with engine.connect() as connection:
         return {
-            name: sorted(tuple(map(repr, row)) for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"'))
+            name: sorted(
+                tuple(map(repr, row))
+                for row in connection.execute(
+                    text(f'SELECT * FROM "{name}" {"" if failures else _BUT_FAILURES.get(name, "")}')
+                )
+            )
             for name in inspect(connection).get_table_names()
         }
 
@@ -68,10 +82,18 @@ def check_consistent(registry: Registry) -> None:
 
 
 def counts(registry: Registry) -> dict[str, int]:
-    """How many rows the tables hold that a computation writes to. Blobs are left out: an orphan is allowed."""
+    """How many rows the tables hold that a computation writes to, but for blobs, since an orphan is allowed, and for
+    what a run that failed leaves."""
     tables: list[type[t.Base]] = [t.Vector, t.VectorVersion, t.VectorLayer, t.Run, t.RunIO, t.Event, t.Model]
+    names = [table.__tablename__ for table in tables]
     with registry.database.read() as session:
-        return {table.__tablename__: len(session.execute(select(table)).all()) for table in tables}
+        queries = {name: text(f"SELECT count(*) FROM {name} {_BUT_FAILURES.get(name, '')}") for name in names}
+        return {name: session.execute(query).scalar_one() for name, query in queries.items()}
+
+
+def failures(registry: Registry) -> list[str]:
+    """What runs failed of, oldest first."""
+    return [each.run.failure for each in reversed(registry.runs.ls()) if each.run.failure]
 
 
 def events(registry: Registry) -> list[tuple[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
-from registry.registry_support import check_consistent, counts, dump, jsonl, letters
+from registry.registry_support import check_consistent, counts, dump, failures, jsonl, letters
 
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
@@ -59,7 +59,7 @@ def test_a_computation_that_raises_leaves_nothing(
 
     with pytest.raises(error):
         registry.vectors.compute("team/v", dataset=pairs, model=model, progress=stop)
-    assert counts(registry) == before
+    assert counts(registry) == before and len(failures(registry)) == 1
     assert model.next_tokens("Is it good?") == plainly
     assert registry.vectors.compute("team/v", dataset=pairs, model=model).reference == "team/v:v1"
     check_consistent(registry)

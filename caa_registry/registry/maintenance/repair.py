@@ -47,7 +47,7 @@ def _make_indexes(workspace: Workspace) -> None:
 
 def _quarantined(session: Session, actor: str, report: FsckReport) -> Iterator[str]:
     """Quarantine every version and evaluation that is damaged and still has a row; what each is called."""
-    standing = {recall.label for recall in recalls.standing(session)}
+    standing = {recall.label for recall in recalls.quarantining(session)}
     for thing, fault in {fault.thing: fault for fault in reversed(report.damage)}.items():
         found = _found(session, thing)
         if found is None:

@@ -33,7 +33,7 @@ def quarantine(workspace: Workspace, reference: str, why: str, *, lift: bool) ->
                 f"caa dataset recall {named.name} --why TEXT",
             )
         target = _target(named)
-        known = {recall.label: recall for recall in recalls.standing(session)}.get(target.label)
+        known = {recall.label: recall for recall in recalls.quarantining(session)}.get(target.label)
         if lift and known is None:
             raise UsageError(f"{named.reference} is not quarantined by hand", "There is nothing to take back.")
         if not lift and known is not None:

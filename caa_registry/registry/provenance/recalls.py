@@ -109,11 +109,7 @@ def is_pair(what: str) -> bool:
 
 
 def standing(session: Session) -> list[Recall]:
-    """The recalls and quarantines that were not taken back, oldest first."""
-    return sorted([*_recalls(session), *_quarantines(session)], key=lambda recall: recall.created_at)
-
-
-def _recalls(session: Session) -> list[Recall]:
+    """The recalls that were not taken back, oldest first."""
     newest = select(func.max(t.Recall.id)).group_by(t.Recall.pair_digest, t.Recall.version_id)
     query = (
         # Of the version only its name: a recall of one that is damaged must not spoil every listing.
@@ -137,7 +133,12 @@ def _recalls(session: Session) -> list[Recall]:
     ]
 
 
-def _quarantines(session: Session) -> list[Recall]:
+def quarantining(session: Session) -> list[Recall]:
+    """The recalls and the quarantines by hand that were not taken back, oldest first."""
+    return sorted([*standing(session), *_by_hand(session)], key=lambda recall: recall.created_at)
+
+
+def _by_hand(session: Session) -> list[Recall]:
     newest = select(func.max(t.Quarantine.id)).group_by(t.Quarantine.vector_version_id, t.Quarantine.evaluation_id)
     query = (
         select(t.Quarantine, t.Vector.name, t.VectorVersion.number)
@@ -162,7 +163,7 @@ def _quarantines(session: Session) -> list[Recall]:
 
 def quarantine(session: Session, recalls: Sequence[Recall] | None = None) -> Quarantine:
     """What descends from ``recalls``, by default from all that stand."""
-    recalls = standing(session) if recalls is None else recalls
+    recalls = quarantining(session) if recalls is None else recalls
     if not recalls:
         return Quarantine()
     recalled = _recalled(recalls)
@@ -184,7 +185,7 @@ def mark_datasets(session: Session, versions: Sequence[DatasetVersion]) -> list[
 
 def mark_vectors(session: Session, versions: Sequence[VectorVersion]) -> list[VectorVersion]:
     """The records with why they are quarantined."""
-    recalls = standing(session)
+    recalls = quarantining(session)
     if not recalls:
         return list(versions)
     reasons = _reasons(recalls, _recalled(recalls).vectors(session))
@@ -193,7 +194,7 @@ def mark_vectors(session: Session, versions: Sequence[VectorVersion]) -> list[Ve
 
 def mark_evaluations(session: Session, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """The records with why they are quarantined."""
-    recalls = standing(session)
+    recalls = quarantining(session)
     if not recalls:
         return list(evaluations)
     reasons = _reasons(recalls, _recalled(recalls).evaluations(session))

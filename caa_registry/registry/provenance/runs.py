@@ -153,7 +153,7 @@ def failure_of(error: BaseException) -> str:
     """``error`` in words, as a run keeps it."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    text = error.message if isinstance(error, CaaError) else f"{type(error).__name__}: {error}"
+    text = error.message if isinstance(error, CaaError) else f"{type(error).__name__}: {error}".removesuffix(": ")
     # What a database cannot hold may stand in a message too.
     return one_line(text.encode("utf-8", "replace").decode(), _LONGEST_FAILURE)
 
