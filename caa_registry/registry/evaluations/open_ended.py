@@ -15,7 +15,7 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
-from caa_registry.registry.evaluations.store import begin, store, underway_kept
+from caa_registry.registry.evaluations.store import Measured, begin, store, underway_kept
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Answer, DatasetVersion, Evaluation, OpenEndedSettings
 from caa_registry.registry.records.evaluation_settings import RecordedOpenEnded, Sampling
@@ -74,19 +74,7 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
     Questions that an interrupted call of the same request had answered are not asked again. Nothing is written to the
     registry before all are answered.
     """
-    from caa_registry.evaluation.inference.intervals import METHOD
-
-    asked = request.settings
-    sampling = Sampling(asked.max_tokens, asked.temperature, asked.seed)
-    recorded = RecordedOpenEnded(
-        **request.target.recorded,
-        rows="all",
-        interval=METHOD.format("answers"),
-        template_digest=request.template_digest,
-        questions=len(request.questions),
-        system=asked.system,
-        sampling=sampling,
-    )
+    asked, recorded = request.settings, _recorded(request)
     underway = begin(
         workspace,
         request.target,
@@ -104,23 +92,11 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
         split=request.split,
         settings=asdict(asked),
     )
-    unfinished = request.division.unfinished(_identity(request, sampling), named)
+    unfinished = request.division.unfinished(_identity(request, recorded.sampling), named)
 
     def write() -> int:
-        answered = list(_answered(unfinished).values())
-        answered.sort(key=lambda each: (each.generated.question, each.generated.multiplier))
-        rows = [
-            t.Response(
-                position=place,
-                question=request.places[answer.generated.question],
-                multiplier=answer.generated.multiplier,
-                # No database stores NUL in a text.
-                text=answer.generated.text.replace("\x00", "\ufffd"),
-                finish=answer.generated.finish,
-                coherence=answer.coherence,
-            )
-            for place, answer in enumerate(answered)
-        ]
+        answered = _in_order(unfinished)
+        rows = _responses(request, answered)
         return store(workspace, underway, "perplexity", _figures(request, answered), responses=rows)
 
     with underway_kept(workspace, underway):
@@ -133,6 +109,49 @@ def generate_answers(workspace: Workspace, request: OpenEndedRequest, progress: 
             lambda: {question for question, _ in _missing(request, unfinished)},
             write,
         )
+
+
+def answers_again(request: OpenEndedRequest, progress: Progress) -> Measured:
+    """Generate and store nothing."""
+    recorded = _recorded(request)
+    unfinished = request.division.unfinished(_identity(request, recorded.sampling), {})
+    _measure(request, unfinished, progress)
+    answered = _in_order(unfinished)
+    return Measured(recorded, list(_figures(request, answered)), responses=_responses(request, answered))
+
+
+def _recorded(request: OpenEndedRequest) -> RecordedOpenEnded:
+    from caa_registry.evaluation.inference.intervals import METHOD
+
+    asked = request.settings
+    return RecordedOpenEnded(
+        **request.target.recorded,
+        rows="all",
+        interval=METHOD.format("answers"),
+        template_digest=request.template_digest,
+        questions=len(request.questions),
+        system=asked.system,
+        sampling=Sampling(asked.max_tokens, asked.temperature, asked.seed),
+    )
+
+
+def _in_order(unfinished: Unfinished) -> list[_Answered]:
+    return sorted(_answered(unfinished).values(), key=lambda each: (each.generated.question, each.generated.multiplier))
+
+
+def _responses(request: OpenEndedRequest, answered: Sequence[_Answered]) -> list[t.Response]:
+    return [
+        t.Response(
+            position=place,
+            question=request.places[answer.generated.question],
+            multiplier=answer.generated.multiplier,
+            # No database stores NUL in a text.
+            text=answer.generated.text.replace("\x00", "\ufffd"),
+            finish=answer.generated.finish,
+            coherence=answer.coherence,
+        )
+        for place, answer in enumerate(answered)
+    ]
 
 
 def answers(session: Session, evaluation: Evaluation, questions: Sequence[str]) -> list[Answer]:

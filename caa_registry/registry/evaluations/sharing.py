@@ -28,10 +28,14 @@ _OF_THE_MACHINE = {"device", "blas", "mlx", "mlx-lm"}
 
 @dataclass(frozen=True)
 class Division:
-    """What one call measures of an evaluation: a ``shard``; or nothing, where all of it is in ``files``."""
+    """What one call measures of an evaluation: a ``shard``; or nothing, where all of it is in ``files``.
+
+    ``afresh``: an empty folder for what is measured, where nothing that was kept before is to be used.
+    """
 
     shard: Shard = ALL
     files: tuple[Path, ...] = ()
+    afresh: Path | None = None
 
     @classmethod
     def asked(cls, shard: Shard | None) -> Division:
@@ -64,7 +68,7 @@ class Division:
                     "Merge with the vector, questions and model that the shards were measured with.",
                     source=str(path),
                 )
-        unfinished = Unfinished(settings.unfinished(), identity, request, self.shard)
+        unfinished = Unfinished(self.afresh or settings.unfinished(), identity, request, self.shard)
         unfinished.take(self.files)
         return unfinished
 

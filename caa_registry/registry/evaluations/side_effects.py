@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from caa_registry.progress import Progress
 from caa_registry.registry.evaluations.sharing import Division, request_as_json
-from caa_registry.registry.evaluations.store import begin, store, underway_kept
+from caa_registry.registry.evaluations.store import Measured, begin, store, underway_kept
 from caa_registry.registry.evaluations.target import Target
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.records.evaluation_settings import RecordedSideEffects
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from caa_registry.engine.texts import Part
     from caa_registry.evaluation.side_effects.measure import TokenizedText
     from caa_registry.evaluation.side_effects.neutral_text import NeutralText
+    from caa_registry.evaluation.statistics import Figure
     from caa_registry.evaluation.unfinished import Unfinished
 
 # Raised with every change that measures the same otherwise.
@@ -59,23 +60,11 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
     What an interrupted call of the same request had measured of a passage at a layer is not measured again. Nothing is
     written to the registry before all is measured.
     """
-    from caa_registry.evaluation.inference.intervals import METHOD
-    from caa_registry.evaluation.measurements import VECTOR
     from caa_registry.evaluation.shards import missing, places
-    from caa_registry.evaluation.side_effects.measure import joined, tokenized
-    from caa_registry.evaluation.statistics import Figure
+    from caa_registry.evaluation.side_effects.measure import tokenized
 
     passages = tokenized(request.target.model, request.text)
-    recorded = RecordedSideEffects(
-        **request.target.recorded,
-        rows="all",
-        interval=METHOD.format("passages"),
-        text=request.text.name,
-        text_digest=request.text.digest,
-        passages=len(passages.names),
-        too_long=len(passages.too_long),
-        too_short=len(passages.too_short),
-    )
+    recorded = _recorded(request, passages)
     underway = begin(workspace, request.target, "side-effects", recorded, positions="all", template="plain")
     asked = request_as_json("side-effects", request.target, text=text_as_json(request.text))
     unfinished = request.division.unfinished(_identity(request, passages), asked)
@@ -85,18 +74,51 @@ def measure_side_effects(workspace: Workspace, request: SideEffectsRequest, prog
         return {passage for _, passage in missing(everywhere, _parts(unfinished))}
 
     def write() -> int:
-        measured = joined(passages, request.target.layers, request.target.multipliers, _parts(unfinished))
-        figures = [
-            Figure(VECTOR, effects.layer, effects.multiplier, metric, interval)
-            for effects in measured
-            for metric, interval in (("kl", effects.kl), ("perplexity", effects.perplexity))
-        ]
+        figures = _figures(request, passages, unfinished)
         return store(workspace, underway, "kl", figures, text=request.text.digest)
 
     with underway_kept(workspace, underway):
         if request.division.measures:
             _measure(request, passages, unfinished, progress)
         return request.division.finish(workspace, request.target, unfinished, left, write)
+
+
+def side_effects_again(request: SideEffectsRequest, progress: Progress) -> Measured:
+    """Measure and store nothing."""
+    from caa_registry.evaluation.side_effects.measure import tokenized
+
+    passages = tokenized(request.target.model, request.text)
+    unfinished = request.division.unfinished(_identity(request, passages), {})
+    _measure(request, passages, unfinished, progress)
+    return Measured(_recorded(request, passages), _figures(request, passages, unfinished))
+
+
+def _recorded(request: SideEffectsRequest, passages: TokenizedText) -> RecordedSideEffects:
+    from caa_registry.evaluation.inference.intervals import METHOD
+
+    return RecordedSideEffects(
+        **request.target.recorded,
+        rows="all",
+        interval=METHOD.format("passages"),
+        text=request.text.name,
+        text_digest=request.text.digest,
+        passages=len(passages.names),
+        too_long=len(passages.too_long),
+        too_short=len(passages.too_short),
+    )
+
+
+def _figures(request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished) -> list[Figure]:
+    from caa_registry.evaluation.measurements import VECTOR
+    from caa_registry.evaluation.side_effects.measure import joined
+    from caa_registry.evaluation.statistics import Figure
+
+    measured = joined(passages, request.target.layers, request.target.multipliers, _parts(unfinished))
+    return [
+        Figure(VECTOR, effects.layer, effects.multiplier, metric, interval)
+        for effects in measured
+        for metric, interval in (("kl", effects.kl), ("perplexity", effects.perplexity))
+    ]
 
 
 def _measure(request: SideEffectsRequest, passages: TokenizedText, unfinished: Unfinished, progress: Progress) -> None:

@@ -58,6 +58,17 @@ class Underway:
     plan: Plan | None
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What an evaluation comes to, before it is stored or beside one that is: how it was made, its figures, and its
+    items or its answers."""
+
+    settings: EvaluationSettings
+    figures: Sequence[Figure]
+    measurements: Measurements | None = None
+    responses: Sequence[t.Response] = ()
+
+
 def begin(
     workspace: Workspace,
     target: Target,

@@ -73,8 +73,8 @@ class Leaked:
 @dataclass(frozen=True)
 class Beside:
     """What was measured beside the vector: nulls, ``controls``, with up to ``seeds`` vectors each, and baselines
-    (system prompts for and against the behavior, ``few_shot`` examples, an ``untrained`` network). The last is stored
-    where it was measured."""
+    (system prompts for and against the behavior, ``few_shot`` examples, an ``untrained`` network). ``seed``: of the
+    nulls' draws, where one was given. The last two are stored where there is anything of the kind."""
 
     controls: tuple[str, ...] = ()
     seeds: int = 0
@@ -82,9 +82,11 @@ class Beside:
     system_negative: str = ""
     few_shot: int = 0
     untrained: bool = False
+    seed: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         untrained = {"untrained": True} if self.untrained else {}
+        seed = {"seed": self.seed} if self.seed is not None else {}
         return {
             "controls": list(self.controls),
             "seeds": self.seeds,
@@ -92,6 +94,7 @@ class Beside:
             "system_negative": self.system_negative,
             "few_shot": self.few_shot,
             **untrained,
+            **seed,
         }
 
 
@@ -238,6 +241,7 @@ def _propensity(stored: Stored) -> RecordedPropensity:
             beside_json.get("system_negative", str),
             beside_json.get("few_shot", int),
             beside_json.get("untrained", bool, False),
+            beside_json.get("seed", int) if "seed" in beside_json.values else None,
         )
     return RecordedPropensity(
         **_common(stored),

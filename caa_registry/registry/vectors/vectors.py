@@ -256,6 +256,7 @@ class Vectors:
         """
         from caa_registry.registry.records import Verification
         from caa_registry.registry.vectors import verification
+        from caa_registry.registry.vectors.circumstances import Places
 
         version = self.get(reference)
         if recompute:
@@ -263,7 +264,7 @@ class Vectors:
         request = verification.requested(self._workspace, version, self._datasets())
         if not recompute:
             return Verification(version.reference, len(request.pairs))
-        places = verification.Places.of(version.model, model, adapter)
+        places = Places.of(version.model, model, adapter)
         return verification.recompute(self._workspace, request, self._models, places, progress, measuring)
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:

@@ -26,14 +26,16 @@ from caa_registry.registry.evaluations.propensity.parts import (
 )
 from caa_registry.registry.evaluations.propensity.request import PropensityRequest, conditions
 from caa_registry.registry.evaluations.sharing import request_as_json
-from caa_registry.registry.evaluations.store import begin, store, underway_kept
+from caa_registry.registry.evaluations.store import Measured, begin, store, underway_kept
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.records.evaluation_settings import Leaked, RecordedPropensity
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.engine.sweeps import Arm, Parts
+    from caa_registry.evaluation.measurements import Measurements
     from caa_registry.evaluation.propensity import ItemSet
+    from caa_registry.evaluation.statistics import Figure
     from caa_registry.evaluation.unfinished import Unfinished
     from caa_registry.models.model import Model
     from caa_registry.registry.evaluations.propensity.nulls import Round
@@ -45,9 +47,7 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
     What an interrupted call of the same request had measured is not measured again. Nothing is written to the registry
     before all is measured; the evaluation then appears whole or not at all.
     """
-    from caa_registry.evaluation.doses.norms import norm_ratios
     from caa_registry.evaluation.measurements import to_bytes
-    from caa_registry.evaluation.statistics import figures
 
     prompts = conditions(request)
     underway = begin(
@@ -74,8 +74,7 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         measured = measurements_of(request, prompts, unfinished)
         # The blob first: an orphan blob is allowed, an evaluation without its items never.
         digest = workspace.blobs.put(to_bytes(measured))
-        ratios = norm_ratios(request.target.vectors, measured.layers, measured.multipliers)
-        found = [*figures(measured), *ratios, *aucs(unfinished)]
+        found = _figures(request, measured, unfinished)
         return store(workspace, underway, measured.metric, found, measurements=digest)
 
     with underway_kept(workspace, underway):
@@ -84,6 +83,24 @@ def measure(workspace: Workspace, request: PropensityRequest, progress: Progress
         return request.division.finish(
             workspace, request.target, unfinished, lambda: missing_questions(request, prompts, unfinished), write
         )
+
+
+def measured_again(request: PropensityRequest, progress: Progress, reading: Progress) -> Measured:
+    """Measure and store nothing."""
+    prompts = conditions(request)
+    unfinished = request.division.unfinished(identity(request, prompts), {})
+    _measure(request, prompts, unfinished, progress, reading)
+    measured = measurements_of(request, prompts, unfinished)
+    figures = _figures(request, measured, unfinished)
+    return Measured(_recorded(request, prompts["vector"]), figures, measurements=measured)
+
+
+def _figures(request: PropensityRequest, measured: Measurements, unfinished: Unfinished) -> list[Figure]:
+    from caa_registry.evaluation.doses.norms import norm_ratios
+    from caa_registry.evaluation.statistics import figures
+
+    ratios = norm_ratios(request.target.vectors, measured.layers, measured.multipliers)
+    return [*figures(measured), *ratios, *aucs(unfinished)]
 
 
 def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
@@ -155,7 +172,8 @@ def _measure(
         vectors = {layer: values[each.first : each.last] for layer, values in drawn[each.null].items()}
         return Arm(vectors, request.extremes)
 
-    drawn = directions(target, request.own, beside.controls, beside.seeds, request.settings.seed, reading)
+    fresh = request.division.afresh is not None
+    drawn = directions(target, request.own, beside.controls, beside.seeds, request.settings.seed, reading, fresh=fresh)
     for name, vectors in drawn.items():
         if not unfinished.kept(lengths_key(name)):
             lengths = relative_lengths(vectors, target.vectors)
@@ -166,7 +184,7 @@ def _measure(
             beside_it = {each.name: arm(each) for each in first}
             run(place, target.model, items, {condition: replace(own, doses=True), **beside_it})
         elif condition == UNTRAINED:
-            made = untrained_vector(target, request.own, network, reading)
+            made = untrained_vector(target, request.own, network, reading, fresh=fresh)
             keep_auc(unfinished, made)
             run(place, network, items, {condition: replace(own, vectors=made.vectors)})
         else:

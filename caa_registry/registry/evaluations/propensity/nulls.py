@@ -82,10 +82,17 @@ def seed_of(version: VectorVersion, null: str, asked: int | None) -> int:
 
 
 def directions(
-    target: Target, own: Questions, names: tuple[str, ...], draws: int, seed: int | None, reading: Progress
+    target: Target,
+    own: Questions,
+    names: tuple[str, ...],
+    draws: int,
+    seed: int | None,
+    reading: Progress,
+    *,
+    fresh: bool = False,
 ) -> dict[str, Directions]:
     """The vectors of every null, by name. Of several processes the first has all activations, and makes them for
-    all."""
+    all. With ``fresh`` no activation is taken from the cache."""
     from caa_registry.engine.reading import Work
     from caa_registry.evaluation.nulls.directions import isotropic
 
@@ -95,7 +102,7 @@ def directions(
         made["isotropic"] = isotropic(target.vectors, target.layers, draws, seeds["isotropic"])
     if set(names) - {"isotropic"}:
         computation = recomputation(target.version, own.dataset, own.pairs, target.model, target.layers)
-        with computation.activations(Work(), fresh=False, progress=reading) as activations:
+        with computation.activations(Work(), fresh=fresh, progress=reading) as activations:
             for name in names:
                 if name != "isotropic":
                     made[name] = _from_pairs(name, target, computation.texts, activations, draws, seeds[name])
@@ -130,14 +137,16 @@ def check_untrained(target: Target, asked: PropensitySettings) -> None:
         )
 
 
-def untrained_vector(target: Target, own: Questions, network: Model, reading: Progress) -> Untrained:
-    """Compute it on ``network``. Of several processes the first makes it, for all."""
+def untrained_vector(
+    target: Target, own: Questions, network: Model, reading: Progress, *, fresh: bool = False
+) -> Untrained:
+    """Compute it on ``network``. Of several processes the first makes it, for all. ``fresh`` as of ``directions``."""
     import numpy as np
 
     from caa_registry.engine import processes
 
     computation = recomputation(target.version, own.dataset, own.pairs, network, target.layers)
-    computed, _ = computation.run(fresh=False, reading=reading, measuring=silent)
+    computed, _ = computation.run(fresh=fresh, reading=reading, measuring=silent)
     zeros = np.zeros((1, network.d_model), np.float32)
     vectors = {layer: computed[layer].values[None] if computed else zeros for layer in target.layers}
     if processes.count() > 1:

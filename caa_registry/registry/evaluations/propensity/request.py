@@ -81,6 +81,7 @@ def propensity_request(
             asked.system_negative,
             asked.few_shot,
             asked.untrained,
+            asked.seed if nulls else None,
         ),
         division,
     )
