@@ -54,6 +54,7 @@ LAZY = {
     "rate": "caa_registry.cli.open_ended:rate",
     "sheet": "caa_registry.cli.open_ended:sheet",
     "rubrics": "caa_registry.cli.open_ended:rubrics",
+    "verify": "caa_registry.cli.eval_verify:verify",
 }
 
 

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.doses.shape import CurveShape
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.evaluation.open_ended.rubrics import Rubric
-    from caa_registry.registry.records import Answer, Calibrated, Evaluation, Evidence, Judged, Ranked
+    from caa_registry.registry.records import (
+        Answer,
+        Calibrated,
+        Evaluation,
+        EvaluationVerification,
+        Evidence,
+        Judged,
+        Ranked,
+    )
 
 
 def evaluation_json(evaluation: Evaluation, shapes: Sequence[CurveShape] | None = None) -> dict[str, Any]:
@@ -40,6 +48,29 @@ def evaluation_json(evaluation: Evaluation, shapes: Sequence[CurveShape] | None 
         "unchecked_before": evaluation.unchecked_before.isoformat() if evaluation.unchecked_before else None,
         "scores": [dataclasses.asdict(score) for score in evaluation.scores],
         **({} if shapes is None else {"shapes": [dataclasses.asdict(shape) for shape in shapes]}),
+    }
+
+
+def evaluation_verification_json(found: EvaluationVerification) -> dict[str, Any]:
+    """What checking an evaluation again found. All scores that were measured again are there."""
+    return {
+        "evaluation": found.evaluation,
+        "kind": found.kind,
+        "vector": found.vector,
+        "dataset": found.dataset,
+        "holds": found.holds,
+        "same_bits": found.same_bits if found.scores else None,
+        "questions": found.questions,
+        "figures": found.figures,
+        "answers": found.answers,
+        "ratings": found.ratings,
+        "differences": list(found.differences),
+        "environment": list(found.environment),
+        "scores": [{**dataclasses.asdict(each), "holds": each not in found.apart} for each in found.scores],
+        "items": [{**dataclasses.asdict(each), "holds": each not in found.items_apart} for each in found.items],
+        "left_out": list(found.left_out),
+        "tolerance": found.tolerance if found.scores else None,
+        "run": found.run,
     }
 
 

@@ -37,6 +37,7 @@ from caa_registry.registry.records import (
     CalibrationSettings,
     DatasetVersion,
     Evaluation,
+    EvaluationVerification,
     Evidence,
     Judged,
     Listing,
@@ -245,6 +246,33 @@ class Evaluations:
         """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the
         bytes are not those that were stored."""
         return store.measurements(self._workspace, self.get(id))
+
+    def verify(
+        self,
+        evaluation: int | str | Evaluation,
+        *,
+        recompute: bool = False,
+        model: str | Path | None = None,
+        adapter: str | Path | None = None,
+        ratings: bool = True,
+        progress: Progress = silent,
+        reading: Progress = silent,
+    ) -> EvaluationVerification:
+        """Check an evaluation, or the newest of the vector that a reference names: its scores, items, answers and
+        ratings, and the vector and the dataset that it was measured with, against every digest.
+
+        With ``recompute`` the model's files are compared with their fingerprint too, every byte of them, and all is
+        measured again by the stored settings and compared score by score; nothing that was kept before is used, and no
+        evaluation is stored. The outcome is kept as a run. ``model`` and ``adapter``: where their files are now.
+        ``ratings``: whether judges that are models on this machine rate the answers again.
+
+        Raises ``IntegrityError`` naming what is not what was stored, ``UsageError`` for what cannot be measured again.
+        """
+        from caa_registry.registry.evaluations.verification.verification import Repetition, verify
+
+        record = self._named(evaluation) if isinstance(evaluation, str) else self._record(evaluation)
+        again = Repetition(model, adapter, ratings, progress, reading) if recompute else None
+        return verify(self._lookup, record, again)
 
     def caveats(self, evaluation: Evaluation, layer: int | None = None) -> list[Caveat]:
         """Where the numbers of an evaluation by propensity mean little, at a ``layer`` that was named beforehand or at

@@ -60,7 +60,13 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.standing import Standing
     from caa_registry.registry.records.steering import Steer, Steering
     from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
-    from caa_registry.registry.records.verification import RecomputedLayer, Verification
+    from caa_registry.registry.records.verification import (
+        EvaluationVerification,
+        RecomputedItems,
+        RecomputedLayer,
+        RecomputedScore,
+        Verification,
+    )
 
 _NAMES = {
     "alias": "Alias Recommendation check_multiplier",
@@ -94,7 +100,7 @@ _NAMES = {
     "standing": "Standing",
     "steering": "Steer Steering",
     "vector": "Comparison LayerRecord Reading VectorVersion",
-    "verification": "RecomputedLayer Verification",
+    "verification": "EvaluationVerification RecomputedItems RecomputedLayer RecomputedScore Verification",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
@@ -122,6 +128,7 @@ __all__ = [
     "Decision",
     "Evaluation",
     "EvaluationSettings",
+    "EvaluationVerification",
     "Evidence",
     "Fault",
     "FsckReport",
@@ -151,7 +158,9 @@ __all__ = [
     "Recall",
     "Recipe",
     "Recommendation",
+    "RecomputedItems",
     "RecomputedLayer",
+    "RecomputedScore",
     "RecordedOpenEnded",
     "RecordedPropensity",
     "RecordedSideEffects",

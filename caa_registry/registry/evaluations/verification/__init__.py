@@ -1,0 +1,1 @@
+"""Whether evaluations are what they say, and whether they come out again."""
