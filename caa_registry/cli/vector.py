@@ -23,6 +23,7 @@ from caa_registry.wire.vectors import computed_json, vector_json
 
 LAZY = {
     "compute": "caa_registry.cli.vector_compute:compute",
+    "lock": "caa_registry.cli.vector_lock:lock",
     "plot": "caa_registry.cli.pictures:plot_vector",
     "tokens": "caa_registry.cli.pictures:tokens",
     "verify": "caa_registry.cli.vector_verify:verify",
@@ -31,7 +32,7 @@ LAZY = {
 
 @click.group(cls=LazyGroup, lazy=LAZY)
 def vector() -> None:
-    """Steering vectors, one per layer: compute, list, show, plot, verify."""
+    """Steering vectors, one per layer: compute, list, show, plot, verify, lock."""
 
 
 @vector.command(epilog="Example: caa vector ls --behavior refusal --model demo --sort steerability")

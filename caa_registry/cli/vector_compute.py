@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from caa_registry.cli import output
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, ModelChoice, Settings, common, with_adapter
+from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
 from caa_registry.references import ranges
@@ -23,13 +26,24 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import VectorVersion
 
 
+_FULL = "Write caa vector compute NAME --dataset REF --model M, or caa vector compute --lock FILE."
+# What a lock says itself.
+_LOCKED = ("dataset", "split", "method", "read", "layers", "template")
+
+
 @click.command(
     epilog="Example: caa vector compute team/refusal --dataset team/refusal --model demo",
 )
-@click.argument("name")
-@click.option("--dataset", required=True, metavar="REF", help="Dataset to compute from.")
-@click.option("--model", required=True, metavar="M", help="Folder, ORG/NAME on a hub, or demo.")
+@click.argument("name", required=False)
+@click.option("--dataset", metavar="REF", help="Dataset to compute from.")
+@click.option("--model", metavar="M", help="Folder, ORG/NAME on a hub, or demo.")
 @with_adapter
+@click.option(
+    "--lock",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Follow the lock in this file, which says everything else (caa vector lock).",
+)
 @click.option("--split", help="Split to compute from.  [default: generate]")
 @click.option(
     "--method", type=METHOD, default="mean-difference", show_default=True, help="How the direction is estimated."
@@ -39,11 +53,14 @@ if TYPE_CHECKING:
 @click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: chat, else plain]")
 @click.option("--force", is_flag=True, help="Compute again even if the version exists, and compare.")
 @common
+@click.pass_context
 def compute(
+    context: click.Context,
     settings: Settings,
-    name: str,
-    dataset: str,
+    name: str | None,
+    dataset: str | None,
     model: ModelChoice,
+    lock: Path | None,
     split: str | None,
     method: Any,
     read: Any,
@@ -58,8 +75,24 @@ def compute(
     disk: another method on the same pairs runs no forward pass, and an interrupted computation resumes where it
     stopped.
 
+    With --lock the vector of a lock is computed, in any registry, exactly as the lock says, and compared layer by layer
+    with what it came to there. It is stored, with its pairs, if it comes out to the same bits or but for rounding; the
+    exit code is 1 if it does not. NAME and --model then default to what the lock says.
+
     On several processes or hosts: mlx.launch -n 2 -- caa vector compute ... (all must reach the registry).
     """
+    if lock is not None:
+        from caa_registry.cli.vector_lock import follow
+
+        given = [each for each in _LOCKED if context.get_parameter_source(each) is not ParameterSource.DEFAULT]
+        if given:
+            options = ", ".join(f"--{each}" for each in given)
+            raise UsageError(f"the lock says what {options} would", "Leave them out, or leave out --lock.")
+        follow(settings, lock, name, model, fresh=force)
+        return
+    missing = [what for what, value in (("NAME", name), ("--dataset", dataset), ("--model", model.name)) if not value]
+    if name is None or dataset is None or missing:
+        raise UsageError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing", _FULL)
     first = settings.prints
     keeps = not force and activation_cache()[1] > 0
     with settings.open() as registry, _bars(keeps) if first else nullcontext((silent, silent)) as (progress, measuring):

@@ -58,6 +58,15 @@ def _say(found: Verification) -> None:
     output.paragraph(f"{found.reference}: its numbers and {count(found.pairs, 'pair')} are those that were stored.")
     if found.run is None:
         return
+    say_layers(found)
+    if found.holds:
+        output.paragraph(f"{found.reference} holds (run {found.run}).")
+        return
+    output.paragraph(f"{found.reference} does not hold (run {found.run}): {outcome_of(found)}.")
+
+
+def say_layers(found: Verification) -> None:
+    """The layers that were computed again, and what is otherwise."""
     if found.layers:
         rows = [
             (
@@ -80,11 +89,11 @@ def _say(found: Verification) -> None:
         output.paragraph(f"DIFFERS: {difference}.")
     if found.environment:
         output.paragraph(f"The environment is not the same: {'; '.join(found.environment)}.")
-    if found.holds:
-        output.paragraph(f"{found.reference} holds (run {found.run}).")
-        return
-    outcome = "nothing was computed again"
-    if found.layers:
-        apart = [each.layer for each in found.apart]
-        outcome = f"layers {ranges(apart)} come out otherwise" if apart else "every layer comes out as before"
-    output.paragraph(f"{found.reference} does not hold (run {found.run}): {outcome}.")
+
+
+def outcome_of(found: Verification) -> str:
+    """What came out, of a computation that does not hold."""
+    if not found.layers:
+        return "nothing was computed again"
+    apart = [each.layer for each in found.apart]
+    return f"layers {ranges(apart)} come out otherwise" if apart else "every layer comes out as before"

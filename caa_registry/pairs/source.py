@@ -15,8 +15,9 @@ _FORM = 1
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """One JSON object. ``what`` names the document in errors, ``field`` the place of the object in it."""
+class Fields:
+    """The fields of one JSON object from outside. ``what`` names the document in errors, ``field`` the place of the
+    object in it."""
 
     values: Any
     what: str
@@ -76,7 +77,7 @@ class SourceFile:
 
     @classmethod
     def from_json(cls, values: Any, what: str = "", field: str = "") -> SourceFile:
-        read = _Reader(values, what, field)
+        read = Fields(values, what, field)
         return cls(read.get("name", str), read.get("digest", str), read.get("split", str), read.get("rows", int))
 
 
@@ -92,7 +93,7 @@ class SourceCard:
 
     @classmethod
     def from_json(cls, values: Any, what: str = "", field: str = "") -> SourceCard:
-        read = _Reader(values, what, field)
+        read = Fields(values, what, field)
         return cls(read.get("positive", str), read.get("negative", str))
 
     def swapped(self) -> SourceCard:
@@ -112,7 +113,7 @@ class OperationRecord:
 
     @classmethod
     def from_json(cls, values: Any, what: str = "", field: str = "") -> OperationRecord:
-        read = _Reader(values, what, field)
+        read = Fields(values, what, field)
         return cls(read.get("name", str), read.get("parameters", dict))
 
 
@@ -128,7 +129,7 @@ class SourceInput:
 
     @classmethod
     def from_json(cls, values: Any, what: str = "", field: str = "") -> SourceInput:
-        read = _Reader(values, what, field)
+        read = Fields(values, what, field)
         return cls(read.get("reference", str), read.get("digest", str))
 
 
@@ -195,7 +196,7 @@ class Source:
 
         ``what`` names the document in errors, ``field`` the place in it. Raises ``InputError`` naming the field.
         """
-        read = _Reader(values, what, field)
+        read = Fields(values, what, field)
         read.check_form(_FORM)
         columns = read.get("columns", dict, {})
         if not all(isinstance(column, str) for column in columns.values()):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.generation import NextToken
-    from caa_registry.registry.records import Steering, VectorVersion, Verification
+    from caa_registry.registry.records import FollowedLock, Lock, Steering, VectorVersion, Verification
 
 
 def vector_json(version: VectorVersion) -> dict[str, Any]:
@@ -80,6 +80,31 @@ def next_tokens_json(tokens: Sequence[NextToken]) -> list[dict[str, Any]]:
 def results_json(prompt: str, info: ModelInfo, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a model makes of a prompt: a result for each strength, each with its ``plan_json``."""
     return {"prompt": prompt, "model": info.name, "fingerprint": info.fingerprint.digest, "results": list(results)}
+
+
+def lock_json(locked: Lock) -> dict[str, Any]:
+    """What a lock is of; the lock itself has a JSON of its own."""
+    return {
+        "lock": locked.digest,
+        "vector": locked.reference,
+        "digest": locked.version_digest,
+        "dataset": locked.dataset.reference,
+        "dataset_digest": locked.dataset.digest,
+        "model": locked.model.name,
+        "fingerprint": locked.model.fingerprint.digest,
+    }
+
+
+def followed_json(followed: FollowedLock) -> dict[str, Any]:
+    """What following a lock came to. ``stored`` is the vector version, ``null`` where it came out otherwise."""
+    found = followed.found
+    return {
+        **lock_json(followed.lock),
+        "verdict": "same bits" if found.same_bits else "within tolerance" if found.holds else "differs",
+        "stored": computed_json(followed.version) if followed.version else None,
+        "stored_dataset": followed.dataset.reference if followed.dataset else None,
+        "verification": verification_json(found),
+    }
 
 
 def verification_json(found: Verification) -> dict[str, Any]:

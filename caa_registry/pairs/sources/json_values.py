@@ -26,15 +26,15 @@ class UnusableJson(ValueError):
         self.hint = hint
 
 
-def json_value(text: str) -> Any:
+def json_value(text: str, most: int = MOST_PARTS) -> Any:
     """The value of ``text``.
 
     Raises ``json.JSONDecodeError`` where it is not JSON, ``UnusableJson`` for an object that repeats a key and for
-    numbers that are not JSON or cannot be kept, and for more than ``MOST_PARTS``, ``RecursionError`` where it is nested
+    numbers that are not JSON or cannot be kept, and for more than ``most`` parts, ``RecursionError`` where it is nested
     too deeply.
     """
-    if has_many_parts(text):
-        raise too_many_parts()
+    if has_many_parts(text, most):
+        raise too_many_parts(most)
     try:
         value = _DECODER.decode(text)
     except (json.JSONDecodeError, UnusableJson):
@@ -101,14 +101,14 @@ class JsonElements:
         return unclosed and not self._is_last
 
 
-def has_many_parts(text: str) -> bool:
-    """Whether ``text`` may have more than ``MOST_PARTS`` lists, objects and values: those in its strings count too."""
-    return len(text) > MOST_PARTS and sum(text.count(mark) for mark in "[{,") > MOST_PARTS
+def has_many_parts(text: str, most: int = MOST_PARTS) -> bool:
+    """Whether ``text`` may have more than ``most`` lists, objects and values: those in its strings count too."""
+    return len(text) > most and sum(text.count(mark) for mark in "[{,") > most
 
 
-def too_many_parts() -> UnusableJson:
+def too_many_parts(most: int = MOST_PARTS) -> UnusableJson:
     """The error for a text that has."""
-    return UnusableJson(f"more than {MOST_PARTS:,} lists, objects and values", "", "A row is an object of some texts.")
+    return UnusableJson(f"more than {most:,} lists, objects and values", "", "A row is an object of some texts.")
 
 
 class _Number:

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.history import Blame, LogEntry
     from caa_registry.registry.records.lineage import Lineage, LineageNode, RunDetail, RunRecord
     from caa_registry.registry.records.listing import Listing, check_limit
+    from caa_registry.registry.records.lock import FollowedLock, Lock, LockedLayer, LockedModel
+    from caa_registry.registry.records.locked_dataset import LockedDataset
     from caa_registry.registry.records.model import ModelRecord
     from caa_registry.registry.records.outcome import CalibrationOutcome
     from caa_registry.registry.records.plan import PLANNED, Pinned, Plan, PlannedRecipe, PlanSettings, Terms, ToCompute
@@ -86,6 +88,8 @@ _NAMES = {
     "history": "Blame LogEntry",
     "lineage": "Lineage LineageNode RunDetail RunRecord",
     "listing": "Listing check_limit",
+    "lock": "FollowedLock Lock LockedLayer LockedModel",
+    "locked_dataset": "LockedDataset",
     "model": "ModelRecord",
     "outcome": "CalibrationOutcome",
     "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
@@ -131,6 +135,7 @@ __all__ = [
     "EvaluationVerification",
     "Evidence",
     "Fault",
+    "FollowedLock",
     "FsckReport",
     "Judged",
     "LayerRecord",
@@ -139,6 +144,10 @@ __all__ = [
     "LineageNode",
     "LintReport",
     "Listing",
+    "Lock",
+    "LockedDataset",
+    "LockedLayer",
+    "LockedModel",
     "LogEntry",
     "ModelRecord",
     "Neighbour",

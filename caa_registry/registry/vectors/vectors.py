@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.models import Models
-    from caa_registry.registry.records import DatasetVersion, Verification
+    from caa_registry.registry.records import DatasetVersion, FollowedLock, Lock, Verification
     from caa_registry.registry.vectors.computation import Computation
     from caa_registry.registry.vectors.store import Origin
     from caa_registry.vectors import LayerVector, VectorSet
@@ -266,6 +266,40 @@ class Vectors:
             return Verification(version.reference, len(request.pairs))
         places = Places.of(version.model, model, adapter)
         return verification.recompute(self._workspace, request, self._models, places, progress, measuring)
+
+    def lock(self, reference: str | VectorVersion) -> Lock:
+        """All that another machine needs to compute a version again: pairs, recipe, the model's fingerprint, and what
+        it came to. ``Lock.to_text`` is the text of its file. Raises ``UsageError`` for a normalized vector."""
+        from caa_registry.registry.vectors.locks import lock
+
+        return lock(self._workspace, self._datasets(), self.get(reference))
+
+    def compute_locked(
+        self,
+        lock: Lock | Path,
+        name: str | None = None,
+        *,
+        model: str | Path | None = None,
+        adapter: str | Path | None = None,
+        fresh: bool = False,
+        progress: Progress = silent,
+        measuring: Progress = silent,
+    ) -> FollowedLock:
+        """Compute the vector of a lock, or of the file of one, exactly as it says, and compare it layer by layer.
+
+        What comes out the same, bit by bit or but for rounding, is stored as a version of ``name`` (default: as in the
+        lock), with the pairs as a dataset version where the registry has none that holds the same. What does not is
+        not stored. ``model`` and ``adapter``: where their files are; by default where the registry knows that very
+        model, else the hub's at the recorded commit. ``fresh``: no activation is taken from the cache.
+
+        Raises ``InputError`` naming the field for a lock that is broken or was changed, ``ModelMismatchError`` naming
+        what of the model differs, ``UsageError``; then nothing is stored.
+        """
+        from caa_registry.registry.vectors.locks import LockRequest, follow, read_lock
+
+        locked = read_lock(lock) if isinstance(lock, Path) else lock
+        request = LockRequest(locked, name or locked.name, model, adapter, fresh)
+        return follow(self._workspace, self._models, request, progress, measuring)
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""

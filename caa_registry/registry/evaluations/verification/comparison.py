@@ -75,7 +75,7 @@ def _observed(what: str, stored: Observed | None, again: Observed | None, asked:
     largest = [_largest(*part) for part in parts]
     worst = max(largest, key=lambda each: each[0])
     row = stored.rows[worst[1]] if stored.rows else 0
-    named = f"most of row {row + 1} of the questions, pair {asked[row]}" if row < len(asked) else ""
+    named = f"most of row {row + 1} of the questions, pair {asked[row][:19]}" if row < len(asked) else ""
     return RecomputedItems(what, len(stored.rows), same, worst[0], "" if same else named)
 
 
