@@ -105,8 +105,10 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Decision as Decision
     from caa_registry.registry.records import Evaluation as Evaluation
     from caa_registry.registry.records import EvaluationSettings as EvaluationSettings
+    from caa_registry.registry.records import EvaluationVerification as EvaluationVerification
     from caa_registry.registry.records import Evidence as Evidence
     from caa_registry.registry.records import Fault as Fault
+    from caa_registry.registry.records import FollowedLock as FollowedLock
     from caa_registry.registry.records import FsckReport as FsckReport
     from caa_registry.registry.records import Judged as Judged
     from caa_registry.registry.records import LayerRecord as LayerRecord
@@ -115,6 +117,10 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import LineageNode as LineageNode
     from caa_registry.registry.records import LintReport as LintReport
     from caa_registry.registry.records import Listing as Listing
+    from caa_registry.registry.records import Lock as Lock
+    from caa_registry.registry.records import LockedDataset as LockedDataset
+    from caa_registry.registry.records import LockedLayer as LockedLayer
+    from caa_registry.registry.records import LockedModel as LockedModel
     from caa_registry.registry.records import LogEntry as LogEntry
     from caa_registry.registry.records import ModelRecord as ModelRecord
     from caa_registry.registry.records import Neighbour as Neighbour
@@ -134,7 +140,9 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Recall as Recall
     from caa_registry.registry.records import Recipe as Recipe
     from caa_registry.registry.records import Recommendation as Recommendation
+    from caa_registry.registry.records import RecomputedItems as RecomputedItems
     from caa_registry.registry.records import RecomputedLayer as RecomputedLayer
+    from caa_registry.registry.records import RecomputedScore as RecomputedScore
     from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
@@ -230,6 +238,9 @@ _PUBLIC = {
     "caa_registry.registry.records": [
         "Alias",
         "Answer",
+        "AuditCheck",
+        "AuditEvent",
+        "Backup",
         "Beside",
         "Blame",
         "Calibrated",
@@ -243,19 +254,22 @@ _PUBLIC = {
         "Decision",
         "Evaluation",
         "EvaluationSettings",
+        "EvaluationVerification",
         "Evidence",
         "Fault",
+        "FollowedLock",
         "FsckReport",
         "Judged",
         "LayerRecord",
         "Leaked",
-        "AuditCheck",
-        "AuditEvent",
-        "Backup",
         "Lineage",
         "LineageNode",
         "LintReport",
         "Listing",
+        "Lock",
+        "LockedDataset",
+        "LockedLayer",
+        "LockedModel",
         "LogEntry",
         "ModelRecord",
         "Neighbour",
@@ -275,12 +289,14 @@ _PUBLIC = {
         "Recall",
         "Recipe",
         "Recommendation",
+        "RecomputedItems",
+        "RecomputedLayer",
+        "RecomputedScore",
         "RecordedOpenEnded",
         "RecordedPropensity",
         "RecordedSideEffects",
         "Repaired",
         "Reviews",
-        "RecomputedLayer",
         "RunDetail",
         "RunRecord",
         "Sampling",

@@ -168,14 +168,13 @@ class Lock:
         return {**self._content(), "digest": self.digest}
 
     def to_text(self) -> str:
-        """The text of its file: canonical JSON on one line. Raises ``UsageError`` where that is more than is read."""
+        """The text of its file: canonical JSON on one line. Raises ``UsageError`` where it could not be read again: it
+        is too large, or holds what an earlier release took and this one does not."""
         text = canonical(self.to_json()) + "\n"
         try:
-            parsed(text, self.reference)
+            self.from_text(text, f"the lock of {self.reference}")
         except InputError as error:
-            raise UsageError(
-                f"{self.reference} is too large for a lock: {error.message}", "Lock fewer pairs."
-            ) from error
+            raise UsageError(f"{self.reference} cannot be locked: {error.message}") from error
         return text
 
     @classmethod
@@ -295,6 +294,6 @@ def _environment(whole: Fields) -> Mapping[str, Any]:
     values = whole.get("environment", dict)
     for key, value in values.items():
         inner = value.values() if isinstance(value, dict) else [value]
-        if not all(isinstance(each, str) or type(each) is int for each in inner):
-            raise whole.bad("has to be a text, a whole number, or an object of these", f"environment.{key}")
+        if any(isinstance(each, dict | list) for each in inner):
+            raise whole.bad("has to be a text, a number, or an object of these", f"environment.{key}")
     return values

@@ -111,7 +111,10 @@ def read_lock(path: Path) -> Lock:
         raise InputError(f"it cannot be read ({reason})", "Check its name and permissions.", source=name) from error
     found = Lock.from_text(text, name)
     if found.dataset.recipe is not None:
-        read_recipe(found.dataset.recipe, name)
+        try:
+            read_recipe(found.dataset.recipe, name)
+        except UsageError as error:
+            raise InputError(error.message, error.hint, source=name, field="dataset.recipe") from error
     return found
 
 
