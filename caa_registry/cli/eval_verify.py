@@ -104,7 +104,7 @@ def _say_compared(found: EvaluationVerification) -> None:
     scores = ("scores", len(found.scores), _how(same == len(found.scores), bool(found.apart)), _figure(largest), "")
     output.table(["measured again", "n", "outcome", "largest difference", "where"], [scores, *items], empty="")
     output.paragraph(
-        f"difference of a score: relative where it is larger than 1; of items: of log-probabilities, in nats; "
+        f"difference of a score: of it or its interval, relative to what is larger than 1; of items: in nats; "
         f"{found.tolerance:g} may be rounding"
     )
     if found.apart:

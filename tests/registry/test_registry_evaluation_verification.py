@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from registry.registry_support import counts, dump, jsonl
+from registry.registry_support import counts, dump, jsonl, letters
 from registry.test_registry_verification import changed_template, changed_weight
 from support.judge_server import JudgeServer
 from support.resealed import reseal
@@ -30,6 +30,7 @@ from caa_registry.registry.records import (
     RecomputedScore,
 )
 from caa_registry.registry.registry import Registry
+from caa_registry.registry.registry import open as open_registry
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
@@ -88,6 +89,30 @@ def test_nothing_is_stored_and_nothing_kept_before_is_used(registry: Registry, s
     after = counts(registry)
     assert len(registry.evaluations.ls()) == evaluations and list(folder.iterdir()) == []
     assert {name for name in after if after[name] != before[name]} == {"run", "run_io", "event"}
+
+
+def test_it_comes_out_again_from_either_database(url: str, tmp_path: Path, folder: Path) -> None:
+    with open_registry(url, actor="ada", create=False) as registry:
+        sources = {split: jsonl(tmp_path / f"{split}.jsonl", letters(4, about=split)) for split in ("generate", "test")}
+        registry.datasets.import_(sources, name="team/pairs")
+        registry.vectors.compute("team/vector", dataset="team/pairs", model=folder)
+        scored = registry.evaluations.propensity("team/vector", model=folder, layers=[1], settings=ASKED)
+        how = OpenEndedSettings(max_tokens=3)
+        answered = registry.evaluations.open_ended(
+            "team/vector", dataset="team/pairs", model=folder, layers=[1], settings=how
+        )
+        for evaluation in (scored, answered):
+            assert registry.evaluations.verify(evaluation, recompute=True).same_bits
+
+
+def test_the_baseline_of_an_untrained_network_comes_out_again(
+    registry: Registry, pairs: DatasetVersion, folder: Path
+) -> None:
+    registry.vectors.compute("team/vector", dataset=pairs, model=folder)
+    asked = PropensitySettings(controls=(), untrained=True)
+    found = registry.evaluations.propensity("team/vector", model=folder, layers=[1], settings=asked)
+    again = registry.evaluations.verify(found, recompute=True)
+    assert again.same_bits and "items of untrained" in [each.what for each in again.items]
 
 
 @pytest.mark.parametrize("seed", [None, 7])

@@ -83,6 +83,14 @@ def test_a_lock_is_followed_in_an_empty_registry(
     assert again.version is not None and again.version.existing and len(elsewhere.datasets.ls()) == 1
 
 
+def test_a_lock_is_written_and_followed_in_either_database(lock: Lock, folder: Path, url: str) -> None:
+    with open_registry(url, actor="bob", create=False) as other:
+        followed = other.vectors.compute_locked(lock, model=folder)
+        assert followed.version is not None and followed.version.digest == lock.version_digest
+        again = other.vectors.lock(followed.version)
+        assert (again.layers, again.dataset, again.model) == (lock.layers, lock.dataset, lock.model)
+
+
 def test_the_text_says_nothing_of_this_machine_and_reads_back(lock: Lock, folder: Path, tmp_path: Path) -> None:
     text = lock.to_text()
     assert Lock.from_text(text) == lock and text.isascii() and text.count("\n") == 1
