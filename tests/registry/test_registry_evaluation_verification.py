@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from registry.registry_support import counts, dump, jsonl, letters
@@ -20,6 +20,7 @@ from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.evaluation.open_ended.endpoint import EndpointJudge
 from caa_registry.evaluation.open_ended.local_judge import LocalJudge
 from caa_registry.evaluation.open_ended.rubrics import find_rubric
+from caa_registry.extraction import activations
 from caa_registry.registry.evaluations.verification.comparison import items_compared, scores_compared
 from caa_registry.registry.records import (
     EvaluationVerification,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from caa_registry.registry.records import DatasetVersion, Evaluation
 
+# The last byte of some bytes.
+DAMAGE = "UPDATE blob SET data = CAST(substr(data, 1, length(data) - 1) || x'3f' AS BLOB) WHERE digest "
 ASKED = PropensitySettings(draws=19, system_positive="Agree.", few_shot=1)
 
 
@@ -79,13 +82,21 @@ def test_what_was_not_touched_comes_out_to_the_same_bits(registry: Registry, sco
     assert registry.fsck().faults == ()
 
 
-def test_nothing_is_stored_and_nothing_kept_before_is_used(registry: Registry, scored: Evaluation) -> None:
+def test_nothing_is_stored_and_nothing_kept_before_is_used(
+    registry: Registry, scored: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = settings.unfinished()
     folder.mkdir(parents=True, exist_ok=True)
     before, evaluations = counts(registry), len(registry.evaluations.ls())
-    told: list[int] = []
-    registry.evaluations.verify(scored, recompute=True, reading=lambda done, total: told.append(done))
-    assert told and max(told) > 0  # activations for the null were read again, though the cache has them
+    collect, fresh = activations.collect, []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        fresh.append(options["fresh"])
+        return collect(*given, **options)
+
+    monkeypatch.setattr(activations, "collect", counted)
+    registry.evaluations.verify(scored, recompute=True)
+    assert fresh == [True]  # those for the null, which the cache has
     after = counts(registry)
     assert len(registry.evaluations.ls()) == evaluations and list(folder.iterdir()) == []
     assert {name for name in after if after[name] != before[name]} == {"run", "run_io", "event"}
@@ -167,7 +178,8 @@ def test_a_model_that_moved_is_given(registry: Registry, scored: Evaluation, fol
     [
         ("pair", "UPDATE pair SET prompt = prompt || '?'", "pair sha256:"),
         ("score", "UPDATE score SET value = value + 0.1 WHERE position = 3", "its scores are not those"),
-        ("blob", "UPDATE blob SET data = CAST(substr(data, 1, length(data) - 1) || x'3f' AS BLOB)", "sha256:"),
+        ("blob", DAMAGE + "= (SELECT measurements FROM evaluation)", "blob sha256:"),
+        ("blob", DAMAGE + "= (SELECT blob_digest FROM vector_version)", "blob sha256:"),
     ],
 )
 def test_what_is_stored_and_was_changed_is_named(
