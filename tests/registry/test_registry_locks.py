@@ -96,6 +96,8 @@ def test_the_text_says_nothing_of_this_machine_and_reads_back(lock: Lock, folder
     assert Lock.from_text(text) == lock and text.isascii() and text.count("\n") == 1
     # The pairs' source is named as it was given; of the model only the name of its folder is.
     assert str(tmp_path) not in json.dumps([lock.model.to_json(), lock.environment]) and lock.model.name == folder.name
+    # What called the computation, such as a git repository, is no part of it.
+    assert set(lock.environment) == {"platform", "machine", "python", "packages", "device", "blas"}
     values = json.loads(text)
     assert values["schema"] == "caa-registry/lock/v1" and values["environment"]["packages"]["mlx"]
     assert len(values["dataset"]["pairs"]) == 8 and values["dataset"]["recipe"]["steps"]
@@ -228,6 +230,16 @@ def test_a_recipe_that_means_something_else_now_is_not_followed(lock: Lock, else
     followed = elsewhere.vectors.compute_locked(Lock.from_json(sealed(lock.to_json(), change)), model=folder)
     assert followed.found.differences == ("prompts are rendered with another template",)
     assert not followed.found.layers and followed.version is None and counts(elsewhere) == before
+
+
+def test_a_computation_that_fails_leaves_a_run_that_says_so(lock: Lock, elsewhere: Registry, folder: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        elsewhere.vectors.compute_locked(lock, model=folder, progress=stop)
+    (run,) = elsewhere.runs.ls()
+    assert (run.run.kind, run.run.failure) == ("compute", "interrupted") and elsewhere.datasets.ls() == []
 
 
 def test_names_that_cannot_be_had_are_refused_before_anything_is_computed(

@@ -24,7 +24,7 @@ from caa_registry.registry.datasets.store import NewVersion, load_pairs, registe
 from caa_registry.registry.models import MORE, PARTS, Models
 from caa_registry.registry.provenance.lineage import maker
 from caa_registry.registry.provenance.recalls import warn_of_pairs
-from caa_registry.registry.provenance.runs import Activity, environment
+from caa_registry.registry.provenance.runs import Activity, environment, failure_kept, machine
 from caa_registry.registry.records import (
     DatasetVersion,
     FollowedLock,
@@ -84,7 +84,7 @@ def lock(workspace: Workspace, datasets: Datasets, version: VectorVersion) -> Lo
             tuple(items),
         ),
         model=_locked_model(version.model),
-        environment=made.environment if made else {},
+        environment=machine(made.environment) if made else {},
     )
 
 
@@ -150,7 +150,9 @@ def follow(
     differences = tuple(recipe_differences(locked.recipe, computed.recipe))
     if differences:
         return FollowedLock(locked, Verification(locked.reference, pairs, differences, _environment(locked)))
-    vectors, work = computed.run(fresh=request.fresh, reading=reading, measuring=measuring)
+    inputs = [("dataset", there.id)] if there is not None else []
+    with failure_kept(workspace, activity, inputs=inputs, subject={"of": request.name}):
+        vectors, work = computed.run(fresh=request.fresh, reading=reading, measuring=measuring)
     assert vectors is not None  # of one process
     found = Verification(
         locked.reference,
