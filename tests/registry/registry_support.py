@@ -91,6 +91,12 @@ def counts(registry: Registry) -> dict[str, int]:
         return {name: session.execute(query).scalar_one() for name, query in queries.items()}
 
 
+def only_failures(registry: Registry, before: Mapping[str, list[tuple[str, ...]]]) -> bool:
+    """Whether a SQLite registry holds what it held ``before``, as ``dump`` gives it, and runs that failed."""
+    now = dump(f"sqlite:///{registry.database.path}", failures=False)
+    return now | {"meta": before["meta"]} == before and failures(registry) != []
+
+
 def failures(registry: Registry) -> list[str]:
     """What runs failed of, oldest first."""
     return [each.run.failure for each in reversed(registry.runs.ls()) if each.run.failure]
