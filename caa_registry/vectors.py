@@ -73,7 +73,9 @@ class LayerQuality:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LayerQuality:
         """What ``as_json`` gave, of this release or an earlier one."""
-        return cls(**{key: value for key, value in values.items() if key != "bootstrap_cosine"})
+        if "bootstrap_cosine" in values:
+            values = {key: value for key, value in values.items() if key != "bootstrap_cosine"}
+        return cls(**values)
 
 
 def words_alone(qualities: Mapping[int, LayerQuality]) -> str:

@@ -193,14 +193,11 @@ def parts_of(
     session: Session, owner: InstrumentedAttribute[int], columns: Sequence[str], ids: Select[int]
 ) -> Mapping[int, list[Sequence[Any]]]:
     """By the id in the column ``owner``, one of ``ids``, the ``columns`` of the rows that belong to it."""
-    table = owner.class_
-    query = (
-        select(owner, *(getattr(table, column) for column in columns))
-        .where(owner.in_(ids))
-        .order_by(owner, getattr(table, columns[0]))
-    )
+    cell = owner.class_.__table__.columns
+    query = select(owner, *(cell[column] for column in columns)).where(owner.in_(ids)).order_by(owner, cell[columns[0]])
     parts: dict[int, list[Sequence[Any]]] = defaultdict(list)
-    for id, *cells in session.execute(query):
+    # By the connection: the session's own way takes half as long again.
+    for id, *cells in session.connection().execute(query):
         parts[id].append(cells)
     return parts
 

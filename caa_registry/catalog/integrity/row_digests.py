@@ -57,10 +57,12 @@ def _digest(schema: str, value: Any) -> str:
 def _plain(value: Any) -> Any:
     """``value`` in the one form that both databases give back: a number by its value, whatever its type was."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return value
     if kind is float:
         return value + 0.0  # not -0.0
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is dict:
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, int):
         try:
             number = float(value)
