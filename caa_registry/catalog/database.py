@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ from caa_registry.catalog.engines import (
     REPORTED,
     Purpose,
     explain,
+    file_uri,
     postgres_engine,
     readers,
     sqlite_engine,
@@ -123,6 +125,15 @@ class Database:
         with self._explained(), ReadSession(self._readers, expire_on_commit=False) as session:
             yield session
             session.flush()  # changes that nobody would ever see are a mistake: say so
+
+    @contextmanager
+    def changes(self) -> Iterator[Callable[[], int]]:
+        """A count of a SQLite registry that is another one after each change, whoever made it, and when the log begins
+        anew."""
+        assert self.path is not None
+        uri = file_uri(self.path, read_only=True)
+        with self._explained(), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            yield lambda: int(connection.execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def write(self) -> Iterator[Session]:

@@ -22,6 +22,7 @@ from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
 
 T = TypeVar("T")
+Check = Callable[["Checkup"], None]
 
 OWNED: tuple[tuple[str, Any, Any, Any], ...] = (
     ("dataset", t.Dataset, t.DatasetVersion, t.DatasetVersion.dataset_id),
@@ -37,13 +38,15 @@ _UNREADABLE = (CaaError, DatabaseError, NoResultFound, ValueError, KeyError, Typ
 @dataclass
 class Checkup:
     """A registry that is being checked, as it is in one ``session``. ``since``: what was made before is not looked
-    into. ``checked``: how much was, by check; ``expected``: how much there is in all."""
+    into. ``checked``: how much was, by check; ``expected``: how much there is in all. ``half``: which half of all
+    versions and evaluations is looked into, 0 or 1; ``None`` for all of them."""
 
     workspace: Workspace
     session: Session
     since: datetime | None
     progress: Progress
     expected: int
+    half: int | None = None
     checked: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
 
@@ -55,12 +58,21 @@ class Checkup:
     def count(self, check: str, number: int = 1) -> None:
         """So much more was checked."""
         self.checked[check] += number
+        self.tell()
+
+    def tell(self) -> None:
+        """Report how far this is."""
         done = self.checked.total()
         self.progress(done, max(self.expected, done))
 
     def recent(self, column: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
         """That something was made since then."""
         return true() if self.since is None else filters.since(column, self.since)
+
+    def own(self, ids: Sequence[int]) -> Sequence[int]:
+        """Those of ``ids`` that are looked into."""
+        middle = len(ids) // 2
+        return ids if self.half is None else ids[middle:] if self.half else ids[:middle]
 
     def note(self, check: str, thing: str, problem: str, *, harmless: bool = False) -> None:
         """Keep a fault. ``problem`` may begin with what it is about, as messages of errors do."""

@@ -59,7 +59,7 @@ def check_vectors(checkup: Checkup) -> None:
 
 
 def check_evaluations(checkup: Checkup) -> None:
-    """The scores, items, answers and ratings of every evaluation, and the terms of every plan."""
+    """The scores, items, answers and ratings of every evaluation."""
     session, table = checkup.session, t.Evaluation
     evaluations = checkup.each(
         "evaluations",
@@ -69,6 +69,11 @@ def check_evaluations(checkup: Checkup) -> None:
     )
     for evaluation in evaluations:
         _check_parts(checkup, evaluation)
+
+
+def check_plans(checkup: Checkup) -> None:
+    """The terms of every plan."""
+    session = checkup.session
     for id in list(session.scalars(select(t.Plan.id))):
         with checkup.noting("plans", f"plan {id}"):
             plan_records(session, [session.get_one(t.Plan, id)])
@@ -108,8 +113,9 @@ def check_blobs(checkup: Checkup) -> None:
         checkup.note("blobs", f"blob {digest}", "its size is not that of its bytes")
 
 
-def _recent(checkup: Checkup, table: Any) -> list[int]:
-    return list(checkup.session.scalars(select(table.id).where(checkup.recent(table.created_at)).order_by(table.id)))
+def _recent(checkup: Checkup, table: Any) -> Sequence[int]:
+    recent = select(table.id).where(checkup.recent(table.created_at)).order_by(table.id)
+    return checkup.own(list(checkup.session.scalars(recent)))
 
 
 def _among(checkup: Checkup, table: Any, ids: Sequence[int]) -> Select[int]:
