@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import func, insert, inspect, select, text
@@ -28,16 +30,14 @@ NUMBERED = "numbered_by"
 
 
 def copy_file(source: Path, target: Path, progress: Progress = silent) -> None:
-    """Copy a SQLite file as it is at one moment, though others go on writing, to one new file that needs no other.
-
-    The copy is on the disk when this returns, and has the permissions of ``source``.
-    """
+    """Copy a SQLite file as it is at one moment, though others go on writing, to one new file that needs no other and
+    has the same permissions. It is not yet on the disk: see ``settle``."""
     own_file(target)
     with (
         closing(sqlite3.connect(file_uri(source, read_only=True), uri=True, isolation_level=None)) as origin,
         closing(sqlite3.connect(target, isolation_level=None)) as copy,
     ):
-        # Nobody else sees the copy yet, and it is put on the disk as a whole below. Its pages are not read again.
+        # Nobody else sees the copy yet, and it is put on the disk as a whole. Its pages are not read again.
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=16"):
             copy.execute(f"PRAGMA {setting}")
         # In a transaction of its own, or the copy would begin again with whatever another process writes.
@@ -45,9 +45,22 @@ def copy_file(source: Path, target: Path, progress: Progress = silent) -> None:
         origin.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         origin.backup(copy, pages=_PAGES, progress=lambda _, left, pages: progress(pages - left, pages))
         copy.execute("PRAGMA journal_mode=DELETE")
-    with target.open("rb") as written:
-        os.fsync(written.fileno())
     shutil.copymode(source, target)
+
+
+def settle(path: Path) -> None:
+    """Have all of a file on the disk."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+@contextmanager
+def settling(path: Path) -> Iterator[None]:
+    """Have all of a file on the disk at the end of the context, and meanwhile be put there."""
+    with ThreadPoolExecutor(1) as beside:
+        settled = beside.submit(settle, path)
+        yield
+        settled.result()
 
 
 def copy_rows(source: Session, target: Session, progress: Progress = silent) -> None:

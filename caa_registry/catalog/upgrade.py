@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from caa_registry.catalog.copies import copy_file
+from caa_registry.catalog.copies import copy_file, settle
 from caa_registry.catalog.engines import (
     REPORTED,
     Purpose,
@@ -96,6 +96,7 @@ def _back_up(path: Path, name: str) -> None:
     part = path.with_name(f".caa-{secrets.token_hex(8)}.part")
     try:
         copy_file(path, part)
+        settle(part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

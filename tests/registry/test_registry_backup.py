@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from registry.registry_support import jsonl, letters
 from support.changed import change
 
 import caa_registry as caa
-from caa_registry.errors import CaaError, IntegrityError, RegistryError, UsageError
+from caa_registry.errors import CaaError, IntegrityError, RegistryError, UsageError, WriteError
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -142,6 +143,29 @@ def test_an_interrupted_backup_leaves_nothing(copied: Registry, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         caa.restore(copied.backup(tmp_path / "backup.db").path, str(tmp_path / "folder" / "new.db"), progress=interrupt)
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_backup_gets_its_name_once_it_is_on_the_disk(
+    copied: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, seen = os.fsync, []
+
+    def noted(descriptor: int) -> None:
+        # The first is that of the file, the second that of the folder.
+        seen.append((tmp_path / "backup.db").exists())
+        fsync(descriptor)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", noted)
+    made = copied.backup(tmp_path / "backup.db")
+    assert seen == [False, True] and made.size == made.path.stat().st_size
+    monkeypatch.setattr(os, "fsync", full)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(WriteError, match="the disk is full"):
+        copied.backup(tmp_path / "second.db")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_damaged_registry_gives_no_backup(whole: Path, tmp_path: Path) -> None:

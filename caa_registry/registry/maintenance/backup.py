@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.copies import copy_file, copy_rows
+from caa_registry.catalog.copies import copy_file, copy_rows, settling
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.events import AuditCheck, verify_chain
 from caa_registry.catalog.files import check_no_log
@@ -40,7 +40,8 @@ def backup(workspace: Workspace, destination: Path, keep: int | None = None, pro
     check_no_log(path)
     with place(path) as part:
         _copy(workspace.database, part, progress)
-        check = _checked(part)
+        with settling(part):
+            check = _checked(part)
         size = part.stat().st_size
         give_name(part, path, force=False)
     _settle(path.parent)

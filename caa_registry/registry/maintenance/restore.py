@@ -6,7 +6,7 @@ from pathlib import Path
 
 from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
-from caa_registry.catalog.copies import copy_file, fill_server
+from caa_registry.catalog.copies import copy_file, fill_server, settle
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.files import check_file, check_no_log
 from caa_registry.catalog.location import locate
@@ -46,6 +46,7 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
         own_folder(location.path.parent)
     with place(location.path or Path("registry"), beside=location.path is not None) as part:
         copy_file(backup, part, part_of(progress, 0, (_COPYING, _CHECKING, _COPYING)))
+        settle(part)
         part.chmod(0o600)
         with Database.open(f"sqlite:///{part}", create=False) as copy:
             _check(copy, backup, part_of(progress, 1, (_COPYING, _CHECKING, _COPYING)))
