@@ -84,13 +84,14 @@ def compute(
     if lock is not None:
         from caa_registry.cli.vector_lock import follow
 
-        given = [each for each in _LOCKED if context.get_parameter_source(each) is not ParameterSource.DEFAULT]
-        if given:
-            options = ", ".join(f"--{each}" for each in given)
+        clashing = [each for each in _LOCKED if context.get_parameter_source(each) is not ParameterSource.DEFAULT]
+        if clashing:
+            options = ", ".join(f"--{each}" for each in clashing)
             raise UsageError(f"the lock says what {options} would", "Leave them out, or leave out --lock.")
         follow(settings, lock, name, model, fresh=force)
         return
-    missing = [what for what, value in (("NAME", name), ("--dataset", dataset), ("--model", model.name)) if not value]
+    given = (("NAME", name), ("--dataset", dataset), ("--model", model.name))
+    missing = [what for what, value in given if value is None]
     if name is None or dataset is None or missing:
         raise UsageError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing", _FULL)
     first = settings.prints
