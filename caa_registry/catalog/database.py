@@ -115,6 +115,11 @@ class Database:
         return self._location.path
 
     @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written."""
+        return self._read_only
+
+    @property
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
