@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from caa_registry.catalog.copies import copy_file, settle
+from caa_registry.catalog.copies.files import copy_file, settle
 from caa_registry.catalog.engines import (
     REPORTED,
     Purpose,

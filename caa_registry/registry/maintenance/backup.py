@@ -11,7 +11,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.copies import copy_file, copy_rows, settling
+from caa_registry.catalog.copies.files import copy_file, settling
+from caa_registry.catalog.copies.rows import copy_rows
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.events import AuditCheck, verify_chain
 from caa_registry.catalog.files import check_no_log

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
-from caa_registry.catalog.copies import copy_file, fill_server, settle
+from caa_registry.catalog.copies.files import copy_file, settle
+from caa_registry.catalog.copies.rows import fill_server
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.files import check_file, check_no_log
 from caa_registry.catalog.location import locate

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import exists, func, inspect, select
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.copies import NUMBERED
+from caa_registry.catalog.copies.rows import NUMBERED
 from caa_registry.catalog.integrity.damage import name_of
 from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.catalog.integrity.rows import scan

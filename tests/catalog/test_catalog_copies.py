@@ -13,9 +13,10 @@ import pytest
 from catalog.registry_fixtures import new_sqlite
 from sqlalchemy import func, select
 
-from caa_registry.catalog import bytes_copy, copies
-from caa_registry.catalog.bytes_copy import copy_bytes, still
-from caa_registry.catalog.copies import copy_file
+from caa_registry.catalog.copies import files
+from caa_registry.catalog.copies import still as still_module
+from caa_registry.catalog.copies.files import copy_file
+from caa_registry.catalog.copies.still import copy_bytes, still
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.events import append_event, verify_chain
 from caa_registry.catalog.models import Event
@@ -81,7 +82,7 @@ def test_it_is_not_still_where_a_reader_needs_the_log(database: Database, path: 
 
 
 def test_it_is_not_still_while_somebody_writes(database: Database, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bytes_copy, "_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(still_module, "_WAIT_SECONDS", 0.01)
     with database.write() as session:
         append_event(session, "ada", "note", {"n": 1})
         with still(path) as stands:
@@ -100,7 +101,7 @@ def test_a_file_without_a_log_is_copied_by_pages(tmp_path: Path, path: Path) -> 
 def test_copies_that_are_made_while_others_write_are_whole(
     database: Database, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
-    monkeypatch.setattr(copies, "_LARGE", large)
+    monkeypatch.setattr(files, "_LARGE", large)
     write(database, 3)
     ended = threading.Event()
 
