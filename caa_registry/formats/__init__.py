@@ -1,1 +1,1 @@
-"""Vector file formats, one file per format."""
+"""Vector files: the registry's own, and those of other tools, each format a module and a line in ``format.FORMATS``."""

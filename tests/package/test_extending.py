@@ -9,16 +9,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from catalog.registry_fixtures import new_sqlite
 
-from caa_registry.errors import InputError, IntegrityError, UsageError
+from caa_registry.errors import InputError, UsageError
 from caa_registry.extensions import Extensions, resolve
 from caa_registry.extraction.methods import METHODS, check_method
+from caa_registry.formats.card import Card
 from caa_registry.formats.format import FORMATS, Format
+from caa_registry.formats.reading import format_of
+from caa_registry.formats.vector_file import VectorFile
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
 from caa_registry.mx import mx
@@ -125,16 +127,16 @@ def test_an_operator_from_outside(extra: Path, undone: ExitStack, demo: Model) -
 
 
 def test_a_format_from_outside(extra: Path, undone: ExitStack, registry: Registry, sentiment: DatasetVersion) -> None:
-    module: ModuleType = pytest.importorskip("extra.json_vectors")
-    undone.enter_context(FORMATS.register("json", Format("json", (".json",), module.sniff, module.read, module.write)))
+    format = Format("team-json", "our team", (".json",), "extra.json_vectors", writes=True)
+    undone.enter_context(FORMATS.register("team-json", format))
     version = registry.vectors.compute("team/v", dataset=sentiment, model="demo")
     vectors = registry.vectors.load(version)
-    data = {name: format.write(vectors, {"name": "team/v"}) for name, format in FORMATS.items()}
-    for name, written_data in data.items():
-        assert [other for other, format in FORMATS.items() if format.sniff(written_data)] == [name]
-        assert FORMATS[name].read(written_data).tensor_digest == version.tensor_digest
-    with pytest.raises(IntegrityError):
-        FORMATS["json"].read(data["safetensors"])
+    data = format.write(vectors, Card(reference="team/v"))
+    file = VectorFile("v", data)
+    assert format_of(file) is format
+    assert format.read(file).vectors.tensor_digest == version.tensor_digest
+    with pytest.raises(InputError):
+        format.read(VectorFile("v", data.replace(b"[", b"[null,")))
 
 
 def test_a_rule_from_outside(extra: Path, undone: ExitStack, registry: Registry, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Stored:
 def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name: str) -> Stored:
     """Store the file of a version to come. The blob first: an orphan blob is allowed, a version without its bytes
     never."""
-    from caa_registry.formats.format import SAFETENSORS
+    from caa_registry.formats import safetensors_file
     from caa_registry.formats.safetensors_file import places
 
     identity = {
@@ -66,7 +66,7 @@ def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name
         "recipe": origin.recipe.to_json(),
     }
     digest = digest_object("vector", identity)
-    data = SAFETENSORS.write(vectors, {"digest": digest, "model_name": model_name, **identity})
+    data = safetensors_file.write(vectors, {"digest": digest, "model_name": model_name, **identity})
     return Stored(vectors, origin, digest, blobs.put(data), places(data))
 
 

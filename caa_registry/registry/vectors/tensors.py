@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
     """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
-    from caa_registry.formats.format import SAFETENSORS
+    from caa_registry.formats import safetensors_file
     from caa_registry.vectors import LayerVector, VectorSet
 
-    stored = SAFETENSORS.read(checked_file(blobs, version))
+    stored = safetensors_file.read(checked_file(blobs, version))
     known = {record.layer: record for record in version.layers}
     for vector in stored.layers:
         if not _same_length(vector, known[vector.layer]):

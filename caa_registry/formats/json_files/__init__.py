@@ -1,0 +1,1 @@
+"""Vector files that are JSON."""

@@ -1,0 +1,1 @@
+"""Containers of named tensors: safetensors and NumPy archives."""
