@@ -34,11 +34,18 @@ class VectorFile:
     _parsed: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
 
     def once(self, parse: Callable[[VectorFile], T]) -> T:
-        """What ``parse`` makes of this file, made once: formats that share a container ask in turn."""
+        """What ``parse`` makes of this file, or the ``InputError`` that it raises, made once: formats that share a
+        container ask in turn."""
         if parse not in self._parsed:
-            self._parsed[parse] = parse(self)
-        result: T = self._parsed[parse]
-        return result
+            try:
+                self._parsed[parse] = parse(self)
+            except InputError as error:
+                self._parsed[parse] = error
+        result = self._parsed[parse]
+        if isinstance(result, InputError):
+            raise result
+        made: T = result
+        return made
 
     @property
     def sha256(self) -> str:

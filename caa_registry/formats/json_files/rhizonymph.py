@@ -79,7 +79,7 @@ def _plain(file: VectorFile, entry: dict[str, Any]) -> tuple[dict[int, Values], 
 
 def _packed(file: VectorFile, entry: dict[str, Any]) -> tuple[dict[int, Values], dict[int, float]]:
     dtype, shape, layers = entry["dtype"], entry["shape"], entry["layer_indices"]
-    if dtype not in SIZES:
+    if not isinstance(dtype, str) or dtype not in SIZES:
         raise file.error(f"the type {str(dtype)[:40]!r} is none of {', '.join(SIZES)}", field=_HOOK)
     if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 <= n < 1 << 24 for n in shape):
         raise file.error("its shape is no table's", "Correct the file.", field=_HOOK)
