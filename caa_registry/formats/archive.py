@@ -15,6 +15,7 @@ MAGIC = b"PK\x03\x04"
 _LARGEST_LISTING = 1 << 22  # some 50,000 entries
 _MOST_ENTRIES = 20_000
 _MOST_UNPACKED = 1 << 27
+_ENCRYPTED, _UTF8 = 1, 0x800
 _DAMAGED = "The file is damaged; fetch it again."
 # What Python's reader raises for archives that are broken in one way or another.
 _BROKEN = (
@@ -45,7 +46,7 @@ class Archive:
     def read(self, name: str, *, packed: bool = False) -> bytes:
         """The bytes of an entry, whose checksum fits. ``packed``: it may be compressed. Raises ``InputError``."""
         entry = self.entries[name]
-        if entry.flag_bits & 1:
+        if entry.flag_bits & _ENCRYPTED:
             raise self.file.error("it is encrypted", "Save it without a password.", field=name)
         if entry.compress_type != zipfile.ZIP_STORED and not (packed and entry.compress_type == zipfile.ZIP_DEFLATED):
             raise self.file.error("it is compressed, which these files are not", _DAMAGED, field=name)
@@ -74,17 +75,34 @@ def opened(file: VectorFile) -> Archive:
         listed = reader.infolist()
     except _BROKEN as error:
         raise file.error(f"the zip archive cannot be read: {error}", _DAMAGED) from error
+    _check_end(file, len(listed))
     if len(listed) > _MOST_ENTRIES:
         raise file.error(f"the zip archive has {len(listed):,} entries, more than {_MOST_ENTRIES:,}")
+    if listed and min(entry.header_offset for entry in listed):
+        # Python reads past what stands in front; other readers see another archive, or none.
+        raise file.error("bytes stand before the first entry of the zip archive", _DAMAGED)
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in listed:
         if entry.filename in entries:
             raise file.error("the zip archive has this entry twice", _DAMAGED, field=entry.filename)
+        if not entry.filename.isascii() and not entry.flag_bits & _UTF8:
+            raise file.error("an entry's name is neither ASCII nor marked as UTF-8", _DAMAGED, field=entry.filename)
+        stored = entry.compress_type == zipfile.ZIP_STORED
+        if entry.volume or (stored and entry.compress_size != entry.file_size):
+            raise file.error("the entry's sizes or its disk are none", _DAMAGED, field=entry.filename)
         entries[entry.filename] = entry
     unpacked = sum(entry.file_size for entry in listed if entry.compress_type != zipfile.ZIP_STORED)
     if unpacked > _MOST_UNPACKED:
         raise file.error(f"unpacked it has {unpacked:,} bytes, more than {_MOST_UNPACKED:,}")
     return Archive(file, entries, reader)
+
+
+def _check_end(file: VectorFile, count: int) -> None:
+    """Raise ``InputError`` unless the archive ends as NumPy and torch end it: one disk, no comment. Python is lenient
+    there, and other readers would see another archive."""
+    signature, disk, first_disk, here, in_all, _, _, comment = struct.unpack("<4s4H2LH", file.data[-22:])
+    if signature != b"PK\x05\x06" or disk or first_disk or here != count or in_all != count or comment:
+        raise file.error("the zip archive does not end with a record of its entries", _DAMAGED)
 
 
 def packed(entries: Mapping[str, bytes]) -> bytes:

@@ -8,6 +8,7 @@ is called, so that a pickle that was made to run something runs nothing.
 from __future__ import annotations
 
 import pickletools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ STORAGES: Mapping[str, str] = {
     "torch DoubleStorage": "float64",
 }
 _ALLOWED = {_REBUILD, _PARAMETER, _ORDERED, *_STEERING_VECTORS, *STORAGES}
+_DEVICE = re.compile(r"(?:cpu|cuda|mps|xpu|hpu|npu|xla)(?::[0-9]{1,3})?")
 _NO_CODE = "Load it where you trust it, and torch.save the dict of its tensors."
 
 
@@ -210,7 +212,9 @@ class _Machine:
 
     def persistent(self, _: Any) -> None:
         match self._pop():
-            case ("storage", _Name(text), str(key), str(), int(count)) if text in STORAGES and count >= 0:
+            case ("storage", _Name(text), str(key), str(device), int(count)) if (
+                text in STORAGES and _DEVICE.fullmatch(device) and count >= 0
+            ):
                 self._stack.append(Storage(STORAGES[text], key, count))
             case _:
                 raise ValueError("a reference to something else than a storage")

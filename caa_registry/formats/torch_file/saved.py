@@ -20,6 +20,7 @@ from caa_registry.formats.vector_file import VectorFile
 LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
 """Of files before torch 1.6, as it stands in their first pickle."""
 _KEY = re.compile(r"[A-Za-z0-9_]{1,40}")
+_VERSION = re.compile(rb"([1-9]|10)\n?")
 _DAMAGED = "The file is damaged; fetch it again."
 
 
@@ -78,6 +79,9 @@ def saved(file: VectorFile) -> Saved:
     root = roots[0]
     if f"{root}/constants.pkl" in opened.entries or any(name.startswith(f"{root}/code/") for name in opened.entries):
         raise file.error("it is a TorchScript program", "torch.save the dict of its tensors.")
+    version = opened.read(f"{root}/version") if f"{root}/version" in opened.entries else b""
+    if not _VERSION.fullmatch(version):
+        raise file.error(f"the version {version[:20]!r} is unknown", _DAMAGED, field="version")
     order = b"little"
     if f"{root}/byteorder" in opened.entries:
         order = opened.read(f"{root}/byteorder")
