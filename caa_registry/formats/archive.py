@@ -78,7 +78,7 @@ def opened(file: VectorFile) -> Archive:
     _check_end(file, len(listed))
     if len(listed) > _MOST_ENTRIES:
         raise file.error(f"the zip archive has {len(listed):,} entries, more than {_MOST_ENTRIES:,}")
-    if listed and min(entry.header_offset for entry in listed):
+    if all(entry.header_offset for entry in listed) and listed:
         # Python reads past what stands in front; other readers see another archive, or none.
         raise file.error("bytes stand before the first entry of the zip archive", _DAMAGED)
     entries: dict[str, zipfile.ZipInfo] = {}
