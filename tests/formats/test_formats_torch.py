@@ -225,6 +225,7 @@ def _evil() -> dict[str, bytes]:
         "instance": b"(" + text(COMMAND) + b"iposix\nsystem\n",
         "object": b"(cposix\nsystem\n" + text(COMMAND) + b"o",
         "newobj": b"cposix\nsystem\n" + text(COMMAND) + b"\x85\x81",
+        "newobj with arguments": b"csteering_vectors.steering_vector\nSteeringVector\n}\x85\x81",
         "newobj of a dict": b"ccollections\nOrderedDict\n)\x81",
         "newobj_ex": b"ccollections\nOrderedDict\n)}\x92",
         "build": b"ccollections\nOrderedDict\n)R(" + text("__setstate__") + text("x") + b"tb",
@@ -286,7 +287,7 @@ SOUND = tensor("0", 4, [4])
         (tensor("0", 4, [4], offset=1), {"0": bytes(16)}, "reaches beyond"),
         (tensor("0", 4, [4], offset=-1), {"0": bytes(16)}, "shape, strides or offset"),
         (tensor("0", 4, [2], strides=[-1]), {"0": bytes(16)}, "shape, strides or offset"),
-        (tensor("0", 4, [2_000_000_000], strides=[0]), {"0": bytes(16)}, "reaches beyond"),
+        (tensor("0", 4, [40_000_000], strides=[0]), {"0": bytes(16)}, "reaches beyond"),
         (tensor("0", 4, [1] * 9), {"0": bytes(16)}, "of shape"),
         (tensor("0", 4, [4])[:-1] + b"N", {"0": bytes(16)}, "pickle"),
         (SOUND, {"0": struct.pack("<4f", 1, 2, float("nan"), 4)}, "number 2 is nan"),
@@ -324,9 +325,33 @@ def test_archives_that_are_wrong_are_refused() -> None:
         (archive(entries | {"other/data.pkl": b""}), "not in it once|zip archive with"),
     ):
         refused(changed, said, "v.pt", layer=1)
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(doubled := io.BytesIO(sound), "a") as file:
+        file.writestr("root/data/0", (-ROW).tobytes())
+    refused(doubled.getvalue(), "root/data/0.*the zip archive has this entry twice", "v.pt", layer=1)
     flagged = bytearray(sound)
     flagged[sound.rindex(b"PK\x01\x02") + 8] |= 1
     refused(bytes(flagged), "encrypted|cannot be read", "v.pt", layer=1)
+
+
+def test_archives_that_other_readers_would_read_in_another_way_are_refused() -> None:
+    """Python passes over these; torch refuses each of them."""
+    sound = torch_file(SOUND, {"0": ROW.tobytes()})
+    listed, end = sound.index(b"PK\x01\x02"), sound.rindex(b"PK\x05\x06")
+    last = sound.rindex(b"PK\x01\x02")
+
+    def changed(place: int, value: bytes) -> bytes:
+        return sound[:place] + value + sound[place + len(value) :]
+
+    for data, said in (
+        (changed(last + 34, b"\1"), "sizes or its disk"),
+        (changed(last + 20, b"\xff\0\0\0"), "sizes or its disk"),
+        (changed(end + 4, b"\1"), "does not end with a record"),
+        (changed(end + 8, b"\1"), "does not end with a record"),
+        (changed(end + 20, b"\2\0") + b"hi", "does not end with a record"),
+        (changed(listed + 46, b"\xf7"), "neither ASCII nor marked|cannot be read"),
+        (sound.replace(b"root/byteorder", b"root/byte\xf7rder"), "neither ASCII nor marked"),
+    ):
+        refused(data, said, "v.pt", layer=1)
 
 
 def test_an_archive_that_lists_no_end_is_not_listed() -> None:
