@@ -18,6 +18,7 @@ import importlib.util
 import io
 import json
 import os
+import pickle
 import random
 import re
 import resource
@@ -50,7 +51,12 @@ def _torch(data: bytes) -> Any:
         raise NotComparable("torch")
     import torch
 
-    return torch.load(io.BytesIO(data), weights_only=True)
+    try:
+        return torch.load(io.BytesIO(data), weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported operand" not in str(error):
+            raise
+        raise NotComparable("a step of a pickle protocol that torch's restricted reader does not have") from error
 
 
 def _caa(data: bytes) -> dict[int, Any]:

@@ -15,7 +15,7 @@ MAGIC = b"PK\x03\x04"
 _LARGEST_LISTING = 1 << 22  # some 50,000 entries
 _MOST_ENTRIES = 20_000
 _MOST_UNPACKED = 1 << 27
-_ENCRYPTED, _UTF8 = 1, 0x800
+_ENCRYPTED, _UTF8 = 0x61, 0x800
 _DAMAGED = "The file is damaged; fetch it again."
 # What Python's reader raises for archives that are broken in one way or another.
 _BROKEN = (
@@ -46,8 +46,6 @@ class Archive:
     def read(self, name: str, *, packed: bool = False) -> bytes:
         """The bytes of an entry, whose checksum fits. ``packed``: it may be compressed. Raises ``InputError``."""
         entry = self.entries[name]
-        if entry.flag_bits & _ENCRYPTED:
-            raise self.file.error("it is encrypted", "Save it without a password.", field=name)
         if entry.compress_type != zipfile.ZIP_STORED and not (packed and entry.compress_type == zipfile.ZIP_DEFLATED):
             raise self.file.error("it is compressed, which these files are not", _DAMAGED, field=name)
         most = _MOST_UNPACKED if packed else len(self.file.data)
@@ -87,9 +85,12 @@ def opened(file: VectorFile) -> Archive:
             raise file.error("the zip archive has this entry twice", _DAMAGED, field=entry.filename)
         if not entry.filename.isascii() and not entry.flag_bits & _UTF8:
             raise file.error("an entry's name is neither ASCII nor marked as UTF-8", _DAMAGED, field=entry.filename)
+        if entry.flag_bits & _ENCRYPTED:
+            raise file.error("it is encrypted", "Save it without a password.", field=entry.filename)
         stored = entry.compress_type == zipfile.ZIP_STORED
-        if entry.volume or (stored and entry.compress_size != entry.file_size):
-            raise file.error("the entry's sizes or its disk are none", _DAMAGED, field=entry.filename)
+        inside = entry.header_offset + entry.compress_size < len(file.data)
+        if entry.volume or not inside or (stored and entry.compress_size != entry.file_size):
+            raise file.error("the entry's sizes, its place or its disk are none", _DAMAGED, field=entry.filename)
         entries[entry.filename] = entry
     unpacked = sum(entry.file_size for entry in listed if entry.compress_type != zipfile.ZIP_STORED)
     if unpacked > _MOST_UNPACKED:

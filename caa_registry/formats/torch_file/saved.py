@@ -77,6 +77,9 @@ def saved(file: VectorFile) -> Saved:
     if len(roots) != 1 or "/" in roots[0]:
         raise file.error("it is no torch file: data.pkl is not in it once", "Name a file that torch.save wrote.")
     root = roots[0]
+    for name in opened.entries:
+        if not name.startswith(f"{root}/"):
+            raise file.error(f"it is not in the folder {root[:60]!r} of the archive", _DAMAGED, field=name)
     if f"{root}/constants.pkl" in opened.entries or any(name.startswith(f"{root}/code/") for name in opened.entries):
         raise file.error("it is a TorchScript program", "torch.save the dict of its tensors.")
     version = opened.read(f"{root}/version") if f"{root}/version" in opened.entries else b""
