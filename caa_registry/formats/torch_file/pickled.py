@@ -162,9 +162,6 @@ class _Machine:
     def append(self, _: Any) -> None:
         self._extend([self._pop()])
 
-    def appends(self, _: Any) -> None:
-        self._extend(self._to_mark())
-
     def _extend(self, values: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not list:
@@ -174,9 +171,6 @@ class _Machine:
     def set_item(self, _: Any) -> None:
         value, key = self._pop(), self._pop()
         self._set([key, value])
-
-    def set_items(self, _: Any) -> None:
-        self._set(self._to_mark())
 
     def _set(self, values: list[Any]) -> None:
         target = self._stack[-1]
@@ -286,9 +280,9 @@ _STEPS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "TUPLE2": lambda machine, _: machine.short_tuple(2),
     "TUPLE3": lambda machine, _: machine.short_tuple(3),
     "APPEND": _Machine.append,
-    "APPENDS": _Machine.appends,
+    "APPENDS": lambda machine, _: machine._extend(machine._to_mark()),
     "SETITEM": _Machine.set_item,
-    "SETITEMS": _Machine.set_items,
+    "SETITEMS": lambda machine, _: machine._set(machine._to_mark()),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
     "MEMOIZE": _Machine.memoize,
