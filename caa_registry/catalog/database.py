@@ -19,6 +19,7 @@ from caa_registry.catalog.engines import (
     Purpose,
     explain,
     file_uri,
+    is_too_long,
     postgres_engine,
     readers,
     sqlite_engine,
@@ -170,7 +171,7 @@ class Database:
             raise explain(self._location, error) from self._location.cause(error)
         except DatabaseError as error:
             # Its subclasses (a broken constraint, bad SQL) are for the caller; the class itself is damage.
-            if type(error) is not DatabaseError:
+            if type(error) is not DatabaseError and not is_too_long(error):
                 raise
             raise explain(self._location, error) from self._location.cause(error)
         except DamagedCell as error:

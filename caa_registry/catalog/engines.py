@@ -37,6 +37,10 @@ LOG_BYTES = 16 * 1024 * 1024
 _MOST_STEPS = 20_000_000
 _STEPS_A_BYTE = 20
 _STEPS_AT_A_TIME = 1_000_000
+# The longest text or blob that is read, unless the file takes half as much room on the disk: a file with holes may tell
+# of a longer one, and few pages of it be that one. The longest that is written is SQLite's own limit.
+_LONGEST_READ = 64 * 1024 * 1024
+_LONGEST = 1_000_000_000
 
 # One number for every advisory lock on PostgreSQL: there is one writer at a time, as on SQLite.
 ADVISORY_LOCK = 0x4341415245474953
@@ -97,7 +101,7 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
             return row[0] if row else None
 
         # Before anything is read: the file may come from anybody.
-        _bound_steps(connection, path)
+        _bound_reading(connection, path)
         pragma("trusted_schema=OFF")
         pragma("cell_size_check=ON")
         pragma("mmap_size=0")
@@ -126,9 +130,10 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
         if read_only:
-            _bound_steps(driver, path)
+            _bound_reading(driver, path)
         else:
             driver.set_progress_handler(None, 0)  # what a write takes depends on what it is given
+            driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
@@ -147,8 +152,8 @@ def file_uri(path: Path, *, read_only: bool) -> str:
     return uri
 
 
-def _bound_steps(connection: sqlite3.Connection, path: Path) -> None:
-    """Have SQLite stop where it takes more steps from here on than reading such a file does."""
+def _bound_reading(connection: sqlite3.Connection, path: Path) -> None:
+    """Have SQLite stop where it takes more steps from here on, or a longer text or blob, than such a file has."""
     size = 0
     for part in (path, path.with_name(f"{path.name}-wal")):
         with suppress(OSError):
@@ -157,6 +162,7 @@ def _bound_steps(connection: sqlite3.Connection, path: Path) -> None:
     times = itertools.count(1)
     most = (_MOST_STEPS + _STEPS_A_BYTE * size) // _STEPS_AT_A_TIME
     connection.set_progress_handler(lambda: next(times) > most, _STEPS_AT_A_TIME)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(_LONGEST_READ, 2 * size), _LONGEST))
 
 
 def _use_log(connection: sqlite3.Connection) -> object:
@@ -222,6 +228,11 @@ def explain(location: Location, error: Exception) -> RegistryError:
             f"{location.shown} is damaged: reading it takes longer than any file of its size should",
             "Restore a backup, or ask its sender for another copy.",
         )
+    if is_too_long(error):
+        return RegistryError(
+            f"{location.shown}: a text or blob is too long to be read or stored",
+            "If nothing so long was given, the file is damaged: restore a backup, or ask its sender for another copy.",
+        )
     if isinstance(error, UnicodeDecodeError):
         return RegistryError(f"{location.shown} holds text that is not UTF-8", _ADVICE["malformed"])
     if isinstance(error, OSError):
@@ -237,6 +248,11 @@ def explain(location: Location, error: Exception) -> RegistryError:
         usual = "Check the URL, the user and that the server runs."
     hint = next((advice for words, advice in _ADVICE.items() if words in reason), usual)
     return RegistryError(f"{location.shown}: {reason}", hint)
+
+
+def is_too_long(error: Exception) -> bool:
+    """Whether SQLite met a text or blob that is longer than it may be."""
+    return getattr(_driver_error(error), "sqlite_errorname", "") == "SQLITE_TOOBIG"
 
 
 def _driver_error(error: Exception) -> BaseException | None:
