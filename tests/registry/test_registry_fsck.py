@@ -200,6 +200,26 @@ def test_a_row_that_refers_to_nothing_is_named(copy: Path) -> None:
     assert Fault("references", "dataset team/dishes:v1", "its pair_digest names a pair that is missing") in faults
 
 
+@pytest.mark.parametrize(
+    ("statement", "thing", "problem"),
+    [
+        ("DELETE FROM sqlite_sequence WHERE name = 'run'", "run", "the last number that the database gave is missing"),
+        ("UPDATE sqlite_sequence SET name = 'x' WHERE name = 'alias'", "x", "and there is no such table"),
+        (
+            "INSERT INTO sqlite_sequence SELECT * FROM sqlite_sequence WHERE name = 'run'",
+            "run",
+            "its last number twice",
+        ),
+        ("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'alias'", "alias", "a number that the database never gave"),
+    ],
+)
+def test_the_numbers_that_the_database_gave_are_looked_at(copy: Path, statement: str, thing: str, problem: str) -> None:
+    change(copy, statement)
+    assert any(
+        (each.check, each.thing) == ("numbering", f"table {thing}") and problem in each.problem for each in found(copy)
+    )
+
+
 def test_damage_does_not_hide_more_damage(copy: Path) -> None:
     change(
         copy,

@@ -20,12 +20,12 @@ from caa_registry.registry.maintenance.contents import (
 )
 from caa_registry.registry.maintenance.history import check_events
 from caa_registry.registry.maintenance.second import Second, one_moment
-from caa_registry.registry.maintenance.tables import check_file, check_numbering, check_references, check_rows
+from caa_registry.registry.maintenance.tables import check_database, check_numbering, check_references, check_rows
 from caa_registry.registry.records import FsckReport
 from caa_registry.registry.workspace import Workspace
 
 _CHECKS: tuple[Check, ...] = (
-    check_file,
+    check_database,
     check_references,
     check_numbering,
     check_rows,

@@ -28,9 +28,11 @@ _FACTS = {
     NUMBERED: re.compile("postgresql"),
 }
 _MOST_LINES = 100
+# The tables of which SQLite keeps the last number that it gave.
+_COUNTED = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
 
 
-def check_file(checkup: Checkup) -> None:
+def check_database(checkup: Checkup) -> None:
     """The pages and indexes of a SQLite file."""
     if checkup.workspace.database.dialect == "sqlite":
         connection = checkup.session.connection()
@@ -180,19 +182,27 @@ def check_numbering(checkup: Checkup) -> None:
 
 def _check_ids(checkup: Checkup) -> None:
     # SQLite keeps the last id that it gave; one that was rolled back is given again.
-    given: dict[str, Any] = {}
-    for name, last in checkup.session.connection().exec_driver_sql("SELECT name, seq FROM sqlite_sequence"):
+    connection = checkup.session.connection()
+    counted = set(connection.exec_driver_sql(_COUNTED).scalars())
+    given: dict[Any, Any] = {}
+    for name, last in connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence"):
+        if name in given:
+            checkup.note("numbering", f"table {name}", "the database keeps its last number twice")
         given[name] = last
     for mapper in t.Base.registry.mappers:
         name = mapper.class_.__tablename__
-        if "id" not in mapper.columns or name in _MAY_GO:
+        if "id" not in mapper.columns:
             continue
         ids = set(checkup.session.scalars(select(mapper.class_.id)))
         greatest = max(ids, default=0)
-        last = given.get(name, greatest)
+        if name not in given and ids and name in counted:
+            checkup.note("numbering", f"table {name}", "the last number that the database gave is missing")
+        last = given.pop(name, greatest)
         if not isinstance(last, int) or greatest > last:
             checkup.note("numbering", f"table {name}", f"its row {greatest} has a number that the database never gave")
-        elif last != len(ids):
+        elif last != len(ids) and name not in _MAY_GO:
             missing = ranges(sorted(set(range(1, last + 1)) - ids))
             checkup.note("numbering", f"table {name}", f"it lacks rows, which are never deleted: {missing}")
         checkup.count("numbering")
+    for name in given:
+        checkup.note("numbering", f"table {name}", "the database gave it numbers, and there is no such table")
