@@ -327,7 +327,7 @@ def _damage_cell(path: Path, kind: str, chance: random.Random) -> tuple[str, tup
             if not rows:
                 continue
             row, value = chance.choice(rows)
-            new = _other(value, [other for _, other in rows], kind, chance)
+            new = other_value(value, [other for _, other in rows], kind, chance)
             with contextlib.suppress(sqlite3.IntegrityError):
                 connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = ?', (new, row))
                 # Without its triggers the file would not be opened at all.
@@ -336,7 +336,8 @@ def _damage_cell(path: Path, kind: str, chance: random.Random) -> tuple[str, tup
                 return f"{table}.{column} {value!r:.60} -> {new!r:.60}", (table, column)
 
 
-def _other(value: Any, others: list[Any], kind: str, chance: random.Random) -> Any:
+def other_value(value: Any, others: list[Any], kind: str, chance: random.Random) -> Any:
+    """Something else for a cell: of another row (``swap``), near it, or wild."""
     if kind == "swap":
         return chance.choice(others)
     wild: list[Any] = [None, "", 0, -1, 2**62, 1.5, float("inf"), "x", "[]", "{}", "null", b"\xff\x00", "2024-13-45"]

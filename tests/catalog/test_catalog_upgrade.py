@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from caa_registry.catalog import models as t
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.models import Base
-from caa_registry.catalog.schema import head_revision, migrations_folder
+from caa_registry.catalog.schema import head_revision, migrations_folder, revisions
 from caa_registry.catalog.upgrade import upgrade
 from caa_registry.errors import RegistryError
 
@@ -191,7 +191,7 @@ def of_revision(folder: Path, url: str, revision: str) -> None:
         fill_older(session)
 
 
-@pytest.mark.parametrize("revision", ["0002", "0003", "0004", "0005", "0006"])
+@pytest.mark.parametrize("revision", revisions(migrations_folder())[:-1])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, revision: str) -> None:
     url = f"sqlite:///{tmp_path / 'older.db'}" if dialect == "sqlite" else empty_postgres()

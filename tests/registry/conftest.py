@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,3 +62,28 @@ def pairs(registry: Registry, tmp_path: Path) -> DatasetVersion:
         "test": jsonl(tmp_path / "test.jsonl", letters(4, about="that")),
     }
     return registry.datasets.import_(sources, name="team/pairs")
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path, whole: Path) -> Iterator[Path]:
+    """A registry in a folder in which nothing can be written; for root that takes a disk that is mounted so."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mounted = os.geteuid() == 0
+    if (
+        mounted
+        and subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("this root may not mount a disk")
+    try:
+        path = Path(shutil.copy(whole, folder / "registry.db"))
+        if mounted:
+            subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        else:
+            folder.chmod(0o555)
+        yield path
+    finally:
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+        else:
+            folder.chmod(0o755)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -304,31 +303,6 @@ def said(registry: Registry) -> list[object]:
         [event.digest for event in registry.audit.ls()],
         [(run.run.id, run.inputs, run.outputs) for run in registry.runs.ls()],
     ]
-
-
-@pytest.fixture
-def unwritable(tmp_path: Path, whole: Path) -> Iterator[Path]:
-    """A registry in a folder in which nothing can be written; for root that takes a disk that is mounted so."""
-    folder = tmp_path / "read-only"
-    folder.mkdir()
-    mounted = os.geteuid() == 0
-    if (
-        mounted
-        and subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("this root may not mount a disk")
-    try:
-        path = Path(shutil.copy(whole, folder / "registry.db"))
-        if mounted:
-            subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-        else:
-            folder.chmod(0o555)
-        yield path
-    finally:
-        if mounted:
-            subprocess.run(["umount", folder], check=True)
-        else:
-            folder.chmod(0o755)
 
 
 def test_a_registry_is_read_where_nothing_can_be_written(unwritable: Path, whole: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ _CHECKS: tuple[Check, ...] = (
     check_blobs,
 )
 # What a second process does of a large registry: the first of these, and of what the others look at the second half.
-_SECOND: tuple[Check, ...] = (check_file, check_datasets, check_vectors, check_evaluations)
+_SECOND: tuple[Check, ...] = (check_database, check_datasets, check_vectors, check_evaluations)
 # In this order it is told what was looked at, and what was found.
 _NAMES = (
     *("file", "database", "references", "numbering", "rows", "pairs"),
@@ -85,7 +85,7 @@ def _run_with(second: Second, checkup: Checkup) -> None:
     progress = checkup.progress
     checkup.progress = lambda done, total: progress(min(done + second.done, total), total)
     checkup.half = 0
-    _run(checkup, (check for check in _CHECKS if check is not check_file))
+    _run(checkup, (check for check in _CHECKS if check is not check_database))
     while not second.ended():
         checkup.tell()
     part = second.part()
