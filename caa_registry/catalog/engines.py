@@ -263,12 +263,16 @@ def _is_full(location: Location, error: Exception) -> bool:
     cause = _driver_error(error)
     if is_full(error) or getattr(cause, "sqlstate", None) == _DISK_FULL:
         return True
-    # SQLite tells of a full disk in other words too, such as "disk I/O error" for its shared memory.
-    failed = str(getattr(cause, "sqlite_errorname", "")).startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))
-    if not failed or location.path is None:
+    return location.path is not None and lacks_room(cause, location.path.parent)
+
+
+def lacks_room(error: BaseException | None, folder: Path) -> bool:
+    """Whether SQLite failed in ``folder`` because its disk is full, which it tells in other words too, such as "disk
+    I/O error" for its shared memory."""
+    if not str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
         return False
     try:
-        return shutil.disk_usage(location.path.parent).free < _TOO_LITTLE
+        return shutil.disk_usage(folder).free < _TOO_LITTLE
     except OSError:
         return False
 

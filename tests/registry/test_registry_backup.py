@@ -192,6 +192,17 @@ def test_a_damaged_backup_is_not_restored(copied: Registry, tmp_path: Path) -> N
     assert not (tmp_path / "new.db").exists()
 
 
+def test_a_backup_that_was_cut_off_is_not_restored(copied: Registry, tmp_path: Path) -> None:
+    made = copied.backup(tmp_path / "backup.db")
+    whole = made.path.read_bytes()
+    for size in (len(whole) // 2, len(whole) // 2 + 100, len(whole) - 8192, 8192, 4096, 99):
+        made.path.write_bytes(whole[:size])
+        with pytest.raises((IntegrityError, RegistryError), match=r"backup\.db") as caught:
+            caa.restore(made.path, str(tmp_path / "new" / "registry.db"))
+        assert caught.value.hint
+        assert not (tmp_path / "new").exists() or list((tmp_path / "new").iterdir()) == []
+
+
 def test_a_log_that_was_left_is_not_played_into_another_registry(copied: Registry, tmp_path: Path) -> None:
     made = copied.backup(tmp_path / "backup.db")
     for name in ("new.db-wal", "other.db-journal"):

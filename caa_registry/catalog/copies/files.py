@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,8 +12,9 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from caa_registry.catalog.copies.still import copy_bytes, still
-from caa_registry.catalog.engines import file_uri
-from caa_registry.disk import own_file
+from caa_registry.catalog.engines import file_uri, lacks_room
+from caa_registry.disk import is_full, own_file
+from caa_registry.errors import IntegrityError, RegistryError
 from caa_registry.progress import Progress, silent
 
 _PAGES = 4096
@@ -25,16 +27,21 @@ def copy_file(source: Path, target: Path, progress: Progress = silent, *, fold: 
     has the same permissions. It is not yet on the disk: see ``settle``.
 
     ``fold``: the log of the source may be folded into its file, by which a large one is copied in a third of the time.
+    Raises ``IntegrityError`` where ``source`` is damaged, ``OSError`` where the disk is full, ``RegistryError`` for what
+    else SQLite cannot do.
     """
     own_file(target)
-    with still(source) if fold and source.stat().st_size >= _LARGE else nullcontext(False) as stands:
-        if stands:
-            copy_bytes(source, target, progress)
-        else:
-            _copy_pages(source, target, progress)
-    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
-        copy.execute("PRAGMA synchronous=OFF")
-        copy.execute("PRAGMA journal_mode=DELETE")
+    try:
+        with still(source) if fold and source.stat().st_size >= _LARGE else nullcontext(False) as stands:
+            if stands:
+                copy_bytes(source, target, progress)
+            else:
+                _copy_pages(source, target, progress)
+        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+            copy.execute("PRAGMA synchronous=OFF")
+            copy.execute("PRAGMA journal_mode=DELETE")
+    except sqlite3.Error as error:
+        raise _explained(error, source, target) from error
     shutil.copymode(source, target)
 
 
@@ -50,6 +57,14 @@ def _copy_pages(source: Path, target: Path, progress: Progress) -> None:
         origin.execute("BEGIN")
         origin.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         origin.backup(copy, pages=_PAGES, progress=lambda _, left, pages: progress(pages - left, pages))
+
+
+def _explained(error: sqlite3.Error, source: Path, target: Path) -> Exception:
+    if is_full(error) or lacks_room(error, target.parent):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+    if str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return IntegrityError(f"{source} is damaged: {error}", "Restore a backup, or try an older one.")
+    return RegistryError(f"{source} cannot be copied: {error}", "Check the disk that it is on, and that of the copy.")
 
 
 def settle(path: Path) -> None:
