@@ -149,7 +149,8 @@ class Campaign:
         again = self.said(operation) or {}
         same = again == start.whole if state == "unchanged" else content(again) == content(start.whole)
         rounded = not same and operation.rounded and sizes(again) == sizes(start.whole)
-        if not (same or rounded):
+        repeated = state == "done" and operation.repeats
+        if not (same or rounded or repeated):
             found.append(f"the second time it came to something else: {differences(again, start.whole)}")
         if state != "unchanged" or rounded:
             found += faults(self.place(operation))

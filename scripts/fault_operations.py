@@ -33,7 +33,7 @@ class Operation:
     ``arguments``: ``{work}`` is the folder. ``before`` and ``prepare``: what makes what it starts from. ``target``: the
     file that it writes, which may be none yet; ``source``: one that must stay as it is. ``again``: what it says where
     it was done already. ``rounded``: other last digits may come of it when it goes on where it was, since what is read
-    together with what then differs.
+    together with what then differs. ``repeats``: done twice it is there twice.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Operation:
     again: str = ""
     prepare: Callable[[Path], None] | None = None
     rounded: bool = False
+    repeats: bool = False
 
 
 def _old(work: Path) -> None:
@@ -60,7 +61,7 @@ OPERATIONS = (
     Operation(
         "compute", ("vector", "compute", "team/new", "--dataset", "team/dishes:v1", "--model", "demo"), rounded=True
     ),
-    Operation("evaluate", ("eval", "propensity", "team/praise:v2", *EVALUATE), rounded=True),
+    Operation("evaluate", ("eval", "propensity", "team/praise:v2", *EVALUATE), rounded=True, repeats=True),
     Operation("set alias", ("alias", "set", "vector:team/praise:v1", "main")),
     Operation("move alias", ("alias", "set", "vector:team/praise:v2", "best")),
     Operation(

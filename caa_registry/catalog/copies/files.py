@@ -40,7 +40,7 @@ def copy_file(source: Path, target: Path, progress: Progress = silent, *, fold: 
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             copy.execute("PRAGMA synchronous=OFF")
             copy.execute("PRAGMA journal_mode=DELETE")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # Python cannot decode SQLite's report of a damaged schema
         raise _explained(error, source, target) from error
     shutil.copymode(source, target)
 
@@ -59,10 +59,11 @@ def _copy_pages(source: Path, target: Path, progress: Progress) -> None:
         origin.backup(copy, pages=_PAGES, progress=lambda _, left, pages: progress(pages - left, pages))
 
 
-def _explained(error: sqlite3.Error, source: Path, target: Path) -> Exception:
+def _explained(error: Exception, source: Path, target: Path) -> Exception:
     if is_full(error) or lacks_room(error, target.parent):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
-    if str(getattr(error, "sqlite_errorname", "")).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    name = str(getattr(error, "sqlite_errorname", ""))
+    if isinstance(error, UnicodeDecodeError) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return IntegrityError(f"{source} is damaged: {error}", "Restore a backup, or try an older one.")
     return RegistryError(f"{source} cannot be copied: {error}", "Check the disk that it is on, and that of the copy.")
 
