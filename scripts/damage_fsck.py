@@ -18,24 +18,32 @@ from pathlib import Path
 
 from damage import other_value
 from damage_places import Place, log_places, places
+from sqlalchemy import LargeBinary
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 import caa_registry as caa
+from caa_registry.catalog import models as t
+from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.errors import CaaError, IntegrityError
 
+_DIALECT = SQLiteDialect_pysqlite()
+_SEALED = [
+    str(mapper.local_table.description) for mapper in t.Base.registry.mappers if issubclass(mapper.class_, Sealed)
+]
 # What fsck cannot know, and why.
 UNKNOWN: dict[tuple[str, str], str] = {
     **{("model", column): "a folder moves" for column in ("path", "adapter_path", "tensors")},
-    **{("run_io", column): "an arrow may lead from another thing that is there" for column in (
-        "run_id", "direction", "kind", "object_id", "role")},
-    **{(table, "unchecked_before"): "nothing else says since when an older row is checked" for table in (
-        "dataset", "dataset_version", "vector", "vector_version", "evaluation", "model", "run", "alias", "judgement",
-        "lint_report", "review", "recall", "plan", "deprecation")},
-    **{(table, "deleted_at"): "that it is deleted is known, and not when" for table in (
-        "dataset_version", "vector_version", "evaluation")},
+    **{(table, "unchecked_before"): "nothing else says since when an older row is checked" for table in _SEALED},
+    **{
+        (table, "deleted_at"): "that it is deleted is known, and not when"
+        for table in ("dataset_version", "vector_version", "evaluation")
+    },
+    ("blob", "*"): "bytes of what was deleted, or that nothing refers to, may go",
+    ("review", "*"): "no event tells of a review",
     ("blob", "stored_at"): "nothing else says when bytes were stored last",
     ("meta", "value"): "nothing else says which release made the schema",
     ("sqlite_sequence", "seq"): "how many aliases there were, since aliases go",
-}  # fmt: skip
+}
 
 # What else a repeated row needs, so that SQLite takes it.
 _KEYS = {
@@ -249,8 +257,26 @@ class Campaign:
                 found.add((table, "*"))
             for row in a.keys() & b.keys():
                 cells = zip(self.columns[table], a[row], b[row], strict=True)
-                found |= {(table, column) for column, x, y in cells if repr(x) != repr(y)}
+                found |= {
+                    (table, column) for column, x, y in cells if repr(x) != repr(y) and not _same(table, column, x, y)
+                }
         return found
+
+
+def _same(table: str, column: str, one: object, other: object) -> bool:
+    """Whether two cells say the same when they are read: a date in another form, JSON with other spaces."""
+    if table not in t.Base.metadata.tables:
+        return False
+    kind = t.Base.metadata.tables[table].columns[column].type.dialect_impl(_DIALECT)
+    read = kind.result_processor(_DIALECT, None)
+    texts = [
+        cell.decode() if isinstance(cell, bytes) and not isinstance(kind, LargeBinary) else cell
+        for cell in (one, other)
+    ]
+    try:
+        return read is not None and read(texts[0]) == read(texts[1])
+    except (CaaError, UnicodeDecodeError):
+        return False
 
 
 class _Unguarded:

@@ -111,7 +111,6 @@ def test_an_edit_of_every_column_is_found(base: Path, tmp_path: Path) -> None:
 def test_what_fsck_cannot_know_is_documented() -> None:
     text = (ROOT / "docs" / "durability.md").read_text(encoding="utf-8")
     section = text[text.index("## `caa fsck`") : text.index("## Transactions")]
-    missing = [
-        (table, column) for table, column in UNKNOWN if f"`{table}`" not in section or f"`{column}`" not in section
-    ]
-    assert missing == []
+    for table, column in UNKNOWN:
+        named = column == "unchecked_before" or f"`{table}`" in section
+        assert named and (column == "*" or f"`{column}`" in section), (table, column)

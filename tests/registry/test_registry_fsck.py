@@ -201,6 +201,39 @@ def test_a_row_that_refers_to_nothing_is_named(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        (
+            f"UPDATE dataset_version SET number = {2**62} WHERE id = 3",
+            ("numbering", "dataset team/dishes", f"it lacks versions: 2-{2**62 - 1}"),
+        ),
+        ("DELETE FROM meta WHERE key = 'written_by'", ("rows", "meta written_by", "it is missing")),
+        (
+            "UPDATE dataset_question SET position = -1 WHERE position = 0",
+            ("numbering", "dataset version 2", "its rows are not numbered from 0 on, each once"),
+        ),
+        (
+            "UPDATE lint_report SET id = 0",
+            ("numbering", "table lint_report", "its row 0 has a number that the database never gave"),
+        ),
+        *(
+            (
+                f"INSERT INTO {table} ({columns}, row_digest) SELECT {columns}, row_digest FROM {table} WHERE id = 1",
+                ("events", f"{kind} 2", "no event tells of it: it was not written by caa"),
+            )
+            for table, kind, columns in (
+                ("recall", "recall", "pair_digest, version_id, lifted, why, actor, created_at"),
+                ("lint_report", "report", "version_id, parameters, summary, findings, actor, created_at"),
+            )
+        ),
+    ],
+)
+def test_what_no_digest_covers_is_looked_at_too(copy: Path, statement: str, fault: tuple[str, str, str]) -> None:
+    change(copy, statement)
+    assert fault in [(each.check, each.thing, each.problem) for each in found(copy)]
+
+
+@pytest.mark.parametrize(
     ("statement", "thing", "problem"),
     [
         ("DELETE FROM sqlite_sequence WHERE name = 'run'", "run", "the last number that the database gave is missing"),
@@ -210,6 +243,7 @@ def test_a_row_that_refers_to_nothing_is_named(copy: Path) -> None:
             "run",
             "its last number twice",
         ),
+        (f"UPDATE sqlite_sequence SET seq = {2**62} WHERE name = 'run'", "run", f"-{2**62}"),
         ("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'alias'", "alias", "a number that the database never gave"),
     ],
 )

@@ -27,8 +27,8 @@ def copy_file(source: Path, target: Path, progress: Progress = silent, *, fold: 
     has the same permissions. It is not yet on the disk: see ``settle``.
 
     ``fold``: the log of the source may be folded into its file, by which a large one is copied in a third of the time.
-    Raises ``IntegrityError`` where ``source`` is damaged, ``OSError`` where the disk is full, ``RegistryError`` for what
-    else SQLite cannot do.
+    Raises ``IntegrityError`` where ``source`` is damaged, ``OSError`` where the disk is full, ``RegistryError`` for
+    what else SQLite cannot do.
     """
     own_file(target)
     try:

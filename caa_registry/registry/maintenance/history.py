@@ -52,7 +52,9 @@ class _Told:
             "deprecation": set(session.scalars(select(t.Deprecation.id))),
             "quarantine": set(session.scalars(select(t.Quarantine.id))),
             "signature": set(session.scalars(select(t.Signature.id))),
+            "report": set(session.scalars(select(t.LintReport.id))),
         }
+        self._untold = {(kind, id) for kind, ids in self._numbered.items() if kind != "evaluation" for id in ids}
         self._deleted: set[tuple[str, str]] = set()
         self._aliases: dict[tuple[str, str, str], tuple[str, Any]] = {}
         self._checkup = checkup
@@ -83,6 +85,7 @@ class _Told:
             if ("vector", named) not in self._versions:
                 yield f"it tells of vector {named}, which is missing"
         for kind, ids in self._numbered.items():
+            self._untold.discard((kind, subject.get(kind)))
             if isinstance(subject.get(kind), int) and subject[kind] not in ids:
                 yield f"it tells of {kind} {subject[kind]}, which is missing"
         if "plan" in subject:
@@ -111,6 +114,8 @@ class _Told:
         """What is there though no event and no run tells of it, or other than they do."""
         for run in sorted(self._without_event):
             self._checkup.note("events", f"run {run}", "no event tells of it: it was not written by caa")
+        for kind, id in sorted(self._untold):
+            self._checkup.note("events", f"{kind} {id}", "no event tells of it: it was not written by caa")
         self._note_aliases()
         self._note_marks()
         self._note_without_run()

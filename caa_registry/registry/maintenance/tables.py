@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import exists, func, inspect, select
@@ -14,7 +15,6 @@ from caa_registry.catalog.integrity.damage import name_of
 from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.catalog.integrity.rows import scan
 from caa_registry.digests import DIGEST
-from caa_registry.references import ranges
 from caa_registry.registry.datasets.store import stored_pair
 from caa_registry.registry.maintenance.checkup import OWNED, Checkup
 from caa_registry.registry.provenance.runs import digest_of_arrows
@@ -83,6 +83,8 @@ def _check_arrows(checkup: Checkup) -> None:
 
 
 def _check_facts(checkup: Checkup) -> None:
+    if checkup.session.get(t.Meta, "written_by") is None:
+        checkup.note("rows", "meta written_by", "it is missing")
     for cells, problem in scan(checkup.session, t.Meta):
         form = _FACTS.get(str(cells["key"]))
         if problem or form is None or not form.fullmatch(str(cells["value"])):
@@ -167,15 +169,15 @@ def check_numbering(checkup: Checkup) -> None:
         )
         for id, name, count, last in session.execute(counts).all():
             if count != last:
-                numbers = set(session.scalars(select(version.number).where(column == id)))
-                missing = ranges(sorted(set(range(1, (last or 1) + 1)) - numbers))
-                checkup.note("numbering", f"{kind} {name}", f"it lacks versions: {missing}")
+                numbers = session.scalars(select(version.number).where(column == id))
+                checkup.note("numbering", f"{kind} {name}", f"it lacks versions: {_gaps(numbers, last or 1)}")
             checkup.count("numbering")
     for item in (t.DatasetMember, t.DatasetQuestion):
-        places = select(item.version_id, func.count(), func.max(item.position)).group_by(item.version_id)
-        for id, count, last in session.execute(places):
-            if count != last + 1:
-                checkup.note("numbering", f"dataset version {id}", "one of its rows is missing")
+        place = item.position
+        places = select(item.version_id, func.count(), func.min(place), func.max(place), func.sum(place))
+        for id, count, first, last, total in session.execute(places.group_by(item.version_id)):
+            if (first, last, total) != (0, count - 1, count * (count - 1) // 2):
+                checkup.note("numbering", f"dataset version {id}", "its rows are not numbered from 0 on, each once")
     if checkup.workspace.database.dialect == "sqlite" and session.get(t.Meta, NUMBERED) is None:
         _check_ids(checkup)
 
@@ -198,11 +200,22 @@ def _check_ids(checkup: Checkup) -> None:
         if name not in given and ids and name in counted:
             checkup.note("numbering", f"table {name}", "the last number that the database gave is missing")
         last = given.pop(name, greatest)
-        if not isinstance(last, int) or greatest > last:
-            checkup.note("numbering", f"table {name}", f"its row {greatest} has a number that the database never gave")
-        elif last != len(ids) and name not in _MAY_GO:
-            missing = ranges(sorted(set(range(1, last + 1)) - ids))
-            checkup.note("numbering", f"table {name}", f"it lacks rows, which are never deleted: {missing}")
+        never = sorted(id for id in ids if not (isinstance(last, int) and 0 < id <= last))
+        if never:
+            checkup.note("numbering", f"table {name}", f"its row {never[-1]} has a number that the database never gave")
+        elif name not in _MAY_GO and last != len(ids):
+            problem = f"it lacks rows, which are never deleted: {_gaps(ids, last)}"
+            checkup.note("numbering", f"table {name}", problem)
         checkup.count("numbering")
     for name in given:
         checkup.note("numbering", f"table {name}", "the database gave it numbers, and there is no such table")
+
+
+def _gaps(numbers: Iterable[int], last: int) -> str:
+    """What of 1 to ``last`` is not there. There may be as many of these as a damaged cell says."""
+    found, after = [], 0
+    for number in [*sorted(numbers), last + 1]:
+        if number > after + 1:
+            found.append(str(after + 1) if number == after + 2 else f"{after + 1}-{number - 1}")
+        after = max(after, number)
+    return ", ".join(found[:_MOST_LINES])
