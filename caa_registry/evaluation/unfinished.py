@@ -135,7 +135,14 @@ class Unfinished:
     def delete(self) -> None:
         """Forget this evaluation, all its shards, and those that nobody went on with for a month."""
         for path in (*self._files(), self.lock):
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # the evaluation is stored all the same
+                _log.warning(
+                    "%s cannot be removed (%s): remove it, or the same evaluation again takes what it holds",
+                    path,
+                    error.strerror,
+                )
         for path in self.path.parent.glob(f"*{_SUFFIX}"):
             try:
                 if path.stat().st_mtime < time.time() - _KEPT_DAYS * 24 * 3600:

@@ -118,6 +118,21 @@ def test_what_nobody_went_on_with_for_a_month_goes(tmp_path: Path) -> None:
     assert not old.exists() and len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_file_that_cannot_be_removed_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is called the evaluation is stored, which a disk that fails afterwards does not change."""
+    file = Unfinished(tmp_path, {"model": "w"})
+    file.add("vector", PARTS[0])
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    file.delete()
+    assert f"{file.path} cannot be removed (Input/output error): remove it" in caplog.text
+
+
 def test_a_full_disk_spoils_no_later_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     small = tmp_path / "small"
     small.mkdir()
