@@ -69,7 +69,7 @@ OPERATIONS = (
         ("deprecate", "team/dishes:v1", "--why", "old", "--successor", "team/dishes:v2"),
         again="deprecated already",
     ),
-    Operation("delete", ("delete", "vector:team/praise:v2", "--why", "wrong"), again="there is no version v2"),
+    Operation("delete", ("delete", "vector:team/praise:v2", "--why", "wrong"), again="has no version v2"),
     Operation(
         "undelete", ("undelete", "evaluation:3"), (("delete", "evaluation:3"),), again="nothing that was deleted"
     ),

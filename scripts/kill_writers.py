@@ -28,8 +28,9 @@ from caa_registry.vectors import LayerVector, VectorSet
 
 RECIPE = Recipe("mean-difference", "generate", "last", "plain", "sha256:" + "0" * 64, (0, 1), "float32", 1, 0)
 GONE = "deleted"
-# A gc of another writer that leaves no time may remove bytes before they are referred to. Then nothing is written.
-_COLLECTED = "caa gc removed bytes that were just stored"
+# A gc of another writer that leaves no time may remove bytes before they are referred to, and many writers on a slow
+# machine may wait for the lock too long. Then nothing is written.
+_REFUSALS = ("caa gc removed bytes that were just stored", "lock timeout")
 
 
 def prepare(url: str) -> None:
@@ -54,7 +55,7 @@ def write(url: str, folder: Path, number: int, seed: int, tell: Callable[[dict[s
             except (UsageError, NotFoundError) as refusal:
                 tell({"refused": refusal.message})
             except CaaError as error:
-                usual = isinstance(error, RegistryError) and _COLLECTED in error.message
+                usual = isinstance(error, RegistryError) and any(words in error.message for words in _REFUSALS)
                 tell({"refused" if usual else "failed": error.message})
             else:
                 tell({"told": told})
