@@ -191,7 +191,8 @@ def of_revision(folder: Path, url: str, revision: str) -> None:
         fill_older(session)
 
 
-@pytest.mark.parametrize("revision", revisions(migrations_folder())[:-1])
+# From 0008 on rows have digests, which these have not.
+@pytest.mark.parametrize("revision", [each for each in revisions(migrations_folder()) if each < "0008"])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, revision: str) -> None:
     url = f"sqlite:///{tmp_path / 'older.db'}" if dialect == "sqlite" else empty_postgres()
