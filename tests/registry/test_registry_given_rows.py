@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import caa_registry as caa
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.record import Pair
+from caa_registry.pairs.record import Pair, dataset_digest
+from caa_registry.pairs.sources import read_source
 from caa_registry.pairs.sources.given_rows import load_rows, load_texts
 from caa_registry.pairs.turns import Turn
 
@@ -23,7 +27,7 @@ def test_pairs_dicts_and_tuples_give_the_version_of_the_same_file(tmp_path: Path
     with caa.open(str(tmp_path / "r.db")) as registry:
         version = registry.datasets.import_(str(path), name="team/a")
         for rows in ([Pair("q", "yes", "no")], [row], [("q", "yes", "no")], [["q", "yes", "no"]]):
-            again = registry.datasets.import_rows(rows, name="team/a")
+            again = registry.datasets.add("team/a", pairs=rows)
             assert again.existing and again.digest == version.digest
 
 
@@ -34,7 +38,7 @@ def test_a_pair_is_kept_as_it_is(tmp_path: Path) -> None:
         Pair("", "Yes.", "No."),
     ]
     with caa.open(str(tmp_path / "r.db")) as registry:
-        registry.datasets.import_rows(pairs, name="team/a")
+        registry.datasets.add("team/a", pairs=pairs)
         assert [item.pair for item in registry.datasets.pairs("team/a")] == pairs
         assert [dict(item.metadata) for item in registry.datasets.pairs("team/a")] == [{"row": i} for i in (1, 2, 3)]
 
@@ -42,8 +46,8 @@ def test_a_pair_is_kept_as_it_is(tmp_path: Path) -> None:
 def test_where_rows_came_from_is_recorded(tmp_path: Path) -> None:
     rows = [{"text": "q", "good": "yes", "bad": "no", "Split": "test", "topic": "x"}]
     with caa.open(str(tmp_path / "r.db")) as registry:
-        version = registry.datasets.import_rows(
-            rows, name="team/a", columns={"prompt": "text", "positive": "good", "negative": "bad"}
+        version = registry.datasets.add(
+            "team/a", pairs=rows, columns={"prompt": "text", "positive": "good", "negative": "bad"}
         )
         source = registry.datasets.get("team/a").source
         assert (source.uri, source.format) == ("python:rows", "rows")
@@ -56,11 +60,67 @@ def test_where_rows_came_from_is_recorded(tmp_path: Path) -> None:
 
 def test_two_lists_of_texts_are_set_against_each_other(tmp_path: Path) -> None:
     with caa.open(str(tmp_path / "r.db")) as registry:
-        version = registry.datasets.import_texts(["a", "b"], ["c", "d"], name="team/a", split="test")
+        version = registry.datasets.add("team/a", positive=["a", "b"], negative=["c", "d"], split="test")
         assert [item.pair for item in registry.datasets.pairs(version)] == [Pair("", "a", "c"), Pair("", "b", "d")]
         assert version.splits == {"test": 2}
         with pytest.raises(UsageError, match="2 positive texts and 1 negative"):
-            registry.datasets.import_texts(["a", "b"], ["c"], name="team/b")
+            registry.datasets.add("team/b", positive=["a", "b"], negative=["c"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"positive": ["a"]},
+        {"negative": ["a"]},
+        {"pairs": [("a", "b")], "positive": ["a"], "negative": ["b"]},
+        {"pairs": [("a", "b")], "negative": ["b"]},
+        {"positive": ["a"], "negative": ["b"], "columns": {"prompt": "q"}},
+    ],
+)
+def test_what_to_add_is_said_in_one_form(tmp_path: Path, given: dict[str, Any]) -> None:
+    with caa.open(str(tmp_path / "r.db")) as registry:
+        with pytest.raises(UsageError, match="it is not clear what to add to team/a") as caught:
+            registry.datasets.add("team/a", **given)
+        assert "pairs=[...]" in caught.value.hint and registry.datasets.ls() == []
+
+
+@pytest.mark.parametrize("rows", [5, "a text", {"positive": "a", "negative": "b"}, Pair("q", "a", "b")])
+def test_rows_that_are_no_list_are_named(rows: Any) -> None:
+    with pytest.raises(UsageError, match=f"the rows are no list but {type(rows).__name__}"):
+        load_rows(rows)
+
+
+def test_what_is_said_of_a_set_is_kept_and_the_run_recorded(tmp_path: Path) -> None:
+    with caa.open(str(tmp_path / "r.db"), actor="ada") as registry:
+        version = registry.datasets.add(
+            "team/a", pairs=[("a", "b")], behavior="agreeing", licence="CC0-1.0", message="by hand"
+        )
+        assert (version.behavior, version.licence, version.message) == ("agreeing", "CC0-1.0", "by hand")
+        (detail,) = registry.runs.ls()
+        assert (detail.run.kind, detail.run.actor) == ("import", "ada")
+        assert detail.outputs == [("dataset", "team/a:v1")]
+        assert [event.action for event in registry.audit.ls()][-1] == "import"
+
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8).filter(str.strip)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(_TEXT, _TEXT, _TEXT, st.sampled_from(["generate", "test"])), min_size=1, max_size=4))
+def test_given_pairs_have_the_digest_that_they_have_in_a_file(rows: list[tuple[str, str, str, str]]) -> None:
+    dicts = [dict(zip(("prompt", "positive", "negative", "split"), row, strict=True)) for row in rows]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.json"
+        path.write_text(json.dumps(dicts))
+        outcomes = []
+        for read in (lambda: read_source(str(path)), lambda: load_rows(dicts)):
+            try:
+                imported = read()
+                outcomes.append(("digest", dataset_digest(imported.kind, imported.items)))
+            except InputError as error:
+                outcomes.append((error.row, error.field, error.message.rsplit(":", 1)[-1]))
+        assert outcomes[0] == outcomes[1]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +137,7 @@ def test_two_lists_of_texts_are_set_against_each_other(tmp_path: Path) -> None:
 def test_a_row_that_is_no_pair_is_named_and_nothing_is_stored(tmp_path: Path, rows: list[Any], said: str) -> None:
     with caa.open(str(tmp_path / "r.db")) as registry:
         with pytest.raises(InputError, match=said):
-            registry.datasets.import_rows(rows, name="team/a")
+            registry.datasets.add("team/a", pairs=rows)
         assert registry.datasets.ls() == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,8 @@ def load_rows(
     check_mapping(columns)
     if type(rows).__name__ == "DataFrame":
         raise UsageError("the rows are a whole DataFrame", "Give its rows: frame.to_dict('records').")
+    if isinstance(rows, str | Mapping | Pair) or not isinstance(rows, Iterable):
+        raise UsageError(f"the rows are no list but {type(rows).__name__}", "Give a list of pairs, tuples or dicts.")
     whole = SourceData("rows", "the rows given", b"")
     builder = ItemBuilder(whole, lambda _: VERBATIM, split, columns)
     items = builder.build(_rows(rows, whole))

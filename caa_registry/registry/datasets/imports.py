@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from caa_registry.errors import UsageError
 from caa_registry.references import check_name
 from caa_registry.registry.datasets.store import NewVersion, register
 from caa_registry.registry.provenance.runs import Activity
@@ -54,46 +55,43 @@ class DatasetImports:
         )
         return self.register(imported, name=name, behavior=behavior, message=message)
 
-    def import_rows(
+    def add(
         self,
-        rows: Sequence[GivenRow],
-        *,
         name: str,
+        *,
+        pairs: Sequence[GivenRow] | None = None,
+        positive: Sequence[str] | None = None,
+        negative: Sequence[str] | None = None,
         split: str | None = None,
         columns: Mapping[str, str] | None = None,
         licence: str = "",
         behavior: str = "",
         message: str = "",
     ) -> DatasetVersion:
-        """Import rows that are in memory, as ``import_`` does those of a file.
+        """Store what a Python program holds as a new version of dataset ``name``, checked and recorded as an import.
 
-        A row is a ``Pair``, a dict with the columns of a file's row, or a tuple of (prompt, positive, negative) or
-        (positive, negative). The version records the digest of the rows. Raises ``InputError`` naming the row (from 1),
-        ``UsageError``.
+        Either ``pairs``, each a ``Pair``, a tuple of (prompt, positive, negative), or a dict with the columns of a
+        file's row, its own ``split`` and metadata among them. Or two lists of whole texts, text i of ``positive``
+        against text i of ``negative``, such as steered prompts; their prompt is empty. Nothing is stored unless every
+        row is sound. The same pairs have the digest that they have in a file. ``split``, ``licence``, ``behavior`` and
+        ``message`` as in ``import_``; ``columns``: the keys of dicts with other names, ``{"prompt": "question"}``.
+
+        Raises ``InputError`` naming the row (from 1) and the field, ``UsageError`` for a bad name, for both forms or
+        neither, and for lists of unequal length.
         """
-        from caa_registry.pairs.sources.given_rows import load_rows
+        from caa_registry.pairs.sources.given_rows import load_rows, load_texts
 
         check_name(name)
-        imported = load_rows(rows, split=split, columns=columns, licence=licence)
-        return self.register(imported, name=name, behavior=behavior, message=message)
-
-    def import_texts(
-        self,
-        positive: Sequence[str],
-        negative: Sequence[str],
-        *,
-        name: str,
-        split: str | None = None,
-        licence: str = "",
-        behavior: str = "",
-        message: str = "",
-    ) -> DatasetVersion:
-        """Import two lists of whole texts, such as prompts: text i of one against text i of the other. Raises as
-        ``import_rows``."""
-        from caa_registry.pairs.sources.given_rows import load_texts
-
-        check_name(name)
-        imported = load_texts(positive, negative, split=split, licence=licence)
+        if pairs is not None and positive is None and negative is None:
+            imported = load_rows(pairs, split=split, columns=columns, licence=licence)
+        elif pairs is None and positive is not None and negative is not None and not columns:
+            imported = load_texts(positive, negative, split=split, licence=licence)
+        else:
+            raise UsageError(
+                f"it is not clear what to add to {name}",
+                "Give pairs=[...], with columns= where they are dicts with other keys; or positive=[...] and "
+                "negative=[...], two lists of whole texts.",
+            )
         return self.register(imported, name=name, behavior=behavior, message=message)
 
     def register(self, imported: Imported, *, name: str, behavior: str = "", message: str = "") -> DatasetVersion:
