@@ -5,11 +5,12 @@ numpy is imported where numbers are computed: listings of vectors name what is h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from caa_registry.digests import digest_bytes, digest_object
+from caa_registry.display.records import Record, Table
 from caa_registry.errors import UsageError
 from caa_registry.references import ranges
 
@@ -25,7 +26,7 @@ UNMEASURED = (
 
 
 @dataclass(frozen=True)
-class LayerQuality:
+class LayerQuality(Record):
     """What is known about the vector of one layer. See ``extraction.quality`` for how it is measured.
 
     ``auc``, ``cohens_d``: separation on held-out pairs. The pairs are split in random halves; the direction of one half
@@ -93,7 +94,7 @@ def words_alone(qualities: Mapping[int, LayerQuality]) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerVector:
+class LayerVector(Record):
     """The steering vector of one layer.
 
     ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled. ``residual_norm``: mean Euclidean norm of
@@ -101,10 +102,20 @@ class LayerVector:
     ``quality``: how far to trust it; ``None`` where that was not measured.
     """
 
+    _facts: ClassVar = (
+        "layer values norm residual_norm auc cohens_d null_auc p_value signal split_half_cosine difference_cosine "
+        "dominant_dimension dominant_share clusters words_auc"
+    )
+    _columns: ClassVar = "layer norm residual_norm auc null_auc signal split_half_cosine difference_cosine"
+
     layer: int
     values: NDArray[np.float32]
     residual_norm: float | None = None
     quality: LayerQuality | None = None
+
+    def _as_row(self) -> dict[str, Any]:
+        measured = {"layer": self.layer, "norm": self.norm, "residual_norm": self.residual_norm}
+        return {**measured, **(self.quality.as_json() if self.quality else {})}
 
     @property
     def norm(self) -> float:
@@ -131,10 +142,15 @@ def tensor_digest(layers: Mapping[int, str], width: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class VectorSet:
+class VectorSet(Table):
     """Steering vectors by layer, ascending. Raises ``UsageError`` where they do not belong together."""
 
+    _facts: ClassVar = "d_model"
+
     layers: tuple[LayerVector, ...]
+
+    def _rows(self) -> Sequence[LayerVector]:
+        return self.layers
 
     def __post_init__(self) -> None:
         import numpy as np

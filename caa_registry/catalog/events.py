@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.digests import digest_object, short
+from caa_registry.display.records import Record
 from caa_registry.errors import IntegrityError
 
 _HEAD = "audit_head"
@@ -20,7 +21,7 @@ _ADVICE = "The database was changed by other means than caa. Keep a copy as evid
 
 
 @dataclass(frozen=True)
-class AuditCheck:
+class AuditCheck(Record):
     """A chain of events that is intact. ``events``: how many; ``head``: the digest of the last, empty where there is
     none; ``place``: which of them, counted from 1, has the digest that was asked for, ``None`` where none was."""
 

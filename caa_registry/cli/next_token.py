@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +38,7 @@ def next_token(
     """Show the most probable next tokens after PROMPT, unsteered and at each multiplier."""
     check_prompt(prompt)
     asked = wanted(vectors, layers, multiplier, multipliers)
-    columns: list[tuple[str, dict[str, Any], list[NextToken]]] = []
+    columns: list[tuple[str, dict[str, Any], Sequence[NextToken]]] = []
     with session(settings, model, asked) as opened:
         loaded = opened.model
         ask: dict[str, Any] = {"top": top, "system": system, "template": template or opened.template}

@@ -8,21 +8,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from caa_registry.cli import layout
+from caa_registry.display.bars import bars
 from caa_registry.errors import UNSEEN
 from caa_registry.errors import visible as visible
-from caa_registry.progress import shows_phases
 from caa_registry.wire.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
     from caa_registry.progress import Progress
     from caa_registry.registry.records import Score
@@ -145,27 +142,14 @@ def progress(label: str) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield estimate
         return
-    with _display() as (bar, starting):
-
-        def added(label: str) -> TaskID:
-            return bar.add_task(visible(label), total=None, visible=False, count="")
-
-        def show(task: TaskID, done: int, total: int, count: str, visible: bool = True) -> None:
-            bar.update(starting, visible=False)
-            bar.update(task, completed=done, total=total, count=count, visible=visible)
-
-        def phase(label: str) -> Progress:
-            part = added(label)
-            return lambda done, total: show(part, done, total, f"{done / max(total, 1):.0%}", visible=done < total)
-
-        work = added(label)
+    with bars() as display:
+        show = display.bar(label)
 
         def told(done: int, total: int) -> None:
-            show(work, done, total, f"{done / max(total, 1):.0%}")
+            show(done, total)
             estimate(done, total)
 
-        with shows_phases(phase):
-            yield told
+        yield told
 
 
 class _Estimate:
@@ -198,27 +182,3 @@ class _Estimate:
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-@contextmanager
-def _display() -> Iterator[tuple[Bar, TaskID]]:
-    """The display of the context around this one, else a new one, and its task that shows the beginning."""
-    shared = _shared.get()
-    if shared is not None:
-        yield shared
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    text = TextColumn("{task.description}", markup=False)
-    columns = (text, BarColumn(), TextColumn("{task.fields[count]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        shared = bar, bar.add_task("starting", total=None, count="")
-        token = _shared.set(shared)
-        try:
-            yield shared
-        finally:
-            _shared.reset(token)
-
-
-_shared: ContextVar[tuple[Bar, TaskID] | None] = ContextVar("_shared", default=None)

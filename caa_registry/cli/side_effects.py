@@ -166,9 +166,9 @@ def calibrate(
             progress=progress,
         )
         choice = calibrated.calibration.choice
-        caveats = registry.evaluations.caveats(calibrated.propensity, choice.layer if choice else None)
+        found = registry.evaluations.caveats(calibrated.propensity, choice.layer if choice else None)
         # The layer is chosen on one half, and reported on the other.
-        caveats = [caveat for caveat in caveats if caveat.name != "chosen"]
+        caveats = [caveat for caveat in found if caveat.name != "chosen"]
     if not settings.prints:
         return
     if settings.as_json:

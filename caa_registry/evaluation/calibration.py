@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.display.records import Record, Table
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.conditions import Direction
 from caa_registry.evaluation.inference.intervals import Interval, bounded, mean
@@ -87,7 +89,7 @@ class MeasuredCell:
 
 
 @dataclass(frozen=True)
-class KlRange:
+class KlRange(Record):
     """The multipliers around 0 in which the KL of a layer, by the upper bound of its interval, stays at or below the
     target.
 
@@ -104,7 +106,7 @@ class KlRange:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Record):
     """The cell that was chosen. ``score_*``: mean propensity on a half. ``effect_*``: its mean change from the
     unsteered model, every letter counting the same, in the intended direction; on half A it is the best of many, on
     half B it is fair. ``tied``: other cells, (layer, multiplier), of the same effect on half A. ``power_b``: how
@@ -122,9 +124,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Table):
     """``rule``: how it is chosen, in words. ``n_a``, ``n_b``: items of the halves. ``ranges``: of each layer.
     ``choice``: ``None`` where no cell qualifies; ``reason`` says why then."""
+
+    _facts: ClassVar = "choice reason rule direction target_kl n_a n_b"
 
     rule: str
     direction: Direction
@@ -134,6 +138,9 @@ class Calibration:
     ranges: tuple[KlRange, ...]
     choice: Choice | None
     reason: str = ""
+
+    def _rows(self) -> Sequence[KlRange]:
+        return self.ranges
 
 
 def calibrate(

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.display.records import Row, Table
 from caa_registry.errors import InputError
 from caa_registry.evaluation.inference.intervals import Interval, Units, mean, weighted_means
 
 
 @dataclass(frozen=True)
-class CategoryScores:
+class CategoryScores(Table):
     """``categories``: each one's mean over its ``n`` items, by name. ``items``: the mean over all items.
     ``of_means``: the mean of category means; its ``n`` are the items."""
+
+    _facts: ClassVar = "items of_means"
 
     categories: dict[str, Interval]
     items: Interval
     of_means: Interval
+
+    def _rows(self) -> Sequence[Row]:
+        return [{"category": name, **mean._as_row()} for name, mean in self.categories.items()]
 
 
 def by_category(scores: NDArray[np.float64], categories: Sequence[str | None]) -> CategoryScores:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.display.records import Record
 from caa_registry.errors import NoCommonDoseError, UsageError
 from caa_registry.evaluation.doses.common import common_dose
 from caa_registry.evaluation.doses.equal import dose_curves, widened
@@ -22,7 +23,7 @@ from caa_registry.references import ranges
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Record):
     """One statistic of two measurements of the same items.
 
     ``dose``: nats per token on the common items, at which ``effect`` and ``log_odds`` are taken, of ``sides``; ``None``

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from caa_registry.display.records import Record, Row, Table
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.inference.intervals import Interval
 
 
 @dataclass(frozen=True)
-class Dominance:
+class Dominance(Record):
     """How far a vector acts on its own behavior more than on others.
 
     ``own``: mean effect on its own behavior. ``other``: that with the largest mean effect in size on another,
@@ -27,15 +29,23 @@ class Dominance:
 
 
 @dataclass(frozen=True)
-class CrossBehavior:
+class CrossBehavior(Table):
     """``effects``: by (vector, behavior) the mean effect with its 95 % interval and ``n``, every letter
     counting the same. ``dominance``: of
     each vector whose own behavior was measured beside others."""
+
+    _facts: ClassVar = "vectors behaviors"
 
     vectors: tuple[str, ...]
     behaviors: tuple[str, ...]
     effects: dict[tuple[str, str], Interval]
     dominance: dict[str, Dominance]
+
+    def _rows(self) -> Sequence[Row]:
+        return [
+            {"vector": vector, "behavior": behavior, **effect._as_row()}
+            for (vector, behavior), effect in self.effects.items()
+        ]
 
 
 def cross_behavior(effects: Mapping[tuple[str, str], Interval], own: Mapping[str, str]) -> CrossBehavior:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from caa_registry.digests import canonical_json
+from caa_registry.display.records import Record
 from caa_registry.errors import IntegrityError
 from caa_registry.evaluation.propensity import propensity_of
 
@@ -95,13 +96,15 @@ class Null:
 
 
 @dataclass(frozen=True, eq=False)
-class Measurements:
+class Measurements(Record):
     """All of one evaluation.
 
     ``observed``: by condition, ``vector`` (the vector under test) and prompted baselines, at the same multipliers, 0
     being the baseline alone. ``nulls``: by name, ``covariance``, ``isotropic`` and ``shuffled``; ``random`` is what
     earlier releases called ``isotropic``.
     """
+
+    _facts: ClassVar = "metric layers multipliers"
 
     metric: str
     layers: tuple[int, ...]

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from caa_registry.display.records import Record
 from caa_registry.errors import CaaError, UsageError
 
 
 @dataclass(frozen=True)
-class Shard:
+class Shard(Record):
     """Part ``number``, from 1, of ``of`` equal parts of an evaluation's questions. Raises ``UsageError`` for one that
     does not exist."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError, visible
 from caa_registry.models.model import Model
 from caa_registry.models.rendering.prompts import Template
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TokenProjection:
+class TokenProjection(Record):
     """One token of a text. ``dot``: of its activation with the vector; ``cosine``: of the angle between them."""
 
     text: str

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from caa_registry.display.records import Record, Table
 from caa_registry.evaluation.calibration import Choice
 from caa_registry.evaluation.conditions import ConditionName
 from caa_registry.evaluation.inference.p_values import NullTest
@@ -16,7 +18,7 @@ MOST_SATURATED = 0.5
 
 
 @dataclass(frozen=True)
-class Condition:
+class Condition(Record):
     """``name``: which; ``met``: whether it holds; ``figure``: the number that decides, in words. ``accepted``: it does
     not hold, and somebody wants the recommendation all the same."""
 
@@ -31,10 +33,15 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Table):
     """What holds of the cell that was chosen, on the half that had no part in the choice."""
 
+    _facts: ClassVar = ""
+
     conditions: tuple[Condition, ...]
+
+    def _rows(self) -> Sequence[Condition]:
+        return self.conditions
 
     @property
     def passed(self) -> bool:

@@ -13,6 +13,7 @@ from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
 
 from caa_registry import mx_thread
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 from caa_registry.models.rendering.prompts import PromptTokens
 from caa_registry.models.stream import Positions, ResidualStream
@@ -27,7 +28,7 @@ class NotFiniteError(Exception):
 
 
 @dataclass(frozen=True)
-class NextToken:
+class NextToken(Record):
     """One candidate for the next token. ``probability`` is over the whole vocabulary."""
 
     id: int

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from mlx_lm.models.cache import make_prompt_cache
 
+from caa_registry.display.records import Record
 from caa_registry.errors import ModelError
 from caa_registry.models.device import slow_exponentials
 from caa_registry.models.weights import on_cpu
@@ -39,7 +40,7 @@ _EXPERTS = ("top_k", "num_experts_per_tok")
 
 
 @dataclass(frozen=True)
-class Longest:
+class Longest(Record):
     """How many ``tokens`` a text may have, ``None``: any number, and which ``limit`` that is. ``name``: the model's.
     ``memory``: the bytes that the limit of memory comes from."""
 

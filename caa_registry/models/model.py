@@ -8,13 +8,15 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
+from caa_registry.display.listing import Listing
+from caa_registry.display.records import Record
 from caa_registry.errors import ModelError, UsageError
 from caa_registry.models.folder.digests import Look, look
 from caa_registry.models.folder.fingerprint import ModelInfo
@@ -37,7 +39,7 @@ from caa_registry.mx import mx
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Record):
     """A model. ``dtype`` is the dtype it computes in, which need not be the one it is stored in.
 
     ``unread``: its network, whose weights are read from the disk when ``network`` is first asked for: who wants to know
@@ -47,6 +49,8 @@ class Model:
     Any thread may ask it: what it computes is computed on one thread (``mx_thread``), in turn. A steering context holds
     for requests of the thread that opened it (of the same ``contextvars`` context), and for no other thread's.
     """
+
+    _facts: ClassVar = "info dtype n_layers d_model default_template"
 
     info: ModelInfo
     unread: Any = field(repr=False)
@@ -217,7 +221,7 @@ class Model:
 
     def next_tokens(
         self, prompt: str, *, top: int = 10, system: str = "", template: TemplateName | None = None
-    ) -> list[NextToken]:
+    ) -> Listing[NextToken]:
         """The ``top`` most probable next tokens after the prompt, most probable first. Raises ``ModelError`` where the
         prompt fits neither the context nor memory, or values are not finite."""
         if top < 1:
@@ -229,7 +233,8 @@ class Model:
         if not np.isfinite(probabilities).all():
             raise self.not_finite()
         order = np.argsort(-probabilities, kind="stable")[:top]
-        return [NextToken(int(i), self.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]
+        candidates = [NextToken(int(i), self.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]
+        return Listing(tuple(candidates), len(probabilities))
 
     def _next_probabilities(self, prompt: PromptTokens) -> NDArray[np.float32]:
         with self.rows([prompt.ids], [prompt.end]) as (tokens, cache):

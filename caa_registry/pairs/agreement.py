@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 
 State = Literal["proposed", "accepted", "rejected", "needs-work"]
@@ -13,7 +14,7 @@ STATES: tuple[State, ...] = get_args(State)
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(Record):
     """Of the ``n`` pairs that both decided they gave ``same`` the same state.
 
     ``kappa`` is Cohen's (1960): (p_o - p_e) / (1 - p_e), with the share p_o of equal states and the share p_e that the

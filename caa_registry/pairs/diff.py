@@ -7,8 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from caa_registry.display.records import Record, Row, Table
 from caa_registry.pairs.curation.changing import exchanged
 from caa_registry.pairs.questions import question, said
 from caa_registry.pairs.record import Pair, PairItem
@@ -26,7 +27,7 @@ _TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(Record):
     """A row that is there before and after, as ``kind`` says: in another split, with its sides swapped, with its
     choices exchanged, or with other words."""
 
@@ -44,13 +45,20 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Diff:
+class Diff(Table):
     """``added`` and ``removed`` are rows without a counterpart; ``unchanged`` is how many stand in both."""
+
+    _facts: ClassVar = "unchanged"
 
     added: Sequence[PairItem]
     removed: Sequence[PairItem]
     changes: Sequence[Change]
     unchanged: int
+
+    def _rows(self) -> Sequence[Row]:
+        moved = [("removed", self.removed), ("added", self.added)]
+        rows = [{"change": kind, **item._as_row()} for kind, items in moved for item in items]
+        return rows + [{"change": change.kind, **change.after._as_row()} for change in self.changes]
 
 
 def diff(removed: Sequence[PairItem], added: Sequence[PairItem], unchanged: int) -> Diff:

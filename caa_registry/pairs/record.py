@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from caa_registry.digests import check_combining, composed, digest_object
+from caa_registry.display.records import Record, Table
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.source import Source
 from caa_registry.pairs.turns import ROLES, Turn, turns_json
@@ -24,7 +25,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Record):
     """One prompt and two completions: ``positive`` shows the behavior, ``negative`` does not.
 
     Where only whole texts contrast, ``prompt`` is empty. ``system`` is a system prompt, usually empty. ``turns``: what
@@ -56,12 +57,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class PairItem:
+class PairItem(Record):
     """A pair as a member of a dataset. ``metadata`` holds what the source said beside it (category, row)."""
+
+    _facts: ClassVar = "prompt positive negative system turns split metadata"
+    _columns: ClassVar = "prompt positive negative system turns split"
 
     pair: Pair
     split: str = GENERATE
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def _as_row(self) -> dict[str, Any]:
+        texts = {name: getattr(self.pair, name) for name in ("prompt", "positive", "negative", "system", "turns")}
+        own = {**texts, "split": self.split, "digest": self.digest}
+        return {**own, **{name: value for name, value in self.metadata.items() if name not in own}}
 
     @property
     def digest(self) -> str:
@@ -75,12 +84,18 @@ class PairItem:
 
 
 @dataclass(frozen=True)
-class QuestionItem:
+class QuestionItem(Record):
     """An open-ended question as a member of a dataset. ``text`` is held in NFC, as a pair's texts are."""
+
+    _columns: ClassVar = "text split"
 
     text: str
     split: str = TEST
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def _as_row(self) -> dict[str, Any]:
+        own = {"text": self.text, "split": self.split, "digest": self.digest}
+        return {**own, **{name: value for name, value in self.metadata.items() if name not in own}}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", composed(self.text))
@@ -111,9 +126,11 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Imported:
+class Imported(Table):
     """What a source gave: items of one kind in file order, where they came from, and what a person should know.
     ``mixture``: how the pairs answer, counted as they were read."""
+
+    _facts: ClassVar = "kind source licence notes"
 
     kind: DatasetKind
     items: Sequence[PairItem] | Sequence[QuestionItem]
@@ -121,6 +138,9 @@ class Imported:
     licence: str = ""
     notes: Sequence[str] = ()
     mixture: Mixture = field(default_factory=Mixture)
+
+    def _rows(self) -> Sequence[PairItem] | Sequence[QuestionItem]:
+        return self.items
 
 
 def check_split_name(split: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from caa_registry.display.records import Record
 from caa_registry.errors import InputError
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ _KINDS: Mapping[type, str] = {str: "a text", int: "a whole number", list: "a lis
 
 
 @dataclass(frozen=True)
-class SourceFile:
+class SourceFile(Record):
     """A file that was read, by its digest, and how many ``rows`` of it went to ``split``."""
 
     name: str
@@ -82,7 +83,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class SourceCard:
+class SourceCard(Record):
     """What the sides of a set mean, as its card says."""
 
     positive: str
@@ -102,7 +103,7 @@ class SourceCard:
 
 
 @dataclass(frozen=True)
-class OperationRecord:
+class OperationRecord(Record):
     """The operation that made a version, with its parameters as JSON: ``curation.operations.from_json`` reads them."""
 
     name: str
@@ -118,7 +119,7 @@ class OperationRecord:
 
 
 @dataclass(frozen=True)
-class SourceInput:
+class SourceInput(Record):
     """A version that an operation read."""
 
     reference: str
@@ -134,7 +135,7 @@ class SourceInput:
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Record):
     """Where rows came from.
 
     Of an import: ``columns``, the column of each part where they were given; ``mapping``, the saved mapping that read
@@ -161,6 +162,9 @@ class Source:
     card: SourceCard | None = None
     behavior: str | None = None
     notes: tuple[str, ...] | None = None
+
+    def _called(self) -> str:
+        return self.uri
 
     @property
     def why(self) -> str:

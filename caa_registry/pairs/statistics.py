@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from caa_registry.display.records import Record
 from caa_registry.pairs.answers import form_of, sides_of
 from caa_registry.pairs.record import PairItem, QuestionItem
 
 
 @dataclass(frozen=True)
-class Lengths:
+class Lengths(Record):
     """Characters of a text over the rows of a split."""
 
     mean: float
@@ -21,7 +22,7 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class SplitStatistics:
+class SplitStatistics(Record):
     """One split. ``distinct``: different items among its ``rows``. ``forms``: how often pairs answer by letters, by Yes
     and No, or freely. ``letters``: how often each letter is the matching answer. ``lengths``: of ``prompt``,
     ``positive`` and ``negative``, or of ``text`` where it holds questions."""

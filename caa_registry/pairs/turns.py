@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from caa_registry.digests import composed
+from caa_registry.display.records import Record
 
 Role = Literal["user", "assistant"]
 ROLES: tuple[Role, ...] = ("user", "assistant")
 
 
 @dataclass(frozen=True)
-class Turn:
+class Turn(Record):
     """One message of a conversation before the prompt. ``text`` is held in NFC, as a pair's texts are."""
 
     role: Role

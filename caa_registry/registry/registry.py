@@ -15,8 +15,8 @@ from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
+from caa_registry.display.bars import Asked, shown
 from caa_registry.errors import UsageError
-from caa_registry.progress import Progress, silent
 from caa_registry.references import parse
 from caa_registry.registry.records import (
     Backup,
@@ -52,7 +52,8 @@ class Registry:
     """One registry: its datasets, models, vectors, plans, evaluations, reports, aliases, runs and audit, and the
     means to steer with them.
 
-    A context manager that closes the database. What it hands out are frozen records that stay valid afterwards.
+    A context manager that closes the database. What it hands out are frozen records that stay valid afterwards. What
+    takes long takes ``progress``: ``True`` shows bars, a function is called with (done, total), and nothing is silent.
     """
 
     def __init__(self, database: Database, blobs: BlobStore, actor: str) -> None:
@@ -193,7 +194,7 @@ class Registry:
 
         return lineage(self.workspace, reference)
 
-    def fsck(self, *, since: datetime | None = None, progress: Progress = silent) -> FsckReport:
+    def fsck(self, *, since: datetime | None = None, progress: Asked = None) -> FsckReport:
         """Check everything in the registry: the file, every digest, what refers to what, what is missing, the audit.
 
         Others may go on writing; nothing is changed. ``since``: the contents of what was made earlier are left out
@@ -201,7 +202,8 @@ class Registry:
         """
         from caa_registry.registry.maintenance.fsck import fsck
 
-        return fsck(self.workspace, since, progress)
+        with shown(checking=progress) as (telling,):
+            return fsck(self.workspace, since, telling)
 
     def repair(self, report: FsckReport) -> Repaired:
         """Do about what ``fsck`` found what can be done without a backup: the indexes of a SQLite file are made anew,
@@ -214,7 +216,7 @@ class Registry:
 
         return repair(self.workspace, report)
 
-    def backup(self, destination: str | Path, *, keep: int | None = None, progress: Progress = silent) -> Backup:
+    def backup(self, destination: str | Path, *, keep: int | None = None, progress: Asked = None) -> Backup:
         """Copy the registry to one file as it is at one moment, though others go on writing, and read the copy again.
 
         ``destination``: a file that does not exist yet, or a folder, in which the copy is named by the time. ``keep``:
@@ -222,7 +224,8 @@ class Registry:
         """
         from caa_registry.registry.maintenance.backup import backup
 
-        return backup(self.workspace, Path(destination), keep, progress)
+        with shown(copying=progress) as (telling,):
+            return backup(self.workspace, Path(destination), keep, telling)
 
     def delete(self, reference: str, *, why: str = "") -> str:
         """Mark a dataset version, a vector version or an evaluation (``evaluation:7``) deleted; its reference.
@@ -289,16 +292,15 @@ class Registry:
 
         return undelete(self.workspace, reference)
 
-    def gc(
-        self, *, grace: timedelta = timedelta(days=30), dry_run: bool = False, progress: Progress = silent
-    ) -> Collected:
+    def gc(self, *, grace: timedelta = timedelta(days=30), dry_run: bool = False, progress: Asked = None) -> Collected:
         """Remove the contents of what was deleted longer than ``grace`` ago, and bytes as old that belong to nothing.
 
         ``dry_run``: nothing is removed. What is freed is used for what is stored next.
         """
         from caa_registry.registry.maintenance.gc import gc
 
-        return gc(self.workspace, grace, dry_run=dry_run, progress=progress)
+        with shown(removing=progress) as (telling,):
+            return gc(self.workspace, grace, dry_run=dry_run, progress=telling)
 
     def close(self) -> None:
         """Close the database."""
@@ -333,7 +335,7 @@ def open(
 
 
 def restore(
-    backup: str | Path, url: str | None = None, *, actor: str | None = None, progress: Progress = silent
+    backup: str | Path, url: str | None = None, *, actor: str | None = None, progress: Asked = None
 ) -> Registry:
     """Make a registry of a backup, all of which is checked before, and open it.
 
@@ -342,5 +344,6 @@ def restore(
     """
     from caa_registry.registry.maintenance.restore import restore as restore_file
 
-    restore_file(Path(backup), url, progress)
+    with shown(restoring=progress) as (telling,):
+        restore_file(Path(backup), url, telling)
     return open(url, actor=actor, create=False)

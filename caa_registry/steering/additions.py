@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.display.records import Record
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.model import Model
 from caa_registry.models.stream import Positions
@@ -19,7 +20,7 @@ from caa_registry.steering.positions import SteeredPositions, check_positions
 
 
 @dataclass(frozen=True, eq=False)
-class Addition:
+class Addition(Record):
     """``multiplier * vector`` added to the residual stream after block ``layer``. ``vector``: float ``(d_model,)``."""
 
     layer: int

@@ -25,6 +25,7 @@ BASE = {
     "disk",
     "settings",
     "progress",
+    "display",
     "package",
     "extensions",
     "hub",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.display.records import Record
 from caa_registry.evaluation.inference.intervals import Units, means
 from caa_registry.evaluation.measurements import Measurements
 
@@ -21,7 +22,7 @@ GAINS_LITTLE = 0.05
 
 
 @dataclass(frozen=True)
-class CurveShape:
+class CurveShape(Record):
     """The shape of the curve at one layer, over at least two multipliers.
 
     ``rises``: no step goes down. ``falls``: no step goes up. Where no step counts, both hold. ``turns_back``: the

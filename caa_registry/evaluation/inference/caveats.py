@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from caa_registry.display.records import Record
 from caa_registry.evaluation.inference.intervals import FEWEST_CLUSTERS
 from caa_registry.evaluation.letters import FEWEST_OF_A_LETTER, contrasts
 from caa_registry.evaluation.measurements import Measurements, Observed
@@ -24,7 +25,7 @@ ENOUGH_CLUSTERS = 10
 
 
 @dataclass(frozen=True)
-class Caveat:
+class Caveat(Record):
     """What to know before a number is believed: ``name`` for programs, ``text`` for people, whole sentences."""
 
     name: CaveatName

@@ -15,6 +15,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from caa_registry.display.records import Record
+
 RESAMPLES = 4_999
 SEED = 20240805
 FEWEST_CLUSTERS = 5
@@ -30,7 +32,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Record):
     """A value with its 95 % interval, over ``n`` items. ``low`` and ``high`` are ``None`` where the items come in fewer
     than 5 clusters."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from caa_registry.display.records import Record
 from caa_registry.evaluation.inference.intervals import FEWEST_CLUSTERS, Interval, Units, standard_errors
 
 LEVEL = 0.05
@@ -25,7 +26,7 @@ _MOST_CLUSTERS = 10**7
 
 
 @dataclass(frozen=True)
-class Power:
+class Power(Record):
     """What ``items`` in ``clusters`` can show. ``detectable``: the smallest true mean that would be found with 80 %
     power, ``None`` where there is no interval, where nothing varies, and where values are so skewed that the interval
     is half as wide again as Student's, or more. ``needed``: about how many clusters would show a mean as large as the

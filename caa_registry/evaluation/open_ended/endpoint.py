@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from caa_registry.display.records import Record
 from caa_registry.errors import JudgeError, UsageError
 from caa_registry.evaluation.open_ended.endpoint_key import JudgeKey, judge_key
 from caa_registry.evaluation.open_ended.endpoint_replies import Response, pause_asked_for, refusal, reply_of
@@ -37,7 +38,7 @@ _ENCODINGS = {"", "identity", "gzip", "x-gzip", "deflate"}
 
 
 @dataclass(frozen=True)
-class EndpointJudge:
+class EndpointJudge(Record):
     """The model ``name`` at ``base_url`` (which ends with ``/v1`` as a rule) as a judge by ``rubric``.
 
     Temperature 0, ``at_a_time`` requests under way. Where it asks for a pause (HTTP 429), fails (5xx) or is not

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from caa_registry.digests import digest_object, floats_as_text
+from caa_registry.display.records import Record
 from caa_registry.evaluation.open_ended.rating import parsed_rating
 from caa_registry.evaluation.open_ended.rubrics import HIGHEST, LOWEST, Rubric
 
@@ -24,7 +25,7 @@ INSTRUCTIONS = (
 
 
 @dataclass(frozen=True)
-class JudgeIdentity:
+class JudgeIdentity(Record):
     """Who rated. ``name``: the model, or the person. ``source``: the endpoint's base URL, or the digest of a local
     model's fingerprint. ``rubric``: its digest. ``sampling``: how the reply was made."""
 
@@ -52,7 +53,7 @@ class JudgeIdentity:
 
 
 @dataclass(frozen=True)
-class Answered:
+class Answered(Record):
     """A question and an answer to be rated. An empty answer is one."""
 
     question: str
@@ -60,7 +61,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Rating:
+class Rating(Record):
     """A judge's rating of the answer at ``index``. ``value``: 0 to 10, ``None`` where ``reply`` cannot be read as one
     rating, or where a person left it out."""
 

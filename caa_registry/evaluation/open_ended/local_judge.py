@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from caa_registry.display.records import Record
 from caa_registry.errors import ModelError, UsageError
 from caa_registry.evaluation.open_ended.judging import INSTRUCTIONS, Answered, JudgeIdentity, Rating, judged_text, rated
 from caa_registry.evaluation.open_ended.rubrics import Rubric
@@ -14,7 +15,7 @@ REPLY_TOKENS = 16
 
 
 @dataclass(frozen=True)
-class LocalJudge:
+class LocalJudge(Record):
     """``model`` as a judge by ``rubric``, greedy, through its default template."""
 
     model: Model

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from caa_registry.digests import digest_object
+from caa_registry.display.records import Record
 from caa_registry.errors import InputError, NotFoundError
 from caa_registry.package import ASSETS
 from caa_registry.pairs.sources.files import read_file, readable
@@ -31,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True)
-class Rubric:
+class Rubric(Record):
     """``text`` is what a judge reads. ``note`` is for those who read its ratings. The system prompts are the baseline
     that steering is compared with; they are empty where a rubric has none."""
 

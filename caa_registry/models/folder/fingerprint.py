@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caa_registry.digests import digest_file, digest_object, floats_as_text
+from caa_registry.display.records import Record
 from caa_registry.errors import ModelError
 from caa_registry.models.folder.digests import listed, weight_digests
 
@@ -34,7 +35,7 @@ _OTHER_SETTINGS = {"chat_template", "name_or_path", "_name_or_path", "tokenizer_
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Record):
     """Digests of what a model is made of. ``digest`` is the identity of them together.
 
     Four parts every model has. ``tensors``: of the tensors, in whatever files they lie, and of how they are quantized;
@@ -50,6 +51,9 @@ class Fingerprint:
     tensors: str | None = None
     files: str | None = None
     adapter: str | None = None
+
+    def _called(self) -> str:
+        return self.digest
 
     @property
     def digest(self) -> str:
@@ -78,7 +82,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class ModelInfo:
+class ModelInfo(Record):
     """What is known of a model without holding its weights.
 
     ``context_length`` is in tokens (``None``: the config does not say). ``revision`` is a 40-hex commit and only

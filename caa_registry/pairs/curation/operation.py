@@ -22,6 +22,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from caa_registry.digests import DIGEST, floats_as_text
+from caa_registry.display.records import Record
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.result import CurationResult
 from caa_registry.pairs.record import GENERATE, PairItem, check_split_name
@@ -35,7 +36,7 @@ MOST_SETS = 1000
 
 
 @dataclass(frozen=True)
-class Operation(ABC):
+class Operation(Record, ABC):
     """One step of curation. ``takes``: how many sets at least and at most; ``joins``: whether the result holds rows of
     all of them, rather than of the first.
 

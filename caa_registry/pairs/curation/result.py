@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caa_registry.digests import canonical_json, floats_as_text
+from caa_registry.display.records import Record
 
 if TYPE_CHECKING:
     from caa_registry.pairs.record import PairItem
 
 
 @dataclass(frozen=True)
-class CurationResult:
+class CurationResult(Record):
     """The rows that an operation leaves, and what a person should know about it."""
 
     items: Sequence[PairItem]

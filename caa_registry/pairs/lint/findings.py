@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from caa_registry.display.records import Record
 from caa_registry.pairs.lint.rules import RULES, SEVERITIES, Severity
 
 # What a finding about the whole set takes from the score.
@@ -14,7 +15,7 @@ _SET_POINTS = {"error": 20.0, "warning": 5.0, "info": 0.0}
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """A rule that a row, or the set, breaks.
 
     Of a row: its ``split``, the ``pair``'s digest and the ``row`` of the source, where known. Of the set: ``split``

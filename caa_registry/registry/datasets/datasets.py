@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from caa_registry.display.bars import Asked, shown
 from caa_registry.references import check_name
 from caa_registry.registry.datasets.imports import DatasetImports
 from caa_registry.registry.datasets.store import load_items, load_pairs, load_questions, newest_versions
@@ -23,6 +24,7 @@ from caa_registry.registry.records import (
     DatasetStatistics,
     DatasetVersion,
     LintReport,
+    Listing,
     LogEntry,
     Pushed,
     Reviews,
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from caa_registry.pairs.curation.operation import Operation
     from caa_registry.pairs.diff import Diff
     from caa_registry.pairs.record import PairItem, QuestionItem
-    from caa_registry.progress import Progress
     from caa_registry.registry.datasets.lint import LintVectors
 
 
@@ -63,14 +64,15 @@ class Datasets(DatasetImports):
         deprecations.warn(version)
         return version
 
-    def ls(self) -> list[DatasetVersion]:
+    def ls(self) -> Listing[DatasetVersion]:
         """The newest version of every dataset, by name."""
         with self._workspace.database.read() as session:
-            return deprecations.marked(session, "dataset", recalls.mark_datasets(session, newest_versions(session)))
+            versions = recalls.mark_datasets(session, newest_versions(session))
+            return Listing.whole(deprecations.marked(session, "dataset", versions))
 
     def pairs(
         self, reference: str | DatasetVersion, split: str | None = None, *, limit: int | None = None
-    ) -> list[PairItem]:
+    ) -> Listing[PairItem]:
         """The pairs of a version in the order of its source, of one split or of all; the first ``limit`` of them.
 
         Raises ``UsageError`` for a dataset of questions or a split it does not have.
@@ -78,16 +80,18 @@ class Datasets(DatasetImports):
         version = of_pairs(self.get(reference))
         check_split(version, split)
         with self._workspace.database.read() as session:
-            return load_pairs(session, version.id, split, limit=limit)
+            items = load_pairs(session, version.id, split, limit=limit)
+        return Listing(tuple(items), version.n_items if split is None else version.splits[split])
 
     def questions(
         self, reference: str | DatasetVersion, split: str | None = None, *, limit: int | None = None
-    ) -> list[QuestionItem]:
+    ) -> Listing[QuestionItem]:
         """The open-ended questions of a version, as ``pairs``. Raises ``UsageError`` for a dataset of pairs."""
         version = of_questions(self.get(reference))
         check_split(version, split)
         with self._workspace.database.read() as session:
-            return load_questions(session, version.id, split, limit=limit)
+            items = load_questions(session, version.id, split, limit=limit)
+        return Listing(tuple(items), version.n_items if split is None else version.splits[split])
 
     def curate(
         self,
@@ -97,7 +101,7 @@ class Datasets(DatasetImports):
         behavior: str = "",
         message: str = "",
         dry_run: bool = False,
-        progress: Progress | None = None,
+        progress: Asked = None,
     ) -> Curated:
         """Make a new version of others by an operation, such as ``Split(test=0.2)``: see ``docs/curation.md``.
 
@@ -109,7 +113,8 @@ class Datasets(DatasetImports):
         versions = [self.get(reference) for reference in references]
         target = check_name(name or (versions[0].name if versions else ""))
         request = CurationRequest(operation, versions, target, behavior, message, dry_run=dry_run)
-        return curate(self._workspace, request, progress)
+        with shown(pairs=progress) as (telling,):
+            return curate(self._workspace, request, telling)
 
     def review(
         self,
@@ -186,11 +191,11 @@ class Datasets(DatasetImports):
 
         return compare(self._workspace, self.get(before), self.get(after))
 
-    def log(self, name: str) -> list[LogEntry]:
+    def log(self, name: str) -> Listing[LogEntry]:
         """The versions of a dataset, newest first, with how each came about."""
         from caa_registry.registry.datasets.history import log
 
-        return log(self._workspace, name)
+        return Listing.whole(log(self._workspace, name))
 
     def blame(self, pair: str) -> Blame:
         """What holds a pair, named by how its digest begins: versions, vectors, evaluations, reviews, recalls."""
@@ -220,7 +225,7 @@ class Datasets(DatasetImports):
         *,
         from_source: bool = False,
         sources: Mapping[str, str] | None = None,
-    ) -> Sequence[Step]:
+    ) -> Listing[Step]:
         """Do again what made a version and compare digests step by step; nothing is stored.
 
         Imports are taken as stored, or with ``from_source`` read again from where they came from (``sources``: where a
@@ -228,7 +233,7 @@ class Datasets(DatasetImports):
         """
         from caa_registry.registry.datasets.replay import ReplayRequest, replay
 
-        return replay(self._workspace, ReplayRequest(self.get(reference), from_source, sources or {}))
+        return Listing.whole(replay(self._workspace, ReplayRequest(self.get(reference), from_source, sources or {})))
 
     def replay_recipe(
         self, recipe: Any, *, name: str | None = None, sources: Mapping[str, str] | None = None
@@ -294,7 +299,7 @@ class Datasets(DatasetImports):
         against: Sequence[str | DatasetVersion] | None = None,
         model: str | Path | Model | None = None,
         template: TemplateName | None = None,
-        progress: Progress | None = None,
+        progress: Asked = None,
     ) -> LintReport:
         """Check a version by the rules of ``docs/lint.md``; the report is stored with it.
 
@@ -306,8 +311,9 @@ class Datasets(DatasetImports):
 
         version = of_pairs(self.get(reference))
         others = None if against is None else [self.get(other) for other in against]
-        loaded = self._models.load(model) if isinstance(model, str | Path) else model
-        return lint(self._workspace, LintRequest(version, self._vectors(), others, loaded, template), progress)
+        with shown(pairs=progress) as (telling,):
+            loaded = self._models.load(model) if isinstance(model, str | Path) else model
+            return lint(self._workspace, LintRequest(version, self._vectors(), others, loaded, template), telling)
 
     def lint_report(self, reference: str | DatasetVersion) -> LintReport | None:
         """The newest report that is stored with a version."""

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from caa_registry.display.bars import Asked, shown
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.halves import half_of
-from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations import store
 from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS, CalibrationRequest, calibrate
@@ -87,8 +87,8 @@ class Evaluations:
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         settings: PropensitySettings = PropensitySettings(),
         shard: Shard | None = None,
-        progress: Progress = silent,
-        reading: Progress = silent,
+        progress: Asked = None,
+        reading: Asked = None,
     ) -> Evaluation:
         """Score a vector at every layer and multiplier, with controls beside it, and store the scores and the items.
 
@@ -105,13 +105,14 @@ class Evaluations:
         Raises ``UsageError`` for an unknown split, layer or template, ``ModelMismatchError`` for another model,
         ``MissingShardsError`` where a shard is done and others are still to come.
         """
-        version = self._vectors.get(vector)
-        data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
-        on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
-        questions = self._lookup.questions(data, split)
-        own = self._lookup.own(version, questions)
-        request = propensity_request(on, questions, own, settings, Division.asked(shard))
-        return measure(self._workspace, request, progress, reading)
+        with shown(scores=progress, activations=reading) as (telling, telling_read):
+            version = self._vectors.get(vector)
+            data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+            on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
+            questions = self._lookup.questions(data, split)
+            own = self._lookup.own(version, questions)
+            request = propensity_request(on, questions, own, settings, Division.asked(shard))
+            return measure(self._workspace, request, telling, telling_read)
 
     def side_effects(
         self,
@@ -123,7 +124,7 @@ class Evaluations:
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         allow_mismatch: bool = False,
         shard: Shard | None = None,
-        progress: Progress = silent,
+        progress: Asked = None,
     ) -> Evaluation:
         """Measure what a vector does to ordinary text, and store it: ``kl``, the KL divergence from the unsteered model
         in nats per token, and ``perplexity``, by layer and multiplier, intervals over passages.
@@ -132,10 +133,13 @@ class Evaluations:
         of its tokens are steered. An interrupted call leaves nothing in the registry and goes on where it
         was. ``shard`` as in ``propensity``: a part of the passages.
         """
-        on = self._lookup.target(self._vectors.get(vector), model, layers, multipliers, allow_mismatch=allow_mismatch)
-        return measure_side_effects(
-            self._workspace, SideEffectsRequest(on, neutral_text(text), Division.asked(shard)), progress
-        )
+        with shown(scores=progress) as (telling,):
+            on = self._lookup.target(
+                self._vectors.get(vector), model, layers, multipliers, allow_mismatch=allow_mismatch
+            )
+            return measure_side_effects(
+                self._workspace, SideEffectsRequest(on, neutral_text(text), Division.asked(shard)), telling
+            )
 
     def open_ended(
         self,
@@ -148,7 +152,7 @@ class Evaluations:
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         settings: OpenEndedSettings = OpenEndedSettings(),
         shard: Shard | None = None,
-        progress: Progress = silent,
+        progress: Asked = None,
     ) -> Evaluation:
         """Generate answers to open-ended questions, or to the prompts of pairs, at each multiplier, and store them with
         their coherence. The vectors of all ``layers`` are added at once.
@@ -156,13 +160,14 @@ class Evaluations:
         ``rate`` has a judge rate the answers. An interrupted call leaves nothing in the registry and goes on where it
         was. ``shard`` as in ``propensity``.
         """
-        version = self._vectors.get(vector)
-        data = self._lookup.with_split(dataset, split)
-        on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
-        request = open_ended_request(
-            on, data, split, self._lookup.prompts(data, split), settings, Division.asked(shard)
-        )
-        return generate_answers(self._workspace, request, progress)
+        with shown(answers=progress) as (telling,):
+            version = self._vectors.get(vector)
+            data = self._lookup.with_split(dataset, split)
+            on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
+            request = open_ended_request(
+                on, data, split, self._lookup.prompts(data, split), settings, Division.asked(shard)
+            )
+            return generate_answers(self._workspace, request, telling)
 
     def merge(self, files: Sequence[str | Path], *, model: str | Path | Model | None = None) -> Evaluation:
         """Store the evaluation whose shards are in ``files``: what ``shard`` kept on several machines.
@@ -184,7 +189,7 @@ class Evaluations:
         layers: Sequence[int] | Literal["all"] = "all",
         multipliers: Sequence[float] = MULTIPLIERS,
         settings: CalibrationSettings = CalibrationSettings(),
-        progress: Progress = silent,
+        progress: Asked = None,
     ) -> Calibrated:
         """Find the layer and multiplier to use, and set an alias there with its evidence.
 
@@ -193,13 +198,14 @@ class Evaluations:
         goes on where it was. That no cell qualifies is an outcome, not an error. ``dataset`` defaults to the version
         that the vector was computed from.
         """
-        version = self._vectors.get(vector)
-        data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
-        on = self._lookup.target(version, model, layers, [0.0, *multipliers], allow_mismatch=False)
-        questions = self._lookup.questions(data, split)
-        own = self._lookup.own(version, questions)
-        request = CalibrationRequest(on, questions, own, neutral_text(settings.text), settings)
-        return calibrate(self._workspace, self._aliases, request, progress)
+        with shown(scores=progress) as (telling,):
+            version = self._vectors.get(vector)
+            data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+            on = self._lookup.target(version, model, layers, [0.0, *multipliers], allow_mismatch=False)
+            questions = self._lookup.questions(data, split)
+            own = self._lookup.own(version, questions)
+            request = CalibrationRequest(on, questions, own, neutral_text(settings.text), settings)
+            return calibrate(self._workspace, self._aliases, request, telling)
 
     def cross(
         self,
@@ -209,22 +215,23 @@ class Evaluations:
         layer: int,
         multiplier: float = 1.0,
         split: str = "test",
-        progress: Progress = silent,
+        progress: Asked = None,
     ) -> tuple[CrossBehavior, list[Evaluation]]:
         """The effect of every vector, from ``-multiplier`` to ``multiplier`` at ``layer``, on the questions of every
         vector's dataset, with the evaluations that it rests on: new ones, or earlier ones that measured the same.
 
         Raises ``UsageError`` for fewer than two behaviors, or one twice.
         """
-        versions = [self._vectors.get(vector) for vector in vectors]
-        check_crossed(versions, multiplier)
-        loaded = self._lookup.model(model)
-        rows = []
-        for version in versions:
-            on = self._lookup.target(version, loaded, [layer], [-multiplier, multiplier], allow_mismatch=False)
-            questions = self._lookup.questions(self._lookup.with_split(version.dataset, split), split)
-            rows.append(Row(on, self._lookup.own(version, questions), questions))
-        return cross(self._workspace, rows, progress)
+        with shown(scores=progress) as (telling,):
+            versions = [self._vectors.get(vector) for vector in vectors]
+            check_crossed(versions, multiplier)
+            loaded = self._lookup.model(model)
+            rows = []
+            for version in versions:
+                on = self._lookup.target(version, loaded, [layer], [-multiplier, multiplier], allow_mismatch=False)
+                questions = self._lookup.questions(self._lookup.with_split(version.dataset, split), split)
+                rows.append(Row(on, self._lookup.own(version, questions), questions))
+            return cross(self._workspace, rows, telling)
 
     def get(self, id: int) -> Evaluation:
         """The evaluation of that number. Raises ``NotFoundError``."""
@@ -237,10 +244,11 @@ class Evaluations:
         newest ``limit`` of them."""
         return store.ls(self._workspace, vector, conditions, limit)
 
-    def items(self, evaluation: Evaluation) -> list[PairItem]:
+    def items(self, evaluation: Evaluation) -> Listing[PairItem]:
         """The pairs that an evaluation asked, left-out ones included, with their metadata. The rows of its measurements
         are places in this list."""
-        return half_of(self._datasets.pairs(evaluation.dataset, evaluation.split), evaluation.settings.rows)
+        pairs = self._datasets.pairs(evaluation.dataset, evaluation.split)
+        return Listing.whole(half_of(pairs, evaluation.settings.rows))
 
     def measurements(self, id: int) -> Measurements:
         """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the
@@ -255,8 +263,8 @@ class Evaluations:
         model: str | Path | None = None,
         adapter: str | Path | None = None,
         ratings: bool = True,
-        progress: Progress = silent,
-        reading: Progress = silent,
+        progress: Asked = None,
+        reading: Asked = None,
     ) -> EvaluationVerification:
         """Check an evaluation, or the newest of the vector that a reference names: its scores, items, answers and
         ratings, and the vector and the dataset that it was measured with, against every digest.
@@ -271,26 +279,28 @@ class Evaluations:
         from caa_registry.registry.evaluations.verification.verification import Repetition, verify
 
         record = self._named(evaluation) if isinstance(evaluation, str) else self._record(evaluation)
-        again = Repetition(model, adapter, ratings, progress, reading) if recompute else None
-        return verify(self._lookup, record, again)
+        with shown(scores=progress, activations=reading) as (telling, telling_read):
+            again = Repetition(model, adapter, ratings, telling, telling_read) if recompute else None
+            return verify(self._lookup, record, again)
 
-    def caveats(self, evaluation: Evaluation, layer: int | None = None) -> list[Caveat]:
+    def caveats(self, evaluation: Evaluation, layer: int | None = None) -> Listing[Caveat]:
         """Where the numbers of an evaluation by propensity mean little, at a ``layer`` that was named beforehand or at
         all of them (``evaluation.inference.caveats``). None of another kind, or whose items were not kept."""
         from caa_registry.evaluation.inference.caveats import caveats
 
         recorded = evaluation.settings
         if not isinstance(recorded, RecordedPropensity) or evaluation.measurements is None:
-            return []
+            return Listing.whole([])
         needs_letters = recorded.paper or recorded.orders == "both"
-        return caveats(store.measurements(self._workspace, evaluation), layer, needs_letters=needs_letters)
+        measured = store.measurements(self._workspace, evaluation)
+        return Listing.whole(caveats(measured, layer, needs_letters=needs_letters))
 
-    def shapes(self, evaluation: Evaluation) -> list[CurveShape]:
+    def shapes(self, evaluation: Evaluation) -> Listing[CurveShape]:
         """The shape of the vector's dose-response at every layer (``evaluation.doses.shape``). Empty where there is one
         multiplier, or the items were not kept."""
         from caa_registry.evaluation.doses.shape import shapes
 
-        return shapes(store.measurements(self._workspace, evaluation)) if evaluation.measurements else []
+        return Listing.whole(shapes(store.measurements(self._workspace, evaluation)) if evaluation.measurements else [])
 
     def categories(self, evaluation: Evaluation | int, layer: int | None = None) -> dict[float, CategoryScores]:
         """By multiplier the scores at a layer (default: the most steerable) by the questions' category. Raises
@@ -309,10 +319,10 @@ class Evaluations:
         model: str | None = None,
         metric: Statistic = "steerability",
         dose: float | None = None,
-    ) -> list[Ranked]:
+    ) -> Listing[Ranked]:
         """Every version of every vector by what it does at one dose, those for one behavior and model together
         (``ranking.leaderboard``). Raises ``UsageError`` for a ``dose`` at which evaluations have no figures."""
-        return leaderboard(self._workspace, behavior, model, metric, dose)
+        return Listing.whole(leaderboard(self._workspace, behavior, model, metric, dose))
 
     def compare(
         self,
@@ -322,7 +332,7 @@ class Evaluations:
         layer: int | None = None,
         other_layer: int | None = None,
         dose: float | None = None,
-    ) -> tuple[Evaluation, Evaluation, list[Compared]]:
+    ) -> tuple[Evaluation, Evaluation, Listing[Compared]]:
         """What two evaluations found on the items that both have, paired, at the same dose (``evaluation.comparison``).
 
         ``one`` and ``other`` are numbers of evaluations, or vectors, whose newest evaluation counts. Without ``layer``
@@ -333,9 +343,9 @@ class Evaluations:
         layers = check_layers(layer, other_layer)
         evaluations = self._named(one), self._named(other)
         sides = [Side(store.measurements(self._workspace, e), self.items(e)) for e in evaluations]
-        return *evaluations, compare(sides[0], sides[1], layers, dose)
+        return *evaluations, Listing.whole(compare(sides[0], sides[1], layers, dose))
 
-    def answers(self, evaluation: Evaluation | int) -> list[Answer]:
+    def answers(self, evaluation: Evaluation | int) -> Listing[Answer]:
         """The answers of an open-ended evaluation, by question, then multiplier. Raises ``UsageError`` for another
         kind."""
         record = self._record(evaluation)
@@ -343,16 +353,17 @@ class Evaluations:
             raise UsageError(f"evaluation {record.id} holds no answers", "List the open-ended ones with: caa eval ls")
         questions = self._lookup.prompts(self._datasets.get(record.dataset), record.split)
         with self._workspace.database.read() as session:
-            return answers(session, record, questions)
+            return Listing.whole(answers(session, record, questions))
 
-    def rate(self, evaluation: Evaluation | int, judge: Judge, progress: Progress = silent) -> Judged:
+    def rate(self, evaluation: Evaluation | int, judge: Judge, progress: Asked = None) -> Judged:
         """Have a judge rate every answer of an open-ended evaluation, and store its ratings; the same answer to the
         same question is rated once.
 
         Replies that are not a rating are kept and counted. What an interrupted call had rated is not rated again.
         Raises ``JudgeError``; then nothing is stored.
         """
-        return rate(self._workspace, self._to_rate(evaluation), judge, progress)
+        with shown(ratings=progress) as (telling,):
+            return rate(self._workspace, self._to_rate(evaluation), judge, telling)
 
     def write_sheet(self, evaluation: Evaluation | int, path: Path, *, seed: int = 0, force: bool = False) -> int:
         """Write the answers for people to rate, blind and shuffled; how many rows. See ``open_ended.human_ratings``."""
@@ -366,11 +377,11 @@ class Evaluations:
 
         return rate_by_sheet(self._workspace, self._to_rate(evaluation), path, rater_identity(rater, rubric))
 
-    def judgements(self, evaluation: Evaluation | int) -> list[Judged]:
+    def judgements(self, evaluation: Evaluation | int) -> Listing[Judged]:
         """All ratings of an open-ended evaluation, by judge."""
         record = self._record(evaluation)
         with self._workspace.database.read() as session:
-            return judgements(session, record.id)
+            return Listing.whole(judgements(session, record.id))
 
     def _record(self, evaluation: Evaluation | int) -> Evaluation:
         return self.get(evaluation) if isinstance(evaluation, int) else evaluation

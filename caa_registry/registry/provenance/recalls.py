@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.events import append_event
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 from caa_registry.registry.lookup import find_version, references
 from caa_registry.registry.provenance.reach import Reached, Recalled
@@ -40,7 +41,7 @@ class Quarantine:
 
 
 @dataclass(frozen=True)
-class Downstream:
+class Downstream(Record):
     """What one recall reaches: references of dataset versions and vectors, and numbers of evaluations."""
 
     what: str

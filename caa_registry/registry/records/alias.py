@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
@@ -22,7 +23,7 @@ def check_multiplier(multiplier: float) -> float:
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class Recommendation(Record):
     """What an evaluation found best. Used where a vector is applied through the alias and no layer is given.
 
     ``evidence``: what a calibration says for it, as JSON: evaluations, rule, scores. Raises ``UsageError`` for no
@@ -90,7 +91,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
-class Alias:
+class Alias(Record):
     """A movable name of one version."""
 
     kind: str

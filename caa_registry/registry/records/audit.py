@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from caa_registry.catalog.events import AuditCheck as AuditCheck
+from caa_registry.display.records import Record
 
 
 @dataclass(frozen=True)
-class AuditEvent:
+class AuditEvent(Record):
     """Something that was done: ``action`` by ``actor``, to what ``subject`` says. ``digest`` covers all of it and
     ``previous``, the digest of the event before."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from caa_registry.display.records import Record
+
 
 @dataclass(frozen=True)
-class Backup:
+class Backup(Record):
     """A copy that was written and read again. ``size``: in bytes; ``events``: how many its log has, and ``head``: the
     digest of the last; ``removed``: older copies that made room for it."""
 

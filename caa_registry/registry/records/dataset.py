@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from caa_registry.display.records import Record, Table
 from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,13 +23,18 @@ def behavior_of(name: str, stated: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class DatasetVersion:
+class DatasetVersion(Record):
     """One immutable version of a dataset.
 
     ``splits``: split -> number of rows. ``existing``: the call found this version rather than made it. ``recalled``:
     why it, or a pair of it, was recalled; empty where nothing was. ``deprecated``: why, and what to use instead; empty
     where it is not. ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     """
+
+    _facts: ClassVar = (
+        "digest behavior kind n_items splits licence message parent aliases notes recalled deprecated created_at"
+    )
+    _columns: ClassVar = "reference digest kind n_items splits behavior licence recalled deprecated"
 
     id: int = field(repr=False)
     name: str
@@ -90,9 +96,11 @@ def check_split(version: DatasetVersion, split: str | None) -> None:
 
 
 @dataclass(frozen=True)
-class LintReport:
+class LintReport(Table):
     """What lint found in a dataset version. ``parameters``: thresholds, and beside which sets and model; ``summary``:
     ``score`` of 100, ``errors``, ``warnings``, ``infos``, ``counts`` by rule and ``figures`` of the whole set."""
+
+    _facts: ClassVar = "dataset summary parameters actor created_at"
 
     id: int
     dataset: str
@@ -102,9 +110,15 @@ class LintReport:
     actor: str
     created_at: datetime
 
+    def _called(self) -> str:
+        return f"of {self.dataset}"
+
+    def _rows(self) -> Sequence[Finding]:
+        return self.findings
+
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbour(Record):
     """Another dataset, at its newest version, that holds ``shared`` of the same pairs."""
 
     reference: str
@@ -112,9 +126,11 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class DatasetStatistics:
+class DatasetStatistics(Table):
     """``nearest``: datasets that share pairs, most first. Where it is used: ``vectors`` computed from it,
     ``evaluations`` that ask its questions, ``versions`` of datasets made of it."""
+
+    _facts: ClassVar = "nearest vectors evaluations versions"
 
     splits: Sequence[SplitStatistics]
     nearest: Sequence[Neighbour]
@@ -122,9 +138,12 @@ class DatasetStatistics:
     evaluations: Sequence[int]
     versions: Sequence[str]
 
+    def _rows(self) -> Sequence[SplitStatistics]:
+        return self.splits
+
 
 @dataclass(frozen=True)
-class Pushed:
+class Pushed(Record):
     """Where a version was pushed to. ``commit``: 40 hex digits."""
 
     repo: str

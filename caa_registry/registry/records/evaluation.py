@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
+from caa_registry.display.listing import Listing
+from caa_registry.display.records import Record, Table
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.evaluation_settings import EvaluationSettings, RecordedPropensity
 from caa_registry.registry.records.standing import UNPLANNED, Standing
@@ -17,7 +20,7 @@ _DETECTABLE = {"effect": "detectable_effect", "steerability": "detectable_slope"
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Record):
     """One figure: mean over ``n`` items with its 95 % interval.
 
     ``condition``: ``vector``; a baseline, ``system-positive``, ``system-negative`` or ``few-shot``, with the vector at
@@ -25,6 +28,8 @@ class Score:
     95 % of them where they are enough, and ``p_...`` against them. ``multiplier`` is ``None`` for what is of a whole
     layer. ``evaluation.statistics.figures`` says what there is.
     """
+
+    _columns: ClassVar = "layer multiplier metric value ci_low ci_high n condition"
 
     layer: int
     multiplier: float | None
@@ -37,7 +42,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Table):
     """Scores of one vector version on one split of one dataset version, with the exact model that was asked.
 
     ``kind``: ``propensity``; ``side-effects``, on neutral text, which ``dataset`` names; or ``open-ended``.
@@ -47,6 +52,12 @@ class Evaluation:
     ``unchecked_before``: of one older than the digests of rows, since when it is checked. ``standing``: whether it
     followed a plan.
     """
+
+    _facts: ClassVar = (
+        "kind vector dataset split model metric positions "
+        "template settings behavior standing leaked quarantined created_at"
+    )
+    _columns: ClassVar = "id kind vector dataset split model n remarks created_at"
 
     id: int
     vector: str
@@ -65,6 +76,12 @@ class Evaluation:
     quarantined: str = ""
     unchecked_before: datetime | None = None
     standing: Standing = UNPLANNED
+
+    def _called(self) -> str:
+        return f"evaluation:{self.id}"
+
+    def _rows(self) -> Sequence[Score]:
+        return self.scores
 
     @property
     def leaked(self) -> int:
@@ -90,10 +107,10 @@ class Evaluation:
         scores = self.of()
         return scores[0].n if scores else 0
 
-    def of(self, metric: str | None = None, condition: str = "vector") -> list[Score]:
+    def of(self, metric: str | None = None, condition: str = "vector") -> Listing[Score]:
         """The scores of one metric (default: the evaluation's own) and one condition, in order."""
         name = self.metric if metric is None else metric
-        return [score for score in self.scores if score.metric == name and score.condition == condition]
+        return Listing.whole([score for score in self.scores if score.metric == name and score.condition == condition])
 
     @property
     def null(self) -> str | None:

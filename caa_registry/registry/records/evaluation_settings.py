@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 from caa_registry.pairs.halves import Half, check_half
 from caa_registry.pairs.orders import Orders, check_orders
@@ -26,7 +27,7 @@ _SINCE = {"unscorable": 2, "operator": 3, "more_choices": 3, "leaked": 3, "besid
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSettings(ABC):
+class EvaluationSettings(Record, ABC):
     """What is recorded of every kind of evaluation.
 
     ``layers`` and ``multipliers`` ascending; ``rows``: which of the split; ``dtype``: what the model computed in;
@@ -60,7 +61,7 @@ class EvaluationSettings(ABC):
 
 
 @dataclass(frozen=True)
-class Leaked:
+class Leaked(Record):
     """How many of the questions are among the vector's own pairs: the ``same``, or ``near`` the same."""
 
     same: int
@@ -71,7 +72,7 @@ class Leaked:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Beside(Record):
     """What was measured beside the vector: nulls, ``controls``, with up to ``seeds`` vectors each, and baselines
     (system prompts for and against the behavior, ``few_shot`` examples, an ``untrained`` network). ``seed``: of the
     nulls' draws, where one was given. The last two are stored where there is anything of the kind."""
@@ -162,7 +163,7 @@ class RecordedSideEffects(EvaluationSettings):
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(Record):
     """How tokens were chosen: at most ``max_tokens`` an answer, greedily at ``temperature`` 0, else by ``seed``."""
 
     max_tokens: int

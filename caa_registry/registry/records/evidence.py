@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def check_statistic(metric: str) -> Statistic:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Record):
     """How well a vector works at its best layer, and the evaluation that shows it.
 
     ``score``: of the statistic there, over the multipliers that were measured, or at a dose. ``evaluation`` has the
@@ -44,9 +45,16 @@ class Evidence:
     p_value: float | None
     letter: bool
 
+    def _called(self) -> str:
+        return self.vector.reference
+
+    def _as_row(self) -> dict[str, Any]:
+        named = {"vector": self.vector.reference, "evaluation": self.evaluation.id}
+        return {**named, **self.score._as_row(), "p_value": self.p_value, "letter": self.letter}
+
 
 @dataclass(frozen=True)
-class Ranked:
+class Ranked(Record):
     """The place of a vector among those for its behavior and model, by what they do at one dose.
 
     ``dose``: nats per token, and ``sides`` of 0 that the effect is of; ``None`` where nobody in the group reaches one.
@@ -57,6 +65,8 @@ class Ranked:
     ``Recommendation.verdict`` or ``CalibrationOutcome.summary`` say it, else ``not calibrated``.
     """
 
+    _columns: ClassVar = "vector rank layer value ci_low ci_high p_holm verdict reason"
+
     evidence: Evidence
     dose: float | None
     sides: DoseSides | None
@@ -66,19 +76,31 @@ class Ranked:
     reason: str = ""
     measure: str = ""
 
+    def _as_row(self) -> dict[str, Any]:
+        own = {
+            "rank": self.rank,
+            "dose": self.dose,
+            "p_holm": self.p_holm,
+            "verdict": self.verdict,
+            "reason": self.reason,
+        }
+        return {**self.evidence._as_row(), **own}
+
     @property
     def vector(self) -> VectorVersion:
         return self.evidence.vector
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class Calibrated(Record):
     """What a calibration found, and the evaluations that it rests on.
 
     ``answers``: the open-ended evaluations of the cells whose coherence was looked at. ``verdict``: about the cell that
     was chosen, ``None`` where none qualified; ``calibration.reason`` then says why. ``alias`` is ``None`` unless the
     verdict allows it. ``extended``: evaluations of larger multipliers than were asked for.
     """
+
+    _facts: ClassVar = "alias calibration verdict vector propensity side_effects answers extended"
 
     vector: VectorVersion
     propensity: Evaluation

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
+
+from caa_registry.display.records import Record, Table
 
 
 @dataclass(frozen=True)
-class Fault:
+class Fault(Record):
     """Something that is not as it should be. ``check``: what looked; ``thing``: what it is about, as people call it.
 
     ``harmless``: it takes space, and nothing is lost or wrong.
@@ -20,7 +23,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Repaired:
+class Repaired(Record):
     """What was done about damage. ``indexes``: they were made anew; ``quarantined``: what is damaged, as people call
     it."""
 
@@ -29,11 +32,16 @@ class Repaired:
 
 
 @dataclass(frozen=True)
-class FsckReport:
+class FsckReport(Table):
     """What was looked at, by check, and what was found."""
+
+    _facts: ClassVar = "checked"
 
     checked: Mapping[str, int]
     faults: tuple[Fault, ...]
+
+    def _rows(self) -> Sequence[Fault]:
+        return self.faults
 
     @property
     def damage(self) -> tuple[Fault, ...]:

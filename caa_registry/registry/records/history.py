@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
+from caa_registry.display.records import Record
 from caa_registry.pairs.record import Pair
 from caa_registry.registry.records.dataset import DatasetVersion
 from caa_registry.registry.records.recall import Recall
@@ -12,8 +14,10 @@ from caa_registry.registry.records.review import Decision
 
 
 @dataclass(frozen=True)
-class LogEntry:
+class LogEntry(Record):
     """A version with who made it, how, and how many rows it added and removed since its parent."""
+
+    _columns: ClassVar = "version actor what added removed"
 
     version: DatasetVersion
     actor: str
@@ -23,7 +27,7 @@ class LogEntry:
 
 
 @dataclass(frozen=True)
-class Blame:
+class Blame(Record):
     """A pair and all that holds it: ``versions`` as (reference, split, row of the source), ``vectors`` as references,
     ``evaluations`` by number, ``reviews`` as (dataset, decision), and the ``recalls`` that stand against it."""
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from caa_registry.digests import short
+from caa_registry.display.records import Record, Table
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Record):
     """One recorded activity: what was asked, where and by whom. ``failure``: what it failed of, empty where it did
     not."""
+
+    _facts: ClassVar = "kind status failure actor parameters environment started_at finished_at"
 
     id: int
     kind: str
@@ -24,6 +27,9 @@ class RunRecord:
     finished_at: datetime
     failure: str = ""
 
+    def _called(self) -> str:
+        return f"run {self.id}"
+
     @property
     def status(self) -> str:
         """``done`` or ``failed``."""
@@ -31,12 +37,14 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class RunDetail:
+class RunDetail(Record):
     """A run with what it read and what it made, by reference, each with its kind: ``("vector", "team/x:v1")``.
 
     ``within``: the number of the script's run that it belongs to. Of a script's run, ``runs``: those that belong to
     it; ``used``: what they read that none of them made.
     """
+
+    _columns: ClassVar = "id kind actor status inputs outputs started_at"
 
     run: RunRecord
     inputs: Sequence[tuple[str, str]]
@@ -45,14 +53,28 @@ class RunDetail:
     runs: Sequence[int] = ()
     used: Sequence[tuple[str, str]] = ()
 
+    def _called(self) -> str:
+        return self.run._called()
+
+    def _as_row(self) -> dict[str, Any]:
+        run = {each: getattr(self.run, each) for each in ("id", "kind", "actor", "status", "parameters")}
+        times = {"started_at": self.run.started_at, "finished_at": self.run.finished_at, "failure": self.run.failure}
+        inputs, outputs = (
+            [name if name.startswith(kind) else f"{kind}:{name}" for kind, name in things]
+            for things in (self.inputs, self.outputs)
+        )
+        return {**run, "inputs": inputs, "outputs": outputs, **times, "within": self.within}
+
 
 @dataclass(frozen=True)
-class LineageNode:
+class LineageNode(Record):
     """A dataset version, vector version, model, plan or evaluation, and the run that made it.
 
     ``key`` names it within its lineage. ``inputs``: keys of what the run read, for the root and its ancestors;
     ``outputs``: keys of what runs made of it, for the root and its descendants.
     """
+
+    _columns: ClassVar = "kind reference digest run aliases inputs outputs"
 
     key: str
     kind: str
@@ -73,14 +95,22 @@ class LineageNode:
 
 
 @dataclass(frozen=True)
-class Lineage:
+class Lineage(Table):
     """What a version was made from, to the sources, and what was made from it, to the scores.
 
     ``nodes``: every node once, by its key: the root, then its ancestors, then its descendants, nearest first.
     """
 
+    _facts: ClassVar = ""
+
     root: LineageNode
     nodes: Mapping[str, LineageNode] = field(repr=False)
+
+    def _called(self) -> str:
+        return self.root.reference
+
+    def _rows(self) -> Sequence[LineageNode]:
+        return list(self.nodes.values())
 
     def inputs(self, node: LineageNode) -> list[LineageNode]:
         """What ``node`` was made from."""

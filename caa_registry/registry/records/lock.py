@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from caa_registry.digests import digest_bytes, digest_object
+from caa_registry.display.records import Record, Table
 from caa_registry.errors import CaaError, InputError, UsageError
 from caa_registry.models.folder.fingerprint import Fingerprint
 from caa_registry.pairs.source import Fields
@@ -32,7 +33,7 @@ _AGAIN = "Have it written again: caa vector lock REFERENCE."
 
 
 @dataclass(frozen=True)
-class LockedLayer:
+class LockedLayer(Record):
     """One layer of a vector: the digest of its bytes, and the bytes, float32 and little-endian."""
 
     layer: int
@@ -59,7 +60,7 @@ class LockedLayer:
 
 
 @dataclass(frozen=True)
-class LockedModel:
+class LockedModel(Record):
     """The model that a vector belongs to. ``repo_id`` and ``revision``: where a hub has it; a folder is not named."""
 
     name: str
@@ -113,12 +114,14 @@ class LockedModel:
 
 
 @dataclass(frozen=True)
-class Lock:
+class Lock(Table):
     """A vector version, all that it is made from, and what it came to.
 
     ``version_digest`` and ``tensor_digest``: of the version; ``layers``: its numbers. ``environment``: packages, BLAS
     and device that it was computed with. ``digest``: of the whole lock.
     """
+
+    _facts: ClassVar = "digest version_digest dataset model recipe"
 
     name: str
     number: int
@@ -129,6 +132,9 @@ class Lock:
     dataset: LockedDataset
     model: LockedModel
     environment: Mapping[str, Any] = field(repr=False)
+
+    def _rows(self) -> Sequence[LockedLayer]:
+        return self.layers
 
     @property
     def reference(self) -> str:
@@ -255,7 +261,7 @@ class Lock:
 
 
 @dataclass(frozen=True)
-class FollowedLock:
+class FollowedLock(Record):
     """What following a lock came to. ``found``: how it compares, layer by layer; ``version``: what was stored or was
     there, and the ``dataset`` that it is made from, both ``None`` where it came out otherwise."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caa_registry.digests import DIGEST
+from caa_registry.display.records import Record
 from caa_registry.errors import CaaError, InputError, UsageError
 from caa_registry.pairs.record import Pair, PairItem, check_split_name, checked_pair, dataset_digest
 from caa_registry.pairs.source import Fields, Source
@@ -15,7 +16,7 @@ from caa_registry.references import VERSION, check_name
 
 
 @dataclass(frozen=True)
-class LockedDataset:
+class LockedDataset(Record):
     """The pairs that a vector is made from, all splits of them, in their order, with where they come from.
 
     ``number``: of the version in the registry that wrote the lock. ``source``: as it is stored there; ``recipe``: how

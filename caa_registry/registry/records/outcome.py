@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from caa_registry.display.records import Record
+
 
 @dataclass(frozen=True)
-class CalibrationOutcome:
+class CalibrationOutcome(Record):
     """What the newest calibration of a vector came to.
 
     ``layer`` and ``multiplier``: the cell that was chosen; ``evidence``: of it, as a recommendation has it. All three

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.conditions import Direction, check_direction
 from caa_registry.evaluation.nulls.names import DRAWS
@@ -31,7 +32,7 @@ PLANNED: tuple[PlannedName, ...] = get_args(PlannedName)
 
 
 @dataclass(frozen=True)
-class Pinned:
+class Pinned(Record):
     """A version by its name and its digest, which does not move."""
 
     name: str
@@ -46,7 +47,7 @@ class Pinned:
 
 
 @dataclass(frozen=True)
-class PlannedRecipe:
+class PlannedRecipe(Record):
     """A vector that is not computed yet: ``name``, which it will have, and how it is computed, at all layers, on the
     plan's model."""
 
@@ -69,7 +70,7 @@ class PlannedRecipe:
 
 
 @dataclass(frozen=True)
-class ToCompute:
+class ToCompute(Record):
     """A vector that a plan is to have computed, under ``name``, as ``Vectors.compute`` takes it."""
 
     name: str
@@ -80,7 +81,7 @@ class ToCompute:
 
 
 @dataclass(frozen=True)
-class PlanSettings:
+class PlanSettings(Record):
     """What a plan freezes beside the vector, the questions, the model, the layers and the multipliers.
 
     ``positions`` to ``seed`` are those of ``PropensitySettings``; questions of letters are asked in both orders unless
@@ -147,7 +148,7 @@ class PlanSettings:
 
 
 @dataclass(frozen=True)
-class Terms:
+class Terms(Record):
     """What a plan says. Either ``vector`` or ``recipe`` is given. ``model``: the digest of its fingerprint;
     ``template`` and ``template_digest``: how the questions are rendered; ``layers`` and ``multipliers`` ascending."""
 
@@ -249,7 +250,7 @@ def _recipe(stored: Stored) -> PlannedRecipe:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Record):
     """A stored plan. ``existing``: it was stored before it was asked for. ``evaluations``: the numbers of its runs."""
 
     id: int

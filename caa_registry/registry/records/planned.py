@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from caa_registry.display.records import Record
+
 if TYPE_CHECKING:
     from caa_registry.registry.records.evidence import Statistic
 
 
 @dataclass(frozen=True)
-class PlannedCondition:
+class PlannedCondition(Record):
     """A condition of a plan: ``figure`` decides whether it is ``met``."""
 
     name: str
@@ -19,7 +21,7 @@ class PlannedCondition:
 
 
 @dataclass(frozen=True)
-class PlannedLayer:
+class PlannedLayer(Record):
     """What a plan's statistic is at a layer. ``p_value``: of that layer where it is the only one, else of the largest
     of all planned. ``detectable``: the smallest that the questions would show."""
 
@@ -34,7 +36,7 @@ class PlannedLayer:
 
 
 @dataclass(frozen=True)
-class PlannedOutcome:
+class PlannedOutcome(Record):
     """What came of a plan. ``layers``: all that were planned; ``layer``: the one that the conditions are about, where
     the statistic is largest in the planned direction."""
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from caa_registry.digests import short
+from caa_registry.display.records import Record
 
 
 @dataclass(frozen=True)
-class Recall:
+class Recall(Record):
     """A recall that stands, or a quarantine. ``what``: the digest of a pair, or the reference of a dataset version,
     vector version or evaluation."""
 

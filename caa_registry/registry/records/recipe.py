@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
 from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.models.rendering.prompts import TemplateName, check_template
@@ -15,7 +16,7 @@ _REVISION = 1
 
 
 @dataclass(frozen=True)
-class Normalized:
+class Normalized(Record):
     """That a vector was brought to the mean length of several. ``of``: the digest of the vector it was made from;
     ``together``: the digests of all of them, sorted."""
 
@@ -24,7 +25,7 @@ class Normalized:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Record):
     """How a vector was computed.
 
     ``method``: the name of the estimator, which an extension may have brought. ``split``: of which rows; ``read``: at
@@ -32,6 +33,10 @@ class Recipe:
     ``dtype``: what the model computed in; ``pairs``: how many were read, and ``skipped_too_long`` how many were left
     out. ``rendering``: what revision 2 of the rendering writes otherwise with this template than revision 1, in words.
     """
+
+    _facts: ClassVar = (
+        "method split read template template_digest layers dtype pairs skipped_too_long normalized rendering"
+    )
 
     method: str
     split: str

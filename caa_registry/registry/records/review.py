@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
+from caa_registry.display.listing import Listing
+from caa_registry.display.records import Record, Table
 from caa_registry.errors import UsageError
 from caa_registry.pairs.agreement import Agreement, State, agreement
 
@@ -17,7 +19,7 @@ CUT_RULES: tuple[CutRule, ...] = ("all", "majority", "any")
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Record):
     """The last decision of a reviewer about a pair, named by digest."""
 
     pair: str
@@ -28,12 +30,17 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Reviews:
+class Reviews(Table):
     """The newest decision of each reviewer about each pair of a version, which has ``pairs`` different ones."""
+
+    _facts: ClassVar = "dataset pairs reviewers"
 
     dataset: str
     pairs: int
     decisions: Sequence[Decision]
+
+    def _rows(self) -> Sequence[Decision]:
+        return self.decisions
 
     @property
     def reviewers(self) -> list[str]:
@@ -48,10 +55,11 @@ class Reviews:
         states = Counter[str](decision.state for decision in self.of(reviewer).values())
         return {**states, "proposed": self.pairs - states.total()}
 
-    def agreements(self) -> list[Agreement]:
+    def agreements(self) -> Listing[Agreement]:
         """Every two reviewers compared."""
         states = {name: {pair: d.state for pair, d in self.of(name).items()} for name in self.reviewers}
-        return [agreement(a, states[a], b, states[b]) for a, b in itertools.combinations(self.reviewers, 2)]
+        pairs = itertools.combinations(self.reviewers, 2)
+        return Listing.whole([agreement(a, states[a], b, states[b]) for a, b in pairs])
 
     def disagreements(self) -> list[list[Decision]]:
         """The decisions about pairs that not all who decided gave the same state, by pair."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from caa_registry.display.records import Record
 from caa_registry.evaluation.conditions import Direction, check_conditions, check_direction
 from caa_registry.evaluation.nulls.names import DRAWS, check_nulls
 from caa_registry.models.rendering.prompts import TemplateName, check_template
@@ -15,7 +16,7 @@ from caa_registry.steering.positions import SteeredPositions, check_positions
 
 
 @dataclass(frozen=True)
-class PropensitySettings:
+class PropensitySettings(Record):
     """How questions are asked and scored, and what is measured beside the vector.
 
     ``template`` defaults to the one that the vector was computed with. ``rows`` takes only the even or the odd rows of
@@ -60,7 +61,7 @@ class PropensitySettings:
 
 
 @dataclass(frozen=True)
-class OpenEndedSettings:
+class OpenEndedSettings(Record):
     """How answers to open-ended questions are generated.
 
     ``template`` defaults to the one that the vector was computed with. ``temperature`` 0 is greedy; above, what is
@@ -84,7 +85,7 @@ class OpenEndedSettings:
 
 
 @dataclass(frozen=True)
-class CalibrationSettings:
+class CalibrationSettings(Record):
     """What a calibration measures, and what it looks for.
 
     ``template`` defaults to the one that the vector was computed with. ``text``: the ordinary text that the vector

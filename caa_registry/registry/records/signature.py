@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
+
+from caa_registry.display.records import Record, Table
 
 
 @dataclass(frozen=True)
-class SignatureCheck:
+class SignatureCheck(Record):
     """A signature, and what is wrong with it: ``problem``, empty where it counts.
 
     ``key``: the digest of the public key; ``name``: who has it, empty where it is not trusted. ``signed_at``: when it
@@ -26,15 +28,20 @@ class SignatureCheck:
 
 
 @dataclass(frozen=True)
-class Signed:
+class Signed(Table):
     """The signatures of a version, an evaluation or an alias. ``missing``: what was required and is not there;
     ``move``: which move an alias is at, ``None`` for what is no alias."""
+
+    _facts: ClassVar = "holds digest missing move"
 
     reference: str
     digest: str
     signatures: Sequence[SignatureCheck]
     missing: Sequence[str] = ()
     move: int | None = None
+
+    def _rows(self) -> Sequence[SignatureCheck]:
+        return self.signatures
 
     @property
     def holds(self) -> bool:

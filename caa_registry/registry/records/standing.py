@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from caa_registry.display.records import Record
+
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(Record):
     """Whether an evaluation followed a plan that was there before it. ``reason``: why it does not count as
     confirmatory; empty where it does. ``plan``: the name of its plan, and ``run``: which of the plan's ``runs`` it is;
     empty and 0 without one."""
@@ -17,6 +19,9 @@ class Standing:
     digest: str = ""
     run: int = 0
     runs: int = 0
+
+    def _called(self) -> str:
+        return self.note
 
     @property
     def word(self) -> str:

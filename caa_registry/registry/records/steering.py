@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from caa_registry.display.records import Record
 from caa_registry.registry.records.vector import VectorVersion
 from caa_registry.steering.positions import SteeredPositions
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Steer:
+class Steer(Record):
     """One vector to apply.
 
     ``layers``: where it acts, each layer with its own vector; ``None`` takes what the alias recommends.
@@ -27,7 +28,7 @@ class Steer:
 
 
 @dataclass(frozen=True)
-class Steering:
+class Steering(Record):
     """What is added to a model, and where. ``vectors``: the versions, in the order in which they were given."""
 
     additions: Sequence[Addition]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
+from caa_registry.display.records import Record, Table
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.registry.records.recipe import Recipe
 from caa_registry.registry.records.stored import Stored
@@ -16,9 +17,15 @@ _REVISION = 1
 
 
 @dataclass(frozen=True)
-class LayerRecord:
+class LayerRecord(Record):
     """What is stored of one layer's vector. Norms are Euclidean; ``residual_norm`` that of the activations read.
     ``quality``: how far to trust it, where that was measured. Its bytes are ``nbytes`` from ``offset`` of the blob."""
+
+    _facts: ClassVar = (
+        "layer norm residual_norm sha256 auc cohens_d null_auc p_value signal split_half_cosine difference_cosine "
+        "dominant_dimension dominant_share clusters words_auc"
+    )
+    _columns: ClassVar = "layer norm residual_norm auc null_auc signal split_half_cosine difference_cosine"
 
     layer: int
     norm: float
@@ -28,11 +35,17 @@ class LayerRecord:
     nbytes: int
     quality: LayerQuality | None = None
 
+    def _as_row(self) -> dict[str, Any]:
+        stored = {"layer": self.layer, "norm": self.norm, "residual_norm": self.residual_norm, "sha256": self.sha256}
+        return {**stored, **(self.quality.as_json() if self.quality else {})}
+
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """A recomputation beside what is stored: the largest absolute difference relative to the largest layer norm, and
     the smallest cosine over layers."""
+
+    _facts: ClassVar = "holds max_difference min_cosine"
 
     max_difference: float
     min_cosine: float
@@ -44,7 +57,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Record):
     """What reading activations took: calls of the network and the tokens run in them, by this process, without
     padding; 0 where all was read before. ``processes``: how many worked together. ``not_shared``: why prompts were
     not shared between the sides of a pair, empty where they were."""
@@ -77,7 +90,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class VectorVersion:
+class VectorVersion(Table):
     """One immutable version of a steering vector. ``behavior`` is that of its dataset. ``quarantined``: which recall
     reaches it, and why; empty where none does. ``deprecated``: why, and what to use instead; empty where it is not.
 
@@ -85,6 +98,11 @@ class VectorVersion:
     ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
     where it was computed again.
     """
+
+    _facts: ClassVar = (
+        "digest behavior dataset model recipe d_model aliases comparison quarantined deprecated created_at"
+    )
+    _columns: ClassVar = "reference digest behavior dataset model layer_numbers aliases quarantined deprecated"
 
     id: int = field(repr=False)
     name: str
@@ -107,6 +125,9 @@ class VectorVersion:
     existing: bool = False
     reading: Reading | None = None
     comparison: Comparison | None = None
+
+    def _rows(self) -> Sequence[LayerRecord]:
+        return self.layers
 
     @property
     def reference(self) -> str:

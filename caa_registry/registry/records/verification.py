@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
+
+from caa_registry.display.records import Record, Table
 
 _TOLERANCES: Mapping[str, float] = {"float32": 1e-4}
 _OF_16_BITS = 2e-2
@@ -13,7 +16,7 @@ _COUNTED = {"answers_first", "anti_steerable", "wrong_way_up", "wrong_way_down"}
 
 
 @dataclass(frozen=True)
-class RecomputedLayer:
+class RecomputedLayer(Record):
     """One layer of a vector beside what was computed again. ``same_bits``: whether all bits agree; ``cosine``: of the
     two, ``None`` where one is zero; ``difference``: the largest of a coordinate, relative to the norm of the largest
     layer that is stored."""
@@ -25,7 +28,7 @@ class RecomputedLayer:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Table):
     """What a version was checked for, with what came of it.
 
     ``pairs``: how many were checked. ``differences``: in words, what is not as it was when the version was made, of its
@@ -34,6 +37,8 @@ class Verification:
     ``run``: the number of the run that keeps the outcome, of a computation.
     """
 
+    _facts: ClassVar = "reference holds pairs differences environment same_bits tolerance dtype run"
+
     reference: str
     pairs: int
     differences: tuple[str, ...] = ()
@@ -41,6 +46,9 @@ class Verification:
     layers: tuple[RecomputedLayer, ...] = ()
     dtype: str = ""
     run: int | None = None
+
+    def _rows(self) -> Sequence[RecomputedLayer]:
+        return self.layers
 
     @property
     def tolerance(self) -> float:
@@ -70,7 +78,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class RecomputedScore:
+class RecomputedScore(Record):
     """One score beside what was computed again, ``None`` where it is not there now, or was not then.
 
     ``same_bits``: whether value and interval are the same numbers. ``difference``: the largest of theirs, relative to
@@ -104,7 +112,7 @@ class RecomputedScore:
 
 
 @dataclass(frozen=True)
-class RecomputedItems:
+class RecomputedItems(Record):
     """What scores are made of, beside what was measured again: the ``what`` (``items of vector``, ``draws of
     covariance``, ``answers``, ``ratings of ...``), ``count`` of them. ``difference``: the largest of a number, absolute
     (of log-probabilities, nats); of texts and ratings, how many are others; ``None`` where the two cannot be compared.
@@ -122,7 +130,7 @@ class RecomputedItems:
 
 
 @dataclass(frozen=True)
-class EvaluationVerification:
+class EvaluationVerification(Table):
     """What an evaluation was checked for, with what came of it.
 
     ``questions``, ``figures``, ``answers`` and ``ratings``: how many were checked. ``differences``: in words, what is
@@ -130,6 +138,11 @@ class EvaluationVerification:
     ``items``: of what was measured again, empty where nothing was; ``dtype``: what it was computed in. ``left_out``:
     what was not done again on request, in words. ``run``: the number of the run that keeps the outcome.
     """
+
+    _facts: ClassVar = (
+        "kind vector dataset holds questions figures answers ratings "
+        "differences environment left_out same_bits tolerance dtype items run"
+    )
 
     evaluation: int
     kind: str
@@ -146,6 +159,12 @@ class EvaluationVerification:
     dtype: str = ""
     left_out: tuple[str, ...] = ()
     run: int | None = None
+
+    def _called(self) -> str:
+        return f"of evaluation:{self.evaluation}"
+
+    def _rows(self) -> Sequence[RecomputedScore]:
+        return self.scores
 
     @property
     def tolerance(self) -> float:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from caa_registry.digests import short
 from caa_registry.disk import check_new, explained, write_new
+from caa_registry.display.bars import Asked, shown
 from caa_registry.errors import UsageError
-from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations import store
 from caa_registry.registry.evaluations.calibration.outcomes import outcomes
@@ -152,7 +152,7 @@ class Reports:
         *,
         layer: int | None = None,
         model: str | Path | Model | None = None,
-        reading: Progress = silent,
+        reading: Asked = None,
     ) -> dict[str, Figure]:
         """The pictures of vectors by name.
 
@@ -167,8 +167,9 @@ class Reports:
         version = versions[0]
         pictures = {"cosines": between_layers(version, self._vectors.load(version))}
         if model is not None:
-            loaded = self._models.load(model) if isinstance(model, str | Path) else model
-            pictures["projection"] = pairs_projection(self._pairs(version, loaded, layer), reading)
+            with shown(activations=reading) as (telling,):
+                loaded = self._models.load(model) if isinstance(model, str | Path) else model
+                pictures["projection"] = pairs_projection(self._pairs(version, loaded, layer), telling)
         return pictures
 
     def lineage_picture(self, reference: str, *, depth: int = 5) -> Figure:

@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from caa_registry.display.records import Row, Table
 from caa_registry.registry.records import Evaluation, Score, VectorVersion
 from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, ReportContent
 
@@ -20,11 +21,16 @@ Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class ReportTable:
+class ReportTable(Table):
     """``columns``: their names; ``rows``: a value for each column, ``None`` where there is none."""
+
+    _facts: ClassVar = ""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
+
+    def _rows(self) -> Sequence[Row]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def to_csv(self) -> str:
         """Comma-separated, with a line of column names first; numbers in full, nothing where there is no value."""

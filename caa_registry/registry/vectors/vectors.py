@@ -15,8 +15,8 @@ from sqlalchemy import func, select
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import of_behavior, of_model
+from caa_registry.display.bars import Asked, shown
 from caa_registry.errors import RegistryError
-from caa_registry.progress import Progress, silent
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance import deprecations
 from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
@@ -61,8 +61,8 @@ class Vectors:
         layers: Sequence[int] | Literal["all"] = "all",
         template: TemplateName | None = None,
         force: bool = False,
-        progress: Progress = silent,
-        measuring: Progress = silent,
+        progress: Asked = None,
+        measuring: Asked = None,
     ) -> VectorVersion:
         """Compute vectors from the pairs of a dataset and store them as a new version of ``name``.
 
@@ -86,37 +86,38 @@ class Vectors:
         from caa_registry.registry.vectors.store import Origin, store
         from caa_registry.registry.vectors.tensors import compare
 
-        request = self._request(name, dataset, model, split, method, read, layers, template)
-        origin = Origin.of(request)
-        existing = self._find(name, origin)
-        if existing is not None and not force:
-            return existing
-        if existing is None and request.recipe.rendering:
-            with self._workspace.database.read() as session:
-                warn_of_earlier(session, name, origin)
-        if request.left_out:
-            _log.warning("%s Nothing is truncated.", request.left_out)
-        activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
-        version: VectorVersion | None = None
-        with failure_kept(
-            self._workspace,
-            activity,
-            inputs=[("dataset", request.dataset.id)],
-            subject={"of": name, "dataset": request.dataset.reference},
-        ):
-            vectors, reading = request.run(fresh=force, reading=progress, measuring=measuring)
-            try:
-                if vectors is not None and existing is not None:
-                    version = replace(existing, reading=reading, comparison=compare(self.load(existing), vectors))
-                elif vectors is not None:
-                    version = store(self._workspace, name, request, vectors, reading, activity)
-            finally:
-                wait_for_all()
-        # Of several processes only the first stores; the others find it there.
-        version = version or self._find(name, origin)
-        if version is None:
-            raise RegistryError("the first process stored no version", "Its own message says why.")
-        return version
+        with shown(activations=progress, layers=measuring) as (telling_read, telling_made):
+            request = self._request(name, dataset, model, split, method, read, layers, template)
+            origin = Origin.of(request)
+            existing = self._find(name, origin)
+            if existing is not None and not force:
+                return existing
+            if existing is None and request.recipe.rendering:
+                with self._workspace.database.read() as session:
+                    warn_of_earlier(session, name, origin)
+            if request.left_out:
+                _log.warning("%s Nothing is truncated.", request.left_out)
+            activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
+            version: VectorVersion | None = None
+            with failure_kept(
+                self._workspace,
+                activity,
+                inputs=[("dataset", request.dataset.id)],
+                subject={"of": name, "dataset": request.dataset.reference},
+            ):
+                vectors, reading = request.run(fresh=force, reading=telling_read, measuring=telling_made)
+                try:
+                    if vectors is not None and existing is not None:
+                        version = replace(existing, reading=reading, comparison=compare(self.load(existing), vectors))
+                    elif vectors is not None:
+                        version = store(self._workspace, name, request, vectors, reading, activity)
+                finally:
+                    wait_for_all()
+            # Of several processes only the first stores; the others find it there.
+            version = version or self._find(name, origin)
+            if version is None:
+                raise RegistryError("the first process stored no version", "Its own message says why.")
+            return version
 
     def recipe(
         self,
@@ -167,7 +168,9 @@ class Vectors:
             version, pairs, loaded, split=chosen, method=method, read=read, layers=layers, template=template
         )
 
-    def normalize(self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized") -> list[VectorVersion]:
+    def normalize(
+        self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized"
+    ) -> Listing[VectorVersion]:
         """The paper's normalization of several behaviors: every layer of each at the mean norm of that layer over all.
 
         Each result is a version of the vector's name with ``suffix``, with the same pairs and model and one common
@@ -176,7 +179,7 @@ class Vectors:
         """
         from caa_registry.registry.vectors.normalize import normalize
 
-        return normalize(self._workspace, [self.get(vector) for vector in vectors], suffix)
+        return Listing.whole(normalize(self._workspace, [self.get(vector) for vector in vectors], suffix))
 
     def get(self, reference: str | VectorVersion) -> VectorVersion:
         """The version that ``reference`` names."""
@@ -241,8 +244,8 @@ class Vectors:
         recompute: bool = False,
         model: str | Path | None = None,
         adapter: str | Path | None = None,
-        progress: Progress = silent,
-        measuring: Progress = silent,
+        progress: Asked = None,
+        measuring: Asked = None,
     ) -> Verification:
         """Check a version: its numbers and the pairs that it was made from, against every digest.
 
@@ -265,7 +268,8 @@ class Vectors:
         if not recompute:
             return Verification(version.reference, len(request.pairs))
         places = Places.of(version.model, model, adapter)
-        return verification.recompute(self._workspace, request, self._models, places, progress, measuring)
+        with shown(activations=progress, layers=measuring) as (telling_read, telling_made):
+            return verification.recompute(self._workspace, request, self._models, places, telling_read, telling_made)
 
     def lock(self, reference: str | VectorVersion) -> Lock:
         """All that another machine needs to compute a version again: pairs, recipe, the model's fingerprint, and what
@@ -282,8 +286,8 @@ class Vectors:
         model: str | Path | None = None,
         adapter: str | Path | None = None,
         fresh: bool = False,
-        progress: Progress = silent,
-        measuring: Progress = silent,
+        progress: Asked = None,
+        measuring: Asked = None,
     ) -> FollowedLock:
         """Compute the vector of a lock, or of the file of one, exactly as it says, and compare it layer by layer.
 
@@ -299,7 +303,8 @@ class Vectors:
 
         locked = read_lock(lock) if isinstance(lock, Path) else lock
         request = LockRequest(locked, name or locked.name, model, adapter, fresh)
-        return follow(self._workspace, self._models, request, progress, measuring)
+        with shown(activations=progress, layers=measuring) as (telling_read, telling_made):
+            return follow(self._workspace, self._models, request, telling_read, telling_made)
 
     def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
         """One layer of a version: one range read, checked against the layer's own digest."""
@@ -316,7 +321,7 @@ class Vectors:
         completion: str = "",
         layer: int,
         template: TemplateName | None = None,
-    ) -> list[TokenProjection]:
+    ) -> Listing[TokenProjection]:
         """How far each token of a prompt, and of a completion after it, points along the vector of ``layer``.
 
         Raises ``ModelMismatchError`` for another model than the vector's own."""
@@ -326,7 +331,8 @@ class Vectors:
         version = self.get(vector)
         check_model(version, model, allow_mismatch=False)
         rendered = model.template(template or version.recipe.template)
-        return token_projections(model, rendered, prompt, completion, layer, self.layer(version, layer).values)
+        values = self.layer(version, layer).values
+        return Listing.whole(token_projections(model, rendered, prompt, completion, layer, values))
 
     def _find(self, name: str, origin: Origin) -> VectorVersion | None:
         from caa_registry.registry.vectors.store import find

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from caa_registry.display.bars import Asked, shown
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.pairs.halves import half_of
-from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations.plans import store
 from caa_registry.registry.evaluations.plans.outcome import outcome
@@ -39,6 +39,7 @@ from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
+    from caa_registry.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +124,8 @@ class Plans:
         plan: str | Plan,
         *,
         model: str | Path | Model | None = None,
-        progress: Progress = silent,
-        reading: Progress = silent,
+        progress: Asked = None,
+        reading: Asked = None,
     ) -> Evaluation:
         """Measure what a plan says, exactly so, and store the evaluation. Its vector is computed first, where it is a
         recipe.
@@ -135,22 +136,23 @@ class Plans:
         Raises ``NotFoundError`` where a version is gone, ``ModelMismatchError`` for another model than the plan's, and
         ``UsageError`` where its template writes otherwise now.
         """
-        record = self.get(plan) if isinstance(plan, str) else plan
-        terms = record.terms
-        with _all_there(record):
-            data = self._datasets.get(f"dataset:{terms.dataset.reference}")
-            loaded = self._model(record, model)
-            version = self._vector(record, loaded, reading)
-        on = self._lookup.target(version, loaded, terms.layers, terms.multipliers, allow_mismatch=False)
-        questions = self._lookup.questions(data, terms.split)
-        own = self._lookup.own(version, questions)
-        asked = propensity_request(on, questions, own, terms.settings.measured(), Division.asked(None))
-        if asked.template_digest != terms.template_digest:
-            raise UsageError(
-                f"plan {record.name} cannot be run: template {asked.template.name} writes questions otherwise now",
-                "Run it with the release that made it.",
-            )
-        return measure(self._workspace, replace(asked, plan=record), progress, reading)
+        with shown(scores=progress, activations=reading) as (telling, telling_read):
+            record = self.get(plan) if isinstance(plan, str) else plan
+            terms = record.terms
+            with _all_there(record):
+                data = self._datasets.get(f"dataset:{terms.dataset.reference}")
+                loaded = self._model(record, model)
+                version = self._vector(record, loaded, telling_read)
+            on = self._lookup.target(version, loaded, terms.layers, terms.multipliers, allow_mismatch=False)
+            questions = self._lookup.questions(data, terms.split)
+            own = self._lookup.own(version, questions)
+            asked = propensity_request(on, questions, own, terms.settings.measured(), Division.asked(None))
+            if asked.template_digest != terms.template_digest:
+                raise UsageError(
+                    f"plan {record.name} cannot be run: template {asked.template.name} writes questions otherwise now",
+                    "Run it with the release that made it.",
+                )
+            return measure(self._workspace, replace(asked, plan=record), telling, telling_read)
 
     def outcome(self, evaluation: Evaluation) -> PlannedOutcome:
         """What a run of a plan comes to. Raises ``UsageError`` for an evaluation without one."""

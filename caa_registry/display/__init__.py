@@ -1,0 +1,1 @@
+"""How what is handed out shows itself, and how long work shows how far it is."""
