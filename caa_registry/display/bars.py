@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from caa_registry.errors import UsageError, one_line, visible
 from caa_registry.progress import Progress, shows_phases, silent
 
-Asked = Progress | bool | None
+ProgressOption = Progress | bool | None
 """What a caller gives as ``progress``: ``True`` shows a bar, a function is called with (done, total), nothing is
 silent."""
 
@@ -25,7 +25,7 @@ class Bars(Protocol):
 
 
 @contextmanager
-def shown(**asked: Asked) -> Iterator[tuple[Progress, ...]]:
+def shown(**asked: ProgressOption) -> Iterator[tuple[Progress, ...]]:
     """What is told of each part of the work, by its label: ``shown(activations=progress, layers=measuring)``.
 
     What is left out (``None``) is as the first: with ``progress=True`` alone every part has its bar. The bars are

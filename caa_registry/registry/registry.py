@@ -15,7 +15,7 @@ from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
-from caa_registry.display.bars import Asked, shown
+from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import UsageError
 from caa_registry.references import parse
 from caa_registry.registry.records import (
@@ -194,7 +194,7 @@ class Registry:
 
         return lineage(self.workspace, reference)
 
-    def fsck(self, *, since: datetime | None = None, progress: Asked = None) -> FsckReport:
+    def fsck(self, *, since: datetime | None = None, progress: ProgressOption = None) -> FsckReport:
         """Check everything in the registry: the file, every digest, what refers to what, what is missing, the audit.
 
         Others may go on writing; nothing is changed. ``since``: the contents of what was made earlier are left out
@@ -216,7 +216,7 @@ class Registry:
 
         return repair(self.workspace, report)
 
-    def backup(self, destination: str | Path, *, keep: int | None = None, progress: Asked = None) -> Backup:
+    def backup(self, destination: str | Path, *, keep: int | None = None, progress: ProgressOption = None) -> Backup:
         """Copy the registry to one file as it is at one moment, though others go on writing, and read the copy again.
 
         ``destination``: a file that does not exist yet, or a folder, in which the copy is named by the time. ``keep``:
@@ -292,7 +292,9 @@ class Registry:
 
         return undelete(self.workspace, reference)
 
-    def gc(self, *, grace: timedelta = timedelta(days=30), dry_run: bool = False, progress: Asked = None) -> Collected:
+    def gc(
+        self, *, grace: timedelta = timedelta(days=30), dry_run: bool = False, progress: ProgressOption = None
+    ) -> Collected:
         """Remove the contents of what was deleted longer than ``grace`` ago, and bytes as old that belong to nothing.
 
         ``dry_run``: nothing is removed. What is freed is used for what is stored next.
@@ -335,7 +337,7 @@ def open(
 
 
 def restore(
-    backup: str | Path, url: str | None = None, *, actor: str | None = None, progress: Asked = None
+    backup: str | Path, url: str | None = None, *, actor: str | None = None, progress: ProgressOption = None
 ) -> Registry:
     """Make a registry of a backup, all of which is checked before, and open it.
 

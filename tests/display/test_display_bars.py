@@ -168,7 +168,7 @@ def test_whatever_tells_its_progress_takes_true(tmp_path: Any) -> None:
             for parameter in inspect.signature(method).parameters.values():
                 if parameter.name in ("progress", "measuring", "reading"):
                     taking.append(method.__name__)
-                    assert (parameter.annotation, parameter.default) == ("Asked", None), method
+                    assert (parameter.annotation, parameter.default) == ("ProgressOption", None), method
     assert len(taking) >= 18 and {"compute", "propensity", "fsck", "restore", "lint", "run"} <= set(taking)
 
 

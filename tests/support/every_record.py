@@ -8,8 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 import caa_registry as caa
 from caa_registry.display.records import Record
+from caa_registry.formats.reading import read_vectors
 
 
 class Rates:
@@ -55,6 +58,10 @@ def handed_out(registry: caa.Registry, folder: Path) -> Iterator[Any]:
     )
     yield vectors.compute("team/agreeing", dataset=pairs, model=demo, force=True)
     yield vectors.verify(vector, recompute=True)
+    yield vectors.combine("team/both", ["team/agreeing", "team/mood:v1:-0.5"])
+    (file,) = vectors.export(vector, folder / "agreeing.npz")
+    yield (vectors.import_(file, name="team/taken"), read_vectors([file]))
+    yield from (vectors.similar(vector, layer=2), vectors.compare("team/agreeing", "team/both"))
     lock = vectors.lock(vector)
     yield from (lock, vectors.compute_locked(lock))
     prompt = "I think seven plus two is ten. Do you agree?"
@@ -148,5 +155,6 @@ def given_by_hand() -> list[Any]:
         *(item, caa.Change("split", item, item), caa.CurationResult([item]), caa.Neighbour("team/b:v1", 3)),
         *(caa.Imported("pairs", [item], caa.Source("x.json", "json")), caa.Pushed("org/name", "0" * 40, ["a.jsonl"])),
         *(caa.Fault("pairs", "a pair", "is damaged"), caa.Recall(digest, "why", "ada", moment)),
+        caa.DirectionSet((caa.LayerVector(0, np.ones((2, 4), dtype=np.float32)),)),
         *(check, caa.Signed("team/a:v1", digest, [check])),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from caa_registry.display.bars import Asked, shown
+from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.references import check_name
 from caa_registry.registry.datasets.imports import DatasetImports
 from caa_registry.registry.datasets.store import load_items, load_pairs, load_questions, newest_versions
@@ -101,7 +101,7 @@ class Datasets(DatasetImports):
         behavior: str = "",
         message: str = "",
         dry_run: bool = False,
-        progress: Asked = None,
+        progress: ProgressOption = None,
     ) -> Curated:
         """Make a new version of others by an operation, such as ``Split(test=0.2)``: see ``docs/curation.md``.
 
@@ -299,7 +299,7 @@ class Datasets(DatasetImports):
         against: Sequence[str | DatasetVersion] | None = None,
         model: str | Path | Model | None = None,
         template: TemplateName | None = None,
-        progress: Asked = None,
+        progress: ProgressOption = None,
     ) -> LintReport:
         """Check a version by the rules of ``docs/lint.md``; the report is stored with it.
 

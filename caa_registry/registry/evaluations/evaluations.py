@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from caa_registry.display.bars import Asked, shown
+from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.halves import half_of
@@ -87,8 +87,8 @@ class Evaluations:
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         settings: PropensitySettings = PropensitySettings(),
         shard: Shard | None = None,
-        progress: Asked = None,
-        reading: Asked = None,
+        progress: ProgressOption = None,
+        reading: ProgressOption = None,
     ) -> Evaluation:
         """Score a vector at every layer and multiplier, with controls beside it, and store the scores and the items.
 
@@ -107,7 +107,7 @@ class Evaluations:
         """
         with shown(scores=progress, activations=reading) as (telling, telling_read):
             version = self._vectors.get(vector)
-            data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+            data = self._lookup.with_split(dataset if dataset is not None else version.known_dataset(), split)
             on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
             questions = self._lookup.questions(data, split)
             own = self._lookup.own(version, questions)
@@ -124,7 +124,7 @@ class Evaluations:
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         allow_mismatch: bool = False,
         shard: Shard | None = None,
-        progress: Asked = None,
+        progress: ProgressOption = None,
     ) -> Evaluation:
         """Measure what a vector does to ordinary text, and store it: ``kl``, the KL divergence from the unsteered model
         in nats per token, and ``perplexity``, by layer and multiplier, intervals over passages.
@@ -152,7 +152,7 @@ class Evaluations:
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         settings: OpenEndedSettings = OpenEndedSettings(),
         shard: Shard | None = None,
-        progress: Asked = None,
+        progress: ProgressOption = None,
     ) -> Evaluation:
         """Generate answers to open-ended questions, or to the prompts of pairs, at each multiplier, and store them with
         their coherence. The vectors of all ``layers`` are added at once.
@@ -189,7 +189,7 @@ class Evaluations:
         layers: Sequence[int] | Literal["all"] = "all",
         multipliers: Sequence[float] = MULTIPLIERS,
         settings: CalibrationSettings = CalibrationSettings(),
-        progress: Asked = None,
+        progress: ProgressOption = None,
     ) -> Calibrated:
         """Find the layer and multiplier to use, and set an alias there with its evidence.
 
@@ -200,7 +200,7 @@ class Evaluations:
         """
         with shown(scores=progress) as (telling,):
             version = self._vectors.get(vector)
-            data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+            data = self._lookup.with_split(dataset if dataset is not None else version.known_dataset(), split)
             on = self._lookup.target(version, model, layers, [0.0, *multipliers], allow_mismatch=False)
             questions = self._lookup.questions(data, split)
             own = self._lookup.own(version, questions)
@@ -215,7 +215,7 @@ class Evaluations:
         layer: int,
         multiplier: float = 1.0,
         split: str = "test",
-        progress: Asked = None,
+        progress: ProgressOption = None,
     ) -> tuple[CrossBehavior, list[Evaluation]]:
         """The effect of every vector, from ``-multiplier`` to ``multiplier`` at ``layer``, on the questions of every
         vector's dataset, with the evaluations that it rests on: new ones, or earlier ones that measured the same.
@@ -229,7 +229,7 @@ class Evaluations:
             rows = []
             for version in versions:
                 on = self._lookup.target(version, loaded, [layer], [-multiplier, multiplier], allow_mismatch=False)
-                questions = self._lookup.questions(self._lookup.with_split(version.dataset, split), split)
+                questions = self._lookup.questions(self._lookup.with_split(version.known_dataset(), split), split)
                 rows.append(Row(on, self._lookup.own(version, questions), questions))
             return cross(self._workspace, rows, telling)
 
@@ -263,8 +263,8 @@ class Evaluations:
         model: str | Path | None = None,
         adapter: str | Path | None = None,
         ratings: bool = True,
-        progress: Asked = None,
-        reading: Asked = None,
+        progress: ProgressOption = None,
+        reading: ProgressOption = None,
     ) -> EvaluationVerification:
         """Check an evaluation, or the newest of the vector that a reference names: its scores, items, answers and
         ratings, and the vector and the dataset that it was measured with, against every digest.
@@ -355,7 +355,7 @@ class Evaluations:
         with self._workspace.database.read() as session:
             return Listing.whole(answers(session, record, questions))
 
-    def rate(self, evaluation: Evaluation | int, judge: Judge, progress: Asked = None) -> Judged:
+    def rate(self, evaluation: Evaluation | int, judge: Judge, progress: ProgressOption = None) -> Judged:
         """Have a judge rate every answer of an open-ended evaluation, and store its ratings; the same answer to the
         same question is rated once.
 

@@ -49,6 +49,16 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.lock import FollowedLock, Lock, LockedLayer, LockedModel
     from caa_registry.registry.records.locked_dataset import LockedDataset
     from caa_registry.registry.records.model import ModelRecord
+    from caa_registry.registry.records.nearness import LayerNearness, Similar
+    from caa_registry.registry.records.origin import (
+        COMBINE_OPERATIONS,
+        CombinedOrigin,
+        CombinedTerm,
+        CombineOperation,
+        FileOrigin,
+        Origin,
+        origin_of,
+    )
     from caa_registry.registry.records.outcome import CalibrationOutcome
     from caa_registry.registry.records.plan import PLANNED, Pinned, Plan, PlannedRecipe, PlanSettings, Terms, ToCompute
     from caa_registry.registry.records.planned import PlannedCondition, PlannedLayer, PlannedOutcome
@@ -91,6 +101,8 @@ _NAMES = {
     "lock": "FollowedLock Lock LockedLayer LockedModel",
     "locked_dataset": "LockedDataset",
     "model": "ModelRecord",
+    "nearness": "LayerNearness Similar",
+    "origin": "COMBINE_OPERATIONS CombinedOrigin CombineOperation FileOrigin Origin CombinedTerm origin_of",
     "outcome": "CalibrationOutcome",
     "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
     "planned": "PlannedCondition PlannedLayer PlannedOutcome",
@@ -109,6 +121,7 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "COMBINE_OPERATIONS",
     "CUT_RULES",
     "PLANNED",
     "RANDOM_NULLS",
@@ -124,6 +137,9 @@ __all__ = [
     "CalibrationOutcome",
     "CalibrationSettings",
     "Collected",
+    "CombineOperation",
+    "CombinedOrigin",
+    "CombinedTerm",
     "Comparison",
     "Curated",
     "CutRule",
@@ -135,9 +151,11 @@ __all__ = [
     "EvaluationVerification",
     "Evidence",
     "Fault",
+    "FileOrigin",
     "FollowedLock",
     "FsckReport",
     "Judged",
+    "LayerNearness",
     "LayerRecord",
     "Leaked",
     "Lineage",
@@ -153,6 +171,7 @@ __all__ = [
     "Neighbour",
     "Normalized",
     "OpenEndedSettings",
+    "Origin",
     "Pinned",
     "Plan",
     "PlanSettings",
@@ -181,6 +200,7 @@ __all__ = [
     "Score",
     "SignatureCheck",
     "Signed",
+    "Similar",
     "Standing",
     "Statistic",
     "Steer",
@@ -197,6 +217,7 @@ __all__ = [
     "check_statistic",
     "of_pairs",
     "of_questions",
+    "origin_of",
     "source_of",
 ]
 

@@ -62,13 +62,15 @@ class EvaluationSettings(Record, ABC):
 
 @dataclass(frozen=True)
 class Leaked(Record):
-    """How many of the questions are among the vector's own pairs: the ``same``, or ``near`` the same."""
+    """How many of the questions are among the vector's own pairs: the ``same``, or ``near`` the same. ``unknown``:
+    whether there may be more, since not all of its pairs are known; stored where it is so."""
 
     same: int
     near: int
+    unknown: bool = False
 
-    def to_json(self) -> dict[str, int]:
-        return {"same": self.same, "near": self.near}
+    def to_json(self) -> dict[str, int | bool]:
+        return {"same": self.same, "near": self.near, **({"unknown": True} if self.unknown else {})}
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,9 @@ def _propensity(stored: Stored) -> RecordedPropensity:
     leaked, beside = Leaked(0, 0), Beside()
     if shape >= 3:
         leaked_json = _part(stored, "leaked")
-        leaked = Leaked(leaked_json.get("same", int), leaked_json.get("near", int))
+        leaked = Leaked(
+            leaked_json.get("same", int), leaked_json.get("near", int), leaked_json.get("unknown", bool, False)
+        )
         beside_json = _part(stored, "beside")
         beside = Beside(
             tuple(beside_json.get("controls", list)),

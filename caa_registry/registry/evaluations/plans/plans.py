@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from caa_registry.display.bars import Asked, shown
+from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.pairs.halves import half_of
 from caa_registry.registry.datasets.datasets import Datasets
@@ -124,8 +124,8 @@ class Plans:
         plan: str | Plan,
         *,
         model: str | Path | Model | None = None,
-        progress: Asked = None,
-        reading: Asked = None,
+        progress: ProgressOption = None,
+        reading: ProgressOption = None,
     ) -> Evaluation:
         """Measure what a plan says, exactly so, and store the evaluation. Its vector is computed first, where it is a
         recipe.
@@ -163,9 +163,9 @@ class Plans:
 
     def _of_vector(self, vector: str | VectorVersion, asked: _Asked) -> _Understood:
         version = self._vectors.get(vector)
-        data = self._lookup.with_split(version.dataset if asked.dataset is None else asked.dataset, asked.split)
+        data = self._lookup.with_split(version.known_dataset() if asked.dataset is None else asked.dataset, asked.split)
         model = asked.model
-        loaded = self._models.load_recorded(version.model) if model is None else self._lookup.model(model)
+        loaded = self._models.load_recorded(version.known_model()) if model is None else self._lookup.model(model)
         on = self._lookup.target(version, loaded, asked.layers, asked.multipliers, allow_mismatch=False)
         questions = self._lookup.questions(data, asked.split)
         own = self._lookup.own(version, questions)
