@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -189,6 +189,19 @@ def test_nothing_of_a_text_is_read_as_html() -> None:
         assert any(
             text.startswith("<img src=x onerror=alert(1)><!-- </table></div> & \"' \\u202e") for text in page.texts
         )
+
+
+def test_where_escaping_makes_texts_long_fewer_rows_and_values_are_shown() -> None:
+    rows = tuple({f"<{column}>": "&" * 200 for column in range(30)} for _ in range(30))
+    table = Anything({f"<{place}>": "&" * 500 for place in range(50)}, rows)
+    check_shown(table)
+    assert "of 30 rows, 21 columns more: to_frame() has 30" in table._repr_html_()
+
+    many = make_dataclass(
+        "Many", [(f"value{place}", str, "&" * 500) for place in range(40)], bases=(Record,), frozen=True
+    )
+    check_shown(many())
+    assert "values more" in many()._repr_html_() and repr(many()).endswith(", …)")
 
 
 def test_cuts_say_how_much_there_is() -> None:
