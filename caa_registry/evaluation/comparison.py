@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ class Compared(Record):
     (``doses.equal``). ``p_value``: of a difference beyond that error, two-sided sign-flip permutation test; ``p_holm``
     is corrected for all comparisons made together (Holm 1979). ``clusters``: how many clusters of items it rests on.
     """
+
+    _columns: ClassVar = "metric layer other_layer dose one other difference p_value p_holm"
 
     metric: str
     layer: int

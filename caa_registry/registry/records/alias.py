@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
@@ -93,6 +93,8 @@ class Recommendation(Record):
 @dataclass(frozen=True)
 class Alias(Record):
     """A movable name of one version."""
+
+    _columns: ClassVar = "reference kind target recommendation updated_at"
 
     kind: str
     name: str

@@ -16,7 +16,7 @@ class Answer(Record):
     ``distinct_3``, ``repeated_4``, ``longest_run`` (``open_ended.coherence``), and ``mean_log_probability`` of its
     tokens under the unsteered model, in nats; ``None`` where the text is too short for it."""
 
-    _columns: ClassVar = "question multiplier text finish coherence"
+    _columns: ClassVar = "question multiplier text finish n_tokens"
 
     position: int
     question: str

@@ -65,6 +65,7 @@ class Ranked(Record):
     ``Recommendation.verdict`` or ``CalibrationOutcome.summary`` say it, else ``not calibrated``.
     """
 
+    _facts: ClassVar = "rank dose sides layer value ci_low ci_high p_value p_holm verdict reason measure"
     _columns: ClassVar = "vector rank layer value ci_low ci_high p_holm verdict reason"
 
     evidence: Evidence

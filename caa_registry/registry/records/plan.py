@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from caa_registry.display.records import Record
 from caa_registry.errors import UsageError
@@ -37,6 +37,9 @@ class Pinned(Record):
 
     name: str
     digest: str
+
+    def _called(self) -> str:
+        return f"{self.name}@{self.digest[:19]}"
 
     @property
     def reference(self) -> str:
@@ -252,6 +255,8 @@ def _recipe(stored: Stored) -> PlannedRecipe:
 @dataclass(frozen=True)
 class Plan(Record):
     """A stored plan. ``existing``: it was stored before it was asked for. ``evaluations``: the numbers of its runs."""
+
+    _columns: ClassVar = "name digest actor created_at"
 
     id: int
     name: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from caa_registry.display.records import Record
+from caa_registry.display.records import Record, Table
 
 if TYPE_CHECKING:
     from caa_registry.registry.records.evidence import Statistic
@@ -36,14 +37,19 @@ class PlannedLayer(Record):
 
 
 @dataclass(frozen=True)
-class PlannedOutcome(Record):
+class PlannedOutcome(Table):
     """What came of a plan. ``layers``: all that were planned; ``layer``: the one that the conditions are about, where
     the statistic is largest in the planned direction."""
+
+    _facts: ClassVar = "met statistic layer layers"
 
     statistic: Statistic
     layers: tuple[PlannedLayer, ...]
     layer: int
     conditions: tuple[PlannedCondition, ...]
+
+    def _rows(self) -> Sequence[PlannedCondition]:
+        return self.conditions
 
     @property
     def met(self) -> bool:
