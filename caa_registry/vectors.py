@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.errors import UsageError
@@ -21,7 +21,9 @@ UNMEASURED = (
     "How far to trust it was not measured. That takes 4 different pairs, and where they answer by letters, two letters "
     "that are each right in some: else nothing tells the behavior from the letter."
 )
-"""What is said of a vector whose layers have no quality."""
+"""What is said of a vector that was computed and whose layers have no quality."""
+NOT_FROM_PAIRS = "How far to trust it was not measured: that takes the pairs that it was made from."
+"""What is said of one that was not computed from pairs."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ def words_alone(qualities: Mapping[int, LayerQuality]) -> str:
 class LayerVector:
     """The steering vector of one layer.
 
-    ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled. ``residual_norm``: mean Euclidean norm of
-    the activations it was computed from, the unit in which its length means something; ``None`` where unknown.
+    ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled; in ``Directions`` also ``(rank, d_model)``.
+    ``residual_norm``: mean Euclidean norm of the activations it was computed from, the unit in which its length means
+    something; ``None`` where unknown.
     ``quality``: how far to trust it; ``None`` where that was not measured.
     """
 
@@ -121,18 +124,20 @@ class LayerVector:
         return digest_bytes(np.ascontiguousarray(self.values, dtype="<f4").tobytes())
 
 
-def tensor_digest(layers: Mapping[int, str], width: int) -> str:
+def tensor_digest(layers: Mapping[int, str], width: int, rank: int = 1) -> str:
     """Identity of the numbers of a vector: layer, dtype, shape and raw bytes of each, never the file that holds them.
-    ``layers``: the ``sha256`` of each, in their order."""
+    ``layers``: the ``sha256`` of each, in their order. ``rank``: directions a layer."""
+    shape = [width] if rank == 1 else [rank, width]
     tensors = [
-        {"layer": layer, "dtype": "float32", "shape": [width], "sha256": sha256} for layer, sha256 in layers.items()
+        {"layer": layer, "dtype": "float32", "shape": shape, "sha256": sha256} for layer, sha256 in layers.items()
     ]
     return digest_object("tensors", {"tensors": tensors})
 
 
 @dataclass(frozen=True, eq=False)
-class VectorSet:
-    """Steering vectors by layer, ascending. Raises ``UsageError`` where they do not belong together."""
+class Directions:
+    """Numbers by layer, ascending: float32 ``(d_model,)``, or ``(rank, d_model)`` for several directions a layer.
+    Raises ``UsageError`` where they do not belong together."""
 
     layers: tuple[LayerVector, ...]
 
@@ -145,7 +150,7 @@ class VectorSet:
         if len({vector.values.shape for vector in self.layers}) != 1:
             raise UsageError("the vectors of a set must have one width")
         for vector in self.layers:
-            if vector.values.ndim != 1 or vector.values.dtype != np.float32:
+            if vector.values.ndim not in self._dimensions() or vector.values.dtype != np.float32:
                 raise UsageError(f"layer {vector.layer}: a steering vector is one float32 row")
             if not np.isfinite(vector.values).all():
                 raise UsageError(
@@ -154,12 +159,22 @@ class VectorSet:
                 )
 
     @classmethod
-    def of(cls, vectors: Iterable[LayerVector]) -> VectorSet:
+    def _dimensions(cls) -> tuple[int, ...]:
+        return (1, 2)
+
+    @classmethod
+    def of(cls, vectors: Iterable[LayerVector]) -> Self:
         return cls(tuple(vectors))
 
     @property
     def d_model(self) -> int:
-        return int(self.layers[0].values.shape[0])
+        return int(self.layers[0].values.shape[-1])
+
+    @property
+    def rank(self) -> int:
+        """Directions a layer."""
+        values = self.layers[0].values
+        return int(values.shape[0]) if values.ndim == 2 else 1
 
     @property
     def layer_numbers(self) -> list[int]:
@@ -168,10 +183,19 @@ class VectorSet:
     @property
     def tensor_digest(self) -> str:
         """See ``tensor_digest``."""
-        return tensor_digest({vector.layer: vector.sha256 for vector in self.layers}, self.d_model)
+        return tensor_digest({vector.layer: vector.sha256 for vector in self.layers}, self.d_model, self.rank)
 
     def __getitem__(self, layer: int) -> LayerVector:
         for vector in self.layers:
             if vector.layer == layer:
                 return vector
         raise UsageError(f"this vector has no layer {layer}", f"Its layers are {ranges(self.layer_numbers)}.")
+
+
+@dataclass(frozen=True, eq=False)
+class VectorSet(Directions):
+    """Steering vectors by layer, ascending: one row each. Raises ``UsageError`` where they do not belong together."""
+
+    @classmethod
+    def _dimensions(cls) -> tuple[int, ...]:
+        return (1,)

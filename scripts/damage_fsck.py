@@ -269,11 +269,11 @@ def _same(table: str, column: str, one: object, other: object) -> bool:
         return False
     kind = t.Base.metadata.tables[table].columns[column].type.dialect_impl(_DIALECT)
     read = kind.result_processor(_DIALECT, None)
-    texts = [
-        cell.decode() if isinstance(cell, bytes) and not isinstance(kind, LargeBinary) else cell
-        for cell in (one, other)
-    ]
     try:
+        texts = [
+            cell.decode() if isinstance(cell, bytes) and not isinstance(kind, LargeBinary) else cell
+            for cell in (one, other)
+        ]
         return read is not None and read(texts[0]) == read(texts[1])
     except (CaaError, UnicodeDecodeError):
         return False

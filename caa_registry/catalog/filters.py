@@ -28,6 +28,17 @@ def of_behavior(name: str) -> ColumnElement[bool]:
     return behavior() == name if storable(name) else false()
 
 
+def vector_behavior(version: Any = t.VectorVersion) -> ColumnElement[str]:
+    """The behavior of a vector version, joined with its dataset version and dataset where it has these: what its origin
+    states, else that of its dataset."""
+    return func.coalesce(version.origin["behavior"].as_string(), behavior())
+
+
+def of_vector_behavior(name: str) -> ColumnElement[bool]:
+    """That a vector version, joined as for ``vector_behavior``, is of the behavior ``name``."""
+    return vector_behavior() == name if storable(name) else false()
+
+
 def of_model(model: str) -> ColumnElement[bool]:
     """That a model has the name ``model``, or a fingerprint that begins with it (8 hex digits at least)."""
     if not storable(model):

@@ -166,7 +166,7 @@ def propensity(
             version,
             dataset=dataset,
             split=split,
-            model=model.or_recorded(registry, version.model),
+            model=model.or_recorded(registry, version),
             layers=layers,
             multipliers=multipliers,
             settings=asked,

@@ -23,13 +23,13 @@ def evidence_table(rows: Sequence[tuple[VectorVersion, Evidence | None]], metric
     for vector, evidence in rows:
         if evidence is None:
             note = "quarantined" if vector.quarantined else ""
-            shown.append((vector.reference, vector.model.name, *[""] * 5, note))
+            shown.append((vector.reference, vector.model_name, *[""] * 5, note))
             continue
         score = evidence.score
         shown.append(
             (
                 vector.reference,
-                vector.model.name,
+                vector.model_name,
                 str(score.layer),
                 output.figure(score.value),
                 output.interval(score),
@@ -69,7 +69,7 @@ def _ranked(ranked: Ranked) -> tuple[object, ...]:
         ranked.rank,
         vector.behavior,
         vector.reference,
-        vector.model.name,
+        vector.model_name,
         str(score.layer),
         f"{ranked.dose:g}{SIDES[ranked.sides or 'both']}",
         output.figure(score.value),

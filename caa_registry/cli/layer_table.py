@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
 from caa_registry.references import ranges
-from caa_registry.vectors import UNMEASURED, words_alone
+from caa_registry.vectors import NOT_FROM_PAIRS, UNMEASURED, words_alone
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import LayerRecord, VectorVersion
@@ -35,7 +35,7 @@ def layer_table(version: VectorVersion) -> None:
     if quiet:
         output.paragraph(f"No signal at {len(quiet)} of {len(version.layers)} layers: {ranges(quiet)}.")
     if not measured:
-        output.paragraph(UNMEASURED)
+        output.paragraph(UNMEASURED if version.recipe else NOT_FROM_PAIRS)
     words = words_alone(dict(qualities))
     if words:
         output.paragraph(words)

@@ -104,7 +104,7 @@ def open_ended(
                 version,
                 dataset=dataset,
                 split=split,
-                model=model.or_recorded(registry, version.model),
+                model=model.or_recorded(registry, version),
                 layers=layers,
                 multipliers=multipliers,
                 settings=OpenEndedSettings(**asked),

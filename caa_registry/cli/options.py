@@ -23,8 +23,8 @@ from caa_registry.settings import launched, registry_url
 from caa_registry.steering.positions import STEERED_POSITIONS
 
 if TYPE_CHECKING:
-    from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.model import Model
+    from caa_registry.registry.records import VectorVersion
     from caa_registry.registry.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -191,10 +191,10 @@ class ModelChoice:
             raise UsageError("no model is given", "Give --model M.")
         return self.name if self.adapter is None else registry.models.load(self.name, adapter=self.adapter)
 
-    def or_recorded(self, registry: Registry, recorded: ModelInfo) -> Model:
-        """The model of that name, else the ``recorded`` one, loaded."""
+    def or_recorded(self, registry: Registry, version: VectorVersion) -> Model:
+        """The model of that name, else the one that ``version`` is of, loaded."""
         if self.name is None:
-            return registry.models.load_recorded(recorded, adapter=self.adapter)
+            return registry.models.load_recorded(version.known_model(), adapter=self.adapter)
         return registry.models.load(self.name, adapter=self.adapter)
 
 

@@ -93,7 +93,7 @@ def plot_vector(
         versions = [registry.vectors.get(reference) for reference in references]
         loaded = None
         if pairs:
-            loaded = model.or_recorded(registry, versions[0].model)
+            loaded = model.or_recorded(registry, versions[0])
         pictures = registry.reports.vector_pictures(versions, layer=layer, model=loaded, reading=reading)
     name = versions[0].reference.replace("/", "-").replace(":", "-") if len(versions) == 1 else "vectors"
     _write(settings, pictures, out, name, format_, force=force)
@@ -131,14 +131,14 @@ def tokens(
         check_new(html, force=force)
     with settings.open() as registry:
         version = registry.vectors.get(vector)
-        loaded = model.or_recorded(registry, version.model)
+        loaded = model.or_recorded(registry, version)
         projected = registry.vectors.tokens(
             version, loaded, prompt, completion=completion, layer=layer, template=template
         )
     if settings.as_json:
         output.print_json(projection_json(projected))
     elif html is not None:
-        caption = f"{version.reference} ({version.digest}), layer {layer}; model {version.model.name}."
+        caption = f"{version.reference} ({version.digest}), layer {layer}; model {version.model_name}."
         page = as_html(projected, title=f"{version.reference}, layer {layer}", caption=caption)
         write_new(html, page.encode(), force=force)
         output.message(f"Wrote {html}.")

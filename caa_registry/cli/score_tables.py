@@ -77,6 +77,11 @@ def _notes(recorded: RecordedPropensity) -> Iterator[str]:
             f"Warning: leaked. Of the questions {leaked.same} are among the pairs that made the vector and "
             f"{leaked.near} more are nearly the same as one of them. These scores say little about new questions."
         )
+    if leaked.unknown:
+        yield (
+            "Note: leaks unknown. Not all of the pairs that made the vector are known here, so that nothing tells "
+            "whether these questions are among them."
+        )
     if recorded.more_choices:
         yield f"Note: {recorded.more_choices} items are scored over more than two letters."
     if recorded.beyond_letters:

@@ -75,7 +75,7 @@ def side_effects(
         version = registry.vectors.get(vector)
         evaluation = registry.evaluations.side_effects(
             version,
-            model=model.or_recorded(registry, version.model),
+            model=model.or_recorded(registry, version),
             text=text,
             layers=layers,
             multipliers=multipliers,
@@ -157,7 +157,7 @@ def calibrate(
         version = registry.vectors.get(vector)
         calibrated = registry.evaluations.calibrate(
             version,
-            model=model.or_recorded(registry, version.model),
+            model=model.or_recorded(registry, version),
             dataset=dataset,
             split=split,
             layers=layers,
@@ -296,7 +296,7 @@ def cross(
         versions = [registry.vectors.get(vector) for vector in vectors]
         matrix, evaluations = registry.evaluations.cross(
             versions,
-            model=model.or_recorded(registry, versions[0].model),
+            model=model.or_recorded(registry, versions[0]),
             layer=layer,
             multiplier=multiplier,
             split=split,

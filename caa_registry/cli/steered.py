@@ -124,9 +124,9 @@ def session(settings: Settings, model: ModelChoice, asked: Wanted) -> Iterator[S
     if asked.steers:
         with settings.open() as registry:
             first = registry.vectors.get(asked.steers[0].vector)
-            loaded = model.or_recorded(registry, first.model)
+            loaded = model.or_recorded(registry, first)
             # A vector is applied as it was computed, unless the user says otherwise.
-            yield Session(registry, loaded, first.recipe.template)
+            yield Session(registry, loaded, first.template)
         return
     if model.name is None:
         raise UsageError("no model is given", "Give --model M, or --vector REF to use that vector's model.")

@@ -13,9 +13,9 @@ from caa_registry.cli.evidence_table import evidence_table
 from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.listing import page_options, rows_to_show, say_rest
+from caa_registry.cli.made_fields import made_fields
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
-from caa_registry.pairs.curation.result import count
 from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS
 from caa_registry.wire.evaluations import evidence_json
@@ -23,6 +23,8 @@ from caa_registry.wire.vectors import computed_json, vector_json
 
 LAZY = {
     "compute": "caa_registry.cli.vector_compute:compute",
+    "export": "caa_registry.cli.vector_files:export",
+    "import": "caa_registry.cli.vector_files:import_",
     "lock": "caa_registry.cli.vector_lock:lock",
     "plot": "caa_registry.cli.pictures:plot_vector",
     "tokens": "caa_registry.cli.pictures:tokens",
@@ -32,7 +34,7 @@ LAZY = {
 
 @click.group(cls=LazyGroup, lazy=LAZY)
 def vector() -> None:
-    """Steering vectors, one per layer: compute, list, show, plot, verify, lock."""
+    """Steering vectors, one per layer: compute, import, list, show, plot, verify, lock, export."""
 
 
 @vector.command(epilog="Example: caa vector ls --behavior refusal --model demo --sort steerability")
@@ -79,8 +81,8 @@ def ls(
             v.name,
             f"v{v.number}",
             short(v.digest),
-            v.dataset,
-            v.model.name,
+            v.made_from,
+            v.model_name,
             ranges(v.layer_numbers),
             ", ".join(v.aliases),
             ", ".join(["quarantined"] * bool(v.quarantined) + ["deprecated"] * bool(v.deprecated)),
@@ -113,21 +115,15 @@ def show(settings: Settings, reference: str, card: bool) -> None:
     if settings.as_json:
         output.print_json(vector_json(version))
         return
-    recipe = version.recipe
+    fingerprint = f" ({version.model.fingerprint.digest[:19]})" if version.model else ""
     output.fields(
         {
             "vector": version.reference,
             "quarantined": version.quarantined,
             "deprecated": version.deprecated,
             "digest": version.digest,
-            "dataset": f"{version.dataset} ({recipe.split}, {count(recipe.pairs, 'pair')})",
-            "left out": f"{count(recipe.skipped_too_long, 'pair')}, too long" if recipe.skipped_too_long else None,
-            "model": f"{version.model.name} ({version.model.fingerprint.digest[:19]})",
-            "method": recipe.method,
-            "normalized": f"with {len(recipe.normalized.together) - 1} others" if recipe.normalized else None,
-            "read": recipe.read,
-            "template": recipe.template,
-            "computed in": recipe.dtype,
+            **made_fields(version),
+            "model": f"{version.model_name}{fingerprint}",
             "aliases": ", ".join(version.aliases),
             "created": version.created_at.isoformat(timespec="seconds"),
             "unchecked before": f"{version.unchecked_before:%Y-%m-%d}" if version.unchecked_before else None,

@@ -149,10 +149,10 @@ def _bars(keeps: bool) -> Iterator[tuple[Progress, Progress]]:
 
 
 def _say_computed(version: VectorVersion) -> None:
-    recipe = version.recipe
+    recipe = version.known_recipe()
     output.paragraph(
         f"Computed {version.reference} from {count(recipe.pairs, 'pair')} of {version.dataset} ({recipe.split}) on "
-        f"{version.model.name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
+        f"{version.model_name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
         f"template {recipe.template}."
     )
     reading = version.reading

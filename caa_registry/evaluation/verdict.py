@@ -63,12 +63,14 @@ def verdict(
     answering: Answering,
     *,
     leaked: int,
+    leaks_unknown: bool,
     target_kl: float,
     at_the_end: bool,
     accepted: Sequence[ConditionName] = (),
 ) -> Verdict:
     """The verdict about ``choice``. ``null``: of its effect; ``leaked``: how many questions are among the vector's own
-    pairs; ``at_the_end``: whether a multiplier further out might do more."""
+    pairs; ``leaks_unknown``: whether there may be more, since not all of these are known; ``at_the_end``: whether a
+    multiplier further out might do more."""
     effect, kl = choice.effect_b, choice.kl
     conditions = (
         Condition(
@@ -84,7 +86,7 @@ def verdict(
             f"p = {null.p_value:.3f} ({null.exceeding} of {null.draws} vectors that mean nothing do as much)",
         ),
         _answers(answering),
-        Condition("leaks", leaked == 0, f"{leaked} questions are among the vector's own pairs"),
+        _leaks(leaked, leaks_unknown),
         Condition(
             "kl",
             kl.high is not None and kl.high <= target_kl,
@@ -99,6 +101,12 @@ def verdict(
         ),
     )
     return Verdict(tuple(replace(each, accepted=not each.met and each.name in accepted) for each in conditions))
+
+
+def _leaks(leaked: int, unknown: bool) -> Condition:
+    if unknown and not leaked:
+        return Condition("leaks", False, "not all of the vector's own pairs are known: questions may be among them")
+    return Condition("leaks", leaked == 0, f"{leaked} questions are among the vector's own pairs")
 
 
 def _answers(answering: Answering) -> Condition:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from caa_registry.digests import canonical_json
-from caa_registry.formats.imported import Claims, ImportedVectors
+from caa_registry.formats.claims import Claims
+from caa_registry.formats.imported import ImportedVectors
 from caa_registry.formats.text import object_of
 from caa_registry.formats.vector_file import VectorFile
 
@@ -19,7 +20,8 @@ KEY = "caa_registry"
 class Card:
     """``reference``, ``digest``: the version. ``dataset``, ``dataset_digest``, ``fingerprint``: what it was made from.
     ``model``, ``revision``: the model on a hub, ``revision`` its 40-digit commit. ``model_type``: as its config has it.
-    ``n_layers``: its blocks. ``method``: how the vectors were computed. Empty where unknown.
+    ``n_layers``: its blocks. ``method``: how the vectors were computed. ``multiplier``: what the version's numbers were
+    multiplied by. Empty where unknown, or nothing.
     """
 
     reference: str = ""
@@ -32,6 +34,7 @@ class Card:
     model_type: str = ""
     n_layers: int | None = None
     method: str = ""
+    multiplier: str = ""
 
     def as_json(self, tensor_digest: str) -> dict[str, Any]:
         """What is known, with the digest of the numbers."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.errors import InputError, UsageError
+from caa_registry.formats.claims import Claims, FileDigest, Scale
 from caa_registry.formats.values import Values
 from caa_registry.formats.vector_file import VectorFile
 from caa_registry.references import ranges
@@ -20,40 +21,9 @@ BLOCK_OUTPUT = "residual_stream_post_layer"
 FINAL_NORM = "final_norm"
 """Where the last entry of Hugging Face's ``hidden_states`` is taken: behind the norm that follows the last block."""
 
-Scale = Literal["raw", "unit", "layer-shares", "shared-norm", "unknown"]
-"""Of which length the vectors are: as the method gave them; 1; with shares of layers in it; the mean norm of several
-vectors; or nothing tells."""
 _NEAR_UNIT = 1e-3
 _STATEMENTS = 64
 _LONGEST_STATEMENT = 4000
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """A file that was read."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Claims:
-    """What a file says of itself and nothing here has checked; empty where it does not say.
-
-    ``layers``: how many blocks the model has. ``reference``, ``digests``: the version of a registry that it was written
-    from. ``statements``: the rest of what it says, as text.
-    """
-
-    model: str = ""
-    revision: str = ""
-    model_type: str = ""
-    layers: int | None = None
-    data: str = ""
-    method: str = ""
-    reference: str = ""
-    digests: Mapping[str, str] = field(default_factory=dict)
-    statements: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from caa_registry.disk import explained
 from caa_registry.errors import CaaError, InputError, UsageError
 from caa_registry.formats import archive, text
 from caa_registry.formats.format import FORMATS, Format
@@ -16,6 +18,7 @@ from caa_registry.formats.vector_file import VectorFile, open_file
 from caa_registry.progress import Progress, silent
 
 _MOST_FILES = 1000
+_log = logging.getLogger(__name__)
 
 
 def read_vectors(
@@ -26,12 +29,13 @@ def read_vectors(
     row: int | None = None,
     progress: Progress = silent,
 ) -> ImportedVectors:
-    """The vector in ``paths``: one file, or several that hold its layers.
+    """The vector in ``paths``: one file, or several that hold its layers. A folder stands for its vector files.
 
     ``format``: a name in ``FORMATS``, else it is told from the content. ``layer``, ``row``: see ``VectorFile``.
     ``progress`` counts files. Raises ``InputError`` naming file and field, ``NotFoundError``, and ``UsageError`` for
     options that do not fit.
     """
+    paths = [file for path in paths for file in _vector_files(path)]
     if not paths or len(paths) > _MOST_FILES:
         raise UsageError(f"{len(paths):,} files were named", f"Name 1 to {_MOST_FILES:,}.")
     if layer is not None and (len(paths) > 1 or layer < 0):
@@ -46,6 +50,32 @@ def read_vectors(
         parts.append((known or format_of(file)).read(file))
     progress(len(paths), len(paths))
     return merged(parts) if len(parts) > 1 else parts[0]
+
+
+def _vector_files(path: Path) -> list[Path]:
+    """``path``, or where it is a folder the vector files in it, by name. Its texts that are none (a README, a model's
+    config) are passed over, which a warning says; so are hidden files and folders in it. Anything else is taken for a
+    vector file, which reading then refuses or not. Raises ``InputError`` for a folder without one."""
+    if not path.is_dir():
+        return [path]
+    with explained(path):
+        files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+    passed_over = [each for each in files if _is_other_text(each)]
+    kept = [each for each in files if each not in passed_over]
+    if not kept:
+        raise InputError("it holds no vector file", "Name the files of a vector.", source=str(path))
+    if passed_over:
+        _log.warning("Passed over in %s: %s.", path, ", ".join(each.name for each in passed_over))
+    return kept
+
+
+def _is_other_text(path: Path) -> bool:
+    file = open_file(path)
+    try:
+        file.data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in file.data and not any(format.sniff(file) for format in FORMATS.values())
 
 
 def format_of(file: VectorFile) -> Format:

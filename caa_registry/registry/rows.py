@@ -16,7 +16,7 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import check_row, digest_of_rows
 from caa_registry.digests import digest_object
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
-from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion
+from caa_registry.registry.records import LayerRecord, Recipe, VectorVersion, origin_of
 from caa_registry.vectors import LayerQuality
 
 if TYPE_CHECKING:
@@ -146,15 +146,14 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
         if row.layers_digest != digest_of_rows("vector_layer", layers[row.id]):
             raise damaged(f"vector {reference}", "its layers are not those that were stored")
         dataset, dataset_digest, behavior = origins.get(row.dataset_version_id, ("", "", ""))
-        model = infos.get(row.model_id)
-        identity = {
-            "tensors": row.tensor_digest,
-            "dataset": dataset_digest,
-            "model": model.fingerprint.digest if model else "",
-            "recipe": row.recipe,
-        }
-        if model is None or row.digest != digest_object("vector", identity):
-            raise damaged(f"vector {reference}", "its pairs, model and recipe are not those of its digest")
+        model = infos.get(row.model_id) if row.model_id is not None else None
+        fingerprint = model.fingerprint.digest if model else ""
+        identity = vector_identity(row.tensor_digest, dataset_digest, fingerprint, row.recipe, row.origin)
+        missing = model is None and (row.model_id is not None or row.origin is None)
+        if missing or row.digest != digest_object("vector", identity):
+            what = "its origin and model" if row.origin else "its pairs, model and recipe"
+            raise damaged(f"vector {reference}", f"{what} are not those of its digest")
+        origin = origin_of(row.origin, reference) if row.origin else None
         records.append(
             VectorVersion(
                 id=row.id,
@@ -163,10 +162,11 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
                 digest=row.digest,
                 tensor_digest=row.tensor_digest,
                 dataset=dataset,
-                behavior=behavior,
+                behavior=origin.behavior if origin else behavior,
                 dataset_digest=dataset_digest,
                 model=model,
-                recipe=Recipe.from_json(row.recipe, reference),
+                recipe=Recipe.from_json(row.recipe, reference) if row.recipe is not None else None,
+                origin=origin,
                 blob=row.blob_digest,
                 layers=tuple(_layer(cells) for cells in layers[row.id]),
                 d_model=row.d_model,
@@ -176,6 +176,20 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
             )
         )
     return records
+
+
+def vector_identity(
+    tensors: str,
+    dataset: str,
+    fingerprint: str,
+    recipe: Mapping[str, Any] | None,
+    origin: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What the digest of a vector version covers: its numbers with the pairs, the model and the recipe; or with its
+    origin, and the model or null where it is not known."""
+    if origin is None:
+        return {"tensors": tensors, "dataset": dataset, "model": fingerprint, "recipe": recipe}
+    return {"tensors": tensors, "model": fingerprint or None, "origin": origin}
 
 
 # What the digest of rows that belong together covers, in this order; by the first they are sorted.

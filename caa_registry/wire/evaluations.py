@@ -43,6 +43,7 @@ def evaluation_json(evaluation: Evaluation, shapes: Sequence[CurveShape] | None 
         "parameters": evaluation.settings.to_json(),
         **standing_json(evaluation.standing),
         "leaked": evaluation.leaked,
+        "leaks_unknown": evaluation.leaks_unknown,
         "quarantined": evaluation.quarantined,
         "created_at": evaluation.created_at.isoformat(),
         "unchecked_before": evaluation.unchecked_before.isoformat() if evaluation.unchecked_before else None,

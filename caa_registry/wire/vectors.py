@@ -23,11 +23,12 @@ def vector_json(version: VectorVersion) -> dict[str, Any]:
         "dataset": version.dataset,
         "dataset_digest": version.dataset_digest,
         "behavior": version.behavior,
-        "model": version.model.name,
-        "fingerprint": version.model.fingerprint.digest,
+        "model": version.model_name,
+        "fingerprint": version.model.fingerprint.digest if version.model else None,
         "layers": version.layer_numbers,
         "d_model": version.d_model,
-        "recipe": version.recipe.to_json(),
+        "recipe": version.recipe.to_json() if version.recipe else None,
+        "origin": version.origin.to_json() if version.origin else None,
         "norms": [
             {"layer": layer.layer, "norm": layer.norm, "residual_norm": layer.residual_norm} for layer in version.layers
         ],

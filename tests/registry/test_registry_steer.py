@@ -295,7 +295,7 @@ def test_a_table_of_next_tokens_is_refused_for_another_model(
     registry: Registry, version: VectorVersion, other: Model
 ) -> None:
     before = dump(f"sqlite:///{registry.database.path}")
-    with pytest.raises(ModelMismatchError, match="was computed on"):
+    with pytest.raises(ModelMismatchError, match="--allow-mismatch"):
         registry.next_tokens(other, version, PROMPT)
     with pytest.raises(UsageError, match="the prompt is empty"):
         registry.next_tokens(other, version, " ", allow_mismatch=True)

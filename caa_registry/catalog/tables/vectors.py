@@ -53,7 +53,8 @@ class Vector(Sealed, Base):
 class VectorVersion(Sealed, Base):
     """One immutable set of directions, one per layer. Its bytes are the blob ``blob_digest``.
 
-    That is no foreign key, because blobs may live outside the database.
+    That is no foreign key, because blobs may live outside the database. One that was computed from pairs has their
+    dataset, its model and its recipe. Any other has an ``origin``, and a model only where somebody said which.
     """
 
     __tablename__ = "vector_version"
@@ -61,6 +62,11 @@ class VectorVersion(Sealed, Base):
         UniqueConstraint("vector_id", "number"),
         UniqueConstraint("vector_id", "digest"),
         CheckConstraint("number >= 1", name="number"),
+        CheckConstraint(
+            "(origin IS NULL AND recipe IS NOT NULL AND dataset_version_id IS NOT NULL AND model_id IS NOT NULL) OR "
+            "(origin IS NOT NULL AND recipe IS NULL AND dataset_version_id IS NULL)",
+            name="origin",
+        ),
         KEEP_IDS,
     )
 
@@ -69,9 +75,10 @@ class VectorVersion(Sealed, Base):
     number: Mapped[int]
     digest: Mapped[Digest]
     tensor_digest: Mapped[Digest] = mapped_column(index=True)
-    dataset_version_id: Mapped[int] = mapped_column(ForeignKey("dataset_version.id"), index=True)
-    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), index=True)
-    recipe: Mapped[JsonObject]
+    dataset_version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_version.id"), index=True)
+    model_id: Mapped[int | None] = mapped_column(ForeignKey("model.id"), index=True)
+    recipe: Mapped[JsonObject | None]
+    origin: Mapped[JsonObject | None]
     blob_digest: Mapped[Digest] = mapped_column(index=True)
     d_model: Mapped[int]
     layers_digest: Mapped[Digest | None]

@@ -16,10 +16,11 @@ import numpy as np
 
 from caa_registry.formats import card as cards
 from caa_registry.formats.card import Card
+from caa_registry.formats.claims import Claims, Scale
 from caa_registry.formats.gguf import glp as glp_keys
 from caa_registry.formats.gguf.container import INT32, MAGIC, Container, Tensor, parsed
 from caa_registry.formats.gguf.writer import written
-from caa_registry.formats.imported import Claims, ImportedVectors, Scale, imported, statements
+from caa_registry.formats.imported import ImportedVectors, imported, statements
 from caa_registry.formats.values import Values
 from caa_registry.formats.vector_file import VectorFile
 from caa_registry.vectors import VectorSet

@@ -14,7 +14,8 @@ from typing import Any
 
 from caa_registry.errors import InputError, UsageError, one_line
 from caa_registry.formats.card import Card, compact
-from caa_registry.formats.imported import Claims, ImportedVectors, imported, statements
+from caa_registry.formats.claims import Claims
+from caa_registry.formats.imported import ImportedVectors, imported, statements
 from caa_registry.formats.text import json_file, looks_like_json
 from caa_registry.formats.values import listed
 from caa_registry.formats.vector_file import VectorFile

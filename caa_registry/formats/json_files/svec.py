@@ -8,7 +8,8 @@ from typing import Any
 from caa_registry.errors import InputError, one_line
 from caa_registry.formats import card as cards
 from caa_registry.formats.card import Card
-from caa_registry.formats.imported import Claims, statements
+from caa_registry.formats.claims import Claims
+from caa_registry.formats.imported import statements
 from caa_registry.formats.text import json_file, looks_like_json
 from caa_registry.formats.values import Values, listed
 from caa_registry.formats.vector_file import VectorFile

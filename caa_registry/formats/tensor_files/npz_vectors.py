@@ -21,7 +21,8 @@ from caa_registry.formats import archive
 from caa_registry.formats import card as cards
 from caa_registry.formats.archive import Archive
 from caa_registry.formats.card import Card
-from caa_registry.formats.imported import Claims, ImportedVectors, imported, statements
+from caa_registry.formats.claims import Claims
+from caa_registry.formats.imported import ImportedVectors, imported, statements
 from caa_registry.formats.layer_names import Style, by_layer, one_layer, style_of
 from caa_registry.formats.text import looks_like_json, object_of
 from caa_registry.formats.values import Values, converted

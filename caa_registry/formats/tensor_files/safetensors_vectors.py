@@ -11,7 +11,8 @@ import re
 from caa_registry.formats import card as cards
 from caa_registry.formats import safetensors_file
 from caa_registry.formats.card import Card
-from caa_registry.formats.imported import Claims, ImportedVectors, Scale, imported, statements
+from caa_registry.formats.claims import Claims, Scale
+from caa_registry.formats.imported import ImportedVectors, imported, statements
 from caa_registry.formats.layer_names import by_layer, style_of
 from caa_registry.formats.tensor_files.tensor_header import layout
 from caa_registry.formats.text import looks_like_json, object_of

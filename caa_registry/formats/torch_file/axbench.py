@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from caa_registry.formats.imported import Claims, ImportedVectors, imported
+from caa_registry.formats.claims import Claims
+from caa_registry.formats.imported import ImportedVectors, imported
 from caa_registry.formats.layer_names import one_layer
 from caa_registry.formats.text import object_of
 from caa_registry.formats.torch_file.pickled import SavedTensor

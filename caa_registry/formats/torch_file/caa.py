@@ -11,7 +11,8 @@ from pathlib import Path
 
 from caa_registry.formats import card as cards
 from caa_registry.formats.card import Card
-from caa_registry.formats.imported import Claims, ImportedVectors, Scale, imported
+from caa_registry.formats.claims import Claims, Scale
+from caa_registry.formats.imported import ImportedVectors, imported
 from caa_registry.formats.layer_names import one_layer
 from caa_registry.formats.torch_file.own_card import claims_in
 from caa_registry.formats.torch_file.pickled import SavedTensor

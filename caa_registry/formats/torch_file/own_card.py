@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caa_registry.formats import card as cards
-from caa_registry.formats.imported import Claims
+from caa_registry.formats.claims import Claims
 from caa_registry.formats.text import object_of
 from caa_registry.formats.torch_file.saved import Saved
 from caa_registry.formats.torch_file.writer import CARD

@@ -14,7 +14,8 @@ import numpy as np
 from caa_registry.errors import UsageError
 from caa_registry.formats import card as cards
 from caa_registry.formats.card import Card
-from caa_registry.formats.imported import FINAL_NORM, Claims, ImportedVectors, imported
+from caa_registry.formats.claims import Claims
+from caa_registry.formats.imported import FINAL_NORM, ImportedVectors, imported
 from caa_registry.formats.torch_file import axbench
 from caa_registry.formats.torch_file.own_card import claims_in
 from caa_registry.formats.torch_file.pickled import SavedTensor

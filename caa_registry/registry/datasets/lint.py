@@ -166,5 +166,5 @@ def _opposite_vectors(version: DatasetVersion, others: Sequence[DatasetVersion],
 
 
 def _comparable(vector: VectorVersion) -> tuple[str, ...]:
-    recipe = vector.recipe
-    return vector.model.fingerprint.computing, recipe.method, recipe.read, recipe.template_digest
+    recipe = vector.known_recipe()
+    return vector.known_model().fingerprint.computing, recipe.method, recipe.read, recipe.template_digest

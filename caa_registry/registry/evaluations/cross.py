@@ -14,7 +14,7 @@ from caa_registry.registry.evaluations.propensity.request import propensity_requ
 from caa_registry.registry.evaluations.reuse import earlier
 from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.store import measurements
-from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.evaluations.target import OwnPairs, Questions, Target
 from caa_registry.registry.records import Evaluation, PropensitySettings, VectorVersion
 from caa_registry.registry.workspace import Workspace
 
@@ -29,7 +29,7 @@ class Row:
     """One vector of the matrix: ``own``, the pairs that it was made from, and ``questions``, those of its behavior."""
 
     target: Target
-    own: Questions
+    own: OwnPairs
     questions: Questions
 
 

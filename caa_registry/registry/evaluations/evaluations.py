@@ -106,7 +106,7 @@ class Evaluations:
         ``MissingShardsError`` where a shard is done and others are still to come.
         """
         version = self._vectors.get(vector)
-        data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+        data = self._lookup.with_split(dataset if dataset is not None else version.known_dataset(), split)
         on = self._lookup.target(version, model, layers, multipliers, allow_mismatch=settings.allow_mismatch)
         questions = self._lookup.questions(data, split)
         own = self._lookup.own(version, questions)
@@ -194,7 +194,7 @@ class Evaluations:
         that the vector was computed from.
         """
         version = self._vectors.get(vector)
-        data = self._lookup.with_split(dataset if dataset is not None else version.dataset, split)
+        data = self._lookup.with_split(dataset if dataset is not None else version.known_dataset(), split)
         on = self._lookup.target(version, model, layers, [0.0, *multipliers], allow_mismatch=False)
         questions = self._lookup.questions(data, split)
         own = self._lookup.own(version, questions)
@@ -222,7 +222,7 @@ class Evaluations:
         rows = []
         for version in versions:
             on = self._lookup.target(version, loaded, [layer], [-multiplier, multiplier], allow_mismatch=False)
-            questions = self._lookup.questions(self._lookup.with_split(version.dataset, split), split)
+            questions = self._lookup.questions(self._lookup.with_split(version.known_dataset(), split), split)
             rows.append(Row(on, self._lookup.own(version, questions), questions))
         return cross(self._workspace, rows, progress)
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
-from caa_registry.catalog.filters import behavior
+from caa_registry.catalog.filters import behavior, vector_behavior
 from caa_registry.evaluation.doses.ladder import LARGEST_DOSE
 from caa_registry.registry.evaluations.layers import largest
 from caa_registry.registry.evaluations.store import load
@@ -67,15 +67,15 @@ def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
             func.row_number().over(partition_by=evaluation.vector_version_id, order_by=best_first).label("rank"),
         )
         .join(vector, vector.id == evaluation.vector_version_id)
-        .join(t.DatasetVersion, t.DatasetVersion.id == vector.dataset_version_id)
-        .join(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
-        .join(t.Model, t.Model.id == vector.model_id)
+        .outerjoin(t.DatasetVersion, t.DatasetVersion.id == vector.dataset_version_id)
+        .outerjoin(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
+        .outerjoin(t.Model, t.Model.id == vector.model_id)
         .join(asked, asked.id == evaluation.dataset_version_id)
         .join(asked_dataset, asked_dataset.id == asked.dataset_id)
         .where(
             evaluation.deleted_at.is_(None),
             vector.deleted_at.is_(None),
-            behavior() == behavior(asked, asked_dataset),
+            vector_behavior() == behavior(asked, asked_dataset),
             *leaked,
             has("steerability"),
             *conditions,

@@ -63,7 +63,7 @@ def open_ended_request(
 ) -> OpenEndedRequest:
     """Understand a request. ``questions``: all of the split. Raises ``UsageError`` for a template that the model does
     not have."""
-    template = target.model.template(asked.template or target.version.recipe.template)
+    template = target.model.template(asked.template or target.version.template)
     places = [i for i, question in enumerate(questions) if asked.only is None or question in asked.only][: asked.limit]
     return OpenEndedRequest(target, dataset, split, [questions[i] for i in places], places, template, asked, division)
 

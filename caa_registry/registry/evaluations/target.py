@@ -11,8 +11,10 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.models import Models
+from caa_registry.registry.provenance.descent import ancestors
 from caa_registry.registry.provenance.recalls import warn_of_vector
-from caa_registry.registry.records import DatasetVersion, VectorVersion, check_multiplier, check_split
+from caa_registry.registry.records import Combined, DatasetVersion, VectorVersion, check_multiplier, check_split
+from caa_registry.registry.rows import vector_records
 from caa_registry.registry.vectors.steering import check_model
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
@@ -66,6 +68,22 @@ class Questions:
     @property
     def pairs(self) -> list[Pair]:
         return [item.pair for item in self.items]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPairs:
+    """The pairs that a vector was made from. ``questions``: of one that was computed, the split that it was computed
+    from. ``pairs``: all that are known, of a vector that is made of others those of all of them. ``complete``: whether
+    these are all; of an imported vector none are known."""
+
+    questions: Questions | None
+    pairs: Sequence[Pair]
+    complete: bool
+
+    def computed(self) -> tuple[DatasetVersion, Sequence[Pair]]:
+        """What a computed vector was computed from."""
+        assert self.questions is not None, "only of a computed vector is this asked"
+        return self.questions.dataset, self.pairs
 
 
 def steps(multipliers: Sequence[float]) -> tuple[float, ...]:
@@ -139,13 +157,26 @@ class Lookup:
         """The pairs of a split."""
         return Questions(dataset, split, self.datasets.pairs(dataset, split))
 
-    def own(self, version: VectorVersion, questions: Questions) -> Questions:
-        """The pairs that a vector was made from: ``questions`` where they are the same, which are loaded already."""
+    def own(self, version: VectorVersion, questions: Questions) -> OwnPairs:
+        """The pairs that a vector was made from. Where ``questions`` are the same they are not loaded again."""
+        if version.recipe is None:
+            return self._of_others(version)
         split = version.recipe.split
         if (version.dataset, split) == (questions.dataset.reference, questions.split):
-            return questions
+            return OwnPairs(questions, questions.pairs, complete=True)
         same = version.dataset == questions.dataset.reference
-        return self.questions(questions.dataset if same else self.datasets.get(version.dataset), split)
+        found = self.questions(questions.dataset if same else self.datasets.get(version.dataset), split)
+        return OwnPairs(found, found.pairs, complete=True)
+
+    def _of_others(self, version: VectorVersion) -> OwnPairs:
+        """Of a vector with an origin the pairs that the vectors were computed from which it is made of."""
+        with self.workspace.database.read() as session:
+            versions = vector_records(session, ancestors("vector", version.id))
+        makers = [each for each in versions if not isinstance(each.origin, Combined)]
+        sources = {(each.dataset, each.recipe.split) for each in makers if each.recipe}
+        questions = [self.questions(self.datasets.get(name), split) for name, split in sorted(sources)]
+        pairs = [pair for each in questions for pair in each.pairs]
+        return OwnPairs(None, pairs, complete=all(each.recipe for each in makers))
 
     def prompts(self, dataset: DatasetVersion, split: str) -> list[str]:
         """The open-ended questions of a split, or the prompts of its pairs."""

@@ -22,6 +22,19 @@ def descending(kind: str, start: Select[str, int] | CompoundSelect[str, int]) ->
     )
 
 
+def ancestors(kind: str, id: int) -> Select[int]:
+    """All of the same kind that one was made from, directly or not, and itself."""
+    reached = select(literal(id).label("id")).cte(f"{kind}s", recursive=True)
+    source, product = aliased(t.RunIO), aliased(t.RunIO)
+    reached = reached.union(
+        select(source.object_id)
+        .select_from(reached)
+        .join(product, (product.kind == kind) & (product.object_id == reached.c.id) & (product.direction == "output"))
+        .join(source, (source.run_id == product.run_id) & (source.direction == "input") & (source.kind == kind))
+    )
+    return select(reached.c.id)
+
+
 def related(session: Session, kind: str, id: int) -> set[int]:
     """All of one kind that are connected with one of it by runs, however far, itself too."""
     connected = select(literal(id).label("id")).cte("connected", recursive=True)

@@ -49,6 +49,15 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.lock import FollowedLock, Lock, LockedLayer, LockedModel
     from caa_registry.registry.records.locked_dataset import LockedDataset
     from caa_registry.registry.records.model import ModelRecord
+    from caa_registry.registry.records.origin import (
+        COMBINE_OPERATIONS,
+        Combined,
+        CombineOperation,
+        Imported,
+        Origin,
+        Term,
+        origin_of,
+    )
     from caa_registry.registry.records.outcome import CalibrationOutcome
     from caa_registry.registry.records.plan import PLANNED, Pinned, Plan, PlannedRecipe, PlanSettings, Terms, ToCompute
     from caa_registry.registry.records.planned import PlannedCondition, PlannedLayer, PlannedOutcome
@@ -91,6 +100,7 @@ _NAMES = {
     "lock": "FollowedLock Lock LockedLayer LockedModel",
     "locked_dataset": "LockedDataset",
     "model": "ModelRecord",
+    "origin": "COMBINE_OPERATIONS Combined CombineOperation Imported Origin Term origin_of",
     "outcome": "CalibrationOutcome",
     "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
     "planned": "PlannedCondition PlannedLayer PlannedOutcome",
@@ -109,6 +119,7 @@ _NAMES = {
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "COMBINE_OPERATIONS",
     "CUT_RULES",
     "PLANNED",
     "RANDOM_NULLS",
@@ -124,6 +135,8 @@ __all__ = [
     "CalibrationOutcome",
     "CalibrationSettings",
     "Collected",
+    "CombineOperation",
+    "Combined",
     "Comparison",
     "Curated",
     "CutRule",
@@ -137,6 +150,7 @@ __all__ = [
     "Fault",
     "FollowedLock",
     "FsckReport",
+    "Imported",
     "Judged",
     "LayerRecord",
     "Leaked",
@@ -154,6 +168,7 @@ __all__ = [
     "NextTokenTable",
     "Normalized",
     "OpenEndedSettings",
+    "Origin",
     "Pinned",
     "Plan",
     "PlanSettings",
@@ -187,6 +202,7 @@ __all__ = [
     "Steer",
     "Steering",
     "Step",
+    "Term",
     "Terms",
     "ToCompute",
     "VectorVersion",
@@ -198,6 +214,7 @@ __all__ = [
     "check_statistic",
     "of_pairs",
     "of_questions",
+    "origin_of",
     "source_of",
 ]
 

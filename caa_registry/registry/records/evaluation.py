@@ -74,15 +74,22 @@ class Evaluation:
         return self.settings.leaked.same + self.settings.leaked.near
 
     @property
+    def leaks_unknown(self) -> bool:
+        """Whether more of the questions may be among the vector's own pairs, since not all of these are known."""
+        return isinstance(self.settings, RecordedPropensity) and self.settings.leaked.unknown
+
+    @property
     def half(self) -> str:
         """Which half of the split was asked: ``, even rows``; empty where all of it was."""
         return "" if self.settings.rows == "all" else f", {self.settings.rows} rows"
 
     @property
     def remarks(self) -> str:
-        """What listings note beside it: of propensity whether it is ``confirmatory``; ``leaked``, ``quarantined``."""
+        """What listings note beside it: of propensity whether it is ``confirmatory``; ``leaked`` or
+        ``leaks unknown``, ``quarantined``."""
         standing = [self.standing.note] * (self.kind == "propensity")
-        return ", ".join(standing + ["leaked"] * bool(self.leaked) + ["quarantined"] * bool(self.quarantined))
+        leaks = ["leaked"] if self.leaked else ["leaks unknown"] * self.leaks_unknown
+        return ", ".join(standing + leaks + ["quarantined"] * bool(self.quarantined))
 
     @property
     def n(self) -> int:

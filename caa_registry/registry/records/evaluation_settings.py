@@ -61,13 +61,15 @@ class EvaluationSettings(ABC):
 
 @dataclass(frozen=True)
 class Leaked:
-    """How many of the questions are among the vector's own pairs: the ``same``, or ``near`` the same."""
+    """How many of the questions are among the vector's own pairs: the ``same``, or ``near`` the same. ``unknown``:
+    whether there may be more, since not all of its pairs are known; stored where it is so."""
 
     same: int
     near: int
+    unknown: bool = False
 
-    def to_json(self) -> dict[str, int]:
-        return {"same": self.same, "near": self.near}
+    def to_json(self) -> dict[str, int | bool]:
+        return {"same": self.same, "near": self.near, **({"unknown": True} if self.unknown else {})}
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,9 @@ def _propensity(stored: Stored) -> RecordedPropensity:
     leaked, beside = Leaked(0, 0), Beside()
     if shape >= 3:
         leaked_json = _part(stored, "leaked")
-        leaked = Leaked(leaked_json.get("same", int), leaked_json.get("near", int))
+        leaked = Leaked(
+            leaked_json.get("same", int), leaked_json.get("near", int), leaked_json.get("unknown", bool, False)
+        )
         beside_json = _part(stored, "beside")
         beside = Beside(
             tuple(beside_json.get("controls", list)),

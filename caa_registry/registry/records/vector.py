@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from caa_registry.errors import UsageError
 from caa_registry.models.folder.fingerprint import ModelInfo
+from caa_registry.models.rendering.prompts import TemplateName
+from caa_registry.registry.records.origin import Imported, Origin
 from caa_registry.registry.records.recipe import Recipe
 from caa_registry.registry.records.stored import Stored
 from caa_registry.vectors import LayerQuality
@@ -78,8 +81,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class VectorVersion:
-    """One immutable version of a steering vector. ``behavior`` is that of its dataset. ``quarantined``: which recall
-    reaches it, and why; empty where none does. ``deprecated``: why, and what to use instead; empty where it is not.
+    """One immutable version of a steering vector.
+
+    What was computed from pairs of the registry has their ``dataset``, its ``model`` and its ``recipe``. Anything else
+    has an ``origin`` and no recipe, its ``dataset`` is empty, and its ``model`` is ``None`` where nobody said which it
+    is of. ``behavior`` is that of its dataset or its origin. ``quarantined``: which recall reaches it, and why; empty
+    where none does. ``deprecated``: why, and what to use instead; empty where it is not.
 
     ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
@@ -93,8 +100,9 @@ class VectorVersion:
     tensor_digest: str
     dataset: str
     dataset_digest: str
-    model: ModelInfo
-    recipe: Recipe
+    model: ModelInfo | None
+    recipe: Recipe | None
+    origin: Origin | None
     blob: str = field(repr=False)
     layers: Sequence[LayerRecord] = field(repr=False)
     d_model: int
@@ -115,3 +123,67 @@ class VectorVersion:
     @property
     def layer_numbers(self) -> list[int]:
         return [record.layer for record in self.layers]
+
+    @property
+    def model_name(self) -> str:
+        """The model's name; of one that is only claimed, that it is."""
+        return self.model.name if self.model else f"claimed: {self.claimed_model or 'unnamed'}"
+
+    @property
+    def claimed_model(self) -> str:
+        """The model that the file of an imported vector names; empty where it names none, and of other vectors."""
+        return self.origin.claims.model if isinstance(self.origin, Imported) else ""
+
+    @property
+    def template(self) -> TemplateName | None:
+        """How the texts that it was read from were rendered; ``None`` where that is not known."""
+        return self.recipe.template if self.recipe else None
+
+    @property
+    def made_from(self) -> str:
+        """Its dataset, else in a few words where it comes from."""
+        return self.origin.source if self.origin else self.dataset
+
+    @property
+    def rank(self) -> int:
+        """Directions a layer; those of more than one are kept and never added."""
+        return self.origin.rank if isinstance(self.origin, Imported) else 1
+
+    def known_model(self) -> ModelInfo:
+        """Its model. Raises ``UsageError`` where that is only claimed."""
+        if self.model is None:
+            raise self.claimed_error()
+        return self.model
+
+    def claimed_error(self) -> UsageError:
+        """What is wrong where its model has to be known and is not."""
+        return UsageError(
+            f"the model of {self.reference} is only claimed ({self.claimed_model or 'the file names none'})",
+            "Import the file again with --model M: that checks its width and layers, and records who says so.",
+        )
+
+    def known_dataset(self) -> str:
+        """The reference of its pairs. Raises ``UsageError`` where it was not made from any here."""
+        if not self.dataset:
+            raise UsageError(
+                f"{self.reference} was not computed from pairs here, so that no dataset goes without saying",
+                "Say which to use: --dataset REF.",
+            )
+        return self.dataset
+
+    def known_recipe(self) -> Recipe:
+        """How it was computed. Raises ``UsageError`` where it was not computed from pairs of this registry."""
+        if self.recipe is None:
+            raise UsageError(
+                f"{self.reference} was not computed from pairs here: it comes from a {self.made_from}",
+                "Name a vector that was made by: caa vector compute",
+            )
+        return self.recipe
+
+    def check_addable(self) -> None:
+        """Raise ``UsageError`` for one that must not be added to a stream."""
+        why = self.origin.not_addable if isinstance(self.origin, Imported) else ""
+        if why:
+            raise UsageError(
+                f"{self.reference} cannot be added to a model: {why}", "It is kept as its file says, and not applied."
+            )

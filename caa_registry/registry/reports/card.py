@@ -8,18 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caa_registry.models.folder.fingerprint import ModelInfo
+from caa_registry.pairs.record import Pair
 from caa_registry.references import ranges
 from caa_registry.registry.records import (
     CalibrationOutcome,
     DatasetVersion,
     Evaluation,
+    Imported,
     RecordedPropensity,
+    RunRecord,
     VectorVersion,
 )
 from caa_registry.registry.reports.content import ReportContent
 from caa_registry.registry.reports.effects import doses_section, side_effects_section
 from caa_registry.registry.reports.identity import identity_section, quality_section
-from caa_registry.registry.reports.text import between, change, signed, table
+from caa_registry.registry.reports.text import between, change, inline, signed, table
 from caa_registry.registry.reports.verdict import verdict_section
 
 # In the order in which a score is told: what it is of, and how it is called.
@@ -28,16 +32,17 @@ _HEADLINES = (("steerability", "log-odds of the matching answer per unit of mult
 
 @dataclass(frozen=True, eq=False)
 class CardContent:
-    """Everything a card tells. ``example``: a prompt and its two completions; ``recipes``: how its dataset, and that of
-    the questions, are made from their sources; ``report``: ``None`` where the vector was never evaluated; ``outcome``:
-    of its newest calibration."""
+    """Everything a card tells. ``dataset``, ``example``: of a vector that was computed here its pairs, and one of them;
+    ``recipes``: how these, and those of the questions, are made from their sources; ``report``: ``None`` where the
+    vector was never evaluated; ``outcome``: of its newest calibration; ``made``: the run that made it."""
 
     version: VectorVersion
-    dataset: DatasetVersion
-    example: tuple[str, str, str]
+    dataset: DatasetVersion | None
+    example: Pair | None
     recipes: Sequence[tuple[DatasetVersion, Mapping[str, Any]]]
     report: ReportContent | None
     outcome: CalibrationOutcome | None
+    made: RunRecord | None
 
 
 def card_text(content: CardContent) -> str:
@@ -56,7 +61,7 @@ def _lines(content: CardContent) -> Iterator[str]:
     yield from verdict_section(content.outcome, version.reference)
     if content.report is not None:
         yield from _scores(content.report)
-    yield from identity_section(version)
+    yield from identity_section(version, content.made)
     yield from quality_section(version)
     yield from _limits(content)
     yield from _reproduce(content)
@@ -64,26 +69,21 @@ def _lines(content: CardContent) -> Iterator[str]:
 
 
 def _summary(content: CardContent) -> Iterator[str]:
-    version, source = content.version, content.dataset.source
+    version, dataset, example = content.version, content.dataset, content.example
     yield (
         f"A steering vector for the behavior **{version.behavior}**: at a multiplier above 0 the model is to show more "
         "of it, below 0 less."
     )
     yield ""
-    if source.card is not None:
-        yield f"- **more**: {source.card.positive}"
-        yield f"- **less**: {source.card.negative}"
-    else:
-        prompt, positive, negative = content.example
-        yield f"- a prompt of its pairs: {_inline(prompt)}"
-        yield f"- **more**: {_inline(positive)}"
-        yield f"- **less**: {_inline(negative)}"
-    yield ""
-
-
-def _inline(text: str) -> str:
-    short = " ".join(text.split())
-    return f"`{(short if len(short) <= 200 else short[:197] + '...').replace('`', chr(39))}`"
+    if dataset is not None and dataset.source.card is not None:
+        yield f"- **more**: {dataset.source.card.positive}"
+        yield f"- **less**: {dataset.source.card.negative}"
+    elif example is not None:
+        yield f"- a prompt of its pairs: {inline(example.prompt)}"
+        yield f"- **more**: {inline(example.positive)}"
+        yield f"- **less**: {inline(example.negative)}"
+    if dataset is not None:
+        yield ""
 
 
 def _scores(report: ReportContent) -> Iterator[str]:
@@ -109,12 +109,21 @@ def _scores(report: ReportContent) -> Iterator[str]:
 def _limits(content: CardContent) -> Iterator[str]:
     version, dataset = content.version, content.dataset
     yield from ("## Use and limits", "")
-    yield (
-        f"It is made for one model, {version.model.name}, with exactly the weights above. On other weights it means "
-        "nothing, and `caa` refuses to apply it."
-    )
+    if version.model is None:
+        yield (
+            "Which model it is for is only claimed, and `caa` refuses to apply it until it is imported again with "
+            "`--model`. On other weights than its own it means nothing."
+        )
+    else:
+        yield (
+            f"It is for one model, {version.model.name}, with exactly the weights above. On other weights it means "
+            "nothing, and `caa` refuses to apply it."
+        )
     yield ""
-    yield f"- Licence of its pairs: {dataset.licence or 'not known'}. The model has a licence of its own."
+    if isinstance(version.origin, Imported) and version.origin.not_addable:
+        yield f"- **It is not applied**: {version.origin.not_addable}."
+    licence = dataset.licence if dataset is not None else ""
+    yield f"- Licence of its pairs: {licence or 'not known'}. The model has a licence of its own."
     if content.outcome is None or content.outcome.reason or content.outcome.evidence is None:
         yield "- **No calibration recommends it.** What it does may be what any vector of its length does."
     report = content.report
@@ -138,17 +147,21 @@ def _limits(content: CardContent) -> Iterator[str]:
 def _reproduce(content: CardContent) -> Iterator[str]:
     version, recipe, dataset = content.version, content.version.recipe, content.dataset
     yield from ("## Make it again", "")
-    model = _model(version)
+    if recipe is None or dataset is None:
+        yield from _remake(content)
+        return
+    info = version.known_model()
+    model = _model(info)
     if recipe.normalized is not None:
         yield f"It was normalized with others, from the vector with the digest `{recipe.normalized.of}`."
         yield ""
         return
     yield "Set `CAA_REGISTRY` to a new path first. `caa dataset replay` stores the pairs, and says where they differ."
     if model == "MODEL":
-        yield f"MODEL is a folder with {version.model.name}: `caa model add MODEL` shows whether its fingerprint is"
-        yield f"`{version.model.fingerprint.digest}`."
-    if version.model.fingerprint.adapter:
-        yield f"ADAPTER is the folder of its LoRA adapter, `{version.model.fingerprint.adapter}`."
+        yield f"MODEL is a folder with {info.name}: `caa model add MODEL` shows whether its fingerprint is"
+        yield f"`{info.fingerprint.digest}`."
+    if info.fingerprint.adapter:
+        yield f"ADAPTER is the folder of its LoRA adapter, `{info.fingerprint.adapter}`."
     yield ""
     yield "```sh"
     for number, (_, steps) in enumerate(content.recipes, 1):
@@ -179,6 +192,24 @@ def _reproduce(content: CardContent) -> Iterator[str]:
         "On the same machine and packages the digest is the same. Elsewhere the last digits of the numbers differ with "
         "the library of matrix products; `caa vector verify --recompute` says by how much."
     )
+    yield ""
+
+
+def _remake(content: CardContent) -> Iterator[str]:
+    """How a vector that was not computed from pairs is made again: from its files, or from the same vectors."""
+    version, origin = content.version, content.version.origin
+    model = {"model": _model(version.model), **_adapter(version)} if version.model else {}
+    yield "```sh"
+    if isinstance(origin, Imported):
+        names = content.made.parameters["files"] if content.made else ["FILE"]
+        behavior = {"behavior": origin.behavior}
+        yield _command("caa vector import", *names, name=version.name, format=origin.format, **behavior, **model)
+    elif content.made is not None:
+        yield _command("caa vector combine", version.name, *content.made.parameters["terms"]) + (
+            f" --operation {content.made.parameters['operation']}"
+        )
+    yield f"caa vector show {shlex.quote(version.name)}   # digest {version.digest}"
+    yield "```"
     yield ""
 
 
@@ -223,9 +254,8 @@ def _apply(content: CardContent) -> Iterator[str]:
     yield "```"
 
 
-def _model(version: VectorVersion) -> str:
-    """How its model is named on another machine."""
-    info = version.model
+def _model(info: ModelInfo) -> str:
+    """How a model is named on another machine."""
     if info.repo_id is not None:
         return f"hf:{info.repo_id}@{info.revision}" if info.revision else f"hf:{info.repo_id}"
     return info.name if info.path is None else "MODEL"
@@ -237,7 +267,7 @@ def _pinned(dataset: DatasetVersion) -> str:
 
 
 def _adapter(version: VectorVersion) -> dict[str, str]:
-    return {"adapter": "ADAPTER"} if version.model.fingerprint.adapter else {}
+    return {"adapter": "ADAPTER"} if version.model and version.model.fingerprint.adapter else {}
 
 
 def _number(value: float) -> str:
@@ -249,7 +279,7 @@ def _listed(layers: Iterable[int]) -> str:
     return ranges(sorted(layers)).replace(" ", "")
 
 
-def _command(name: str, *arguments: str, **options: str) -> str:
+def _command(command: str, /, *arguments: str, **options: str) -> str:
     words = [shlex.quote(word) for word in arguments]
     words += [f"--{option.replace('_', '-')} {shlex.quote(value)}" for option, value in options.items()]
-    return " ".join([name, *words])
+    return " ".join([command, *words])

@@ -50,7 +50,8 @@ class AnswersContent:
 class ReportContent:
     """Everything a report of one vector tells. ``evaluations``: all of the version, oldest first, with the scores of
     the vector itself; ``aliases``: those of the version that recommend something; ``outcome``: of its newest
-    calibration; ``run``: the one that made the evaluation that is shown; ``planned``: the plan that this followed, with
+    calibration; ``run``: the one that made the evaluation that is shown; ``made``: the one that made the vector;
+    ``planned``: the plan that this followed, with
     what came of it."""
 
     shown: EvaluationContent
@@ -59,6 +60,7 @@ class ReportContent:
     aliases: Sequence[Alias]
     outcome: CalibrationOutcome | None
     run: RunRecord | None
+    made: RunRecord | None
     planned: tuple[Plan, PlannedOutcome] | None
 
 

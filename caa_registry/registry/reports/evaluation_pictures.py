@@ -42,7 +42,9 @@ def caption_of(version: VectorVersion, evaluation: Evaluation) -> str:
     recorded, seeds = evaluation.settings, ""
     if isinstance(recorded, RecordedPropensity) and recorded.beside.controls:
         seeds = f" Nulls: {recorded.beside.seeds} vectors each."
-    leaked = f" LEAKED: {evaluation.leaked} questions are among the vector's own pairs." if evaluation.leaked else ""
+    leaked = " Not all of the vector's own pairs are known." if evaluation.leaks_unknown else ""
+    if evaluation.leaked:
+        leaked = f" LEAKED: {evaluation.leaked} questions are among the vector's own pairs."
     return (
         f"{evaluation.vector} ({short(version.digest)}) on {evaluation.dataset} ({evaluation.split}{evaluation.half}, "
         f"n = {evaluation.n}); model {evaluation.model.name} ({short(evaluation.model.fingerprint.digest)}); "

@@ -6,29 +6,88 @@ from collections.abc import Iterator
 
 from caa_registry.digests import short
 from caa_registry.references import ranges
-from caa_registry.registry.records import VectorVersion
-from caa_registry.registry.reports.text import table
-from caa_registry.vectors import UNMEASURED, words_alone
+from caa_registry.registry.records import Combined, Imported, RunRecord, VectorVersion
+from caa_registry.registry.reports.text import inline, table
+from caa_registry.vectors import NOT_FROM_PAIRS, UNMEASURED, words_alone
+
+_MOST_FILES = 5
 
 
-def identity_section(version: VectorVersion) -> Iterator[str]:
-    """Its digest, and the pairs, the model and the recipe that it was made from."""
-    recipe = version.recipe
+def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator[str]:
+    """Its digest, and what it was made from: pairs, model and recipe, a file, or other vectors. ``made``: by which
+    run."""
+    recipe, model = version.recipe, version.model
     yield "## What it is"
     yield ""
-    rows = [
-        ("digest", f"`{version.digest}`"),
-        ("behavior", version.behavior),
-        (
-            "made from",
-            f"{version.dataset} ({recipe.split}, {recipe.pairs} pairs; `{short(version.dataset_digest)}`)",
-        ),
-        ("method", f"{recipe.method}, read at '{recipe.read}', template {recipe.template}"),
-        ("model", f"{version.model.name} (`{version.model.fingerprint.digest}`), computed in {recipe.dtype}"),
+    rows = [("digest", f"`{version.digest}`"), ("behavior", version.behavior)]
+    if recipe is not None:
+        rows += [
+            (
+                "made from",
+                f"{version.dataset} ({recipe.split}, {recipe.pairs} pairs; `{short(version.dataset_digest)}`)",
+            ),
+            ("method", f"{recipe.method}, read at '{recipe.read}', template {recipe.template}"),
+        ]
+    else:
+        rows.append(("made from", version.made_from))
+    if model is None:
+        rows.append(("model", f"{version.model_name}; nobody said here which it is"))
+    else:
+        computed_in = f", computed in {recipe.dtype}" if recipe else ""
+        rows.append(("model", f"{model.name} (`{model.fingerprint.digest}`){computed_in}"))
+    rows += [
         ("layers", ranges(version.layer_numbers)),
         ("created", version.created_at.isoformat(timespec="seconds")),
     ]
     yield from table(["", ""], rows)
+    if isinstance(version.origin, Imported):
+        yield from _claims_section(version, version.origin, made)
+    elif isinstance(version.origin, Combined):
+        yield from _terms_section(version.origin)
+
+
+def _claims_section(version: VectorVersion, origin: Imported, made: RunRecord | None) -> Iterator[str]:
+    """What its file claims, beside what was checked here."""
+    claims, shape = origin.claims, f"{version.d_model} numbers a layer, layers {ranges(version.layer_numbers)}"
+    yield from ("### What its file claims, and what was checked", "")
+    said = f"{made.actor} says so (run {made.id})" if made else "somebody said so"
+    if version.model is not None:
+        checked = f"{said}: {version.model.name}; {shape}, fit; nothing shows that the numbers come from it"
+    else:
+        checked = "no: nobody said here which model it is"
+    revision = f" at {claims.revision}" if claims.revision else ""
+    numbers = "yes: the numbers have the digest that the file gives" if claims.digests.get("tensors") else ""
+    rows = [
+        ("model", inline(claims.model + revision) if claims.model else "nothing", checked),
+        ("pairs", inline(claims.data) if claims.data else "nothing", "no"),
+        ("method", inline(claims.method) if claims.method else "nothing", "no"),
+        ("version", inline(claims.reference) if claims.reference else "", "no"),
+        ("digest", inline(claims.digests["tensors"]) if numbers else "", numbers),
+    ]
+    yield from table(["", "the file claims", "checked"], [row for row in rows if row[1]])
+    names = dict(zip(origin.files, made.parameters["files"], strict=True)) if made else {}
+    for digest in origin.files[:_MOST_FILES]:
+        yield f"- File {inline(names.get(digest, ''))}: `{digest}`"
+    if len(origin.files) > _MOST_FILES:
+        yield f"- and {len(origin.files) - _MOST_FILES} more files"
+    yield f"- Layers: {origin.layer_rule}."
+    if origin.measured_elsewhere:
+        yield f"- Measured elsewhere than it is applied: {origin.measured_elsewhere}."
+    strengths = sorted(set(origin.strengths.values()) - {1.0})
+    yield f"- Scale: {origin.scale}; operation: {inline(origin.operation)}."
+    if strengths:
+        listed = ", ".join(f"{strength:g}" for strength in strengths[:_MOST_FILES])
+        yield f"- The file wants it multiplied by {listed}; that is not folded in."
+    for warning in origin.warnings:
+        yield f"- {warning}"
+    yield ""
+
+
+def _terms_section(origin: Combined) -> Iterator[str]:
+    """Which vectors it is made of."""
+    rows = [(f"`{term.digest}`", f"{term.weight:g}") for term in origin.terms]
+    yield from (f"### {origin.operation.capitalize()} of these vectors, layer by layer", "")
+    yield from table(["vector", "weight"], rows)
 
 
 def quality_section(version: VectorVersion) -> Iterator[str]:
@@ -36,7 +95,7 @@ def quality_section(version: VectorVersion) -> Iterator[str]:
     yield from ("## The vector itself", "")
     measured = [layer for layer in version.layers if layer.quality]
     if not measured:
-        yield from (UNMEASURED, "")
+        yield from (UNMEASURED if version.recipe else NOT_FROM_PAIRS, "")
         return
     rows = [
         (

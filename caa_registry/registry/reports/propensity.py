@@ -73,6 +73,8 @@ def _asked(shown: EvaluationContent, recorded: RecordedPropensity) -> Iterator[s
         (recorded.unscorable, "items were left out: nothing predicts the token in which their sides differ"),
     ]
     lines = [f"- {count} {note}" for count, note in notes if count]
+    if evaluation.leaks_unknown:
+        lines.append("- not all of the vector's own pairs are known: whether questions are among them cannot be told")
     if lines:
         yield from (*lines, "")
 

@@ -36,7 +36,7 @@ def _lines(content: ReportContent, pictures: Sequence[str], tables: Sequence[str
     yield from verdict_section(content.outcome, version.reference)
     if content.planned is not None:
         yield from plan_section(*content.planned, evaluation)
-    yield from identity_section(version)
+    yield from identity_section(version, content.made)
     yield from propensity_section(content.shown, pictures)
     yield from doses_section(evaluation, layer)
     yield from side_effects_section(content.evaluations, layer)

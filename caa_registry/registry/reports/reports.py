@@ -113,22 +113,26 @@ class Reports:
         from caa_registry.registry.reports.card import CardContent, card_text
 
         version = self._vectors.get(vector)
-        dataset = self._datasets.get(f"{version.dataset}@{version.dataset_digest}")
-        first = self._datasets.pairs(dataset, version.recipe.split, limit=1)[0].pair
+        dataset, example = None, None
+        if version.recipe is not None:
+            dataset = self._datasets.get(f"{version.dataset}@{version.dataset_digest}")
+            example = self._datasets.pairs(dataset, version.recipe.split, limit=1)[0].pair
         scored = any(each.kind == "propensity" for each in self._evaluations.ls(f"vector:{version.reference}"))
         content = self._content(version, None) if scored else None
         asked = self._datasets.get(content.shown.evaluation.dataset) if content else dataset
-        datasets = [dataset] if asked.digest == dataset.digest else [dataset, asked]
+        datasets = {each.digest: each for each in (dataset, asked) if each is not None}
         with self._workspace.database.read() as session:
             calibrated = outcomes(session, [version.id]).get(version.id)
+            made = maker(session, ("vector", version.id))
         return card_text(
             CardContent(
                 version,
                 dataset,
-                (first.prompt, first.positive, first.negative),
-                [(each, self._datasets.recipe(each)) for each in datasets],
+                example,
+                [(each, self._datasets.recipe(each)) for each in datasets.values()],
                 content,
                 calibrated,
+                made,
             )
         )
 
@@ -203,7 +207,7 @@ class Reports:
         evidence = self._evaluations.evidence([version]).get(version.digest)
         evaluation = self._evaluations.get((evidence.evaluation if evidence else scored[-1]).id)
         answered = [evaluation for evaluation in evaluations if evaluation.kind == "open-ended"]
-        calibrated, run = self._recorded(version, evaluation)
+        calibrated, run, made = self._recorded(version, evaluation)
         of_verdict = calibrated.layer if calibrated and layer is None else None
         if of_verdict not in evaluation.settings.layers:
             of_verdict = None
@@ -217,15 +221,17 @@ class Reports:
             self._recommending(version),
             calibrated,
             run,
+            made,
             self._planned(evaluation),
         )
 
     def _recorded(
         self, version: VectorVersion, evaluation: Evaluation
-    ) -> tuple[CalibrationOutcome | None, RunRecord | None]:
-        """What the newest calibration of ``version`` came to, and the run that made ``evaluation``."""
+    ) -> tuple[CalibrationOutcome | None, RunRecord | None, RunRecord | None]:
+        """What the newest calibration of ``version`` came to, and the runs that made ``evaluation`` and ``version``."""
         with self._workspace.database.read() as session:
-            return outcomes(session, [version.id]).get(version.id), maker(session, ("evaluation", evaluation.id))
+            calibrated = outcomes(session, [version.id]).get(version.id)
+            return calibrated, maker(session, ("evaluation", evaluation.id)), maker(session, ("vector", version.id))
 
     def _planned(self, evaluation: Evaluation) -> tuple[Plan, PlannedOutcome] | None:
         """The plan that ``evaluation`` followed, and what came of it."""
@@ -258,7 +264,7 @@ class Reports:
         ]
 
     def _pairs(self, version: VectorVersion, model: Model, layer: int | None) -> PairsContent:
-        recipe = version.recipe
+        recipe = version.known_recipe()
         dataset = self._datasets.get(version.dataset)
         own = Questions(dataset, recipe.split, self._datasets.pairs(dataset, recipe.split))
         layers = version.layer_numbers if layer is None else [layer]

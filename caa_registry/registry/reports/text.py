@@ -32,6 +32,12 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"{round(low, digits) + 0.0:.{digits}f} to {round(high, digits) + 0.0:.{digits}f}"
 
 
+def inline(text: str) -> str:
+    """``text`` as code within a line, at most 200 characters of it."""
+    short = " ".join(text.split())
+    return f"`{(short if len(short) <= 200 else short[:197] + '...').replace('`', chr(39))}`"
+
+
 def picture(name: str) -> tuple[str, str]:
     """The picture ``name`` that lies beside the report, with an empty line after it."""
     return f"![{_ALT[name]}]({name}.png)", ""

@@ -49,7 +49,7 @@ def between_vectors(versions: Sequence[VectorVersion], vectors: Sequence[LayerVe
 
     from caa_registry.plots.cosine_matrix import cosine_matrix, cosines
 
-    models = sorted({f"{v.model.name} ({short(v.model.fingerprint.digest)})" for v in versions})
+    models = sorted({_model(v) for v in versions})
     digests = ", ".join(f"{version.reference} ({short(version.digest)})" for version in versions)
     return cosine_matrix(
         [version.reference for version in versions],
@@ -79,9 +79,14 @@ def pairs_projection(content: PairsContent, reading: Progress) -> Figure:
 
 
 def _caption(version: VectorVersion) -> str:
-    recipe = version.recipe
-    return (
-        f"{version.reference} ({short(version.digest)}): {recipe.method} of {recipe.pairs} pairs of "
-        f"{version.dataset} ({recipe.split}), read at '{recipe.read}', template {recipe.template}; model "
-        f"{version.model.name} ({short(version.model.fingerprint.digest)})."
-    )
+    recipe, made = version.recipe, version.made_from
+    if recipe is not None:
+        made = (
+            f"{recipe.method} of {recipe.pairs} pairs of {version.dataset} ({recipe.split}), read at '{recipe.read}', "
+            f"template {recipe.template}"
+        )
+    return f"{version.reference} ({short(version.digest)}): {made}; model {_model(version)}."
+
+
+def _model(version: VectorVersion) -> str:
+    return f"{version.model.name} ({short(version.model.fingerprint.digest)})" if version.model else version.model_name

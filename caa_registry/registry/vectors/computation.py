@@ -175,7 +175,7 @@ def recomputation(
 ) -> Computation:
     """How some ``layers`` of ``version`` are computed again on ``model``: by its recipe, from the ``pairs`` of
     ``dataset`` that it was made from."""
-    recipe = version.recipe
+    recipe = version.known_recipe()
     return computation(
         dataset,
         pairs,

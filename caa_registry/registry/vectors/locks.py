@@ -69,7 +69,7 @@ def lock(workspace: Workspace, datasets: Datasets, version: VectorVersion) -> Lo
         number=version.number,
         version_digest=version.digest,
         tensor_digest=version.tensor_digest,
-        recipe=version.recipe,
+        recipe=version.known_recipe(),
         layers=tuple(
             LockedLayer(layer.layer, layer.sha256, layer.values.astype("<f4").tobytes()) for layer in vectors.layers
         ),
@@ -83,7 +83,7 @@ def lock(workspace: Workspace, datasets: Datasets, version: VectorVersion) -> Lo
             recipe,
             tuple(items),
         ),
-        model=_locked_model(version.model),
+        model=_locked_model(version.known_model()),
         environment=machine(made.environment) if made else {},
     )
 

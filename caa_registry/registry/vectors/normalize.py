@@ -13,7 +13,7 @@ from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import VectorVersion
 from caa_registry.registry.records.recipe import Normalized
 from caa_registry.registry.rows import vector_record
-from caa_registry.registry.vectors.store import Origin, add, find, store_bytes
+from caa_registry.registry.vectors.store import Making, add, find, store_bytes
 from caa_registry.registry.vectors.tensors import load_set
 from caa_registry.registry.workspace import Workspace
 
@@ -48,21 +48,23 @@ def normalize(workspace: Workspace, versions: Sequence[VectorVersion], suffix: s
     _check(versions)
     names = [check_name(f"{version.name}{suffix}") for version in versions]
     together = tuple(sorted(version.digest for version in versions))
-    origins = [
-        Origin(
-            v.dataset_digest, v.model.fingerprint.digest, replace(v.recipe, normalized=Normalized(v.digest, together))
+    makings = [
+        Making(
+            v.dataset_digest,
+            v.known_model().fingerprint.digest,
+            replace(v.known_recipe(), normalized=Normalized(v.digest, together)),
         )
         for v in versions
     ]
     with workspace.database.read() as session:
-        rows = [find(session, name, origin) for name, origin in zip(names, origins, strict=True)]
+        rows = [find(session, name, making) for name, making in zip(names, makings, strict=True)]
         if all(rows):
             return [vector_record(session, row, existing=True) for row in rows if row]
     activity = Activity("normalize", workspace.actor, {"vectors": [v.reference for v in versions], "suffix": suffix})
     sets = normalized([load_set(workspace.blobs, version) for version in versions])
     stored = [
-        store_bytes(workspace.blobs, vectors, origin, version.model.name)
-        for vectors, origin, version in zip(sets, origins, versions, strict=True)
+        store_bytes(workspace.blobs, vectors, making, version.model_name)
+        for vectors, making, version in zip(sets, makings, versions, strict=True)
     ]
     with workspace.database.write() as session:
         added = []
@@ -86,9 +88,9 @@ def _check(versions: Sequence[VectorVersion]) -> None:
         raise UsageError("normalizing takes at least two vectors", "It brings several behaviors to one strength.")
     first = versions[0]
     for version in versions:
-        if version.recipe.normalized is not None:
+        if version.known_recipe().normalized is not None:
             raise UsageError(f"{version.reference} is normalized already", "Give the vectors that it was made from.")
-        if not version.model.fingerprint.same_weights(first.model.fingerprint):
+        if not version.known_model().fingerprint.same_weights(first.known_model().fingerprint):
             raise UsageError(f"{version.reference} and {first.reference} were computed on different models")
         if version.layer_numbers != first.layer_numbers:
             raise UsageError(f"{version.reference} and {first.reference} have different layers")

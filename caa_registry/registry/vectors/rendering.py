@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from caa_registry.errors import CaaError
-from caa_registry.registry.vectors.store import Origin, of_origin
+from caa_registry.registry.vectors.store import Making, made_from
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
-    from caa_registry.registry.records import VectorVersion
+    from caa_registry.registry.records import Recipe, VectorVersion
 
 # What of a recipe says how its pairs were rendered.
 _RENDERING = {"template_digest", "rendering"}
@@ -21,8 +21,10 @@ _log = logging.getLogger(__name__)
 
 def warn_of_rendering(version: VectorVersion, model: Model) -> None:
     """Say how the texts of ``version``, which has this model's template, were rendered otherwise than they are now."""
-    recipe = version.recipe
-    if recipe.template != "chat" or version.model.fingerprint.chat_template != model.info.fingerprint.chat_template:
+    recipe, own = version.recipe, version.model
+    if recipe is None or own is None:
+        return
+    if recipe.template != "chat" or own.fingerprint.chat_template != model.info.fingerprint.chat_template:
         return
     try:
         template = model.template("chat")
@@ -38,16 +40,16 @@ def warn_of_rendering(version: VectorVersion, model: Model) -> None:
         )
 
 
-def warn_of_earlier(session: Session, name: str, origin: Origin) -> None:
-    """Say what differs where ``name`` has a version of the same origin, whose texts were rendered otherwise."""
-    recipe = origin.recipe.to_json()
+def warn_of_earlier(session: Session, name: str, making: Making, recipe_now: Recipe) -> None:
+    """Say what differs where ``name`` has a version made from the same, whose texts were rendered otherwise."""
+    recipe = recipe_now.to_json()
     kept = {key: value for key, value in recipe.items() if key not in _RENDERING}
-    for row in session.scalars(of_origin(name, origin)):
-        if {key: value for key, value in row.recipe.items() if key not in _RENDERING} == kept:
+    for row in session.scalars(made_from(name, making)):
+        if {key: value for key, value in (row.recipe or {}).items() if key not in _RENDERING} == kept:
             _log.warning(
                 "%s:v%d has this recipe, but an earlier version rendered its texts differently. What has changed: %s.",
                 name,
                 row.number,
-                "; ".join(origin.recipe.rendering),
+                "; ".join(recipe_now.rendering),
             )
             return

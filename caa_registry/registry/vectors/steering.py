@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
+    from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.generation import NextToken
     from caa_registry.models.model import Model
     from caa_registry.models.rendering.prompts import TemplateName
@@ -127,7 +128,7 @@ def next_token_table(workspace: Workspace, request: TableRequest) -> NextTokenTa
     asked = [_multiplier(part)] if request.multipliers is None else request.multipliers
     multipliers = [check_multiplier(multiplier) for multiplier in asked]
     ids = model.ids_of(request.tokens)
-    prompt = model.prompt_tokens(request.prompt, request.system, request.template or part.version.recipe.template)
+    prompt = model.prompt_tokens(request.prompt, request.system, request.template or part.version.template)
     applied = steering(workspace, request.steering)
     vectors = {addition.layer: addition.vector for addition in applied.additions}
     steered = [multiplier for multiplier in multipliers if multiplier != 0]
@@ -189,25 +190,50 @@ def _positions(request: SteeringRequest) -> SteeredPositions:
 
 
 def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> Verdict:
-    """How far ``model`` is the one the vector was computed on. Raises ``ModelMismatchError`` below the same weights,
-    unless ``allow_mismatch`` is set: then ``record_mismatch`` belongs to the use."""
+    """How far ``model`` is the one that the vector is of. Raises ``ModelMismatchError`` below the same weights, unless
+    ``allow_mismatch`` is set: then ``record_mismatch`` belongs to the use; ``UsageError`` for a vector that must not be
+    added."""
+    version.check_addable()
+    if version.model is None:
+        return _claimed(version, model, allow_mismatch=allow_mismatch)
     verdict = compare(version.model, model.info)
     if verdict in _SAME:
         warn_of_rendering(version, model)
         return verdict
     if not allow_mismatch:
         raise ModelMismatchError(
-            f"{version.reference} was computed on {version.model.name} "
+            f"{version.reference} is of {version.model.name} "
             f"({version.model.fingerprint.digest[:19]}), not on {model.info.name} "
             f"({model.info.fingerprint.digest[:19]}): {verdict}",
             "Load that model, or allow the mismatch on purpose (--allow-mismatch); it will be recorded.",
         )
-    if version.model.d_model != model.d_model:
+    check_shape(version.reference, version.d_model, version.layer_numbers[:1], model.info)
+    return verdict
+
+
+def _claimed(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> Verdict:
+    """The verdict on a vector of which nobody said here which model it is of."""
+    if not allow_mismatch:
+        error = version.claimed_error()
         raise ModelMismatchError(
-            f"{version.reference} is {version.model.d_model} wide; {model.info.name} is {model.d_model} wide",
+            error.message, f"{error.hint} Or allow the mismatch on purpose (--allow-mismatch); it will be recorded."
+        )
+    check_shape(version.reference, version.d_model, version.layer_numbers, model.info)
+    return "mismatch"
+
+
+def check_shape(what: str, width: int, layers: Sequence[int], model: ModelInfo) -> None:
+    """Raise ``ModelMismatchError`` where a vector of this width and these layers does not fit into ``model``."""
+    if width != model.d_model:
+        raise ModelMismatchError(
+            f"{what} is {width} wide; {model.name} is {model.d_model} wide",
             "A vector can be added to a stream of its own width only.",
         )
-    return verdict
+    if max(layers) >= model.n_layers:
+        raise ModelMismatchError(
+            f"{what} has layer {max(layers)}; {model.name} has {model.n_layers} layers, 0 to {model.n_layers - 1}",
+            "Name the model that the vector is of.",
+        )
 
 
 def same_weights(verdict: Verdict) -> bool:

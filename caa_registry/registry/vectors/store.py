@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.blobs.store import BlobStore, check_kept
@@ -19,76 +19,91 @@ from caa_registry.errors import UsageError
 from caa_registry.references import check_new_name
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import Reading, Recipe, VectorVersion
-from caa_registry.registry.rows import LAYER, digest_of_parts, vector_record
+from caa_registry.registry.records import Origin, Reading, Recipe, VectorVersion
+from caa_registry.registry.rows import LAYER, digest_of_parts, vector_identity, vector_record
 from caa_registry.registry.vectors.computation import Computation
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.formats.safetensors_file import LayerPlace
-    from caa_registry.vectors import VectorSet
+    from caa_registry.models.folder.fingerprint import ModelInfo
+    from caa_registry.vectors import Directions, VectorSet
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a vector is made from: the pairs, the model, and how. Equal origins make one version of a name."""
+class Making:
+    """What a vector is made from. Equal ones make one version of a name.
+
+    Of one that is computed: the digest of its pairs, the fingerprint of its model, and its recipe. Of any other: its
+    origin, and the fingerprint where its model is known; ``dataset_digest`` is empty.
+    """
 
     dataset_digest: str
     fingerprint: str
-    recipe: Recipe
+    how: Recipe | Origin
 
     @classmethod
-    def of(cls, request: Computation) -> Origin:
+    def of(cls, request: Computation) -> Making:
         return cls(request.dataset.digest, request.model.info.fingerprint.digest, request.recipe)
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The JSON of the recipe, where there is one."""
+        return self.how.to_json() if isinstance(self.how, Recipe) else None
+
+    @property
+    def origin(self) -> dict[str, Any] | None:
+        """The JSON of the origin, where there is one."""
+        return None if isinstance(self.how, Recipe) else self.how.to_json()
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
     """Vectors whose bytes are in the blob store, and which no version names yet."""
 
-    vectors: VectorSet
-    origin: Origin
+    vectors: Directions
+    making: Making
     digest: str
     blob: str
     places: Mapping[int, LayerPlace]
 
 
-def store_bytes(blobs: BlobStore, vectors: VectorSet, origin: Origin, model_name: str) -> Stored:
+def store_bytes(blobs: BlobStore, vectors: Directions, making: Making, model_name: str) -> Stored:
     """Store the file of a version to come. The blob first: an orphan blob is allowed, a version without its bytes
     never."""
     from caa_registry.formats import safetensors_file
     from caa_registry.formats.safetensors_file import places
 
-    identity = {
-        "tensors": vectors.tensor_digest,
-        "dataset": origin.dataset_digest,
-        "model": origin.fingerprint,
-        "recipe": origin.recipe.to_json(),
-    }
+    identity = vector_identity(
+        vectors.tensor_digest, making.dataset_digest, making.fingerprint, making.recipe, making.origin
+    )
     digest = digest_object("vector", identity)
     data = safetensors_file.write(vectors, {"digest": digest, "model_name": model_name, **identity})
-    return Stored(vectors, origin, digest, blobs.put(data), places(data))
+    return Stored(vectors, making, digest, blobs.put(data), places(data))
 
 
-def find(session: Session, name: str, origin: Origin) -> t.VectorVersion | None:
+def find(session: Session, name: str, making: Making) -> t.VectorVersion | None:
     """The version of ``name`` that was made from the same. By content: the same pairs under another name are the
     same."""
-    recipe = origin.recipe.to_json()
-    return next((row for row in session.scalars(of_origin(name, origin)) if row.recipe == recipe), None)
+    recipe, origin = making.recipe, making.origin
+    rows = session.scalars(made_from(name, making))
+    return next((row for row in rows if (row.recipe, row.origin) == (recipe, origin)), None)
 
 
-def of_origin(name: str, origin: Origin) -> Select[t.VectorVersion]:
-    """The versions of ``name`` that were made from the same pairs and model, by whatever recipe."""
+def made_from(name: str, making: Making) -> Select[t.VectorVersion]:
+    """The versions of ``name`` that were made from the same pairs and model, by whatever recipe; of those with an
+    origin, the versions of the same model."""
+    version = t.VectorVersion
     return (
-        select(t.VectorVersion)
-        .join(t.Vector, t.Vector.id == t.VectorVersion.vector_id)
-        .join(t.Model, t.Model.id == t.VectorVersion.model_id)
-        .join(t.DatasetVersion, t.DatasetVersion.id == t.VectorVersion.dataset_version_id)
+        select(version)
+        .join(t.Vector, t.Vector.id == version.vector_id)
+        .outerjoin(t.Model, t.Model.id == version.model_id)
+        .outerjoin(t.DatasetVersion, t.DatasetVersion.id == version.dataset_version_id)
         .where(
             t.Vector.name == name,
-            t.DatasetVersion.digest == origin.dataset_digest,
-            t.Model.fingerprint == origin.fingerprint,
-            t.VectorVersion.deleted_at.is_(None),
+            func.coalesce(t.DatasetVersion.digest, "") == making.dataset_digest,
+            func.coalesce(t.Model.fingerprint, "") == making.fingerprint,
+            version.deleted_at.is_(None),
         )
     )
 
@@ -104,7 +119,7 @@ def check_target(session: Session, name: str) -> None:
 
 
 def add(
-    workspace: Workspace, session: Session, name: str, stored: Stored, dataset_id: int, model_id: int
+    workspace: Workspace, session: Session, name: str, stored: Stored, dataset_id: int | None, model_id: int | None
 ) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
     same meanwhile, with other last digits where its BLAS differs, or the same was deleted and is there again."""
@@ -114,7 +129,7 @@ def add(
         owner = t.Vector(name=name, created_at=datetime.now(UTC))
         session.add(owner)
         session.flush()
-    existing = find(session, name, stored.origin)
+    existing = find(session, name, stored.making)
     if existing is not None:
         return existing, False
     check_kept(workspace.blobs, stored.blob)
@@ -124,8 +139,8 @@ def add(
     if deleted is not None:
         # The same again: its bytes were just stored.
         check_kept(workspace.blobs, deleted.blob_digest)
-        pairs = session.get_one(t.DatasetVersion, deleted.dataset_version_id)
-        if pairs.deleted_at is not None:
+        pairs = session.get(t.DatasetVersion, deleted.dataset_version_id) if deleted.dataset_version_id else None
+        if pairs is not None and pairs.deleted_at is not None:
             of = session.get_one(t.Dataset, pairs.dataset_id).name
             raise UsageError(
                 f"{name}:v{deleted.number}, which was deleted, has the same numbers, and is made from "
@@ -155,7 +170,8 @@ def add(
         tensor_digest=stored.vectors.tensor_digest,
         dataset_version_id=dataset_id,
         model_id=model_id,
-        recipe=stored.origin.recipe.to_json(),
+        recipe=stored.making.recipe,
+        origin=stored.making.origin,
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
         layers_digest=digest_of_parts("vector_layer", LAYER, rows),
@@ -170,15 +186,20 @@ def add(
     return version, True
 
 
+def known_name(session: Session, model: ModelInfo) -> str:
+    """What the registry calls a model: the same vector has the same bytes, wherever the model's folder is now."""
+    name = session.scalar(select(t.Model.name).where(t.Model.fingerprint == model.fingerprint.digest))
+    return name or model.name
+
+
 def store(
     workspace: Workspace, name: str, request: Computation, vectors: VectorSet, reading: Reading, activity: Activity
 ) -> VectorVersion:
     """Write what was computed as a version of ``name``: its bytes, then rows, run and audit event together."""
-    origin = Origin.of(request)
+    making = Making.of(request)
     with workspace.database.read() as session:
-        # As the registry calls the model: the same vector has the same bytes, wherever the model's folder is now.
-        known = session.scalar(select(t.Model.name).where(t.Model.fingerprint == origin.fingerprint))
-    stored = store_bytes(workspace.blobs, vectors, origin, known or request.model.info.name)
+        known = known_name(session, request.model.info)
+    stored = store_bytes(workspace.blobs, vectors, making, known)
     with workspace.database.write() as session:
         model, _ = ensure_model(session, request.model.info)
         row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id)

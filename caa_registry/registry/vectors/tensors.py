@@ -16,20 +16,30 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from caa_registry.vectors import LayerVector, VectorSet
+    from caa_registry.vectors import Directions, LayerVector, VectorSet
 
 
 def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
-    """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
+    """All layers of a version, one vector each, checked against every digest. Raises ``IntegrityError`` where one does
+    not fit, ``UsageError`` for a version with several directions a layer."""
+    from caa_registry.vectors import VectorSet
+
+    if version.rank > 1:
+        version.check_addable()
+    return VectorSet(load_directions(blobs, version).layers)
+
+
+def load_directions(blobs: BlobStore, version: VectorVersion) -> Directions:
+    """All layers of a version, whatever is to be done with them, checked as ``load_set`` does."""
     from caa_registry.formats import safetensors_file
-    from caa_registry.vectors import LayerVector, VectorSet
+    from caa_registry.vectors import Directions, LayerVector
 
     stored = safetensors_file.read(checked_file(blobs, version))
     known = {record.layer: record for record in version.layers}
     for vector in stored.layers:
         if not _same_length(vector, known[vector.layer]):
             raise _other_layer(version, vector.layer)
-    return VectorSet.of(
+    return Directions.of(
         LayerVector(v.layer, v.values, known[v.layer].residual_norm, known[v.layer].quality) for v in stored.layers
     )
 
@@ -46,7 +56,7 @@ def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | No
         layer: digest_bytes(memoryview(data)[stored[layer].offset :][: stored[layer].nbytes])
         for layer in sorted(stored)
     }
-    if tensor_digest(digests, version.d_model) != version.tensor_digest:
+    if tensor_digest(digests, version.d_model, version.rank) != version.tensor_digest:
         raise IntegrityError(f"the numbers stored for {version.reference} are not those that were computed")
     known = {record.layer: record.sha256 for record in version.layers}
     for layer in sorted(known.keys() | digests.keys()):
@@ -57,7 +67,7 @@ def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | No
 
 def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> LayerVector:
     """One layer of a version: one range read, checked against the layer's own digest, and that against the version's.
-    Raises ``UsageError`` for a layer it does not have, ``IntegrityError``."""
+    Raises ``UsageError`` for a layer it does not have and a version that must not be added, ``IntegrityError``."""
     import numpy as np
 
     from caa_registry.vectors import LayerVector, tensor_digest
@@ -66,9 +76,10 @@ def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> Laye
         raise UsageError(
             f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
         )
+    version.check_addable()
     # Whatever the rows say, these digests of these layers are what was computed.
     digests = {record.layer: record.sha256 for record in version.layers}
-    if tensor_digest(digests, version.d_model) != version.tensor_digest:
+    if tensor_digest(digests, version.d_model, version.rank) != version.tensor_digest:
         raise _other_layer(version, layer)
     record = next(record for record in version.layers if record.layer == layer)
     data = workspace.blobs.read_range(version.blob, record.offset, record.nbytes)

@@ -11,22 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import func, select
-
-from caa_registry.catalog import models as t
-from caa_registry.catalog.filters import of_behavior, of_model
 from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
-from caa_registry.registry.lookup import find_version
-from caa_registry.registry.provenance import deprecations
-from caa_registry.registry.provenance.recalls import mark_vectors, warn_of_pairs
-from caa_registry.registry.records import Listing, Recipe, VectorVersion, check_limit, check_split
-from caa_registry.registry.rows import vector_record, vector_records
+from caa_registry.registry.provenance.recalls import warn_of_pairs
+from caa_registry.registry.records import Recipe, VectorVersion, check_split
+from caa_registry.registry.rows import vector_record
+from caa_registry.registry.vectors.stored import StoredVectors
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.extraction.methods import Method
+    from caa_registry.formats.imported import ImportedVectors
     from caa_registry.models.model import Model
     from caa_registry.models.read_position import ReadPosition
     from caa_registry.models.rendering.prompts import TemplateName
@@ -34,18 +30,17 @@ if TYPE_CHECKING:
     from caa_registry.registry.models import Models
     from caa_registry.registry.records import DatasetVersion, FollowedLock, Lock, Verification
     from caa_registry.registry.vectors.computation import Computation
-    from caa_registry.registry.vectors.store import Origin
-    from caa_registry.vectors import LayerVector, VectorSet
+    from caa_registry.registry.vectors.store import Making
 
 
 _log = logging.getLogger(__name__)
 
 
-class Vectors:
+class Vectors(StoredVectors):
     """The steering vectors of a registry. ``datasets`` is asked for when the first vector is computed."""
 
     def __init__(self, workspace: Workspace, datasets: Callable[[], Datasets], models: Models) -> None:
-        self._workspace = workspace
+        super().__init__(workspace)
         self._datasets = datasets
         self._models = models
 
@@ -83,17 +78,17 @@ class Vectors:
         from caa_registry.engine.processes import wait_for_all
         from caa_registry.registry.provenance.runs import Activity, failure_kept
         from caa_registry.registry.vectors.rendering import warn_of_earlier
-        from caa_registry.registry.vectors.store import Origin, store
+        from caa_registry.registry.vectors.store import Making, store
         from caa_registry.registry.vectors.tensors import compare
 
         request = self._request(name, dataset, model, split, method, read, layers, template)
-        origin = Origin.of(request)
-        existing = self._find(name, origin)
+        making = Making.of(request)
+        existing = self._find(name, making)
         if existing is not None and not force:
             return existing
         if existing is None and request.recipe.rendering:
             with self._workspace.database.read() as session:
-                warn_of_earlier(session, name, origin)
+                warn_of_earlier(session, name, making, request.recipe)
         if request.left_out:
             _log.warning("%s Nothing is truncated.", request.left_out)
         activity = Activity("compute", self._workspace.actor, {"name": name, **request.recipe.to_json()})
@@ -113,7 +108,7 @@ class Vectors:
             finally:
                 wait_for_all()
         # Of several processes only the first stores; the others find it there.
-        version = version or self._find(name, origin)
+        version = version or self._find(name, making)
         if version is None:
             raise RegistryError("the first process stored no version", "Its own message says why.")
         return version
@@ -167,6 +162,58 @@ class Vectors:
             version, pairs, loaded, split=chosen, method=method, read=read, layers=layers, template=template
         )
 
+    def import_(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        *,
+        name: str,
+        model: str | Path | Model | None = None,
+        adapter: str | Path | None = None,
+        format: str | None = None,
+        layer: int | None = None,
+        row: int | None = None,
+        behavior: str = "",
+        progress: Progress = silent,
+    ) -> VectorVersion:
+        """Store the vector of another tool as a new version of ``name``: a file, several with its layers, or a folder
+        of them. What the files mean is told from what is in them and stored as the version's ``origin``.
+
+        ``model``: which one it is of. Its width and layers are checked and the run records who said so; without it the
+        vector's model is only claimed, and it is refused where it would be applied. ``format``: a name in
+        ``formats.format.FORMATS``, else told from the content. ``layer``, ``row``: where the file does not say it.
+        ``behavior``: what it steers (default: the last part of the name). The same content gives the version that
+        exists. ``progress`` counts files.
+
+        Raises ``InputError`` naming file and field, ``ModelMismatchError`` where the model does not fit, and
+        ``UsageError``; then nothing is stored.
+        """
+        from caa_registry.formats.reading import read_vectors
+
+        given = [paths] if isinstance(paths, str | Path) else paths
+        found = read_vectors([Path(path) for path in given], format=format, layer=layer, row=row, progress=progress)
+        return self.register(found, name=name, model=model, adapter=adapter, behavior=behavior)
+
+    def register(
+        self,
+        found: ImportedVectors,
+        *,
+        name: str,
+        model: str | Path | Model | None = None,
+        adapter: str | Path | None = None,
+        behavior: str = "",
+    ) -> VectorVersion:
+        """Store what ``formats.reading.read_vectors`` found as a new version of ``name``; see ``import_``."""
+        from caa_registry.registry.records import behavior_of
+        from caa_registry.registry.vectors.imports import check_numbers, store_imported
+        from caa_registry.registry.vectors.store import check_target
+
+        with self._workspace.database.read() as session:
+            check_target(session, name)
+        check_numbers(found)
+        loaded = self._models.load(model, adapter=adapter) if isinstance(model, str | Path) else model
+        info = loaded.info if loaded else None
+        return store_imported(self._workspace, name, found, info, behavior_of(name, behavior))
+
     def normalize(self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized") -> list[VectorVersion]:
         """The paper's normalization of several behaviors: every layer of each at the mean norm of that layer over all.
 
@@ -177,62 +224,6 @@ class Vectors:
         from caa_registry.registry.vectors.normalize import normalize
 
         return normalize(self._workspace, [self.get(vector) for vector in vectors], suffix)
-
-    def get(self, reference: str | VectorVersion) -> VectorVersion:
-        """The version that ``reference`` names."""
-        if isinstance(reference, VectorVersion):
-            return reference
-        with self._workspace.database.read() as session:
-            (version,) = mark_vectors(session, [vector_record(session, find_version(session, reference, "vector"))])
-            (version,) = deprecations.marked(session, "vector", [version])
-        deprecations.warn(version)
-        return version
-
-    def ls(
-        self,
-        *,
-        behavior: str | None = None,
-        model: str | None = None,
-        all_versions: bool = False,
-        limit: int | None = None,
-    ) -> Listing[VectorVersion]:
-        """The newest version of every vector, or all versions, by name; the first ``limit`` of them.
-
-        ``behavior``: only vectors for that behavior; ``model``: only vectors computed on that model (its name, or the
-        beginning of its fingerprint). Of a name that was computed on several models the newest version on that one.
-        """
-        check_limit(limit)
-        version = t.VectorVersion
-        query = select(version.id).where(version.deleted_at.is_(None))
-        if behavior is not None:
-            of_it = select(t.DatasetVersion.id).join(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
-            query = query.where(version.dataset_version_id.in_(of_it.where(of_behavior(behavior))))
-        if model is not None:
-            query = query.where(version.model_id.in_(select(t.Model.id).where(of_model(model))))
-        if not all_versions:
-            query = query.with_only_columns(func.max(version.id)).group_by(version.vector_id)
-        page = query
-        if limit is not None:
-            page = (
-                select(version.id)
-                .join(t.Vector, t.Vector.id == version.vector_id)
-                .where(version.id.in_(query))
-                .order_by(t.Vector.name, version.number)
-                .limit(limit)
-            )
-        with self._workspace.database.read() as session:
-            versions = mark_vectors(session, vector_records(session, page))
-            versions = deprecations.marked(session, "vector", versions)
-            total = len(versions)
-            if limit is not None:
-                total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-        return Listing(tuple(versions), total)
-
-    def load(self, reference: str | VectorVersion) -> VectorSet:
-        """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
-        from caa_registry.registry.vectors.tensors import load_set
-
-        return load_set(self._workspace.blobs, self.get(reference))
 
     def verify(
         self,
@@ -257,14 +248,18 @@ class Vectors:
         from caa_registry.registry.records import Verification
         from caa_registry.registry.vectors import verification
         from caa_registry.registry.vectors.circumstances import Places
+        from caa_registry.registry.vectors.tensors import load_directions
 
         version = self.get(reference)
         if recompute:
             verification.check_recomputable(version)
+        elif version.recipe is None:
+            load_directions(self._workspace.blobs, version)
+            return Verification(version.reference, 0)
         request = verification.requested(self._workspace, version, self._datasets())
         if not recompute:
             return Verification(version.reference, len(request.pairs))
-        places = Places.of(version.model, model, adapter)
+        places = Places.of(version.known_model(), model, adapter)
         return verification.recompute(self._workspace, request, self._models, places, progress, measuring)
 
     def lock(self, reference: str | VectorVersion) -> Lock:
@@ -301,12 +296,6 @@ class Vectors:
         request = LockRequest(locked, name or locked.name, model, adapter, fresh)
         return follow(self._workspace, self._models, request, progress, measuring)
 
-    def layer(self, reference: str | VectorVersion, layer: int) -> LayerVector:
-        """One layer of a version: one range read, checked against the layer's own digest."""
-        from caa_registry.registry.vectors.tensors import load_layer
-
-        return load_layer(self._workspace, self.get(reference), layer)
-
     def tokens(
         self,
         vector: str | VectorVersion,
@@ -325,12 +314,12 @@ class Vectors:
 
         version = self.get(vector)
         check_model(version, model, allow_mismatch=False)
-        rendered = model.template(template or version.recipe.template)
+        rendered = model.template(template or version.template)
         return token_projections(model, rendered, prompt, completion, layer, self.layer(version, layer).values)
 
-    def _find(self, name: str, origin: Origin) -> VectorVersion | None:
+    def _find(self, name: str, making: Making) -> VectorVersion | None:
         from caa_registry.registry.vectors.store import find
 
         with self._workspace.database.read() as session:
-            row = find(session, name, origin)
+            row = find(session, name, making)
             return vector_record(session, row, existing=True) if row else None

@@ -10,7 +10,7 @@ from caa_registry.errors import UsageError
 from caa_registry.progress import Progress
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.runs import Activity
-from caa_registry.registry.records import RecomputedLayer, VectorVersion, Verification
+from caa_registry.registry.records import Combined, RecomputedLayer, VectorVersion, Verification
 from caa_registry.registry.vectors.circumstances import (
     Places,
     check_alone,
@@ -46,9 +46,8 @@ def requested(workspace: Workspace, version: VectorVersion, datasets: Datasets) 
     what was stored."""
     stored = load_set(workspace.blobs, version)
     dataset = datasets.get(f"{version.dataset}@{version.dataset_digest}")
-    return VerificationRequest(
-        version, stored, dataset, [item.pair for item in datasets.pairs(dataset, version.recipe.split)]
-    )
+    split = version.known_recipe().split
+    return VerificationRequest(version, stored, dataset, [item.pair for item in datasets.pairs(dataset, split)])
 
 
 def check_recomputable(version: VectorVersion) -> None:
@@ -58,11 +57,18 @@ def check_recomputable(version: VectorVersion) -> None:
 
 
 def check_from_pairs(version: VectorVersion, instead: str) -> None:
-    """Raise ``UsageError`` for a version that is made from another. ``instead``: what to do with that one."""
-    if version.recipe.normalized is not None:
+    """Raise ``UsageError`` for a version that was not computed from pairs here: one that comes from a file, or that is
+    made from others. ``instead``: what to do with those."""
+    if isinstance(version.origin, Combined):
+        raise UsageError(
+            f"{version.reference} is made from other vectors and not from pairs",
+            f"{instead} the vectors that it was made from: caa lineage {version.reference}",
+        )
+    normalized = version.known_recipe().normalized
+    if normalized is not None:
         raise UsageError(
             f"{version.reference} is a normalized vector, made from another and not from pairs",
-            f"{instead} the vector that it was made from: the one with the digest {version.recipe.normalized.of[:19]}.",
+            f"{instead} the vector that it was made from: the one with the digest {normalized.of[:19]}.",
         )
 
 
@@ -78,15 +84,16 @@ def recompute(
     run."""
 
     version = request.version
+    info, recipe = version.known_model(), version.known_recipe()
     activity = Activity("verify", workspace.actor, {})
-    differences = model_differences(models, version.model, places)
-    model = loaded(models, version.model, version.recipe.dtype, places)
+    differences = model_differences(models, info, places)
+    model = loaded(models, info, recipe.dtype, places)
     layers: tuple[RecomputedLayer, ...] = ()
-    if another := of_another_kind(version.model, model.info):
+    if another := of_another_kind(info, model.info):
         differences.append(another)
     else:
         again = recomputation(version, request.dataset, request.pairs, model, version.layer_numbers)
-        differences += recipe_differences(version.recipe, again.recipe)
+        differences += recipe_differences(recipe, again.recipe)
         vectors, _ = again.run(fresh=True, reading=reading, measuring=measuring)
         assert vectors is not None  # of one process
         layers = tuple(compared(request.stored, vectors))

@@ -17,7 +17,7 @@ from caa_registry.registry.evaluations.reuse import earlier
 from caa_registry.registry.evaluations.sharing import Division
 from caa_registry.registry.evaluations.side_effects import SideEffectsRequest, measure_side_effects
 from caa_registry.registry.evaluations.store import measurements
-from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.evaluations.target import OwnPairs, Questions, Target
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import (
@@ -61,7 +61,7 @@ class CalibrationRequest:
 
     target: Target
     questions: Questions
-    own: Questions
+    own: OwnPairs
     text: NeutralText
     settings: CalibrationSettings
 
@@ -229,6 +229,7 @@ def _verdict(
         null,
         answering,
         leaked=found.propensity[0].leaked,
+        leaks_unknown=found.propensity[0].leaks_unknown,
         target_kl=calibration.target_kl,
         at_the_end=found.at_the_end(choice),
         accepted=check_conditions(request.settings.accept),

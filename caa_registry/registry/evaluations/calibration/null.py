@@ -9,7 +9,7 @@ from caa_registry.digests import digest_object
 from caa_registry.progress import Progress, part_of, silent
 from caa_registry.registry.evaluations.propensity.nulls import directions, names_of, rounds
 from caa_registry.registry.evaluations.propensity.request import PropensityRequest, item_set
-from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.evaluations.target import OwnPairs, Target
 from caa_registry.registry.records import PropensitySettings
 from caa_registry.registry.vectors.computation import way_of_computing
 
@@ -29,7 +29,7 @@ class NullRequest:
     """``propensity``: how the questions are asked; ``divided``: their halves; ``unsteered``: of each its propensity."""
 
     target: Target
-    own: Questions
+    own: OwnPairs
     propensity: PropensityRequest
     calibration: Calibration
     divided: Halves

@@ -77,4 +77,6 @@ def _answers(workspace: Workspace, evaluation: Evaluation, layer: int) -> Planne
 
 def _leaks(evaluation: Evaluation) -> PlannedCondition:
     figure = f"{evaluation.leaked} questions are among the vector's own pairs"
-    return PlannedCondition("leaks", evaluation.leaked == 0, figure)
+    if evaluation.leaks_unknown:
+        figure += " that are known; the others are not"
+    return PlannedCondition("leaks", evaluation.leaked == 0 and not evaluation.leaks_unknown, figure)

@@ -161,9 +161,9 @@ class Plans:
 
     def _of_vector(self, vector: str | VectorVersion, asked: _Asked) -> _Understood:
         version = self._vectors.get(vector)
-        data = self._lookup.with_split(version.dataset if asked.dataset is None else asked.dataset, asked.split)
+        data = self._lookup.with_split(version.known_dataset() if asked.dataset is None else asked.dataset, asked.split)
         model = asked.model
-        loaded = self._models.load_recorded(version.model) if model is None else self._lookup.model(model)
+        loaded = self._models.load_recorded(version.known_model()) if model is None else self._lookup.model(model)
         on = self._lookup.target(version, loaded, asked.layers, asked.multipliers, allow_mismatch=False)
         questions = self._lookup.questions(data, asked.split)
         own = self._lookup.own(version, questions)

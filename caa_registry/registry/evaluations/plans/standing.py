@@ -19,7 +19,8 @@ from caa_registry.registry.workspace import Workspace
 @dataclass(frozen=True)
 class Asked:
     """An evaluation of a vector on questions, deleted or not. ``vector`` and ``dataset``: digests of the versions;
-    ``began``: when its run did; ``leaked``: how many questions are among the vector's own pairs."""
+    ``began``: when its run did; ``leaked``: how many questions are among the vector's own pairs;
+    ``leaks_unknown``: whether there may be more."""
 
     id: int
     vector: str
@@ -28,6 +29,7 @@ class Asked:
     rows: str
     plan: str
     leaked: int
+    leaks_unknown: bool
     began: datetime
 
     def shares_questions(self, other: Asked) -> bool:
@@ -58,6 +60,8 @@ def standing(asked: Asked, plan: t.Plan | None, others: Sequence[Asked]) -> Stan
         reason = "it began before the plan was stored"
     elif asked.leaked:
         reason = f"{asked.leaked} questions are among the vector's own pairs"
+    elif asked.leaks_unknown:
+        reason = "not all of the vector's own pairs are known"
     elif before:
         reason = f"the questions had been asked before the plan (evaluation {before[0]})"
     return Standing(not reason, reason, plan.name, plan.digest, runs.index(asked.id) + 1, len(runs))
@@ -111,7 +115,9 @@ def asked_before(workspace: Workspace, plan: Plan) -> int | None:
         return None
     with workspace.database.read() as session:
         asked = _asked(session, t.VectorVersion.digest == terms.vector.digest)
-    like = Asked(0, terms.vector.digest, terms.dataset.digest, terms.split, terms.settings.rows, "", 0, plan.created_at)
+    like = Asked(
+        0, terms.vector.digest, terms.dataset.digest, terms.split, terms.settings.rows, "", 0, False, plan.created_at
+    )
     return next((each.id for each in asked if each.began <= plan.created_at and each.shares_questions(like)), None)
 
 
@@ -173,6 +179,7 @@ def _asked(session: Session, vectors: ColumnElement[bool], plans: ColumnElement[
             rows=recorded.get("rows", "all"),
             plan=recorded.get("plan", ""),
             leaked=leaked.get("same", 0) + leaked.get("near", 0),
+            leaks_unknown=leaked.get("unknown", False),
             began=run.started_at,
         )
     return list(asked.values())

@@ -121,7 +121,7 @@ def _recorded(request: PropensityRequest, asked: ItemSet) -> RecordedPropensity:
         beyond_letters=asked.beyond,
         too_long=asked.too_long,
         unscorable=asked.unscorable,
-        leaked=Leaked(len(leaks.same), len(leaks.near)),
+        leaked=Leaked(len(leaks.same), len(leaks.near), unknown=not request.own.complete),
         beside=request.beside,
         plan=request.plan.digest if request.plan else "",
         shape=5 if request.plan else 4,

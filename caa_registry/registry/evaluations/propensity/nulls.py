@@ -6,11 +6,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
-from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.evaluations.target import OwnPairs, Target
 from caa_registry.registry.records import PropensitySettings, VectorVersion
 from caa_registry.registry.vectors.computation import recomputation
 from caa_registry.registry.vectors.steering import same_weights
@@ -50,13 +50,13 @@ class Round:
 
 
 def names_of(target: Target, asked: PropensitySettings) -> tuple[str, ...]:
-    """Which nulls are measured. Those that need the activations of the vector's own pairs need its own model; without
-    it, isotropic directions take the place of the covariance's, and shuffled labels are left out. None where there are
-    not two multipliers to tell a change by."""
+    """Which nulls are measured. Those that need the activations of the vector's own pairs need these and its own model;
+    without them, isotropic directions take the place of the covariance's, and shuffled labels are left out. None where
+    there are not two multipliers to tell a change by."""
     if len(target.multipliers) < 2:
         return ()
     names = dict.fromkeys(asked.controls)
-    if not same_weights(target.verdict):
+    if not same_weights(target.verdict) or target.version.recipe is None:
         names = dict.fromkeys("isotropic" if name == "covariance" else name for name in names if name != "shuffled")
     return tuple(names)
 
@@ -69,21 +69,26 @@ def rounds(null: str, draws: int) -> list[Round]:
 
 def seed_of(version: VectorVersion, null: str, asked: int | None) -> int:
     """The seed of a null: of the pairs, the model and the recipe that the vector comes from, unless one is given; every
-    null has its own. Not of the vector's numbers, whose last bits differ between processors."""
+    null has its own. Not of the vector's numbers, whose last bits differ between processors; those of a vector that was
+    not computed here are the same everywhere."""
     from caa_registry.digests import digest_object
 
-    made = {
-        "dataset": version.dataset_digest,
-        "model": version.model.fingerprint.digest,
-        "recipe": replace(version.recipe, normalized=None).to_json(),
-    }
+    made: dict[str, Any]
+    if version.recipe is None:
+        made = {"vector": version.digest}
+    else:
+        made = {
+            "dataset": version.dataset_digest,
+            "model": version.known_model().fingerprint.digest,
+            "recipe": replace(version.recipe, normalized=None).to_json(),
+        }
     digest = digest_object("null", {"of": made if asked is None else None, "seed": asked or 0, "null": null})
     return int(digest.removeprefix("sha256:")[:15], 16)
 
 
 def directions(
     target: Target,
-    own: Questions,
+    own: OwnPairs,
     names: tuple[str, ...],
     draws: int,
     seed: int | None,
@@ -101,7 +106,7 @@ def directions(
     if "isotropic" in names:
         made["isotropic"] = isotropic(target.vectors, target.layers, draws, seeds["isotropic"])
     if set(names) - {"isotropic"}:
-        computation = recomputation(target.version, own.dataset, own.pairs, target.model, target.layers)
+        computation = recomputation(target.version, *own.computed(), target.model, target.layers)
         with computation.activations(Work(), fresh=fresh, progress=reading) as activations:
             for name in names:
                 if name != "isotropic":
@@ -129,7 +134,7 @@ def check_untrained(target: Target, asked: PropensitySettings) -> None:
             "untrained network of its shape is no baseline",
             "Leave out --untrained, or evaluate on the vector's own model.",
         )
-    if target.version.recipe.normalized:
+    if target.version.known_recipe().normalized:
         raise UsageError(
             f"the length of {target.version.reference} comes from other vectors, which an untrained network does not "
             "have",
@@ -138,14 +143,14 @@ def check_untrained(target: Target, asked: PropensitySettings) -> None:
 
 
 def untrained_vector(
-    target: Target, own: Questions, network: Model, reading: Progress, *, fresh: bool = False
+    target: Target, own: OwnPairs, network: Model, reading: Progress, *, fresh: bool = False
 ) -> Untrained:
     """Compute it on ``network``. Of several processes the first makes it, for all. ``fresh`` as of ``directions``."""
     import numpy as np
 
     from caa_registry.engine import processes
 
-    computation = recomputation(target.version, own.dataset, own.pairs, network, target.layers)
+    computation = recomputation(target.version, *own.computed(), network, target.layers)
     computed, _ = computation.run(fresh=fresh, reading=reading, measuring=silent)
     zeros = np.zeros((1, network.d_model), np.float32)
     vectors = {layer: computed[layer].values[None] if computed else zeros for layer in target.layers}
@@ -184,7 +189,7 @@ def _from_pairs(
         if name == "covariance":
             made = covariance(target.vectors, activations, target.layers, draws, seed)
         else:
-            method, grouping = target.version.recipe.method, Grouping.of(pairs)
+            method, grouping = target.version.known_recipe().method, Grouping.of(pairs)
             made = shuffled(target.vectors, activations, method, grouping, target.layers, draws, seed)
     if processes.count() == 1:
         return made

@@ -12,7 +12,7 @@ from caa_registry.pairs.orders import reversed_choices
 from caa_registry.pairs.record import Pair
 from caa_registry.registry.evaluations.propensity.nulls import UNTRAINED, check_untrained, names_of
 from caa_registry.registry.evaluations.sharing import Division
-from caa_registry.registry.evaluations.target import Questions, Target
+from caa_registry.registry.evaluations.target import OwnPairs, Questions, Target
 from caa_registry.registry.records import Plan, PropensitySettings
 from caa_registry.registry.records.evaluation_settings import Beside
 
@@ -32,7 +32,7 @@ class PropensityRequest:
 
     target: Target
     questions: Questions
-    own: Questions
+    own: OwnPairs
     settings: PropensitySettings
     template: Template
     pairs: Sequence[Pair]
@@ -53,7 +53,7 @@ class PropensityRequest:
 
 
 def propensity_request(
-    target: Target, questions: Questions, own: Questions, asked: PropensitySettings, division: Division
+    target: Target, questions: Questions, own: OwnPairs, asked: PropensitySettings, division: Division
 ) -> PropensityRequest:
     """Understand a request. Raises ``UsageError`` for a template that the model does not have, and for an untrained
     network that would be no baseline."""
@@ -71,7 +71,7 @@ def propensity_request(
         questions,
         own,
         asked,
-        target.model.template(asked.template or target.version.recipe.template),
+        target.model.template(asked.template or target.version.template),
         pairs,
         rows,
         Beside(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
-from caa_registry.catalog.filters import of_behavior, of_model
+from caa_registry.catalog.filters import of_model, of_vector_behavior
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, check_dose, score_at
 from caa_registry.registry.evaluations.calibration.outcomes import outcomes
 from caa_registry.registry.evaluations.evidence import evaluations_of, evidence_of, speaking
@@ -50,7 +50,7 @@ def leaderboard(
         check_dose(dose)
     statistic = _AT_DOSE[metric]
     with workspace.database.read() as session:
-        conditions = [] if behavior_name is None else [of_behavior(behavior_name)]
+        conditions = [] if behavior_name is None else [of_vector_behavior(behavior_name)]
         conditions += [] if model is None else [of_model(model)]
         ids = speaking(session, *conditions)
         rungs = [score_at(statistic, each) for each in DOSES]
@@ -60,7 +60,8 @@ def leaderboard(
         verdicts = _verdicts(session, vectors)
     groups: dict[tuple[str, str, str], list[Candidate]] = {}
     for vector in vectors:
-        key = vector.behavior, vector.model.name, vector.model.fingerprint.digest
+        model_digest = vector.model.fingerprint.digest if vector.model else ""
+        key = vector.behavior, vector.model_name, model_digest
         groups.setdefault(key, []).append(candidate(vector, by_vector[vector.reference], statistic))
     return [ranked for key in sorted(groups) for ranked in _standings(groups[key], metric, dose, verdicts)]
 
