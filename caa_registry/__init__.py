@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection as TokenProjection
     from caa_registry.evaluation.verdict import Condition as Condition
     from caa_registry.evaluation.verdict import Verdict as Verdict
+    from caa_registry.formats.claims import Claims as Claims
+    from caa_registry.formats.claims import FileDigest as FileDigest
+    from caa_registry.formats.imported import ImportedVectors as ImportedVectors
     from caa_registry.models.folder.fingerprint import Fingerprint as Fingerprint
     from caa_registry.models.folder.fingerprint import ModelInfo as ModelInfo
     from caa_registry.models.generation import NextToken as NextToken
@@ -98,6 +101,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import CalibrationOutcome as CalibrationOutcome
     from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
     from caa_registry.registry.records import Collected as Collected
+    from caa_registry.registry.records import CombinedOrigin as CombinedOrigin
+    from caa_registry.registry.records import CombinedTerm as CombinedTerm
     from caa_registry.registry.records import Comparison as Comparison
     from caa_registry.registry.records import Curated as Curated
     from caa_registry.registry.records import DatasetStatistics as DatasetStatistics
@@ -108,9 +113,11 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import EvaluationVerification as EvaluationVerification
     from caa_registry.registry.records import Evidence as Evidence
     from caa_registry.registry.records import Fault as Fault
+    from caa_registry.registry.records import FileOrigin as FileOrigin
     from caa_registry.registry.records import FollowedLock as FollowedLock
     from caa_registry.registry.records import FsckReport as FsckReport
     from caa_registry.registry.records import Judged as Judged
+    from caa_registry.registry.records import LayerNearness as LayerNearness
     from caa_registry.registry.records import LayerRecord as LayerRecord
     from caa_registry.registry.records import Leaked as Leaked
     from caa_registry.registry.records import Lineage as Lineage
@@ -155,6 +162,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Score as Score
     from caa_registry.registry.records import SignatureCheck as SignatureCheck
     from caa_registry.registry.records import Signed as Signed
+    from caa_registry.registry.records import Similar as Similar
     from caa_registry.registry.records import Standing as Standing
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
@@ -168,6 +176,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.registry import restore as restore
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
     from caa_registry.steering.additions import Addition as Addition
+    from caa_registry.vectors import DirectionSet as DirectionSet
     from caa_registry.vectors import LayerQuality as LayerQuality
     from caa_registry.vectors import LayerVector as LayerVector
     from caa_registry.vectors import VectorSet as VectorSet
@@ -205,6 +214,8 @@ _PUBLIC = {
     "caa_registry.evaluation.shards": ["MissingShardsError", "Shard"],
     "caa_registry.evaluation.token_projection": ["TokenProjection"],
     "caa_registry.evaluation.verdict": ["Condition", "Verdict"],
+    "caa_registry.formats.claims": ["Claims", "FileDigest"],
+    "caa_registry.formats.imported": ["ImportedVectors"],
     "caa_registry.models.folder.fingerprint": ["Fingerprint", "ModelInfo"],
     "caa_registry.models.generation": ["NextToken"],
     "caa_registry.models.lengths": ["Longest"],
@@ -248,6 +259,8 @@ _PUBLIC = {
         "CalibrationOutcome",
         "CalibrationSettings",
         "Collected",
+        "CombinedOrigin",
+        "CombinedTerm",
         "Comparison",
         "Curated",
         "DatasetStatistics",
@@ -258,9 +271,11 @@ _PUBLIC = {
         "EvaluationVerification",
         "Evidence",
         "Fault",
+        "FileOrigin",
         "FollowedLock",
         "FsckReport",
         "Judged",
+        "LayerNearness",
         "LayerRecord",
         "Leaked",
         "Lineage",
@@ -305,6 +320,7 @@ _PUBLIC = {
         "Score",
         "SignatureCheck",
         "Signed",
+        "Similar",
         "Standing",
         "Steer",
         "Steering",
@@ -317,7 +333,7 @@ _PUBLIC = {
     "caa_registry.registry.registry": ["Registry", "open", "restore"],
     "caa_registry.registry.reports.tables": ["ReportTable"],
     "caa_registry.steering.additions": ["Addition"],
-    "caa_registry.vectors": ["LayerQuality", "LayerVector", "VectorSet"],
+    "caa_registry.vectors": ["DirectionSet", "LayerQuality", "LayerVector", "VectorSet"],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 

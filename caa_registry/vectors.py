@@ -98,7 +98,8 @@ def words_alone(qualities: Mapping[int, LayerQuality]) -> str:
 class LayerVector:
     """The steering vector of one layer.
 
-    ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled; in ``Directions`` also ``(rank, d_model)``.
+    ``values``: float32 ``(d_model,)``, raw: neither normalized nor scaled; in a ``DirectionSet`` also
+    ``(rank, d_model)``.
     ``residual_norm``: mean Euclidean norm of the activations it was computed from, the unit in which its length means
     something; ``None`` where unknown.
     ``quality``: how far to trust it; ``None`` where that was not measured.
@@ -135,7 +136,7 @@ def tensor_digest(layers: Mapping[int, str], width: int, rank: int = 1) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Directions:
+class DirectionSet:
     """Numbers by layer, ascending: float32 ``(d_model,)``, or ``(rank, d_model)`` for several directions a layer.
     Raises ``UsageError`` where they do not belong together."""
 
@@ -172,7 +173,7 @@ class Directions:
 
     @property
     def rank(self) -> int:
-        """Directions a layer."""
+        """DirectionSet a layer."""
         values = self.layers[0].values
         return int(values.shape[0]) if values.ndim == 2 else 1
 
@@ -193,7 +194,7 @@ class Directions:
 
 
 @dataclass(frozen=True, eq=False)
-class VectorSet(Directions):
+class VectorSet(DirectionSet):
     """Steering vectors by layer, ascending: one row each. Raises ``UsageError`` where they do not belong together."""
 
     @classmethod

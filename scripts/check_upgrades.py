@@ -35,14 +35,15 @@ ROOT = Path(__file__).resolve().parents[1]
 _MODES = ["die", "tear", "fail", "full", "error"]
 _TOGETHER = 4
 
-# What an upgrade may change, and why.
+# The cells that an upgrade may change, and why.
 CHANGED = {
     ("meta", "value"): "which release wrote the schema",
+    ("run", "row_digest"): "0012 has it cover what the run read and made",
 }
 
 
 def newest_commits() -> dict[str, str]:
-    """By name of a migration the newest commit that has it as its newest."""
+    """By number of a migration the newest commit that has it as its newest: how it was when the next one came."""
     log = subprocess.run(["git", "rev-list", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
     found: dict[str, str] = {}
     for commit in log.stdout.split():
@@ -55,7 +56,7 @@ def newest_commits() -> dict[str, str]:
         )
         names = sorted(Path(line).stem for line in tree.stdout.split() if Path(line).stem[:4].isdigit())
         if names:
-            found.setdefault(names[-1], commit)
+            found.setdefault(names[-1][:4], commit)
     return dict(sorted(found.items()))
 
 
@@ -136,17 +137,14 @@ def lost(before: Dump, before_columns: dict[str, list[str]], path: Path) -> list
             found.append(f"table {table}")
             continue
         places = {name: number for number, name in enumerate(now_columns[table])}
-        kept = Counter(
-            tuple(repr(row[places[name]]) if name in places else "-" for name in before_columns[table])
-            for row in now[table].values()
-        )
+        compared = [name for name in before_columns[table] if name in places and (table, name) not in CHANGED]
+        old = {name: number for number, name in enumerate(before_columns[table])}
+        kept = Counter(tuple(repr(row[places[name]]) for name in compared) for row in now[table].values())
         for row in rows.values():
-            cells = tuple(
-                repr(cell) if name in places else "-" for name, cell in zip(before_columns[table], row, strict=True)
-            )
+            cells = tuple(repr(row[old[name]]) for name in compared)
             if kept[cells]:
                 kept[cells] -= 1
-            elif not any((table, name) in CHANGED for name in before_columns[table]):
+            else:
                 found.append(f"{table}: {' '.join(cells)[:200]}")
     return found
 

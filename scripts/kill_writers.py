@@ -23,7 +23,7 @@ from caa_registry.errors import CaaError, NotFoundError, RegistryError, UsageErr
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Recipe
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.vectors.store import Origin, add, store_bytes
+from caa_registry.registry.vectors.store import Making, add, store_bytes
 from caa_registry.vectors import LayerVector, VectorSet
 
 RECIPE = Recipe("mean-difference", "generate", "last", "plain", "sha256:" + "0" * 64, (0, 1), "float32", 1, 0)
@@ -126,7 +126,7 @@ class _Writer:
         vectors = VectorSet.of(LayerVector(layer, row) for layer, row in enumerate(values))
         recipe = replace(RECIPE, pairs=self.chance.randrange(1, 4))
         stored = store_bytes(
-            registry.blobs, vectors, Origin(dataset.digest, model.info.fingerprint.digest, recipe), "demo"
+            registry.blobs, vectors, Making(dataset.digest, model.info.fingerprint.digest, recipe), "demo"
         )
         name = f"{self.name}/v{self.chance.randrange(2)}"
         with registry.database.write() as session:

@@ -8,7 +8,7 @@ import numpy as np
 
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.vectors.store import Origin, add, store_bytes
+from caa_registry.registry.vectors.store import Making, add, store_bytes
 from caa_registry.vectors import LayerVector, VectorSet
 
 LAYERS, WIDTH = 26, 2048
@@ -28,8 +28,8 @@ def fill(registry: Registry, versions: int, first: int = 0) -> None:
         for number in range(begin, min(begin + _AT_ONCE, first + versions)):
             values = chance.standard_normal((LAYERS, WIDTH), dtype=np.float32)
             vectors = VectorSet.of(LayerVector(layer, row, 30.0, quality) for layer, row in enumerate(values))
-            origin = Origin(dataset.digest, model.info.fingerprint.digest, replace(template.recipe, pairs=number + 1))
-            stored.append((f"bench/v{number}", store_bytes(registry.blobs, vectors, origin, model.info.name)))
+            making = Making(dataset.digest, model.info.fingerprint.digest, replace(template.recipe, pairs=number + 1))
+            stored.append((f"bench/v{number}", store_bytes(registry.blobs, vectors, making, model.info.name)))
         with registry.database.write() as session:
             for name, each in stored:
                 row, _ = add(registry.workspace, session, name, each, dataset.id, model.id)

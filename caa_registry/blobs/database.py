@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, String, bindparam, column, delete, func, insert, select, update, values
 from sqlalchemy.orm import Session
 
 from caa_registry.blobs.store import BlobStat, check_range, checked_digest
@@ -59,14 +59,37 @@ class DatabaseBlobStore:
         query = select(blob.digest, piece).where(blob.digest == checked_digest(digest))
         with self._database.read() as session:
             row = session.connection().execute(query).one_or_none()
-        if row is None:
+        return self._piece(row[1] if row else None, digest, offset, nbytes, there=row is not None)
+
+    def read_ranges(self, wanted: Sequence[tuple[str, int, int]], session: Session | None = None) -> list[bytes]:
+        if not wanted:
+            return []
+        rows = []
+        for place, (digest, offset, nbytes) in enumerate(wanted):
+            check_range(offset, nbytes)
+            rows.append((place, checked_digest(digest), min(offset + 1, _LARGEST), min(nbytes, _LARGEST)))
+        asked = values(
+            column("place", Integer), column("digest", String), column("first", Integer), column("nbytes", Integer),
+        ).data(rows).cte("asked")  # fmt: skip
+        blob = t.Blob.__table__.columns
+        piece = func.substr(blob.data, asked.c.first, asked.c.nbytes, type_=blob.data.type)
+        query = select(asked.c.place, piece).join(t.Blob.__table__, blob.digest == asked.c.digest)
+        with self._read(session) as reading:
+            found = {row.place: row[1] for row in reading.connection().execute(query)}
+        return [
+            self._piece(found.get(place), digest, offset, nbytes, there=place in found)
+            for place, (digest, offset, nbytes) in enumerate(wanted)
+        ]
+
+    def _piece(self, data: bytes | None, digest: str, offset: int, nbytes: int, *, there: bool) -> bytes:
+        if not there:
             raise self._missing(digest)
-        data = bytes(row[1] or b"")  # SQLite gives NULL for a piece of an empty blob
-        if len(data) != nbytes:
+        piece = bytes(data or b"")  # SQLite gives NULL for a piece of an empty blob
+        if len(piece) != nbytes:
             raise IntegrityError(
                 f"blob {digest} is too short for {nbytes} bytes from {offset}", "Restore it from a backup."
             )
-        return data
+        return piece
 
     def __contains__(self, digest: str) -> bool:
         with self._database.read() as session:

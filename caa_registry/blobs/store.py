@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -44,6 +44,10 @@ class BlobStore(Protocol):
 
         Raises ``NotFoundError`` when the blob is not there and ``IntegrityError`` when it is too short.
         """
+
+    def read_ranges(self, wanted: Sequence[tuple[str, int, int]], session: Session | None = None) -> list[bytes]:
+        """As ``read_range`` of each ``(digest, offset, nbytes)`` of ``wanted``, some hundred at once; where they are in
+        the catalogue, as ``session`` sees it."""
 
     def __contains__(self, digest: str) -> bool:
         """Whether bytes are stored under ``digest``."""

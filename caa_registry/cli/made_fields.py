@@ -8,16 +8,16 @@ from caa_registry.digests import short
 from caa_registry.pairs.curation.result import count
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import Imported, Recipe, VectorVersion
+    from caa_registry.registry.records import FileOrigin, Recipe, VectorVersion
 
 
 def made_fields(version: VectorVersion) -> dict[str, str | None]:
     """By name what is known: of the pairs and the recipe, of the file and what it claims, or of the other vectors."""
-    from caa_registry.registry.records import Imported
+    from caa_registry.registry.records import FileOrigin
 
     if version.recipe is not None:
         return _recipe_fields(version, version.recipe)
-    if isinstance(version.origin, Imported):
+    if isinstance(version.origin, FileOrigin):
         return _file_fields(version.origin)
     assert version.origin is not None
     terms = ", ".join(f"{short(term.digest)} times {term.weight:g}" for term in version.origin.terms)
@@ -36,7 +36,7 @@ def _recipe_fields(version: VectorVersion, recipe: Recipe) -> dict[str, str | No
     }
 
 
-def _file_fields(origin: Imported) -> dict[str, str | None]:
+def _file_fields(origin: FileOrigin) -> dict[str, str | None]:
     claims, files = origin.claims, origin.files
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     claimed = {"model": claims.model, "pairs": claims.data, "method": claims.method, "version": claims.reference}

@@ -22,11 +22,14 @@ from caa_registry.wire.evaluations import evidence_json
 from caa_registry.wire.vectors import computed_json, vector_json
 
 LAZY = {
+    "combine": "caa_registry.cli.vector_algebra:combine",
+    "compare": "caa_registry.cli.vector_algebra:compare",
     "compute": "caa_registry.cli.vector_compute:compute",
     "export": "caa_registry.cli.vector_files:export",
     "import": "caa_registry.cli.vector_files:import_",
     "lock": "caa_registry.cli.vector_lock:lock",
     "plot": "caa_registry.cli.pictures:plot_vector",
+    "similar": "caa_registry.cli.vector_algebra:similar",
     "tokens": "caa_registry.cli.pictures:tokens",
     "verify": "caa_registry.cli.vector_verify:verify",
 }
@@ -34,7 +37,7 @@ LAZY = {
 
 @click.group(cls=LazyGroup, lazy=LAZY)
 def vector() -> None:
-    """Steering vectors, one per layer: compute, import, list, show, plot, verify, lock, export."""
+    """Steering vectors, one per layer: compute, import, combine, compare, plot, verify, export."""
 
 
 @vector.command(epilog="Example: caa vector ls --behavior refusal --model demo --sort steerability")

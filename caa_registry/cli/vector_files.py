@@ -12,7 +12,7 @@ from caa_registry.cli.made_fields import made_fields
 from caa_registry.cli.options import FORCE, LayerList, ModelChoice, Number, Settings, common, with_adapter
 from caa_registry.pairs.curation.result import count
 from caa_registry.references import ranges
-from caa_registry.registry.records import Imported
+from caa_registry.registry.records import FileOrigin
 from caa_registry.wire.vectors import vector_json
 
 _FORMATS = """\b
@@ -78,7 +78,7 @@ def import_(
         output.message(f"Imported {version.reference}: layers {ranges(version.layer_numbers)}, {version.d_model} wide.")
     output.fields({**made_fields(version), "model": version.model_name})
     layer_table(version)
-    for warning in version.origin.warnings if isinstance(version.origin, Imported) else ():
+    for warning in version.origin.warnings if isinstance(version.origin, FileOrigin) else ():
         output.paragraph(f"Note: {warning}")
     if version.model is None:
         output.paragraph("Nobody said which model it is of: import it again with --model M before it is applied.")

@@ -20,7 +20,7 @@ from safetensors.numpy import save as save_tensors
 
 from caa_registry.digests import canonical_json
 from caa_registry.errors import IntegrityError, UsageError
-from caa_registry.vectors import Directions, LayerVector
+from caa_registry.vectors import DirectionSet, LayerVector
 
 _METADATA_KEY = "caa_registry"
 _PREFIX = "layer."
@@ -35,7 +35,7 @@ class LayerPlace:
     nbytes: int
 
 
-def write(vectors: Directions, metadata: Mapping[str, Any]) -> bytes:
+def write(vectors: DirectionSet, metadata: Mapping[str, Any]) -> bytes:
     """The file's bytes: the same for the same vectors and metadata, in every process."""
     tensors = {f"{_PREFIX}{v.layer}": np.ascontiguousarray(v.values, dtype="<f4") for v in vectors.layers}
     return bytes(save_tensors(tensors, {_METADATA_KEY: canonical_json(dict(metadata))}))
@@ -64,12 +64,12 @@ def sniff(data: bytes) -> bool:
         return False
 
 
-def read(data: bytes) -> Directions:
+def read(data: bytes) -> DirectionSet:
     """The vectors of a file that ``write`` made. Raises ``IntegrityError`` for other bytes."""
     try:
         tensors = load_tensors(data)
         layers = {_layer_of(name): tensor for name, tensor in tensors.items()}
-        return Directions.of(LayerVector(layer, layers[layer]) for layer in sorted(layers))
+        return DirectionSet.of(LayerVector(layer, layers[layer]) for layer in sorted(layers))
     except (SafetensorError, ValueError, KeyError, TypeError, UsageError) as error:
         raise IntegrityError(f"the vector file cannot be read: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,16 @@ if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.models.folder.fingerprint import ModelInfo
     from caa_registry.models.generation import NextToken
-    from caa_registry.registry.records import FollowedLock, Lock, NextTokenTable, Steering, VectorVersion, Verification
+    from caa_registry.registry.records import (
+        FollowedLock,
+        LayerNearness,
+        Lock,
+        NextTokenTable,
+        Similar,
+        Steering,
+        VectorVersion,
+        Verification,
+    )
 
 
 def vector_json(version: VectorVersion) -> dict[str, Any]:
@@ -55,6 +65,22 @@ def computed_json(version: VectorVersion) -> dict[str, Any]:
             "holds": comparison.holds,
         }
     return document
+
+
+def similar_json(found: Similar) -> dict[str, Any]:
+    """Another vector at the same layer, and how near it is."""
+    return {
+        "vector": found.version.reference,
+        "digest": found.version.digest,
+        "layer": found.layer,
+        "cosine": found.cosine,
+        "noise": found.noise,
+    }
+
+
+def nearness_json(found: LayerNearness) -> dict[str, Any]:
+    """Two vectors at one layer."""
+    return dataclasses.asdict(found)
 
 
 def projection_json(tokens: Sequence[TokenProjection]) -> list[dict[str, Any]]:

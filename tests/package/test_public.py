@@ -17,6 +17,7 @@ NOUNS = {
     "Registry",
     "Datasets",
     "Models",
+    "StoredVectors",
     "Vectors",
     "Evaluations",
     "Plans",

@@ -36,7 +36,8 @@ BASE = {
 }
 _STACK = ["cli", "wire", "registry", "plots", "evaluation", "extraction", "engine", "steering", "models", "pairs"]
 ALLOWED = {room: set(_STACK[i:]) | BASE for i, room in enumerate(_STACK)}
-ALLOWED["cli"] |= {"doctor", "catalog", "blobs"}  # `caa db upgrade` is about the catalogue itself
+# `caa db upgrade` is about the catalogue itself; files are read before a registry is opened, or made, for them.
+ALLOWED["cli"] |= {"doctor", "catalog", "blobs", "formats"}
 ALLOWED["doctor"] = {"doctor", "registry", "extraction", "engine", "models", "catalog"} | BASE
 ALLOWED["registry"] |= {"formats", "blobs", "catalog"}
 ALLOWED |= {"formats": {"formats"} | BASE, "blobs": {"blobs", "catalog"} | BASE, "catalog": {"catalog"} | BASE}

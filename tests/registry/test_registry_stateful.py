@@ -22,7 +22,7 @@ from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Recipe
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.vectors.store import Origin, add, store_bytes
+from caa_registry.registry.vectors.store import Making, add, store_bytes
 from caa_registry.vectors import LayerVector, VectorSet
 
 NAMES = st.sampled_from(["a/one", "a/two"])
@@ -82,8 +82,8 @@ class Machine(RuleBasedStateMachine):
         dataset = self.registry.datasets.get(of)
         values = np.random.default_rng(seed).standard_normal((2, 8), dtype=np.float32)
         vectors = VectorSet.of(LayerVector(layer, row) for layer, row in enumerate(values))
-        origin = Origin(dataset.digest, self.model.info.fingerprint.digest, replace(RECIPE, pairs=seed + 1))
-        stored = store_bytes(self.registry.blobs, vectors, origin, "demo")
+        making = Making(dataset.digest, self.model.info.fingerprint.digest, replace(RECIPE, pairs=seed + 1))
+        stored = store_bytes(self.registry.blobs, vectors, making, "demo")
         content = (self.versions["dataset"][of].content, seed)
         own = {key: each for key, each in self.versions["vector"].items() if key.startswith(f"{name}:")}
         twin = next((each for each in own.values() if each.content == content), None)

@@ -13,7 +13,7 @@ from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.descent import ancestors
 from caa_registry.registry.provenance.recalls import warn_of_vector
-from caa_registry.registry.records import Combined, DatasetVersion, VectorVersion, check_multiplier, check_split
+from caa_registry.registry.records import CombinedOrigin, DatasetVersion, VectorVersion, check_multiplier, check_split
 from caa_registry.registry.rows import vector_records
 from caa_registry.registry.vectors.steering import check_model
 from caa_registry.registry.vectors.vectors import Vectors
@@ -172,7 +172,7 @@ class Lookup:
         """Of a vector with an origin the pairs that the vectors were computed from which it is made of."""
         with self.workspace.database.read() as session:
             versions = vector_records(session, ancestors("vector", version.id))
-        makers = [each for each in versions if not isinstance(each.origin, Combined)]
+        makers = [each for each in versions if not isinstance(each.origin, CombinedOrigin)]
         sources = {(each.dataset, each.recipe.split) for each in makers if each.recipe}
         questions = [self.questions(self.datasets.get(name), split) for name, split in sorted(sources)]
         pairs = [pair for each in questions for pair in each.pairs]

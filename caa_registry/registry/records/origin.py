@@ -17,9 +17,18 @@ CombineOperation = Literal["sum", "mean", "difference", "orthogonalize", "normal
 """How vectors become one, layer by layer."""
 COMBINE_OPERATIONS: tuple[CombineOperation, ...] = get_args(CombineOperation)
 
+_NOUNS = {
+    "sum": "sum",
+    "mean": "mean",
+    "difference": "difference",
+    "interpolate": "interpolation",
+    "orthogonalize": "orthogonalization",
+    "normalize": "normalization",
+}
+
 
 @dataclass(frozen=True)
-class Imported:
+class FileOrigin:
     """A file of another tool, and what it means; see ``formats.imported.ImportedVectors`` for the fields.
 
     ``files``: the digest of each. What they were called is no part of it: the run that imported them knows.
@@ -73,7 +82,7 @@ class Imported:
         return plain
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], vector: str) -> Imported:
+    def from_json(cls, values: Mapping[str, Any], vector: str) -> FileOrigin:
         """What ``to_json`` gave, of any revision. Raises ``RegistryError`` naming the ``vector`` and the key."""
         stored = Stored(values, f"the origin of {vector}")
         stored.check_revision(_REVISION)
@@ -113,7 +122,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Term:
+class CombinedTerm:
     """One of the vectors that others are made of, by its ``digest``, and the ``weight`` that it was given."""
 
     digest: str
@@ -121,17 +130,18 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Combined:
+class CombinedOrigin:
     """Other vectors of the same model, put together layer by layer. ``behavior``: what the result steers."""
 
     operation: CombineOperation
-    terms: tuple[Term, ...]
+    terms: tuple[CombinedTerm, ...]
     behavior: str
 
     @property
     def source(self) -> str:
         """In a few words where the vector comes from."""
-        return f"{self.operation} of {len(self.terms)} vectors" if len(self.terms) > 1 else f"{self.operation}d vector"
+        count = len(self.terms)
+        return f"{_NOUNS[self.operation]} of {count} vectors" if count > 1 else f"{_NOUNS[self.operation]} of a vector"
 
     def to_json(self) -> dict[str, Any]:
         """What is stored, and what the digest of the vector covers. Floats are texts."""
@@ -143,13 +153,13 @@ class Combined:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], vector: str) -> Combined:
+    def from_json(cls, values: Mapping[str, Any], vector: str) -> CombinedOrigin:
         """What ``to_json`` gave, of any revision. Raises ``RegistryError`` naming the ``vector`` and the key."""
         stored = Stored(values, f"the origin of {vector}")
         stored.check_revision(_REVISION)
         operation = stored.get("operation", str)
         try:
-            terms = tuple(Term(str(each["digest"]), float(each["weight"])) for each in stored.get("terms", list))
+            terms = tuple(CombinedTerm(each["digest"], float(each["weight"])) for each in stored.get("terms", list))
         except (KeyError, TypeError, ValueError) as error:
             raise stored.unreadable(f"'terms': {error}") from error
         for known in COMBINE_OPERATIONS:
@@ -158,7 +168,7 @@ class Combined:
         raise stored.unreadable(f"'operation' is {operation!r}")
 
 
-Origin = Imported | Combined
+Origin = FileOrigin | CombinedOrigin
 
 
 def origin_of(values: Mapping[str, Any], vector: str) -> Origin:
@@ -166,7 +176,7 @@ def origin_of(values: Mapping[str, Any], vector: str) -> Origin:
     stored = Stored(values, f"the origin of {vector}")
     kind = stored.get("kind", str)
     if kind == "import":
-        return Imported.from_json(values, vector)
+        return FileOrigin.from_json(values, vector)
     if kind == "combine":
-        return Combined.from_json(values, vector)
+        return CombinedOrigin.from_json(values, vector)
     raise stored.unreadable(f"'kind' is {kind!r}")

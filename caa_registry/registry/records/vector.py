@@ -10,7 +10,7 @@ from typing import Any
 from caa_registry.errors import UsageError
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.models.rendering.prompts import TemplateName
-from caa_registry.registry.records.origin import Imported, Origin
+from caa_registry.registry.records.origin import FileOrigin, Origin
 from caa_registry.registry.records.recipe import Recipe
 from caa_registry.registry.records.stored import Stored
 from caa_registry.vectors import LayerQuality
@@ -132,7 +132,7 @@ class VectorVersion:
     @property
     def claimed_model(self) -> str:
         """The model that the file of an imported vector names; empty where it names none, and of other vectors."""
-        return self.origin.claims.model if isinstance(self.origin, Imported) else ""
+        return self.origin.claims.model if isinstance(self.origin, FileOrigin) else ""
 
     @property
     def template(self) -> TemplateName | None:
@@ -147,7 +147,7 @@ class VectorVersion:
     @property
     def rank(self) -> int:
         """Directions a layer; those of more than one are kept and never added."""
-        return self.origin.rank if isinstance(self.origin, Imported) else 1
+        return self.origin.rank if isinstance(self.origin, FileOrigin) else 1
 
     def known_model(self) -> ModelInfo:
         """Its model. Raises ``UsageError`` where that is only claimed."""
@@ -182,7 +182,7 @@ class VectorVersion:
 
     def check_addable(self) -> None:
         """Raise ``UsageError`` for one that must not be added to a stream."""
-        why = self.origin.not_addable if isinstance(self.origin, Imported) else ""
+        why = self.origin.not_addable if isinstance(self.origin, FileOrigin) else ""
         if why:
             raise UsageError(
                 f"{self.reference} cannot be added to a model: {why}", "It is kept as its file says, and not applied."

@@ -15,7 +15,7 @@ from caa_registry.registry.records import (
     CalibrationOutcome,
     DatasetVersion,
     Evaluation,
-    Imported,
+    FileOrigin,
     RecordedPropensity,
     RunRecord,
     VectorVersion,
@@ -120,7 +120,7 @@ def _limits(content: CardContent) -> Iterator[str]:
             "nothing, and `caa` refuses to apply it."
         )
     yield ""
-    if isinstance(version.origin, Imported) and version.origin.not_addable:
+    if isinstance(version.origin, FileOrigin) and version.origin.not_addable:
         yield f"- **It is not applied**: {version.origin.not_addable}."
     licence = dataset.licence if dataset is not None else ""
     yield f"- Licence of its pairs: {licence or 'not known'}. The model has a licence of its own."
@@ -200,7 +200,7 @@ def _remake(content: CardContent) -> Iterator[str]:
     version, origin = content.version, content.version.origin
     model = {"model": _model(version.model), **_adapter(version)} if version.model else {}
     yield "```sh"
-    if isinstance(origin, Imported):
+    if isinstance(origin, FileOrigin):
         names = content.made.parameters["files"] if content.made else ["FILE"]
         behavior = {"behavior": origin.behavior}
         yield _command("caa vector import", *names, name=version.name, format=origin.format, **behavior, **model)

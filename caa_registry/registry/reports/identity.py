@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from caa_registry.digests import short
 from caa_registry.references import ranges
-from caa_registry.registry.records import Combined, Imported, RunRecord, VectorVersion
+from caa_registry.registry.records import CombinedOrigin, FileOrigin, RunRecord, VectorVersion
 from caa_registry.registry.reports.text import inline, table
 from caa_registry.vectors import NOT_FROM_PAIRS, UNMEASURED, words_alone
 
@@ -40,13 +40,13 @@ def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator
         ("created", version.created_at.isoformat(timespec="seconds")),
     ]
     yield from table(["", ""], rows)
-    if isinstance(version.origin, Imported):
+    if isinstance(version.origin, FileOrigin):
         yield from _claims_section(version, version.origin, made)
-    elif isinstance(version.origin, Combined):
-        yield from _terms_section(version.origin)
+    elif isinstance(version.origin, CombinedOrigin):
+        yield from _terms_section(version, version.origin)
 
 
-def _claims_section(version: VectorVersion, origin: Imported, made: RunRecord | None) -> Iterator[str]:
+def _claims_section(version: VectorVersion, origin: FileOrigin, made: RunRecord | None) -> Iterator[str]:
     """What its file claims, beside what was checked here."""
     claims, shape = origin.claims, f"{version.d_model} numbers a layer, layers {ranges(version.layer_numbers)}"
     yield from ("### What its file claims, and what was checked", "")
@@ -83,10 +83,10 @@ def _claims_section(version: VectorVersion, origin: Imported, made: RunRecord | 
     yield ""
 
 
-def _terms_section(origin: Combined) -> Iterator[str]:
+def _terms_section(version: VectorVersion, origin: CombinedOrigin) -> Iterator[str]:
     """Which vectors it is made of."""
     rows = [(f"`{term.digest}`", f"{term.weight:g}") for term in origin.terms]
-    yield from (f"### {origin.operation.capitalize()} of these vectors, layer by layer", "")
+    yield from (f"### {version.made_from.capitalize()}, layer by layer", "")
     yield from table(["vector", "weight"], rows)
 
 

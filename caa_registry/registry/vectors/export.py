@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.formats.card import Card
 from caa_registry.formats.writing import write_vectors
-from caa_registry.registry.records import Imported, VectorVersion, check_multiplier
+from caa_registry.registry.records import FileOrigin, VectorVersion, check_multiplier
 from caa_registry.registry.vectors.tensors import load_set
 from caa_registry.registry.workspace import Workspace
 from caa_registry.vectors import VectorSet
@@ -42,7 +42,7 @@ def export(
 
 
 def _card(version: VectorVersion, multiplier: float) -> Card:
-    claims = version.origin.claims if isinstance(version.origin, Imported) else None
+    claims = version.origin.claims if isinstance(version.origin, FileOrigin) else None
     card = Card(
         reference=version.reference,
         digest=version.digest,

@@ -11,12 +11,12 @@ from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.formats.imported import FINAL_NORM, ImportedVectors
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import Activity, record_run
-from caa_registry.registry.records import Imported, VectorVersion
+from caa_registry.registry.records import FileOrigin, VectorVersion
 from caa_registry.registry.rows import vector_record
 from caa_registry.registry.vectors.steering import check_shape
 from caa_registry.registry.vectors.store import Making, add, find, known_name, store_bytes
 from caa_registry.registry.workspace import Workspace
-from caa_registry.vectors import Directions, LayerVector
+from caa_registry.vectors import DirectionSet, LayerVector
 
 if TYPE_CHECKING:
     from caa_registry.models.folder.fingerprint import ModelInfo
@@ -42,7 +42,8 @@ def store_imported(
     if model is not None:
         _check_model(found, model)
     origin = _origin(found, model, behavior)
-    making = Making("", model.fingerprint.digest if model else "", origin)
+    vectors = DirectionSet.of(LayerVector(layer, numbers) for layer, numbers in found.directions.items())
+    making = Making("", model.fingerprint.digest if model else "", origin, vectors.tensor_digest)
     with workspace.database.read() as session:
         existing = find(session, name, making)
         if existing is not None:
@@ -50,7 +51,6 @@ def store_imported(
         model_name = known_name(session, model) if model else ""
     names = [Path(file.name).name for file in found.files]
     activity = Activity("import", workspace.actor, {"name": name, "files": names, "format": found.format})
-    vectors = Directions.of(LayerVector(layer, numbers) for layer, numbers in found.directions.items())
     stored = store_bytes(workspace.blobs, vectors, making, model_name)
     with workspace.database.write() as session:
         known = ensure_model(session, model)[0].id if model else None
@@ -66,7 +66,7 @@ def store_imported(
         return vector_record(session, row, existing=not is_new)
 
 
-def _origin(found: ImportedVectors, model: ModelInfo | None, behavior: str) -> Imported:
+def _origin(found: ImportedVectors, model: ModelInfo | None, behavior: str) -> FileOrigin:
     n_layers = model.n_layers if model else found.claims.layers
     top = max(found.directions)
     if found.top_is_final_norm and n_layers is not None and top == n_layers - 1:
@@ -74,7 +74,7 @@ def _origin(found: ImportedVectors, model: ModelInfo | None, behavior: str) -> I
     values = found.as_json()
     values["files"] = [file.sha256 for file in found.files]
     values["behavior"] = behavior
-    return Imported.from_json(_storable(values), found.files[0].name)
+    return FileOrigin.from_json(_storable(values), found.files[0].name)
 
 
 def _check_model(found: ImportedVectors, model: ModelInfo) -> None:

@@ -27,7 +27,7 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from caa_registry.formats.safetensors_file import LayerPlace
     from caa_registry.models.folder.fingerprint import ModelInfo
-    from caa_registry.vectors import Directions, VectorSet
+    from caa_registry.vectors import DirectionSet, VectorSet
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Making:
     """What a vector is made from. Equal ones make one version of a name.
 
     Of one that is computed: the digest of its pairs, the fingerprint of its model, and its recipe. Of any other: its
-    origin, and the fingerprint where its model is known; ``dataset_digest`` is empty.
+    origin, the digest of its numbers, and the fingerprint where its model is known; ``dataset_digest`` is empty.
     """
 
     dataset_digest: str
     fingerprint: str
     how: Recipe | Origin
+    tensors: str = ""
 
     @classmethod
     def of(cls, request: Computation) -> Making:
@@ -61,14 +62,14 @@ class Making:
 class Stored:
     """Vectors whose bytes are in the blob store, and which no version names yet."""
 
-    vectors: Directions
+    vectors: DirectionSet
     making: Making
     digest: str
     blob: str
     places: Mapping[int, LayerPlace]
 
 
-def store_bytes(blobs: BlobStore, vectors: Directions, making: Making, model_name: str) -> Stored:
+def store_bytes(blobs: BlobStore, vectors: DirectionSet, making: Making, model_name: str) -> Stored:
     """Store the file of a version to come. The blob first: an orphan blob is allowed, a version without its bytes
     never."""
     from caa_registry.formats import safetensors_file
@@ -87,7 +88,8 @@ def find(session: Session, name: str, making: Making) -> t.VectorVersion | None:
     same."""
     recipe, origin = making.recipe, making.origin
     rows = session.scalars(made_from(name, making))
-    return next((row for row in rows if (row.recipe, row.origin) == (recipe, origin)), None)
+    same = (row for row in rows if (row.recipe, row.origin) == (recipe, origin))
+    return next((row for row in same if not making.tensors or row.tensor_digest == making.tensors), None)
 
 
 def made_from(name: str, making: Making) -> Select[t.VectorVersion]:

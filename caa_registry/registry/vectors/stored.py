@@ -13,6 +13,8 @@ from sqlalchemy import func, select
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import of_model, of_vector_behavior
+from caa_registry.errors import UsageError
+from caa_registry.references import ranges
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance import deprecations
 from caa_registry.registry.provenance.recalls import mark_vectors
@@ -21,7 +23,9 @@ from caa_registry.registry.rows import vector_record, vector_records
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.vectors import Directions, LayerVector, VectorSet
+    from caa_registry.registry.records import LayerNearness, Similar
+    from caa_registry.registry.vectors.algebra.similar import LayerRows
+    from caa_registry.vectors import DirectionSet, LayerVector, VectorSet
 
 
 class StoredVectors:
@@ -29,6 +33,7 @@ class StoredVectors:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._near: LayerRows | None = None
 
     def get(self, reference: str | VectorVersion) -> VectorVersion:
         """The version that ``reference`` names."""
@@ -89,7 +94,7 @@ class StoredVectors:
 
         return load_set(self._workspace.blobs, self.get(reference))
 
-    def directions(self, reference: str | VectorVersion) -> Directions:
+    def directions(self, reference: str | VectorVersion) -> DirectionSet:
         """As ``load``, also of a version with several directions a layer, which is kept and never added."""
         from caa_registry.registry.vectors.tensors import load_directions
 
@@ -100,6 +105,35 @@ class StoredVectors:
         from caa_registry.registry.vectors.tensors import load_layer
 
         return load_layer(self._workspace, self.get(reference), layer)
+
+    def similar(self, reference: str | VectorVersion, *, layer: int | None = None, limit: int = 20) -> list[Similar]:
+        """The versions of any vector of the same model nearest to one at ``layer``, by the size of the cosine, those
+        that point the other way too; by default at its only layer.
+
+        The rows of that layer stay in memory with this registry, 4 bytes a number, until another layer or model is
+        asked for: asked again, only what is new is read. Raises ``UsageError`` where the layer is open or not there.
+        """
+        from caa_registry.registry.vectors.algebra.similar import similar
+
+        check_limit(limit)
+        version = self.get(reference)
+        if layer is None and len(version.layers) > 1:
+            raise UsageError(
+                f"{version.reference} has layers {ranges(version.layer_numbers)}", "Say which to compare: --layer."
+            )
+        at = version.layer_numbers[0] if layer is None else layer
+        found, self._near = similar(self._workspace, version, at, limit, self._near)
+        return found
+
+    def compare(
+        self, one: str | VectorVersion, other: str | VectorVersion, *, transfer: bool = False
+    ) -> list[LayerNearness]:
+        """Two versions of one model at every layer that both have: the cosine, and how long each is. ``transfer``: also
+        of two quantizations of one model. Raises ``ModelMismatchError`` for other models, ``UsageError`` where they
+        have no layer in common."""
+        from caa_registry.registry.vectors.algebra.similar import compared
+
+        return compared(self._workspace, self.get(one), self.get(other), transfer=transfer)
 
     def export(
         self,

@@ -16,7 +16,7 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from caa_registry.vectors import Directions, LayerVector, VectorSet
+    from caa_registry.vectors import DirectionSet, LayerVector, VectorSet
 
 
 def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
@@ -29,17 +29,17 @@ def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
     return VectorSet(load_directions(blobs, version).layers)
 
 
-def load_directions(blobs: BlobStore, version: VectorVersion) -> Directions:
+def load_directions(blobs: BlobStore, version: VectorVersion) -> DirectionSet:
     """All layers of a version, whatever is to be done with them, checked as ``load_set`` does."""
     from caa_registry.formats import safetensors_file
-    from caa_registry.vectors import Directions, LayerVector
+    from caa_registry.vectors import DirectionSet, LayerVector
 
     stored = safetensors_file.read(checked_file(blobs, version))
     known = {record.layer: record for record in version.layers}
     for vector in stored.layers:
         if not _same_length(vector, known[vector.layer]):
             raise _other_layer(version, vector.layer)
-    return Directions.of(
+    return DirectionSet.of(
         LayerVector(v.layer, v.values, known[v.layer].residual_norm, known[v.layer].quality) for v in stored.layers
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.provenance.recalls import warn_of_pairs
-from caa_registry.registry.records import Recipe, VectorVersion, check_split
+from caa_registry.registry.records import Recipe, VectorVersion, check_multiplier, check_split
 from caa_registry.registry.rows import vector_record
 from caa_registry.registry.vectors.stored import StoredVectors
 from caa_registry.registry.workspace import Workspace
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.models import Models
-    from caa_registry.registry.records import DatasetVersion, FollowedLock, Lock, Verification
+    from caa_registry.registry.records import CombineOperation, DatasetVersion, FollowedLock, Lock, Verification
     from caa_registry.registry.vectors.computation import Computation
     from caa_registry.registry.vectors.store import Making
 
@@ -214,6 +214,32 @@ class Vectors(StoredVectors):
         info = loaded.info if loaded else None
         return store_imported(self._workspace, name, found, info, behavior_of(name, behavior))
 
+    def combine(
+        self,
+        name: str,
+        vectors: Sequence[str | tuple[str | VectorVersion, float]],
+        *,
+        operation: CombineOperation = "sum",
+        layers: Sequence[int] | None = None,
+        behavior: str = "",
+    ) -> VectorVersion:
+        """Make one vector of several of the same model, layer by layer, and store it as a new version of ``name``.
+
+        ``vectors``: each a reference and its weight, as a pair or as ``"team/x:v2:-0.5"``; without a weight 1.
+        ``operation``: see ``algebra.operations.combined``. ``layers`` defaults to those of the vectors, which are then
+        the same. ``behavior`` defaults to that of the vectors where all have one, else to the last part of the name.
+        The same again gives the version that exists; its lineage names all that took part.
+
+        Raises ``UsageError`` for vectors, weights or layers that the operation does not take, and for a vector that
+        must not be added; ``ModelMismatchError`` for vectors of different models.
+        """
+        from caa_registry.registry.vectors.algebra.combine import WeightedVector, combine, weighted
+        from caa_registry.registry.vectors.algebra.operations import check_operation
+
+        pairs = [weighted(vector) if isinstance(vector, str) else vector for vector in vectors]
+        terms = [WeightedVector(self.get(vector), check_multiplier(weight)) for vector, weight in pairs]
+        return combine(self._workspace, name, terms, check_operation(operation), layers, behavior)
+
     def normalize(self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized") -> list[VectorVersion]:
         """The paper's normalization of several behaviors: every layer of each at the mean norm of that layer over all.
 
@@ -221,7 +247,7 @@ class Vectors(StoredVectors):
         run. The same vectors again give the versions that exist. Raises ``UsageError`` for fewer than two vectors,
         and for different models or layers.
         """
-        from caa_registry.registry.vectors.normalize import normalize
+        from caa_registry.registry.vectors.algebra.normalize import normalize
 
         return normalize(self._workspace, [self.get(vector) for vector in vectors], suffix)
 

@@ -10,7 +10,7 @@ from caa_registry.errors import UsageError
 from caa_registry.progress import Progress
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.runs import Activity
-from caa_registry.registry.records import Combined, RecomputedLayer, VectorVersion, Verification
+from caa_registry.registry.records import CombinedOrigin, RecomputedLayer, VectorVersion, Verification
 from caa_registry.registry.vectors.circumstances import (
     Places,
     check_alone,
@@ -59,7 +59,7 @@ def check_recomputable(version: VectorVersion) -> None:
 def check_from_pairs(version: VectorVersion, instead: str) -> None:
     """Raise ``UsageError`` for a version that was not computed from pairs here: one that comes from a file, or that is
     made from others. ``instead``: what to do with those."""
-    if isinstance(version.origin, Combined):
+    if isinstance(version.origin, CombinedOrigin):
         raise UsageError(
             f"{version.reference} is made from other vectors and not from pairs",
             f"{instead} the vectors that it was made from: caa lineage {version.reference}",

@@ -1,0 +1,114 @@
+"""``caa vector combine``, ``similar`` and ``compare``: vectors of vectors, and how near they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from caa_registry.cli import output
+from caa_registry.cli.layer_table import layer_table
+from caa_registry.cli.options import LayerList, Settings, common
+from caa_registry.references import ranges
+from caa_registry.registry.records import COMBINE_OPERATIONS
+from caa_registry.wire.vectors import nearness_json, similar_json, vector_json
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import CombineOperation
+
+_NOISE = "noise: cosine between the directions of two halves of that vector's own pairs, as near as one behavior comes"
+
+
+@click.command(epilog="Example: caa vector combine team/mix team/refusal:v1 team/sycophancy:v1:-0.5")
+@click.argument("name")
+@click.argument("vectors", nargs=-1, required=True, metavar="REF[:WEIGHT]...")
+@click.option(
+    "--operation", type=click.Choice(COMBINE_OPERATIONS), default="sum", show_default=True, help="What is made of them."
+)
+@click.option("--layers", type=LayerList(allow_all=False), metavar="LAYERS", help="0-3,7.  [default: all of them]")
+@click.option("--behavior", default="", help="What the result steers.  [default: that of the vectors, else its name]")
+@common
+def combine(
+    settings: Settings,
+    name: str,
+    vectors: tuple[str, ...],
+    operation: CombineOperation,
+    layers: tuple[int, ...] | None,
+    behavior: str,
+) -> None:
+    """Make one vector of several of the same model, layer by layer. Its lineage names all that took part.
+
+    \b
+    sum             weights times vectors, added up
+    mean            the same over the sum of the weights
+    difference      the first less the second
+    interpolate     from the first to the second, by the second's weight
+    orthogonalize   the first less what lies along the others
+    normalize       one vector at length 1, times its weight
+
+    A weight follows its vector: team/x:v2:-0.5 is minus half of team/x:v2.
+    """
+    with settings.open() as registry:
+        version = registry.vectors.combine(name, vectors, operation=operation, layers=layers, behavior=behavior)
+    if settings.as_json:
+        output.print_json({**vector_json(version), "existing": version.existing})
+        return
+    if version.existing:
+        output.message(f"{version.reference} is exactly this; nothing was added.")
+    else:
+        output.message(f"Made {version.reference}: {version.made_from}, layers {ranges(version.layer_numbers)}.")
+    layer_table(version)
+
+
+@click.command(epilog="Example: caa vector similar team/refusal:best --layer 13")
+@click.argument("reference")
+@click.option("--layer", type=click.IntRange(min=0), help="Which layer.  [default: the only one]")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many to show.")
+@common
+def similar(settings: Settings, reference: str, layer: int | None, limit: int) -> None:
+    """List the vectors of the same model that point the same way at a layer, or the other way.
+
+    Every version of every vector is compared. Beside each cosine stands the noise level of that vector: two vectors of
+    one behavior come no nearer than that.
+    """
+    with settings.open() as registry:
+        version = registry.vectors.get(reference)
+        found = registry.vectors.similar(version, layer=layer, limit=limit)
+    if settings.as_json:
+        output.print_json([similar_json(each) for each in found])
+        return
+    output.table(
+        ["vector", "made from", "cosine", "noise"],
+        [(s.version.reference, s.version.made_from, f"{s.cosine:+.3f}", _figure(s.noise)) for s in found],
+        empty="No other vector of this model has that layer.",
+    )
+    if found:
+        output.message(f"At layer {found[0].layer} of {version.model_name}, beside {version.reference}.\n{_NOISE}")
+
+
+@click.command(epilog="Example: caa vector compare team/refusal:v1 team/refusal:v2")
+@click.argument("one")
+@click.argument("other")
+@click.option("--transfer", is_flag=True, help="Also of two quantizations of one model.")
+@common
+def compare(settings: Settings, one: str, other: str, transfer: bool) -> None:
+    """Compare two vectors of one model at every layer that both have."""
+    with settings.open() as registry:
+        versions = registry.vectors.get(one), registry.vectors.get(other)
+        found = registry.vectors.compare(*versions, transfer=transfer)
+    if settings.as_json:
+        output.print_json([nearness_json(each) for each in found])
+        return
+    output.table(
+        ["layer", "cosine", "norm", "other norm", "noise", "other noise"],
+        [
+            (n.layer, _figure(n.cosine, "+.3f"), n.norm, n.other_norm, _figure(n.noise), _figure(n.other_noise))
+            for n in found
+        ],
+        empty="",
+    )
+    output.message(f"{versions[0].reference}; other: {versions[1].reference}.\n{_NOISE}")
+
+
+def _figure(value: float | None, form: str = ".3f") -> str:
+    return "" if value is None else f"{value:{form}}"

@@ -1,0 +1,34 @@
+"""How near vectors are to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from caa_registry.registry.records.vector import VectorVersion
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Another vector at the same layer of the same model.
+
+    ``cosine``: between the two. ``noise``: the mean cosine between the directions of two halves of that vector's own
+    pairs, which is as near as two vectors of one behavior come; ``None`` where it was not measured.
+    """
+
+    version: VectorVersion
+    layer: int
+    cosine: float
+    noise: float | None
+
+
+@dataclass(frozen=True)
+class LayerNearness:
+    """Two vectors at one layer. ``cosine``: ``None`` where one of them is zero. ``norm``, ``other_norm``: Euclidean
+    lengths. ``noise``, ``other_noise``: as in ``Similar``, of each."""
+
+    layer: int
+    cosine: float | None
+    norm: float
+    other_norm: float
+    noise: float | None
+    other_noise: float | None

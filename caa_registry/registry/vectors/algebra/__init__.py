@@ -1,0 +1,1 @@
+"""Vectors made of vectors, and how near vectors are to each other."""

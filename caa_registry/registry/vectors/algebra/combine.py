@@ -1,0 +1,157 @@
+"""One vector of several of the same model, layer by layer, as a version that knows what it was made of."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.references import ranges
+from caa_registry.registry.models import ensure_model
+from caa_registry.registry.provenance.runs import Activity, record_run
+from caa_registry.registry.records import (
+    CombinedOrigin,
+    CombinedTerm,
+    CombineOperation,
+    VectorVersion,
+    behavior_of,
+    check_multiplier,
+)
+from caa_registry.registry.rows import vector_record
+from caa_registry.registry.vectors.algebra.operations import check_terms, combined
+from caa_registry.registry.vectors.store import Making, add, check_target, find, store_bytes
+from caa_registry.registry.vectors.tensors import load_set
+from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    from caa_registry.models.folder.fingerprint import ModelInfo
+    from caa_registry.vectors import VectorSet
+
+_log = logging.getLogger(__name__)
+_WEIGHTED = re.compile(r"(.+):([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+# A result this much shorter than what it was made of is what rounding leaves of nothing.
+_NOTHING = 1e-6
+
+
+@dataclass(frozen=True)
+class WeightedVector:
+    """One of the vectors to combine, looked up, and its weight."""
+
+    version: VectorVersion
+    weight: float
+
+    @property
+    def text(self) -> str:
+        """As it is written, with its version."""
+        return self.version.reference if self.weight == 1 else f"{self.version.reference}:{self.weight!r}"
+
+
+def weighted(text: str) -> tuple[str, float]:
+    """A reference and its weight, 1 where none is given: ``team/x:v2:-0.5`` is minus half of ``team/x:v2``."""
+    match = _WEIGHTED.fullmatch(text)
+    return (match[1], check_multiplier(float(match[2]))) if match else (text, 1.0)
+
+
+def combine(
+    workspace: Workspace,
+    name: str,
+    terms: Sequence[WeightedVector],
+    operation: CombineOperation,
+    layers: Sequence[int] | None,
+    behavior: str,
+) -> VectorVersion:
+    """See ``Vectors.combine``."""
+    check_terms(operation, [term.weight for term in terms])
+    model = _model(terms)
+    numbers = _layers(terms, layers)
+    contrasted = {term.version.behavior for term in terms}
+    origin = CombinedOrigin(
+        operation,
+        tuple(CombinedTerm(term.version.digest, term.weight) for term in terms),
+        behavior or (contrasted.pop() if len(contrasted) == 1 else behavior_of(name, "")),
+    )
+    vectors = _combined(operation, [load_set(workspace.blobs, term.version) for term in terms], terms, numbers)
+    making = Making("", model.fingerprint.digest, origin, vectors.tensor_digest)
+    with workspace.database.read() as session:
+        check_target(session, name)
+        existing = find(session, name, making)
+        if existing is not None:
+            return vector_record(session, existing, existing=True)
+    activity = Activity("combine", workspace.actor, {"operation": operation, "terms": [term.text for term in terms]})
+    stored = store_bytes(workspace.blobs, vectors, making, model.name)
+    with workspace.database.write() as session:
+        known = ensure_model(session, model)[0].id
+        row, is_new = add(workspace, session, name, stored, None, known)
+        if is_new:
+            ids = dict.fromkeys(term.version.id for term in terms)
+            record_run(
+                session,
+                activity,
+                inputs=[*(("vector", id) for id in ids), ("model", known)],
+                outputs=[("vector", row.id)],
+                subject={"vector": f"{name}:v{row.number}", "digest": stored.digest},
+            )
+        return vector_record(session, row, existing=not is_new)
+
+
+def _model(terms: Sequence[WeightedVector]) -> ModelInfo:
+    first = terms[0].version
+    model = first.known_model()
+    for term in terms:
+        term.version.check_addable()
+        if not term.version.known_model().fingerprint.same_weights(model.fingerprint):
+            raise ModelMismatchError(
+                f"{first.reference} is of {model.name}, and {term.version.reference} of {term.version.model_name}",
+                "Combine vectors of one model.",
+            )
+    return model
+
+
+def _layers(terms: Sequence[WeightedVector], layers: Sequence[int] | None) -> list[int]:
+    first = terms[0].version
+    if layers is not None:
+        chosen = sorted(set(layers))
+        if not chosen:
+            raise UsageError("no layer is given", "For example --layers 0-3,7.")
+        for term in terms:
+            missing = [layer for layer in chosen if layer not in term.version.layer_numbers]
+            if missing:
+                raise UsageError(
+                    f"{term.version.reference} has no layer {ranges(missing)}",
+                    f"Its layers are {ranges(term.version.layer_numbers)}.",
+                )
+        return chosen
+    for term in terms:
+        if term.version.layer_numbers != first.layer_numbers:
+            raise UsageError(
+                f"{first.reference} has layers {ranges(first.layer_numbers)}, and {term.version.reference} has "
+                f"{ranges(term.version.layer_numbers)}",
+                "Say which to combine: --layers.",
+            )
+    return first.layer_numbers
+
+
+def _combined(
+    operation: CombineOperation, sets: Sequence[VectorSet], terms: Sequence[WeightedVector], layers: Sequence[int]
+) -> VectorSet:
+    import numpy as np
+
+    from caa_registry.vectors import LayerVector, VectorSet
+
+    made, nothing = [], []
+    for layer in layers:
+        parts = [vectors[layer] for vectors in sets]
+        rows = [part.values.astype(np.float64) for part in parts]
+        row = combined(operation, rows, [term.weight for term in terms])
+        longest = max(abs(term.weight) * part.norm for term, part in zip(terms, parts, strict=True))
+        if operation != "normalize" and np.linalg.norm(row) <= _NOTHING * longest:
+            nothing.append(layer)
+        norms = [part.residual_norm for part in parts if part.residual_norm is not None]
+        residual_norm = float(np.mean(norms)) if len(norms) == len(parts) else None
+        made.append(LayerVector(layer, row.astype(np.float32), residual_norm))
+    if nothing:
+        _log.warning("Layer %s: nothing is left; the vectors point the same way there.", ranges(nothing))
+    return VectorSet.of(made)

@@ -1,0 +1,187 @@
+"""Which vectors point the same way: one against all of its model at one layer, and two against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import among
+from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.digests import digest_bytes
+from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.references import ranges
+from caa_registry.registry.records import LayerNearness, LayerRecord, Similar, VectorVersion
+from caa_registry.registry.rows import model_info, vector_records
+from caa_registry.registry.vectors.tensors import load_layer, load_set
+from caa_registry.registry.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from caa_registry.models.folder.fingerprint import ModelInfo
+
+_AT_ONCE = 500
+# Far above what float32 rounds a cosine by, and far below what anybody tells apart.
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class LayerRows:
+    """Every vector of some models at one layer, kept between calls: a version never changes. ``rows``: float32
+    ``(versions, d_model)``; ``lengths`` and ``sha256``: of each row."""
+
+    models: tuple[int, ...]
+    layer: int
+    ids: Sequence[int]
+    rows: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+    sha256: Sequence[str]
+
+
+def similar(
+    workspace: Workspace, version: VectorVersion, layer: int, limit: int, known: LayerRows | None
+) -> tuple[list[Similar], LayerRows]:
+    """The ``limit`` versions nearest to ``version`` at ``layer``, by the size of the cosine, and what to hand in as
+    ``known`` next time: then only what is new since is read."""
+    import numpy as np
+
+    own = load_layer(workspace, version, layer).values.astype(np.float64)
+    if not own.any():
+        raise UsageError(f"layer {layer} of {version.reference} is zero, and points nowhere", "Choose another layer.")
+    with workspace.database.read() as session:
+        models = _models(session, version.known_model())
+        kept = known if known and (known.models, known.layer) == (models, layer) else None
+        rows = _rows(workspace, session, models, layer, kept, version.d_model)
+        unit = (own / np.linalg.norm(own)).astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosines = np.nan_to_num(rows.rows @ unit / rows.lengths)
+        cosines[[place for place, id in enumerate(rows.ids) if id == version.id]] = 0.0
+        near = _nearest(np.abs(cosines), limit)
+        exact = {rows.ids[place]: (_cosine(own, rows.rows[place].astype(np.float64)), place) for place in near}
+        chosen = sorted(exact, key=lambda id: (-abs(exact[id][0] or 0.0), id))[:limit]
+        records = {
+            record.id: record
+            for record in vector_records(
+                session, select(t.VectorVersion.id).where(among(session, t.VectorVersion.id, chosen))
+            )
+        }
+    found = []
+    for id in chosen:
+        cosine, place = exact[id]
+        record = _layer(records[id], layer)
+        if record.sha256 != rows.sha256[place]:
+            raise damaged(f"vector {records[id].reference}", f"layer {layer} is not what was stored")
+        if cosine is not None:
+            found.append(Similar(records[id], layer, cosine, _noise(record)))
+    return found, rows
+
+
+def compared(workspace: Workspace, one: VectorVersion, other: VectorVersion, *, transfer: bool) -> list[LayerNearness]:
+    """Two versions at every layer that both have. ``transfer``: of two quantizations of one model, else of one model.
+
+    Raises ``ModelMismatchError`` for others, ``UsageError`` where they have no layer in common."""
+    a, b = one.known_model(), other.known_model()
+    if not a.fingerprint.same_weights(b.fingerprint) and not (transfer and _one_base(a, b)):
+        hint = "Compare vectors of one model." if transfer else "Of two quantizations of one model: --transfer."
+        raise ModelMismatchError(f"{one.reference} is of {a.name}, and {other.reference} of {b.name}", hint)
+    common = sorted(set(one.layer_numbers) & set(other.layer_numbers))
+    if not common:
+        raise UsageError(
+            f"{one.reference} has layers {ranges(one.layer_numbers)}, and {other.reference} has "
+            f"{ranges(other.layer_numbers)}",
+            "Name vectors with a layer in common.",
+        )
+    first, second = load_set(workspace.blobs, one), load_set(workspace.blobs, other)
+    found = []
+    for layer in common:
+        record, other_record = _layer(one, layer), _layer(other, layer)
+        cosine = _cosine(first[layer].values.astype("float64"), second[layer].values.astype("float64"))
+        found.append(LayerNearness(layer, cosine, record.norm, other_record.norm, _noise(record), _noise(other_record)))
+    return found
+
+
+def _one_base(a: ModelInfo, b: ModelInfo) -> bool:
+    """Whether two models may be quantizations of one: the same architecture, shape and tokenizer."""
+    same = (a.architecture, a.n_layers, a.d_model) == (b.architecture, b.n_layers, b.d_model)
+    return same and a.fingerprint.tokenizer == b.fingerprint.tokenizer
+
+
+def _models(session: Session, model: ModelInfo) -> tuple[int, ...]:
+    rows = session.scalars(select(t.Model).where(t.Model.d_model == model.d_model).order_by(t.Model.id))
+    return tuple(row.id for row in rows if model_info(row).fingerprint.same_weights(model.fingerprint))
+
+
+def _rows(
+    workspace: Workspace, session: Session, models: tuple[int, ...], layer: int, known: LayerRows | None, width: int
+) -> LayerRows:
+    """All rows of ``layer`` as ``session`` sees them; those that are ``known`` are not read again."""
+    import numpy as np
+
+    version, part = t.VectorVersion, t.VectorLayer
+    there = (
+        select(version.id)
+        .join(part, part.version_id == version.id)
+        .where(
+            version.model_id.in_(models),
+            version.deleted_at.is_(None),
+            part.layer == layer,
+            part.nbytes == 4 * version.d_model,
+        )
+        .order_by(version.id)
+    )
+    ids = list(session.connection().execute(there).scalars())
+    if known is not None and ids == known.ids:
+        return known
+    places = {id: place for place, id in enumerate(known.ids)} if known is not None else {}
+    rows = np.zeros((len(ids), width), np.float32)
+    digests = [""] * len(ids)
+    new = []
+    for place, id in enumerate(ids):
+        if known is not None and id in places:
+            rows[place], digests[place] = known.rows[places[id]], known.sha256[places[id]]
+        else:
+            new.append((place, id))
+    columns = part.version_id, version.blob_digest, part.offset, part.nbytes, part.sha256
+    for begin in range(0, len(new), _AT_ONCE):
+        batch = {id: place for place, id in new[begin : begin + _AT_ONCE]}
+        query = select(*columns).join(version, version.id == part.version_id)
+        query = query.where(part.layer == layer, among(session, part.version_id, list(batch)))
+        found = session.connection().execute(query).all()
+        pieces = workspace.blobs.read_ranges([(blob, offset, nbytes) for _, blob, offset, nbytes, _ in found], session)
+        for (id, *_, sha256), data in zip(found, pieces, strict=True):
+            if digest_bytes(data) != sha256:
+                raise damaged(f"vector version {id}", f"the numbers of layer {layer} are not what was stored")
+            rows[batch[id]], digests[batch[id]] = np.frombuffer(data, dtype="<f4"), sha256
+    lengths = np.linalg.norm(rows, axis=1)
+    return LayerRows(models, layer, ids, rows, lengths, digests)
+
+
+def _nearest(sizes: NDArray[np.float32], limit: int) -> list[int]:
+    """The places of the ``limit`` largest, and of all that rounding does not tell from them."""
+    import numpy as np
+
+    if len(sizes) <= limit:
+        return list(np.flatnonzero(sizes))
+    least = np.partition(sizes, len(sizes) - limit)[len(sizes) - limit]
+    return [int(place) for place in np.flatnonzero(sizes >= max(least - _ROUNDING, 1e-12))]
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    import numpy as np
+
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths > 0 else None
+
+
+def _layer(version: VectorVersion, layer: int) -> LayerRecord:
+    return next(record for record in version.layers if record.layer == layer)
+
+
+def _noise(record: LayerRecord) -> float | None:
+    return record.quality.split_half_cosine if record.quality else None
