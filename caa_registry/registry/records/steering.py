@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ from caa_registry.registry.records.vector import VectorVersion
 from caa_registry.steering.positions import SteeredPositions
 
 if TYPE_CHECKING:
+    from caa_registry.models.folder.fingerprint import ModelInfo
+    from caa_registry.models.generation import NextToken
     from caa_registry.steering.additions import Addition
 
 
@@ -33,3 +35,20 @@ class Steering:
     additions: Sequence[Addition]
     positions: SteeredPositions
     vectors: Sequence[VectorVersion]
+
+
+@dataclass(frozen=True)
+class NextTokenTable:
+    """The next token after a prompt, steered by a vector at each of its layers by itself, at each multiplier.
+
+    ``layers``: layer to one list a multiplier; each lists the tokens that were asked for, else the most probable first.
+    ``unsteered``: the same without steering.
+    """
+
+    prompt: str
+    model: ModelInfo
+    vector: VectorVersion
+    positions: SteeredPositions
+    multipliers: Sequence[float]
+    unsteered: Sequence[NextToken]
+    layers: Mapping[int, Sequence[Sequence[NextToken]]]
