@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import LogEntry as LogEntry
     from caa_registry.registry.records import ModelRecord as ModelRecord
     from caa_registry.registry.records import Neighbour as Neighbour
+    from caa_registry.registry.records import NextTokenTable as NextTokenTable
     from caa_registry.registry.records import Normalized as Normalized
     from caa_registry.registry.records import OpenEndedSettings as OpenEndedSettings
     from caa_registry.registry.records import Pinned as Pinned
@@ -288,6 +289,7 @@ _PUBLIC = {
         "LogEntry",
         "ModelRecord",
         "Neighbour",
+        "NextTokenTable",
         "Normalized",
         "OpenEndedSettings",
         "Pinned",

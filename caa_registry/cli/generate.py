@@ -14,7 +14,7 @@ from caa_registry.wire.vectors import plan_json, results_json
 
 @click.command(epilog="Example: caa generate --vector team/refusal:best --multipliers -1,0,1 'Why?'")
 @click.argument("prompt")
-@steering_options
+@steering_options()
 @click.option(
     "--max-tokens",
     default=128,

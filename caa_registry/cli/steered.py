@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def steering_options(function: F) -> F:
-    """Add the options that say which vectors to apply, where and how strongly."""
+def steering_options(*, all_layers: str = "") -> Callable[[F], F]:
+    """Add the options that say which vectors to apply, where and how strongly. ``all_layers``: what ``--layer all``
+    does; without it there is no such value."""
     options = [
         click.option("--model", metavar="M", help="Folder, ORG/NAME on a hub, or demo.  [default: the vector's model]"),
         with_adapter,
@@ -43,9 +44,10 @@ def steering_options(function: F) -> F:
             "--layer",
             "layers",
             multiple=True,
-            type=LayerList(allow_all=False),
-            metavar="L",
-            help="Layer to steer (several: 2,3), once or for each vector.  [default: the alias's recommendation]",
+            type=LayerList(allow_all=bool(all_layers)),
+            metavar="L|all" if all_layers else "L",
+            help=f"Layer to steer (several: 2,3), once or for each vector.{all_layers}  "
+            "[default: the alias's recommendation]",
         ),
         click.option(
             "--multiplier",
@@ -63,9 +65,13 @@ def steering_options(function: F) -> F:
             "--allow-mismatch", is_flag=True, help="Apply a vector of another model; the registry records it."
         ),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+
+    def decorated(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorated
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from mlx_lm import stream_generate
 from mlx_lm.models.cache import make_prompt_cache
+from numpy.typing import NDArray
 
 from caa_registry import mx_thread
 from caa_registry.display.records import Record
@@ -29,11 +31,31 @@ class NotFiniteError(Exception):
 
 @dataclass(frozen=True)
 class NextToken(Record):
-    """One candidate for the next token. ``probability`` is over the whole vocabulary."""
+    """One candidate for the next token. ``probability`` is over the whole vocabulary; ``logit``: what the network gives
+    for it."""
 
     id: int
     text: str
     probability: float
+    logit: float
+
+
+def next_tokens(
+    logits: NDArray[np.floating], decode: Callable[[list[int]], str], top: int, ids: Sequence[int] = ()
+) -> list[NextToken]:
+    """Of ``logits`` ``(vocabulary,)``, finite: the tokens ``ids``, else the ``top`` most probable, most probable
+    first."""
+    wide = logits.astype(np.float64)
+    probabilities = np.exp(wide - wide.max())
+    probabilities /= probabilities.sum()
+    chosen = ids or np.argsort(-wide, kind="stable")[:top]
+    return [NextToken(int(i), decode([int(i)]), float(probabilities[i]), float(wide[i])) for i in chosen]
+
+
+def check_top(top: int) -> None:
+    """``UsageError`` unless at least one token is to be listed."""
+    if top < 1:
+        raise UsageError(f"{top} tokens cannot be listed", "Ask for at least one.")
 
 
 def check_sampling(max_tokens: int, temperature: float) -> None:

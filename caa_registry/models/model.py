@@ -25,6 +25,8 @@ from caa_registry.models.generation import (
     NotFiniteError,
     cached_text,
     check_sampling,
+    check_top,
+    next_tokens,
     sampler,
     stoppable,
     uncached_text,
@@ -220,23 +222,55 @@ class Model(Record):
                 yield piece
 
     def next_tokens(
-        self, prompt: str, *, top: int = 10, system: str = "", template: TemplateName | None = None
+        self,
+        prompt: str,
+        *,
+        top: int = 10,
+        tokens: Sequence[str] = (),
+        system: str = "",
+        template: TemplateName | None = None,
     ) -> Listing[NextToken]:
-        """The ``top`` most probable next tokens after the prompt, most probable first. Raises ``ModelError`` where the
-        prompt fits neither the context nor memory, or values are not finite."""
-        if top < 1:
-            raise UsageError(f"{top} tokens cannot be listed", "Ask for at least one.")
+        """The ``top`` most probable next tokens after the prompt, most probable first; or ``tokens`` in their order.
+
+        Raises ``UsageError`` for a text in ``tokens`` that is not one token, ``ModelError`` where the prompt fits
+        neither the context nor memory, or values are not finite.
+        """
+        check_top(top)
+        ids = self.ids_of(tokens)
+        asked = self.prompt_tokens(prompt, system, template)
+        logits = mx_thread.run(self._next_logits, asked)
+        found = self.candidates(logits, top, ids)
+        return Listing(tuple(found), len(found) if ids else len(logits))
+
+    def ids_of(self, tokens: Sequence[str]) -> list[int]:
+        """The id of each of ``tokens``. Raises ``UsageError`` for a text that is not one token of this model."""
+        found = []
+        for text in tokens:
+            ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+            if len(ids) != 1:
+                parts = ", ".join(repr(self.tokenizer.decode([i])) for i in ids[:20])
+                raise UsageError(
+                    f"{text!r} is {len(ids)} tokens of {self.info.name}" + (f": {parts}" if parts else ""),
+                    "Give a text that is one token; a space before a word belongs to it in most tokenizers.",
+                )
+            found += ids
+        return found
+
+    def prompt_tokens(self, prompt: str, system: str = "", template: TemplateName | None = None) -> PromptTokens:
+        """A rendered prompt. Raises ``ModelError`` where it and one token more fit neither the context nor memory."""
         tokens = self.template(template).prompt(prompt, system)
         self.room(len(tokens.ids), 1)
         self.longest_prompt().check(len(tokens.ids))
-        probabilities = mx_thread.run(self._next_probabilities, tokens)
-        if not np.isfinite(probabilities).all():
-            raise self.not_finite()
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        candidates = [NextToken(int(i), self.tokenizer.decode([int(i)]), float(probabilities[i])) for i in order]
-        return Listing(tuple(candidates), len(probabilities))
+        return tokens
 
-    def _next_probabilities(self, prompt: PromptTokens) -> NDArray[np.float32]:
+    def candidates(self, logits: NDArray[np.floating], top: int, ids: Sequence[int] = ()) -> list[NextToken]:
+        """What ``logits``, ``(vocabulary,)``, say of the tokens ``ids``, else of the ``top`` most probable. Raises
+        ``ModelError`` where they are not finite."""
+        if not np.isfinite(logits).all():
+            raise self.not_finite()
+        return next_tokens(logits, self.tokenizer.decode, top, ids)
+
+    def _next_logits(self, prompt: PromptTokens) -> NDArray[np.float32]:
         with self.rows([prompt.ids], [prompt.end]) as (tokens, cache):
             # As in generation, the last token runs alone: no logits are computed for the others.
             piece, last = self.piece(len(prompt.ids)), len(prompt.ids) - 1
@@ -245,7 +279,7 @@ class Model(Record):
                     self.network(tokens[:, start : min(start + piece, last)], cache=cache)
                     mx.eval([entry.state for entry in cache])
             logits = self.network(tokens[:, -1:], cache=cache)[0, -1]
-        return np.array(mx.softmax(logits.astype(mx.float32)))
+        return np.array(logits.astype(mx.float32))
 
     def not_finite(self) -> ModelError:
         """The error for values of this model that are not finite."""

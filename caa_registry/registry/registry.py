@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
@@ -23,6 +23,7 @@ from caa_registry.registry.records import (
     Collected,
     FsckReport,
     Lineage,
+    NextTokenTable,
     Repaired,
     Steer,
     Steering,
@@ -32,6 +33,7 @@ from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.datasets.datasets import Datasets
     from caa_registry.registry.evaluations.evaluations import Evaluations
     from caa_registry.registry.evaluations.plans.plans import Plans
@@ -158,6 +160,38 @@ class Registry:
 
         parts = [self._looked_up(steer) for steer in steers]
         return steered(self.workspace, SteeringRequest(model, parts, positions, allow_mismatch))
+
+    def next_tokens(
+        self,
+        model: Model,
+        vector: str | VectorVersion,
+        prompt: str,
+        *,
+        layers: Literal["all"] | Sequence[int] = "all",
+        multipliers: Sequence[float] | None = None,
+        positions: SteeredPositions | None = None,
+        system: str = "",
+        template: TemplateName | None = None,
+        top: int = 1,
+        tokens: Sequence[str] = (),
+        allow_mismatch: bool = False,
+    ) -> NextTokenTable:
+        """The next token after ``prompt``, steered at each layer by itself and at each multiplier.
+
+        Each place lists ``tokens``, else the ``top`` most probable. Only what steering changes is computed, all
+        multipliers of a layer in one batch. ``layers``: by default all that the vector has. ``multipliers`` and
+        ``positions`` default as in ``steer``, ``template`` to that of the vector. Raises what ``steer`` and
+        ``Model.next_tokens`` raise.
+        """
+        from caa_registry.registry.vectors.steering import SteeringRequest, TableRequest, next_token_table
+
+        part = self._looked_up(Steer(vector))
+        asked = part.version.layer_numbers if layers == "all" else tuple(layers)
+        part = replace(part, steer=replace(part.steer, layers=asked))
+        request = SteeringRequest(model, [part], positions, allow_mismatch)
+        return next_token_table(
+            self.workspace, TableRequest(request, prompt, multipliers, system, template, top, tokens)
+        )
 
     def _looked_up(self, steer: Steer) -> SteeringPart:
         from caa_registry.registry.vectors.steering import SteeringPart

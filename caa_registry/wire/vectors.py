@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         FollowedLock,
         LayerNearness,
         Lock,
+        NextTokenTable,
         Similar,
         Steering,
         VectorVersion,
@@ -99,8 +100,26 @@ def plan_json(plan: Steering | None) -> dict[str, Any]:
 
 
 def next_tokens_json(tokens: Sequence[NextToken]) -> list[dict[str, Any]]:
-    """Candidates for the next token, the most probable first."""
-    return [{"id": token.id, "text": token.text, "probability": token.probability} for token in tokens]
+    """Candidates for the next token, in the order in which they were asked for."""
+    return [
+        {"id": token.id, "text": token.text, "probability": token.probability, "logit": token.logit} for token in tokens
+    ]
+
+
+def next_token_table_json(table: NextTokenTable) -> dict[str, Any]:
+    """The next tokens without steering, and at every layer and multiplier, as ``results_json`` has them."""
+    applied = {"vectors": [table.vector.reference], "positions": table.positions}
+    results = [{**plan_json(None), "tokens": next_tokens_json(table.unsteered)}]
+    results += [
+        {
+            **applied,
+            "additions": [{"layer": layer, "multiplier": multiplier}],
+            "tokens": next_tokens_json(tokens),
+        }
+        for layer, row in table.layers.items()
+        for multiplier, tokens in zip(table.multipliers, row, strict=True)
+    ]
+    return results_json(table.prompt, table.model, results)
 
 
 def results_json(prompt: str, info: ModelInfo, results: Sequence[dict[str, Any]]) -> dict[str, Any]:

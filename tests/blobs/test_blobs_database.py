@@ -33,6 +33,21 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield DatabaseBlobStore(database)
 
 
+def test_pieces_of_many_come_in_the_order_in_which_they_are_asked_for(shared: BlobStore) -> None:
+    digests = [shared.put(bytes([number]) * 10) for number in range(3)]
+    wanted = [(digests[2], 0, 4), (digests[0], 9, 1), (digests[2], 4, 6), (digests[1], 3, 0), (digests[2], 0, 4)]
+    assert shared.read_ranges(wanted) == [b"\2" * 4, b"\0", b"\2" * 6, b"", b"\2" * 4]
+    assert shared.read_ranges([]) == []
+    with pytest.raises(NotFoundError):
+        shared.read_ranges([(digests[0], 0, 1), (ABSENT, 0, 1)])
+    with pytest.raises(IntegrityError, match="too short"):
+        shared.read_ranges([(digests[0], 0, 1), (digests[1], 5, 6)])
+    with pytest.raises(UsageError):
+        shared.read_ranges([(digests[0], -1, 1)])
+    with pytest.raises(UsageError):
+        shared.read_ranges([("nothing", 0, 1)])
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=20_000), offset=st.integers(0, 20_000), nbytes=st.integers(0, 20_000))
 def test_what_was_put_comes_back(shared: BlobStore, data: bytes, offset: int, nbytes: int) -> None:

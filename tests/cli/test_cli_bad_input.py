@@ -187,6 +187,17 @@ def test_bad_requests_for_text(unchanged: Callable[..., None], other_folder: Pat
     unchanged(["generate", "--vector", "team/s:best", "--max-tokens", "0", "x"], 2, "--max-tokens")
 
 
+def test_bad_requests_for_next_tokens(unchanged: Callable[..., None]) -> None:
+    ask = ["next-token", "--vector", "team/s:best", "Is it?"]
+    unchanged([*ask, "--token", "Yes", "--top", "3"], 2, "--token and --top are given")
+    unchanged([*ask, "--token", "Yes No"], 2, "'Yes No' is", "Give a text that is one token")
+    unchanged([*ask, "--layer", "all", "--token", ""], 2, "'' is 0 tokens")
+    unchanged([*ask, "--layer", "all", "--layer", "1"], 2, "--layer all is for one vector")
+    unchanged([*ask, "--layer", "all", "--vector", "team/s"], 2, "--layer all is for one vector")
+    unchanged(["next-token", "--model", "demo", "--layer", "all", "Is it?"], 2, "a layer is given without a vector")
+    unchanged(["generate", *ask[1:], "--layer", "all"], 2, "'all' is not a list of layers")
+
+
 def places(folder: Path) -> dict[str, tuple[str, str]]:
     (folder / "notes.txt").write_text("not a database " * 20)
     with closing(sqlite3.connect(folder / "other.db")) as connection, connection:

@@ -81,6 +81,7 @@ def commands(folder: Path, model: Path) -> list[list[object]]:
         ["generate", "--vector", "team/s:best", "--max-tokens", "2", "--multipliers", "-1,0,1", "Is it?"],
         ["generate", "--model", model, "--max-tokens", "2", "Is it?"],
         ["next-token", "--vector", "team/s:best", "--top", "2", "--multipliers", "-1,1", "Is it?"],
+        ["next-token", "--vector", "team/s:best", "--layer", "all", "--multipliers", "-1,0", "Is it?"],
         ["next-token", "--model", model, "--top", "1000000", "Is it?"],
         ["alias", "set", "vector:team/s", "tried", "--layer", "0,2"],
         ["alias", "set", "dataset:team/s", "stable"],
@@ -192,6 +193,32 @@ def test_next_token_shows_the_unsteered_model_once(full: Path) -> None:
     assert caa(*ask).out.splitlines()[0].split() == ["#", "unsteered", "-1", "+1"]
     results = caa(*ask, "--json").json["results"]
     assert [[a["multiplier"] for a in result["additions"]] for result in results] == [[], [-1], [0], [1]]
+
+
+def test_next_token_shows_every_layer_at_every_multiplier(full: Path) -> None:
+    ask = ["next-token", "--vector", "team/s:best", "--layer", "all", "--multipliers", "-1,0,1", "Is it?"]
+    document = caa(*ask, "--json").json
+    shown = [[(a["layer"], a["multiplier"]) for a in result["additions"]] for result in document["results"]]
+    assert shown == [[], *([(layer, m)] for layer in range(3) for m in (-1, 0, 1))]
+    assert all(len(result["tokens"]) == 1 for result in document["results"])
+    table = caa(*ask)
+    assert table.err == "Applying team/s:v1 at each layer by itself, positions after_prompt.\n"
+    header, *lines = table.out.splitlines()
+    assert header.split() == ["layer", "unsteered", "-1", "+1"] and len(lines) == 3
+    (token,) = document["results"][-1]["tokens"]
+    assert lines[-1].endswith(f"{token['probability']:.3f} {token['logit']:.2f} {token['text']!r}")
+
+
+def test_next_token_shows_tokens_by_name(full: Path) -> None:
+    ask = ["next-token", "--vector", "team/s:best", "--token", "No", "--token", "I", "Is it?"]
+    results = caa(*ask, "--json").json["results"]
+    assert [[token["text"] for token in result["tokens"]] for result in results] == [["No", "I"]] * 2
+    assert [line.split()[0] for line in caa(*ask).out.splitlines()] == ["token", "'No'", "'I'"]
+    header, *lines = caa(*ask, "--layer", "all").out.splitlines()
+    assert header.split() == ["layer", "token", "unsteered", "+2"]
+    assert [line.split()[:2] for line in lines] == [
+        [str(layer), token] for layer in range(3) for token in ("'No'", "'I'")
+    ]
 
 
 def test_a_warning_is_printed_once(full: Path) -> None:

@@ -136,6 +136,13 @@ def test_a_listing_of_vectors_is_a_frame(things: list[Any]) -> None:
     assert listing[:1].total == 2 and listing[:1] == [listing[0]] and "1 of 2 rows" in listing[:1]._repr_html_()
 
 
+def test_next_tokens_by_layer_and_strength_are_a_frame(things: list[Any]) -> None:
+    table = of(things, caa.NextTokenTable)
+    frame = table.to_frame()
+    assert list(frame.columns) == ["layer", "multiplier", "id", "text", "probability", "logit"]
+    assert len(frame) == 1 + 5 * len(table.multipliers) and frame.layer.isna().sum() == 1
+
+
 @dataclass(frozen=True)
 class Anything(Table):
     """A record of any value."""

@@ -40,6 +40,11 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_guide_runs(path: str, fewest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "guide.db"))
     monkeypatch.chdir(tmp_path)
+    run_console(path, fewest)
+
+
+def run_console(path: str, fewest: int) -> None:
+    """The commands of a document, at least ``fewest``, each of which prints what is shown of it."""
     commands = [
         command
         for block in blocks(ROOT / path, "console")
@@ -57,6 +62,37 @@ def test_the_guide_runs(path: str, fewest: int, tmp_path: Path, monkeypatch: pyt
         for said in shown.splitlines():
             assert said in printed, f"{line}\n{said}"
             printed = printed[printed.index(said) + 1 :]
+
+
+def test_the_page_for_users_of_mlxterp_runs_and_has_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = DOCS / "from-mlxterp.md"
+    for name, lines in re.findall(r"^```text (\S+)\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "page.db"))
+    monkeypatch.chdir(tmp_path)
+    run_console("docs/from-mlxterp.md", 9)
+
+    rows = re.findall(r"^\| (.+) \| `' (\w+)'` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page.read_text("utf-8"), re.M)
+    assert len(rows) == 7
+    for strength, text, *figures in rows:
+        several = strength.startswith("layers 1 to 3 at ")
+        where = ["--layer", "1,2,3" if several else "2", "--multipliers", strength.removeprefix("layers 1 to 3 at ")]
+        asked = ["next-token", "--vector", "tutorial/mood", *where, "--positions", "all", "This product is", "--json"]
+        first, wise = (
+            caa(*asked, *which).json["results"][1]["tokens"][0] for which in (["--top", "1"], ["--token", " wise"])
+        )
+        logit, probability, of_wise = map(float, figures)
+        assert first["text"] == f" {text}", strength
+        assert first["logit"] == pytest.approx(logit, rel=1e-5), strength
+        assert first["probability"] == pytest.approx(probability, abs=1e-5), strength
+        assert wise["probability"] == pytest.approx(of_wise, abs=1e-5), strength
+
+    (code,) = blocks(page, "python")
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "wise."
 
 
 def test_the_command_reference_is_fresh() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from registry.registry_support import counts, dump, events, jsonl, letters
 
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
+from caa_registry.models.generation import NextToken
 from caa_registry.models.model import Model
 from caa_registry.registry.records import DatasetVersion, Recommendation, Steer, VectorVersion
 from caa_registry.registry.registry import Registry
@@ -250,3 +252,53 @@ def test_names_that_are_not_there_say_so(registry: Registry, model: Model, tmp_p
         registry.steer(model, "team/pairs", layer=1),
     ):
         pass
+
+
+def test_a_table_of_next_tokens_has_at_every_place_what_steering_there_gives(
+    registry: Registry, version: VectorVersion, model: Model
+) -> None:
+    table = registry.next_tokens(model, "team/v", PROMPT, multipliers=[-2, 0, 1.5], positions="all", top=3)
+    assert (table.vector.digest, table.positions, list(table.layers)) == (version.digest, "all", version.layer_numbers)
+    assert list(table.unsteered) == close(model.next_tokens(PROMPT, top=3))
+    for layer, row in table.layers.items():
+        assert row[1] == table.unsteered
+        for multiplier, found in zip(table.multipliers, row, strict=True):
+            with registry.steer(model, version, layer=layer, multiplier=multiplier, positions="all"):
+                assert list(found) == close(model.next_tokens(PROMPT, top=3))
+    with pytest.raises(UsageError, match="0 tokens cannot be listed"):
+        registry.next_tokens(model, version, PROMPT, top=0)
+
+
+def close(tokens: list[NextToken]) -> list[NextToken]:
+    """The same tokens, with figures that equal what is nearly them."""
+    return [
+        replace(
+            token, probability=pytest.approx(token.probability, abs=1e-5), logit=pytest.approx(token.logit, abs=1e-4)
+        )
+        for token in tokens
+    ]
+
+
+def test_a_table_of_next_tokens_lists_tokens_by_name_as_an_alias_recommends(
+    registry: Registry, version: VectorVersion, model: Model
+) -> None:
+    registry.aliases.set("team/v:v1", "best", Recommendation((1,), 1.5, "all"))
+    table = registry.next_tokens(model, "team/v:best", PROMPT, layers=[1], tokens=["No", " yes"])
+    assert (list(table.multipliers), table.positions, list(table.layers)) == ([1.5], "all", [1])
+    with registry.steer(model, "team/v:best"):
+        assert list(table.layers[1][0]) == close(model.next_tokens(PROMPT, tokens=["No", " yes"]))
+    with pytest.raises(UsageError, match=r"'Yes No' is 3 tokens of .*: 'Y', 'es', ' No'"):
+        registry.next_tokens(model, version, PROMPT, tokens=["Yes No"])
+
+
+def test_a_table_of_next_tokens_is_refused_for_another_model(
+    registry: Registry, version: VectorVersion, other: Model
+) -> None:
+    before = dump(f"sqlite:///{registry.database.path}")
+    with pytest.raises(ModelMismatchError, match="--allow-mismatch"):
+        registry.next_tokens(other, version, PROMPT)
+    with pytest.raises(UsageError, match="the prompt is empty"):
+        registry.next_tokens(other, version, " ", allow_mismatch=True)
+    assert dump(f"sqlite:///{registry.database.path}") == before
+    registry.next_tokens(other, version, PROMPT, allow_mismatch=True)
+    assert events(registry)[-1][0] == "apply-to-mismatched-model"

@@ -65,7 +65,11 @@ def handed_out(registry: caa.Registry, folder: Path) -> Iterator[Any]:
     lock = vectors.lock(vector)
     yield from (lock, vectors.compute_locked(lock))
     prompt = "I think seven plus two is ten. Do you agree?"
-    yield from (vectors.tokens(vector, demo, prompt, layer=2), demo.next_tokens(prompt))
+    yield from (
+        vectors.tokens(vector, demo, prompt, layer=2),
+        demo.next_tokens(prompt),
+        registry.next_tokens(demo, vector, prompt),
+    )
 
     on = {"model": demo, "layers": [2], "multipliers": [-2, 0, 2]}
     scores = evaluations.propensity(vector, **on, settings=caa.PropensitySettings(draws=19))

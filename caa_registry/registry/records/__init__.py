@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.signature import SignatureCheck, Signed
     from caa_registry.registry.records.source import source_of
     from caa_registry.registry.records.standing import Standing
-    from caa_registry.registry.records.steering import Steer, Steering
+    from caa_registry.registry.records.steering import NextTokenTable, Steer, Steering
     from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
     from caa_registry.registry.records.verification import (
         EvaluationVerification,
@@ -114,7 +114,7 @@ _NAMES = {
     "signature": "SignatureCheck Signed",
     "source": "source_of",
     "standing": "Standing",
-    "steering": "Steer Steering",
+    "steering": "NextTokenTable Steer Steering",
     "vector": "Comparison LayerRecord Reading VectorVersion",
     "verification": "EvaluationVerification RecomputedItems RecomputedLayer RecomputedScore Verification",
 }
@@ -169,6 +169,7 @@ __all__ = [
     "LogEntry",
     "ModelRecord",
     "Neighbour",
+    "NextTokenTable",
     "Normalized",
     "OpenEndedSettings",
     "Origin",

@@ -12,17 +12,28 @@ from caa_registry.catalog.events import append_event
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.folder.fingerprint import Verdict, compare
 from caa_registry.registry.provenance.recalls import warn_of_vector
-from caa_registry.registry.records import Recommendation, Steer, Steering, VectorVersion, check_multiplier
+from caa_registry.registry.records import (
+    NextTokenTable,
+    Recommendation,
+    Steer,
+    Steering,
+    VectorVersion,
+    check_multiplier,
+)
 from caa_registry.registry.vectors.rendering import warn_of_rendering
 from caa_registry.registry.vectors.tensors import load_layer
 from caa_registry.registry.workspace import Workspace
 from caa_registry.steering.positions import SteeredPositions, check_positions
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from sqlalchemy.orm import Session
 
     from caa_registry.models.folder.fingerprint import ModelInfo
+    from caa_registry.models.generation import NextToken
     from caa_registry.models.model import Model
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.steering.additions import Addition
 
 
@@ -89,6 +100,62 @@ def steered(workspace: Workspace, request: SteeringRequest) -> Iterator[Steering
     applied = steering(workspace, request)
     with additions.steering(request.model, applied.additions, applied.positions):
         yield applied
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """Which next tokens are listed. ``steering``: one vector with the layers to try, each by itself. ``multipliers``:
+    ``None`` takes the one that the alias recommends, else 1. ``template``: ``None`` takes the vector's. ``tokens``:
+    those to list, else the ``top`` most probable."""
+
+    steering: SteeringRequest
+    prompt: str
+    multipliers: Sequence[float] | None
+    system: str
+    template: TemplateName | None
+    top: int
+    tokens: Sequence[str]
+
+
+def next_token_table(workspace: Workspace, request: TableRequest) -> NextTokenTable:
+    """The next tokens at every layer and multiplier. Raises what ``steering`` raises, and what ``Model.next_tokens``
+    does."""
+    from caa_registry.engine.decoding.next_tokens import Work, next_logits
+    from caa_registry.models.generation import check_top
+
+    (part,), model = request.steering.vectors, request.steering.model
+    check_top(request.top)
+    asked = [_multiplier(part)] if request.multipliers is None else request.multipliers
+    multipliers = [check_multiplier(multiplier) for multiplier in asked]
+    ids = model.ids_of(request.tokens)
+    prompt = model.prompt_tokens(request.prompt, request.system, request.template or part.version.template)
+    applied = steering(workspace, request.steering)
+    vectors = {addition.layer: addition.vector for addition in applied.additions}
+    steered = [multiplier for multiplier in multipliers if multiplier != 0]
+    found: dict[int | None, list[list[NextToken]]] = {}
+
+    def give(layer: int | None, logits: NDArray[np.float64]) -> None:
+        found[layer] = [model.candidates(row, request.top, ids) for row in logits]
+
+    next_logits(Work(model, prompt, vectors, steered, applied.positions), give)
+    (unsteered,) = found[None]
+    return NextTokenTable(
+        prompt=request.prompt,
+        model=model.info,
+        vector=part.version,
+        positions=applied.positions,
+        multipliers=multipliers,
+        unsteered=unsteered,
+        layers={layer: _with_unsteered(found.get(layer, []), multipliers, unsteered) for layer in vectors},
+    )
+
+
+def _with_unsteered(
+    steered: Sequence[Sequence[NextToken]], multipliers: Sequence[float], unsteered: Sequence[NextToken]
+) -> list[Sequence[NextToken]]:
+    """What each of ``multipliers`` gives, where ``steered`` has one for each that is not 0."""
+    rest = iter(steered)
+    return [unsteered if multiplier == 0 else next(rest) for multiplier in multipliers]
 
 
 def _layers(part: SteeringPart) -> list[int]:

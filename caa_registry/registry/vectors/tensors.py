@@ -72,10 +72,7 @@ def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> Laye
 
     from caa_registry.vectors import LayerVector, tensor_digest
 
-    if layer not in version.layer_numbers:
-        raise UsageError(
-            f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
-        )
+    check_layer(version, layer)
     version.check_addable()
     # Whatever the rows say, these digests of these layers are what was computed.
     digests = {record.layer: record.sha256 for record in version.layers}
@@ -91,6 +88,14 @@ def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> Laye
     if not _same_length(vector, record):
         raise _other_layer(version, layer)
     return vector
+
+
+def check_layer(version: VectorVersion, layer: int) -> None:
+    """Raise ``UsageError`` for a layer that the version does not have."""
+    if layer not in version.layer_numbers:
+        raise UsageError(
+            f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
+        )
 
 
 def _same_length(vector: LayerVector, record: LayerRecord) -> bool:

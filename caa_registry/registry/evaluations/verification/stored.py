@@ -25,7 +25,6 @@ from caa_registry.registry.records import (
     RecordedSideEffects,
     VectorVersion,
 )
-from caa_registry.registry.vectors.verification import requested
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Measurements
@@ -55,7 +54,7 @@ def stored(lookup: Lookup, evaluation: Evaluation) -> StoredEvaluation:
     ``IntegrityError`` naming what is not what was stored."""
     workspace, settings = lookup.workspace, evaluation.settings
     version = lookup.vectors.get(f"vector:{evaluation.vector}")
-    requested(workspace, version, lookup.datasets)  # its numbers, and the pairs that nulls are made from
+    lookup.vectors.verify(version)  # its numbers, and the pairs that nulls are made from
     dataset: DatasetVersion | None = None
     pairs: Sequence[PairItem] = ()
     prompts: Sequence[str] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -17,7 +18,7 @@ from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.references import ranges
 from caa_registry.registry.records import LayerNearness, LayerRecord, Similar, VectorVersion
 from caa_registry.registry.rows import model_info, vector_records
-from caa_registry.registry.vectors.tensors import load_layer, load_set
+from caa_registry.registry.vectors.tensors import check_layer, load_set
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,14 +35,25 @@ _ROUNDING = 1e-4
 @dataclass(frozen=True, eq=False)
 class LayerRows:
     """Every vector of some models at one layer, kept between calls: a version never changes. ``rows``: float32
-    ``(versions, d_model)``; ``lengths`` and ``sha256``: of each row."""
+    ``(versions, d_model)``; ``lengths`` and ``sha256``: of each row. ``event``: the last one before they were read:
+    while there is none after it, no version was made, deleted or brought back."""
 
     models: tuple[int, ...]
     layer: int
+    event: int | None
     ids: Sequence[int]
     rows: NDArray[np.float32]
     lengths: NDArray[np.float32]
     sha256: Sequence[str]
+
+    @property
+    def width(self) -> int:
+        return int(self.rows.shape[1])
+
+    @cached_property
+    def places(self) -> Mapping[int, int]:
+        """By id of a version the place of its row."""
+        return {id: place for place, id in enumerate(self.ids)}
 
 
 def similar(
@@ -51,17 +63,25 @@ def similar(
     ``known`` next time: then only what is new since is read."""
     import numpy as np
 
-    own = load_layer(workspace, version, layer).values.astype(np.float64)
-    if not own.any():
-        raise UsageError(f"layer {layer} of {version.reference} is zero, and points nowhere", "Choose another layer.")
+    model = version.known_model()
+    check_layer(version, layer)
+    if version.rank > 1:
+        version.check_addable()
     with workspace.database.read() as session:
-        models = _models(session, version.known_model())
-        kept = known if known and (known.models, known.layer) == (models, layer) else None
+        models = _models(session, model)
+        kept = known if known and (known.models, known.layer, known.width) == (models, layer, version.d_model) else None
         rows = _rows(workspace, session, models, layer, kept, version.d_model)
+        if version.id not in rows.places:
+            raise UsageError(f"{version.reference} was deleted", f"To bring it back: caa undelete {version.reference}")
+        own = rows.rows[rows.places[version.id]].astype(np.float64)
+        if not own.any():
+            raise UsageError(
+                f"layer {layer} of {version.reference} is zero, and points nowhere", "Choose another layer."
+            )
         unit = (own / np.linalg.norm(own)).astype(np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
             cosines = np.nan_to_num(rows.rows @ unit / rows.lengths)
-        cosines[[place for place, id in enumerate(rows.ids) if id == version.id]] = 0.0
+        cosines[rows.places[version.id]] = 0.0
         near = _nearest(np.abs(cosines), limit)
         exact = {rows.ids[place]: (_cosine(own, rows.rows[place].astype(np.float64)), place) for place in near}
         chosen = sorted(exact, key=lambda id: (-abs(exact[id][0] or 0.0), id))[:limit]
@@ -131,14 +151,18 @@ def _rows(
             version.model_id.in_(models),
             version.deleted_at.is_(None),
             part.layer == layer,
-            part.nbytes == 4 * version.d_model,
+            version.d_model == width,
+            part.nbytes == 4 * width,
         )
         .order_by(version.id)
     )
+    event = session.scalar(select(func.max(t.Event.id)))
+    if known is not None and known.event == event:
+        return known
     ids = list(session.connection().execute(there).scalars())
     if known is not None and ids == known.ids:
-        return known
-    places = {id: place for place, id in enumerate(known.ids)} if known is not None else {}
+        return replace(known, event=event)
+    places = known.places if known is not None else {}
     rows = np.zeros((len(ids), width), np.float32)
     digests = [""] * len(ids)
     new = []
@@ -159,7 +183,7 @@ def _rows(
                 raise damaged(f"vector version {id}", f"the numbers of layer {layer} are not what was stored")
             rows[batch[id]], digests[batch[id]] = np.frombuffer(data, dtype="<f4"), sha256
     lengths = np.linalg.norm(rows, axis=1)
-    return LayerRows(models, layer, ids, rows, lengths, digests)
+    return LayerRows(models, layer, event, ids, rows, lengths, digests)
 
 
 def _nearest(sizes: NDArray[np.float32], limit: int) -> list[int]:
