@@ -169,6 +169,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Step as Step
     from caa_registry.registry.records import Terms as Terms
     from caa_registry.registry.records import ToCompute as ToCompute
+    from caa_registry.registry.records import Transferred as Transferred
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.records import Verification as Verification
     from caa_registry.registry.registry import Registry as Registry
@@ -327,6 +328,7 @@ _PUBLIC = {
         "Step",
         "Terms",
         "ToCompute",
+        "Transferred",
         "VectorVersion",
         "Verification",
     ],

@@ -89,6 +89,7 @@ def make(path: Path) -> None:
     """Make a registry at ``path`` with some of everything that it can hold."""
     make_unplanned(path)
     plan_and_calibrate(path)
+    exchange(path)
     retire(path)
 
 
@@ -105,6 +106,17 @@ def plan_and_calibrate(path: Path) -> None:
             multipliers=[1.0],
             settings=CalibrationSettings(text="demo", coherence=0, direction="less", target_kl=2.0),
         )
+
+
+def exchange(path: Path) -> None:
+    """Import a vector of the registry of ``make_unplanned`` as a colleague's, without and with its model, and combine
+    two."""
+    with caa.open(str(path)) as registry:
+        file = path.with_name("praise.npz")
+        registry.vectors.export("team/praise:v1", file, layers=[1, 2])
+        registry.vectors.import_(file, name="team/theirs")
+        registry.vectors.import_(file, name="team/theirs", model="demo")
+        registry.vectors.combine("team/mixed", ["team/praise:v2", "team/theirs:v2:-0.5"])
 
 
 def retire(path: Path) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from caa_registry.cli import output
+from caa_registry.cli.comparison_table import say_comparison
 from caa_registry.cli.layer_table import layer_table
-from caa_registry.cli.options import LayerList, Settings, common
+from caa_registry.cli.options import LayerList, NumberList, Settings, common
+from caa_registry.errors import UsageError
 from caa_registry.references import ranges
 from caa_registry.registry.records import COMBINE_OPERATIONS
+from caa_registry.wire.evaluations import comparison_json
 from caa_registry.wire.vectors import nearness_json, similar_json, vector_json
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import CombineOperation
+    from caa_registry.registry.records import CombineOperation, LayerNearness
 
+_TRANSFER = ("dataset", "split", "layers", "multipliers")
 _NOISE = "noise: cosine between the directions of two halves of that vector's own pairs, as near as one behavior comes"
 
 
@@ -89,15 +95,53 @@ def similar(settings: Settings, reference: str, layer: int | None, limit: int) -
 @click.command(epilog="Example: caa vector compare team/refusal:v1 team/refusal:v2")
 @click.argument("one")
 @click.argument("other")
-@click.option("--transfer", is_flag=True, help="Also of two quantizations of one model.")
+@click.option("--transfer", is_flag=True, help="Of two quantizations of one model: also compare what they do.")
+@click.option("--dataset", metavar="REF", help="Questions for --transfer.  [default: OTHER's own]")
+@click.option("--split", default="test", show_default=True, help="Split of the questions.")
+@click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
+@click.option("--multipliers", type=NumberList(), default="-1,0,1", show_default=True, help="For --transfer.")
 @common
-def compare(settings: Settings, one: str, other: str, transfer: bool) -> None:
-    """Compare two vectors of one model at every layer that both have."""
+@click.pass_context
+def compare(
+    context: click.Context,
+    settings: Settings,
+    one: str,
+    other: str,
+    transfer: bool,
+    dataset: str | None,
+    split: str,
+    layers: tuple[int, ...] | str,
+    multipliers: tuple[float, ...],
+) -> None:
+    """Compare two vectors of one model at every layer that both have.
+
+    With --transfer ONE may be of another quantization of the model of OTHER, such as of its 4-bit weights. Both are
+    then evaluated on the model of OTHER, on the same questions, and their effects compared in pairs: cosines alone do
+    not tell whether a vector may be carried over. The evaluations are stored.
+    """
+    if not transfer:
+        given = [name for name in _TRANSFER if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if given:
+            raise UsageError(f"--{given[0]} says what --transfer measures", "Give --transfer too.")
     with settings.open() as registry:
         versions = registry.vectors.get(one), registry.vectors.get(other)
-        found = registry.vectors.compare(*versions, transfer=transfer)
+        if transfer:
+            with output.progress("evaluation") as progress:
+                carried = registry.evaluations.transfer(
+                    *versions,
+                    dataset=dataset,
+                    split=split,
+                    layers="all" if isinstance(layers, str) else layers,
+                    multipliers=multipliers,
+                    progress=progress,
+                )
+            found: Sequence[LayerNearness] = carried.near
+        else:
+            carried, found = None, registry.vectors.compare(*versions)
     if settings.as_json:
-        output.print_json([nearness_json(each) for each in found])
+        near = [nearness_json(each) for each in found]
+        effects = comparison_json(carried.carried, carried.there, carried.compared) if carried else None
+        output.print_json({"layers": near, "effects": effects} if carried else near)
         return
     output.table(
         ["layer", "cosine", "norm", "other norm", "noise", "other noise"],
@@ -108,6 +152,8 @@ def compare(settings: Settings, one: str, other: str, transfer: bool) -> None:
         empty="",
     )
     output.message(f"{versions[0].reference}; other: {versions[1].reference}.\n{_NOISE}")
+    if carried:
+        say_comparison(carried.carried, carried.there, carried.compared, every_layer=True)
 
 
 def _figure(value: float | None, form: str = ".3f") -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from catalog.catalog_rows import fill, fill_older
 from catalog.registry_fixtures import DIALECTS, empty_postgres, new_postgres, new_sqlite, together
-from sqlalchemy import select, text
+from sqlalchemy import StaticPool, create_engine, select, text
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.models import Base
-from caa_registry.catalog.schema import head_revision, migrations_folder, revisions
+from caa_registry.catalog.schema import head_revision, migrate, migrations_folder, revisions
 from caa_registry.catalog.upgrade import upgrade
 from caa_registry.errors import RegistryError
 
@@ -223,3 +223,15 @@ def test_an_older_registry_keeps_what_it_holds(dialect: str, tmp_path: Path, rev
                     evaluation_id=1, position=1, condition="random", layer=0, metric="steerability", value=0.0, n=20
                 )
             )
+
+
+def test_the_table_that_0013_makes_anew_gives_no_number_twice() -> None:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
+        migrate(connection, migrations_folder(), "0012")
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('vector_version', 7)")
+        migrate(connection, migrations_folder(), "0013")
+        given = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'vector_version'").fetchall()
+        assert [seq for (seq,) in given] == [7]
+    engine.dispose()

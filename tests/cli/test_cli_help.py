@@ -75,12 +75,13 @@ def test_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch, columns: str) -> 
         ("genrate", " Did you mean 'caa generate'?"),
         ("vector shew", " Did you mean 'caa vector show'?"),
         ("vector list", " Did you mean 'caa vector ls'?"),
-        ("vector import x.json", " Did you mean 'caa dataset import'?"),
+        ("vector dedupe x.json", " Did you mean 'caa dataset dedupe'?"),
         ("dataset compute", " Did you mean 'caa vector compute'?"),
         ("eval generate", " Did you mean 'caa generate'?"),
         ("plot", " Did you mean 'caa vector plot' or 'caa eval plot'?"),
         ("reviews team/s", " Did you mean 'caa dataset reviews'?"),
-        ("vector impolt", ""),  # plot is not close enough
+        ("vector impolt", " Did you mean 'caa vector import'?"),
+        ("eval prupose", ""),  # propensity is not close enough
         ("dataset nonsense", ""),
         ("xyzzy", ""),
     ],

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from registry.registry_support import counts
+from sqlalchemy import select
 
+from caa_registry.catalog import models as t
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.registry.records import CombinedOrigin
 from caa_registry.registry.registry import Registry
@@ -152,6 +154,31 @@ def test_other_layers_and_other_models_are_refused(
     assert [each.layer for each in registry.vectors.compare("team/a", some)] == [1]
     assert {each.version.reference for each in registry.vectors.similar("team/a", layer=1)} >= {"team/some:v1"}
     assert not any(each.version.name == "team/other" for each in registry.vectors.similar("team/a", layer=1))
+
+
+def test_a_vector_is_carried_to_another_quantization(
+    registry: Registry, pairs: DatasetVersion, tiny: TinyModels, tmp_path: Path
+) -> None:
+    from mlx_lm import convert
+
+    folder = tiny.folder("llama")
+    convert(str(folder), mlx_path=str(tmp_path / "q8"), quantize=True, q_bits=8, q_group_size=32)
+    own = registry.vectors.compute("team/full", dataset=pairs, model=folder)
+    there = registry.vectors.compute("team/q8", dataset=pairs, model=tmp_path / "q8")
+    with pytest.raises(ModelMismatchError):
+        registry.vectors.compare(own, there)
+    with pytest.raises(UsageError, match="multiplier"):
+        registry.evaluations.transfer(own, there, multipliers=[])
+    found = registry.evaluations.transfer(own, there, layers=[1, 2])
+    assert [each.layer for each in found.near] == [1, 2]
+    assert all(each.cosine is not None and each.cosine > 0.9 for each in found.near)
+    assert found.carried.model == found.there.model == there.model
+    assert (found.carried.settings.verdict, found.there.settings.verdict) == ("same-architecture", "exact")
+    assert {each.layer for each in found.compared} == {1, 2}
+    for each in found.compared:
+        assert each.difference.value == pytest.approx(each.one - each.other, abs=1e-9)
+    with registry.database.read() as session:
+        assert "apply-to-mismatched-model" in {event.action for event in session.scalars(select(t.Event))}
 
 
 def test_nothing_left_is_said(

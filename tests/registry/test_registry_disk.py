@@ -68,7 +68,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system that holds little more than a registry."""
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True, check=False)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False)
     if done.returncode:
         pytest.skip("a small file system can be mounted by root only")
     yield folder

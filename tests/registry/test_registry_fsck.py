@@ -55,7 +55,7 @@ def test_a_whole_registry_has_nothing_wrong(whole: Path) -> None:
         assert report.faults == () and report.damage == ()
         assert {
             "datasets": 3,
-            "vectors": 2,
+            "vectors": 5,
             "evaluations": 9,
             "plans": 1,
             "pairs": 14,
@@ -101,7 +101,7 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
     "recall": (["DELETE FROM recall WHERE id = 1"], ("events", "event ", "it tells of recall 1, which is missing")),
     "model": (["UPDATE model SET n_layers = 7"], ("rows", "model demo", "it is not what was stored")),
     "vector": (
-        ["UPDATE vector SET name = 'team/other'"],
+        ["UPDATE vector SET name = 'team/other' WHERE id = 1"],
         ("events", "event ", "it tells of vector team/praise:v1, which is missing"),
     ),
     "vector_version": (

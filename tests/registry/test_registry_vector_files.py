@@ -233,10 +233,11 @@ def test_a_vector_that_hidden_states_gave_says_where_its_top_layer_was_measured(
     assert any("final norm" in warning for warning in imported(known).warnings)
 
 
-@pytest.fixture
-def projection(model: Model, tmp_path: Path) -> Path:
-    """Two directions a layer, to be projected out."""
-    first, second = np.eye(2, model.d_model, dtype=np.float32)
+def projection(width: int, rank: int) -> bytes:
+    """One or two directions a layer, to be projected out."""
+    first, second = np.eye(2, width, dtype=np.float32)
+    if rank == 1:
+        return gguf_bytes([("direction.1", first), ("direction.2", second)], glp(layer_ids_zero_based=(STRING, "1,2")))
     tensors = [(f"direction.{layer}{rest}", row) for layer in (1, 2) for rest, row in (("", first), (".1", second))]
     keys = glp(
         spec_version=(U32, 2),
@@ -245,27 +246,34 @@ def projection(model: Model, tmp_path: Path) -> Path:
         dir_scales=(STRING, "1.0,1.0"),
         layer_ids_zero_based=(STRING, "1,2"),
     )
+    return gguf_bytes(tensors, keys)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_projection_is_kept_and_never_added(either: Registry, model: Model, tmp_path: Path, rank: int) -> None:
     path = tmp_path / "project.gguf"
-    path.write_bytes(gguf_bytes(tensors, keys))
-    return path
-
-
-def test_a_projection_is_kept_and_never_added(either: Registry, model: Model, projection: Path, tmp_path: Path) -> None:
-    version = either.vectors.import_(projection, name="team/p", model=model)
-    assert imported(version).operation == "project" and version.rank == 2
-    assert either.vectors.directions(version)[version.layer_numbers[0]].values.shape == (2, model.d_model)
-    layer, before = version.layer_numbers[0], counts(either)
+    path.write_bytes(projection(model.d_model, rank))
+    version = either.vectors.import_(path, name="team/p", model=model)
+    assert imported(version).operation == "project" and version.rank == rank
+    shape = either.vectors.directions(version)[1].values.shape
+    assert shape == ((model.d_model,) if rank == 1 else (2, model.d_model))
+    before = counts(either)
     refusals = [
-        lambda: either.vectors.load(version),
-        lambda: either.vectors.layer(version, layer),
         lambda: either.vectors.export(version, tmp_path / "out.safetensors"),
         lambda: either.vectors.combine("team/y", [version.reference]),
-        lambda: either.vectors.similar(version, layer=layer),
-        lambda: either.steer(model, version, layer=layer).__enter__(),
-        lambda: either.evaluations.side_effects(version, model=model, layers=[layer]),
+        lambda: either.steer(model, version, layer=1).__enter__(),
+        lambda: either.evaluations.side_effects(version, model=model, layers=[1]),
+        lambda: either.vectors.tokens(version, model, "Is it?", layer=1),
     ]
+    if rank > 1:
+        refusals += [
+            lambda: either.vectors.load(version),
+            lambda: either.vectors.layer(version, 1),
+            lambda: either.vectors.similar(version, layer=1),
+            lambda: either.vectors.compare(version, version),
+        ]
     for refused in refusals:
-        with pytest.raises(UsageError, match=r"cannot be added|directions"):
+        with pytest.raises(UsageError, match="cannot be added"):
             refused()
     assert counts(either) == before and not (tmp_path / "out.safetensors").exists()
     assert either.vectors.verify(version).pairs == 0 and not either.fsck().damage

@@ -159,6 +159,32 @@ def given_by_hand() -> list[Any]:
         *(item, caa.Change("split", item, item), caa.CurationResult([item]), caa.Neighbour("team/b:v1", 3)),
         *(caa.Imported("pairs", [item], caa.Source("x.json", "json")), caa.Pushed("org/name", "0" * 40, ["a.jsonl"])),
         *(caa.Fault("pairs", "a pair", "is damaged"), caa.Recall(digest, "why", "ada", moment)),
+        caa.Transferred([], scores_by_hand(moment), scores_by_hand(moment), []),
         caa.DirectionSet((caa.LayerVector(0, np.ones((2, 4), dtype=np.float32)),)),
         *(check, caa.Signed("team/a:v1", digest, [check])),
     ]
+
+
+def scores_by_hand(moment: datetime) -> caa.Evaluation:
+    """An evaluation without scores."""
+    fingerprint = caa.Fingerprint("w", "c", "t", "")
+    info = caa.ModelInfo("demo", fingerprint, "llama", 5, 128)
+    beside = caa.Beside()
+    recorded = caa.RecordedPropensity(
+        layers=(2,),
+        multipliers=(0.0,),
+        rows="all",
+        dtype="float32",
+        operator="add",
+        verdict="exact",
+        interval="",
+        template_digest="",
+        paper=False,
+        more_choices=0,
+        beyond_letters=0,
+        too_long=0,
+        unscorable=0,
+        leaked=caa.Leaked(0, 0),
+        beside=beside,
+    )
+    return caa.Evaluation(1, "a:v1", "a:v1", "test", info, "propensity", "all", "chat", recorded, [], moment)

@@ -7,74 +7,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from caa_registry.display.bars import ProgressOption, shown
-from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.evaluation.shards import Shard
-from caa_registry.pairs.halves import half_of
+from caa_registry.progress import part_of
 from caa_registry.registry.datasets.datasets import Datasets
-from caa_registry.registry.evaluations import store
 from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS, CalibrationRequest, calibrate
-from caa_registry.registry.evaluations.comparison import Side, check_layers, compare
-from caa_registry.registry.evaluations.cross import Row, categories, check_crossed, cross
-from caa_registry.registry.evaluations.evidence import evidence
+from caa_registry.registry.evaluations.comparing.cross import Row, check_crossed, cross
 from caa_registry.registry.evaluations.merge import merge
-from caa_registry.registry.evaluations.open_ended import answers, generate_answers, open_ended_request
+from caa_registry.registry.evaluations.open_ended import generate_answers, open_ended_request
 from caa_registry.registry.evaluations.propensity.measurement import measure
 from caa_registry.registry.evaluations.propensity.request import propensity_request
-from caa_registry.registry.evaluations.ranking.leaderboard import leaderboard
-from caa_registry.registry.evaluations.ratings import RatingRequest, judgements, rate, rate_by_sheet
+from caa_registry.registry.evaluations.ratings import RatingRequest, rate, rate_by_sheet
 from caa_registry.registry.evaluations.sharing import Division, usable
 from caa_registry.registry.evaluations.side_effects import (
     SideEffectsRequest,
     measure_side_effects,
     neutral_text,
 )
-from caa_registry.registry.evaluations.target import Lookup
+from caa_registry.registry.evaluations.stored import StoredEvaluations
+from caa_registry.registry.evaluations.target import Lookup, steps
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance.aliases import Aliases
 from caa_registry.registry.records import (
-    Answer,
     Calibrated,
     CalibrationSettings,
     DatasetVersion,
     Evaluation,
     EvaluationVerification,
-    Evidence,
     Judged,
-    Listing,
     OpenEndedSettings,
     PropensitySettings,
-    Ranked,
-    RecordedPropensity,
-    Statistic,
+    Transferred,
     VectorVersion,
 )
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.categories import CategoryScores
-    from caa_registry.evaluation.comparison import Compared
     from caa_registry.evaluation.cross_behavior import CrossBehavior
-    from caa_registry.evaluation.doses.shape import CurveShape
-    from caa_registry.evaluation.inference.caveats import Caveat
-    from caa_registry.evaluation.measurements import Measurements
     from caa_registry.evaluation.open_ended.judging import Judge
     from caa_registry.evaluation.open_ended.rubrics import Rubric
     from caa_registry.models.model import Model
-    from caa_registry.pairs.record import PairItem
 
 
-class Evaluations:
+class Evaluations(StoredEvaluations):
     """The evaluations of a registry."""
 
     def __init__(
         self, workspace: Workspace, datasets: Datasets, models: Models, vectors: Vectors, aliases: Aliases
     ) -> None:
-        self._workspace = workspace
-        self._datasets = datasets
+        super().__init__(Lookup(workspace, datasets, models, vectors))
         self._vectors = vectors
         self._aliases = aliases
-        self._lookup = Lookup(workspace, datasets, models, vectors)
 
     def propensity(
         self,
@@ -169,6 +152,48 @@ class Evaluations:
             )
             return generate_answers(self._workspace, request, telling)
 
+    def transfer(
+        self,
+        one: str | VectorVersion,
+        other: str | VectorVersion,
+        *,
+        dataset: str | DatasetVersion | None = None,
+        split: str = "test",
+        layers: Sequence[int] | Literal["all"] = "all",
+        multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
+        progress: ProgressOption = None,
+    ) -> Transferred:
+        """How well the vector ``one`` does on the model of ``other``, which is another quantization of its own: the
+        cosine of the two at every layer that both have, and what each does there on the same questions (default: those
+        that ``other`` was computed from), paired. Both are stored as evaluations, without nulls; that the model is not
+        the vector's own is recorded.
+
+        Raises ``ModelMismatchError`` for models that are no quantizations of one, ``UsageError`` as ``propensity``
+        does.
+        """
+        with shown(scores=progress) as (telling,):
+            carried, there = self._vectors.get(one), self._vectors.get(other)
+            near = self._vectors.compare(carried, there, transfer=True)
+            chosen = [each.layer for each in near] if layers == "all" else sorted(set(layers))
+            steps(multipliers)  # before a model is loaded
+            model = self._lookup.models.load_recorded(there.known_model())
+            settings = PropensitySettings(controls=(), allow_mismatch=True)
+            first, second = (
+                self.propensity(
+                    version,
+                    dataset=dataset if dataset is not None else there.known_dataset(),
+                    split=split,
+                    model=model,
+                    layers=chosen,
+                    multipliers=multipliers,
+                    settings=settings,
+                    progress=part_of(telling, place, (1, 1)),
+                )
+                for place, version in enumerate((carried, there))
+            )
+        *_, compared = self.compare(str(first.id), str(second.id))
+        return Transferred(tuple(each for each in near if each.layer in chosen), first, second, tuple(compared))
+
     def merge(self, files: Sequence[str | Path], *, model: str | Path | Model | None = None) -> Evaluation:
         """Store the evaluation whose shards are in ``files``: what ``shard`` kept on several machines.
 
@@ -233,28 +258,6 @@ class Evaluations:
                 rows.append(Row(on, self._lookup.own(version, questions), questions))
             return cross(self._workspace, rows, telling)
 
-    def get(self, id: int) -> Evaluation:
-        """The evaluation of that number. Raises ``NotFoundError``."""
-        return store.get(self._workspace, id)
-
-    def ls(
-        self, vector: str | None = None, *, conditions: Sequence[str] = ("vector",), limit: int | None = None
-    ) -> Listing[Evaluation]:
-        """All evaluations, or those of one vector version, newest last, with the scores of some conditions only; the
-        newest ``limit`` of them."""
-        return store.ls(self._workspace, vector, conditions, limit)
-
-    def items(self, evaluation: Evaluation) -> Listing[PairItem]:
-        """The pairs that an evaluation asked, left-out ones included, with their metadata. The rows of its measurements
-        are places in this list."""
-        pairs = self._datasets.pairs(evaluation.dataset, evaluation.split)
-        return Listing.whole(half_of(pairs, evaluation.settings.rows))
-
-    def measurements(self, id: int) -> Measurements:
-        """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the
-        bytes are not those that were stored."""
-        return store.measurements(self._workspace, self.get(id))
-
     def verify(
         self,
         evaluation: int | str | Evaluation,
@@ -283,78 +286,6 @@ class Evaluations:
             again = Repetition(model, adapter, ratings, telling, telling_read) if recompute else None
             return verify(self._lookup, record, again)
 
-    def caveats(self, evaluation: Evaluation, layer: int | None = None) -> Listing[Caveat]:
-        """Where the numbers of an evaluation by propensity mean little, at a ``layer`` that was named beforehand or at
-        all of them (``evaluation.inference.caveats``). None of another kind, or whose items were not kept."""
-        from caa_registry.evaluation.inference.caveats import caveats
-
-        recorded = evaluation.settings
-        if not isinstance(recorded, RecordedPropensity) or evaluation.measurements is None:
-            return Listing.whole([])
-        needs_letters = recorded.paper or recorded.orders == "both"
-        measured = store.measurements(self._workspace, evaluation)
-        return Listing.whole(caveats(measured, layer, needs_letters=needs_letters))
-
-    def shapes(self, evaluation: Evaluation) -> Listing[CurveShape]:
-        """The shape of the vector's dose-response at every layer (``evaluation.doses.shape``). Empty where there is one
-        multiplier, or the items were not kept."""
-        from caa_registry.evaluation.doses.shape import shapes
-
-        return Listing.whole(shapes(store.measurements(self._workspace, evaluation)) if evaluation.measurements else [])
-
-    def categories(self, evaluation: Evaluation | int, layer: int | None = None) -> dict[float, CategoryScores]:
-        """By multiplier the scores at a layer (default: the most steerable) by the questions' category. Raises
-        ``InputError`` where questions have none."""
-        record = self._record(evaluation)
-        return categories(self._workspace, record, self.items(record), layer)
-
-    def evidence(self, vectors: Sequence[VectorVersion], metric: Statistic = "steerability") -> dict[str, Evidence]:
-        """By digest of each of ``vectors`` how well it works, where an evaluation shows it (``evidence.speaking``)."""
-        return evidence(self._workspace, vectors, metric)
-
-    def leaderboard(
-        self,
-        *,
-        behavior: str | None = None,
-        model: str | None = None,
-        metric: Statistic = "steerability",
-        dose: float | None = None,
-    ) -> Listing[Ranked]:
-        """Every version of every vector by what it does at one dose, those for one behavior and model together
-        (``ranking.leaderboard``). Raises ``UsageError`` for a ``dose`` at which evaluations have no figures."""
-        return Listing.whole(leaderboard(self._workspace, behavior, model, metric, dose))
-
-    def compare(
-        self,
-        one: str,
-        other: str,
-        *,
-        layer: int | None = None,
-        other_layer: int | None = None,
-        dose: float | None = None,
-    ) -> tuple[Evaluation, Evaluation, Listing[Compared]]:
-        """What two evaluations found on the items that both have, paired, at the same dose (``evaluation.comparison``).
-
-        ``one`` and ``other`` are numbers of evaluations, or vectors, whose newest evaluation counts. Without ``layer``
-        every layer that both have is compared with itself; ``other_layer`` defaults to ``layer``. ``dose``: nats per
-        token. Raises ``UsageError`` where they have no item or layer in common, ``NoCommonDoseError`` where they have
-        no dose.
-        """
-        layers = check_layers(layer, other_layer)
-        evaluations = self._named(one), self._named(other)
-        sides = [Side(store.measurements(self._workspace, e), self.items(e)) for e in evaluations]
-        return *evaluations, Listing.whole(compare(sides[0], sides[1], layers, dose))
-
-    def answers(self, evaluation: Evaluation | int) -> Listing[Answer]:
-        """The answers of an open-ended evaluation, by question, then multiplier. Raises ``UsageError`` for another
-        kind."""
-        record = self._record(evaluation)
-        if record.kind != "open-ended":
-            raise UsageError(f"evaluation {record.id} holds no answers", "List the open-ended ones with: caa eval ls")
-        questions = self._lookup.prompts(self._datasets.get(record.dataset), record.split)
-        with self._workspace.database.read() as session:
-            return Listing.whole(answers(session, record, questions))
-
     def rate(self, evaluation: Evaluation | int, judge: Judge, progress: ProgressOption = None) -> Judged:
         """Have a judge rate every answer of an open-ended evaluation, and store its ratings; the same answer to the
         same question is rated once.
@@ -376,24 +307,6 @@ class Evaluations:
         from caa_registry.evaluation.open_ended.human_ratings import rater_identity
 
         return rate_by_sheet(self._workspace, self._to_rate(evaluation), path, rater_identity(rater, rubric))
-
-    def judgements(self, evaluation: Evaluation | int) -> Listing[Judged]:
-        """All ratings of an open-ended evaluation, by judge."""
-        record = self._record(evaluation)
-        with self._workspace.database.read() as session:
-            return Listing.whole(judgements(session, record.id))
-
-    def _record(self, evaluation: Evaluation | int) -> Evaluation:
-        return self.get(evaluation) if isinstance(evaluation, int) else evaluation
-
-    def _named(self, reference: str) -> Evaluation:
-        """The evaluation of that number, or the newest of the vector that ``reference`` names."""
-        if reference.isdecimal():
-            return self.get(int(reference))
-        newest = store.newest(self._workspace, reference)
-        if newest is None:
-            raise NotFoundError(f"{reference} has no evaluation", f"Make one: caa eval propensity {reference}")
-        return newest
 
     def _to_rate(self, evaluation: Evaluation | int) -> RatingRequest:
         record = self._record(evaluation)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.lock import FollowedLock, Lock, LockedLayer, LockedModel
     from caa_registry.registry.records.locked_dataset import LockedDataset
     from caa_registry.registry.records.model import ModelRecord
-    from caa_registry.registry.records.nearness import LayerNearness, Similar
+    from caa_registry.registry.records.nearness import LayerNearness, Similar, Transferred
     from caa_registry.registry.records.origin import (
         COMBINE_OPERATIONS,
         CombinedOrigin,
@@ -101,7 +101,7 @@ _NAMES = {
     "lock": "FollowedLock Lock LockedLayer LockedModel",
     "locked_dataset": "LockedDataset",
     "model": "ModelRecord",
-    "nearness": "LayerNearness Similar",
+    "nearness": "LayerNearness Similar Transferred",
     "origin": "COMBINE_OPERATIONS CombinedOrigin CombineOperation FileOrigin Origin CombinedTerm origin_of",
     "outcome": "CalibrationOutcome",
     "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
@@ -209,6 +209,7 @@ __all__ = [
     "Step",
     "Terms",
     "ToCompute",
+    "Transferred",
     "VectorVersion",
     "Verification",
     "behavior_of",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from caa_registry.display.records import Record
+from caa_registry.registry.records.evaluation import Evaluation
 from caa_registry.registry.records.vector import VectorVersion
+
+if TYPE_CHECKING:
+    from caa_registry.evaluation.comparison import Compared
 
 
 @dataclass(frozen=True)
@@ -33,3 +39,14 @@ class LayerNearness(Record):
     other_norm: float
     noise: float | None
     other_noise: float | None
+
+
+@dataclass(frozen=True)
+class Transferred(Record):
+    """A vector on another quantization of its model, beside the vector that was computed there. ``near``: the two at
+    each layer; ``carried``, ``there``: what each does on that model; ``compared``: the difference, paired."""
+
+    near: Sequence[LayerNearness]
+    carried: Evaluation
+    there: Evaluation
+    compared: Sequence[Compared]

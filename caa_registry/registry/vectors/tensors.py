@@ -67,13 +67,17 @@ def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | No
 
 def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> LayerVector:
     """One layer of a version: one range read, checked against the layer's own digest, and that against the version's.
-    Raises ``UsageError`` for a layer it does not have and a version that must not be added, ``IntegrityError``."""
+
+    Raises ``UsageError`` for a layer it does not have and a version with several directions a layer,
+    ``IntegrityError``.
+    """
     import numpy as np
 
     from caa_registry.vectors import LayerVector, tensor_digest
 
     check_layer(version, layer)
-    version.check_addable()
+    if version.rank > 1:
+        version.check_addable()
     # Whatever the rows say, these digests of these layers are what was computed.
     digests = {record.layer: record.sha256 for record in version.layers}
     if tensor_digest(digests, version.d_model, version.rank) != version.tensor_digest:

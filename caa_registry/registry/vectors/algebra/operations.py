@@ -75,6 +75,4 @@ def _without(row: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
         return row
     left, sizes, _ = np.linalg.svd(units.T, full_matrices=False)
     basis = left[:, sizes > sizes[0] * 1e-10]
-    for _ in range(2):  # once more, for what rounding left
-        row = row - basis @ (basis.T @ row)
-    return row
+    return row - basis @ (basis.T @ row)

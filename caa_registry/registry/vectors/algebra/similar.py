@@ -15,6 +15,7 @@ from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import ModelMismatchError, UsageError
+from caa_registry.models.folder.fingerprint import compare
 from caa_registry.references import ranges
 from caa_registry.registry.records import LayerNearness, LayerRecord, Similar, VectorVersion
 from caa_registry.registry.rows import model_info, vector_records
@@ -103,11 +104,13 @@ def similar(
 
 
 def compared(workspace: Workspace, one: VectorVersion, other: VectorVersion, *, transfer: bool) -> list[LayerNearness]:
-    """Two versions at every layer that both have. ``transfer``: of two quantizations of one model, else of one model.
+    """Two versions at every layer that both have. ``transfer``: of two quantizations of one model, which have the same
+    architecture and shape, else of one model.
 
     Raises ``ModelMismatchError`` for others, ``UsageError`` where they have no layer in common."""
     a, b = one.known_model(), other.known_model()
-    if not a.fingerprint.same_weights(b.fingerprint) and not (transfer and _one_base(a, b)):
+    verdict = compare(a, b)
+    if verdict == "mismatch" or (verdict == "same-architecture" and not transfer):
         hint = "Compare vectors of one model." if transfer else "Of two quantizations of one model: --transfer."
         raise ModelMismatchError(f"{one.reference} is of {a.name}, and {other.reference} of {b.name}", hint)
     common = sorted(set(one.layer_numbers) & set(other.layer_numbers))
@@ -124,12 +127,6 @@ def compared(workspace: Workspace, one: VectorVersion, other: VectorVersion, *, 
         cosine = _cosine(first[layer].values.astype("float64"), second[layer].values.astype("float64"))
         found.append(LayerNearness(layer, cosine, record.norm, other_record.norm, _noise(record), _noise(other_record)))
     return found
-
-
-def _one_base(a: ModelInfo, b: ModelInfo) -> bool:
-    """Whether two models may be quantizations of one: the same architecture, shape and tokenizer."""
-    same = (a.architecture, a.n_layers, a.d_model) == (b.architecture, b.n_layers, b.d_model)
-    return same and a.fingerprint.tokenizer == b.fingerprint.tokenizer
 
 
 def _models(session: Session, model: ModelInfo) -> tuple[int, ...]:
