@@ -203,7 +203,7 @@ def test_the_vectors_own_pairs_confirm_nothing(registry: Registry, vector: Vecto
 
 NOW = datetime(2024, 8, 5, tzinfo=UTC)
 STORED = t.Plan(name="p", digest="sha256:aa", created_at=NOW)
-RUN = Asked(7, "v", "d", "test", "all", "sha256:aa", 0, NOW + timedelta(seconds=1))
+RUN = Asked(7, "v", "d", "test", "all", "sha256:aa", 0, False, NOW + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,7 @@ RUN = Asked(7, "v", "d", "test", "all", "sha256:aa", 0, NOW + timedelta(seconds=
         ({}, {}, ""),
         ({"began": NOW}, {}, "it began before the plan was stored"),
         ({"leaked": 2}, {}, "2 questions are among the vector's own pairs"),
+        ({"leaks_unknown": True}, {}, "not all of the vector's own pairs are known"),
         ({}, {"began": NOW}, "the questions had been asked before the plan (evaluation 3)"),
         ({}, {"began": NOW, "rows": "odd"}, "the questions had been asked before the plan (evaluation 3)"),
         ({"rows": "even"}, {"began": NOW, "rows": "odd"}, ""),
