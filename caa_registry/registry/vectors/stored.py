@@ -23,6 +23,9 @@ from caa_registry.registry.rows import vector_record, vector_records
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
+    from caa_registry.evaluation.token_projection import TokenProjection
+    from caa_registry.models.model import Model
+    from caa_registry.models.rendering.prompts import TemplateName
     from caa_registry.registry.records import LayerNearness, Similar
     from caa_registry.registry.vectors.algebra.similar import LayerRows
     from caa_registry.vectors import DirectionSet, LayerVector, VectorSet
@@ -105,6 +108,28 @@ class StoredVectors:
         from caa_registry.registry.vectors.tensors import load_layer
 
         return load_layer(self._workspace, self.get(reference), layer)
+
+    def tokens(
+        self,
+        vector: str | VectorVersion,
+        model: Model,
+        prompt: str,
+        *,
+        completion: str = "",
+        layer: int,
+        template: TemplateName | None = None,
+    ) -> Listing[TokenProjection]:
+        """How far each token of a prompt, and of a completion after it, points along the vector of ``layer``.
+
+        Raises ``ModelMismatchError`` for another model than the vector's own."""
+        from caa_registry.evaluation.token_projection import token_projections
+        from caa_registry.registry.vectors.steering import check_model
+
+        version = self.get(vector)
+        check_model(version, model, allow_mismatch=False)
+        rendered = model.template(template or version.template)
+        values = self.layer(version, layer).values
+        return Listing.whole(token_projections(model, rendered, prompt, completion, layer, values))
 
     def similar(self, reference: str | VectorVersion, *, layer: int | None = None, limit: int = 20) -> Listing[Similar]:
         """The versions of any vector of the same model nearest to one at ``layer``, by the size of the cosine, those

@@ -21,7 +21,6 @@ from caa_registry.registry.vectors.stored import StoredVectors
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
-    from caa_registry.evaluation.token_projection import TokenProjection
     from caa_registry.extraction.methods import Method
     from caa_registry.formats.imported import ImportedVectors
     from caa_registry.models.model import Model
@@ -328,28 +327,6 @@ class Vectors(StoredVectors):
         request = LockRequest(locked, name or locked.name, model, adapter, fresh)
         with shown(activations=progress, layers=measuring) as (telling_read, telling_made):
             return follow(self._workspace, self._models, request, telling_read, telling_made)
-
-    def tokens(
-        self,
-        vector: str | VectorVersion,
-        model: Model,
-        prompt: str,
-        *,
-        completion: str = "",
-        layer: int,
-        template: TemplateName | None = None,
-    ) -> Listing[TokenProjection]:
-        """How far each token of a prompt, and of a completion after it, points along the vector of ``layer``.
-
-        Raises ``ModelMismatchError`` for another model than the vector's own."""
-        from caa_registry.evaluation.token_projection import token_projections
-        from caa_registry.registry.vectors.steering import check_model
-
-        version = self.get(vector)
-        check_model(version, model, allow_mismatch=False)
-        rendered = model.template(template or version.template)
-        values = self.layer(version, layer).values
-        return Listing.whole(token_projections(model, rendered, prompt, completion, layer, values))
 
     def _find(self, name: str, making: Making) -> VectorVersion | None:
         from caa_registry.registry.vectors.store import find
