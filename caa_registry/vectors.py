@@ -152,6 +152,7 @@ class DirectionSet(Table):
     Raises ``UsageError`` where they do not belong together."""
 
     _facts: ClassVar = "d_model"
+    _several: ClassVar = True
 
     layers: tuple[LayerVector, ...]
 
@@ -167,17 +168,15 @@ class DirectionSet(Table):
         if len({vector.values.shape for vector in self.layers}) != 1:
             raise UsageError("the vectors of a set must have one width")
         for vector in self.layers:
-            if vector.values.ndim not in self._dimensions() or vector.values.dtype != np.float32:
+            shape = vector.values.shape
+            fits = len(shape) == 1 or (self._several and len(shape) == 2 and shape[0] > 1)
+            if not fits or vector.values.dtype != np.float32:
                 raise UsageError(f"layer {vector.layer}: a steering vector is one float32 row")
             if not np.isfinite(vector.values).all():
                 raise UsageError(
                     f"layer {vector.layer}: the vector holds values that are not finite",
                     "The model's activations overflowed; load it in float32 or bfloat16.",
                 )
-
-    @classmethod
-    def _dimensions(cls) -> tuple[int, ...]:
-        return (1, 2)
 
     @classmethod
     def of(cls, vectors: Iterable[LayerVector]) -> Self:
@@ -213,6 +212,4 @@ class DirectionSet(Table):
 class VectorSet(DirectionSet):
     """Steering vectors by layer, ascending: one row each. Raises ``UsageError`` where they do not belong together."""
 
-    @classmethod
-    def _dimensions(cls) -> tuple[int, ...]:
-        return (1,)
+    _several = False

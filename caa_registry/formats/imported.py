@@ -119,7 +119,7 @@ def imported(
     warnings: Sequence[str] = (),
 ) -> ImportedVectors:
     """The result of reading ``file``. A single row in a table of one is a row; where all rows have length 1, the
-    scale is ``unit``. Raises ``InputError`` where no layer is left or shapes differ."""
+    scale is ``unit``. Raises ``InputError`` where no layer is left, shapes differ, or the model has fewer blocks."""
     if not values:
         raise file.error("it holds no vector of a block's output", "Name the file of a steering vector.")
     rows = {layer: _as_row(values[layer].numbers) for layer in sorted(values)}
@@ -131,6 +131,12 @@ def imported(
                 f"layer {first} has shape {list(shapes[first])} and layer {layer} has {list(shape)}",
                 "The vectors of a file have one shape; name the file of one vector.",
             )
+    claimed = claims.layers if claims else None
+    if claimed is not None and max(rows) >= claimed:
+        raise file.error(
+            f"it has layer {max(rows)}, and says that the model has {claimed}, 0 to {claimed - 1}",
+            "One of the two is wrong: correct it where the file was made.",
+        )
     notes = list(warnings)
     change = max(each.change for each in values.values())
     if change:

@@ -194,7 +194,7 @@ def test_files_that_are_not_one_vector_are_refused_by_both_names(tmp_path: Path)
 def test_what_is_no_file_of_a_vector_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="there is no file"):
         read_vectors([tmp_path / "missing"])
-    with pytest.raises(InputError, match="it is a folder"):
+    with pytest.raises(InputError, match="it holds no vector file"):
         read_vectors([tmp_path])
     huge = tmp_path / "model.gguf"
     with huge.open("wb") as file:

@@ -209,6 +209,9 @@ def test_what_does_not_fit_is_refused_with_both_numbers(registry: Registry, mode
     }.items():
         with pytest.raises(ModelMismatchError, match=said):
             registry.vectors.import_(tmp_path / f"{name}.safetensors", name="team/x", model=model)
+    write_vectors(files["sound"], tmp_path / "itself.safetensors", Card(n_layers=2))
+    with pytest.raises(InputError, match="it has layer 2, and says that the model has 2"):
+        registry.vectors.import_(tmp_path / "itself.safetensors", name="team/x")
     with pytest.raises(NotFoundError):
         registry.vectors.import_(tmp_path / "absent", name="team/x")
     with pytest.raises(UsageError):
