@@ -106,5 +106,8 @@ def _say_questions(evidence: Sequence[Evidence]) -> None:
 def _remarks(evidence: Evidence) -> list[str]:
     quarantined = evidence.vector.quarantined or evidence.evaluation.quarantined
     return [
-        evidence.evaluation.standing.note, *["LETTER"] * evidence.letter, *["quarantined"] * bool(quarantined)
+        evidence.evaluation.standing.note,
+        *["LETTER"] * evidence.letter,
+        *["leaks unknown"] * evidence.evaluation.leaks_unknown,
+        *["quarantined"] * bool(quarantined),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import CombineOperation, LayerNearness
 
 _TRANSFER = ("dataset", "split", "layers", "multipliers")
-_NOISE = "noise: cosine between the directions of two halves of that vector's own pairs, as near as one behavior comes"
+_NOISE = "noise: cosine between the directions of two halves of that vector's own pairs"
 
 
 @click.command(epilog="Example: caa vector combine team/mix team/refusal:v1 team/sycophancy:v1:-0.5")
@@ -74,8 +74,8 @@ def combine(
 def similar(settings: Settings, reference: str, layer: int | None, limit: int) -> None:
     """List the vectors of the same model that point the same way at a layer, or the other way.
 
-    Every version of every vector is compared. Beside each cosine stands the noise level of that vector: two vectors of
-    one behavior come no nearer than that.
+    Every version of every vector is compared. Beside each cosine stands the noise level of that vector: the cosine
+    between the directions of two halves of its own pairs. Vectors that are as near as that may be the same direction.
     """
     with settings.open() as registry:
         version = registry.vectors.get(reference)
@@ -95,7 +95,7 @@ def similar(settings: Settings, reference: str, layer: int | None, limit: int) -
 @click.command(epilog="Example: caa vector compare team/refusal:v1 team/refusal:v2")
 @click.argument("one")
 @click.argument("other")
-@click.option("--transfer", is_flag=True, help="Of two quantizations of one model: also compare what they do.")
+@click.option("--transfer", is_flag=True, help="Of two models of one shape: also compare what they do.")
 @click.option("--dataset", metavar="REF", help="Questions for --transfer.  [default: OTHER's own]")
 @click.option("--split", default="test", show_default=True, help="Split of the questions.")
 @click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
@@ -115,9 +115,10 @@ def compare(
 ) -> None:
     """Compare two vectors of one model at every layer that both have.
 
-    With --transfer ONE may be of another quantization of the model of OTHER, such as of its 4-bit weights. Both are
-    then evaluated on the model of OTHER, on the same questions, and their effects compared in pairs: cosines alone do
-    not tell whether a vector may be carried over. The evaluations are stored.
+    With --transfer ONE may be of another model of the architecture and shape of OTHER's, such as its 4-bit
+    quantization; nothing tells whether it is one. Both are then evaluated on the model of OTHER, on the same questions,
+    and their effects compared in pairs: cosines alone do not tell whether a vector may be carried over. The evaluations
+    are stored.
     """
     if not transfer:
         given = [name for name in _TRANSFER if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]

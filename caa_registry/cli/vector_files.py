@@ -30,7 +30,8 @@ _FORMATS = """\b
     "import",
     help=f"""Import the vector of another tool: a file, a file a layer, or a folder of them.
 
-    What it is and which layers it means is told from the content, never from the name:
+    What it is and which layers it means is told from the content. A file of one vector that does not say its layer may
+    say it in its name, such as layer_13.pt; else --layer does.
 
     {_FORMATS}
     steering-vectors, axbench, lm-eval, vllm-hook
@@ -80,7 +81,7 @@ def import_(
     layer_table(version)
     for warning in version.origin.warnings if isinstance(version.origin, FileOrigin) else ():
         output.paragraph(f"Note: {warning}")
-    if version.model is None:
+    if version.model is None and not version.not_addable:
         output.paragraph("Nobody said which model it is of: import it again with --model M before it is applied.")
 
 

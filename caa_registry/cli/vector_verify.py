@@ -55,7 +55,8 @@ def verify(settings: Settings, reference: str, recompute: bool, model: ModelChoi
 
 
 def _say(found: Verification) -> None:
-    output.paragraph(f"{found.reference}: its numbers and {count(found.pairs, 'pair')} are those that were stored.")
+    pairs = f" and {count(found.pairs, 'pair')}" if found.pairs else ""
+    output.paragraph(f"{found.reference}: its numbers{pairs} are those that were stored.")
     if found.run is None:
         return
     say_layers(found)

@@ -70,9 +70,9 @@ def verdict(
     answering: Answering,
     *,
     leaked: int,
-    leaks_unknown: bool,
     target_kl: float,
     at_the_end: bool,
+    leaks_unknown: bool = False,
     accepted: Sequence[ConditionName] = (),
 ) -> Verdict:
     """The verdict about ``choice``. ``null``: of its effect; ``leaked``: how many questions are among the vector's own

@@ -54,6 +54,10 @@ def claims_of(file: VectorFile, text: str, field: str = KEY) -> Claims:
         str(said.get(key, "")) for key in ("model", "revision", "model_type", "method", "reference")
     )
     layers = said.get("n_layers")
+    multiplier = str(said.get("multiplier", ""))
+    if multiplier:
+        # The numbers are not those of that version.
+        reference, keys = f"{reference} times {multiplier}", {k: v for k, v in keys.items() if k != "version"}
     return Claims(
         model=model,
         revision=revision,

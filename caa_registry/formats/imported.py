@@ -40,7 +40,8 @@ class ImportedVectors(Record):
     ``scale``: see ``Scale``. ``operation``: ``add``, ``project``, ``clamp``, or as the file names it. ``strengths``:
     by layer what the file wants the vector multiplied by; never folded in. ``dtypes``: the file's number types.
     ``untested``: the format was read from its description, never compared with a file of its producer.
-    ``not_addable``: why adding these would be wrong, empty where it is right.
+    ``not_addable``: why adding these would be wrong, empty where it is right. ``said``: the ``layer`` and the ``row``
+    that the user named.
     """
 
     _facts: ClassVar = (
@@ -64,6 +65,7 @@ class ImportedVectors(Record):
     untested: bool
     not_addable: str
     warnings: tuple[str, ...]
+    said: Mapping[str, int]
 
     @property
     def rank(self) -> int:
@@ -171,6 +173,7 @@ def imported(
         untested=untested,
         not_addable=_not_addable(shapes[first], operation),
         warnings=tuple(notes),
+        said=file.said,
     )
 
 
@@ -193,9 +196,12 @@ def merged(parts: Sequence[ImportedVectors]) -> ImportedVectors:
         shapes = [next(iter(each.directions.values())).shape for each in (first, part)]
         if shapes[0] != shapes[1]:
             raise _apart(first, part, "shape", list(shapes[0]), list(shapes[1]))
-        for what in ("model", "revision", "data", "method", "reference"):
+        for what in ("model", "revision", "model_type", "layers", "data", "method", "reference"):
             if getattr(part.claims, what) != getattr(first.claims, what):
                 raise _apart(first, part, what, getattr(first.claims, what), getattr(part.claims, what))
+        digests = [{k: v for k, v in each.claims.digests.items() if k != "tensors"} for each in (first, part)]
+        if digests[0] != digests[1]:
+            raise _apart(first, part, "claim of digests", digests[0], digests[1])
     directions = {layer: numbers for part in parts for layer, numbers in part.directions.items()}
     return replace(
         first,

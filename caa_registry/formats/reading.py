@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,16 @@ from caa_registry.formats.tensor_files.tensor_header import layout
 from caa_registry.formats.torch_file.saved import LEGACY_MAGIC, described
 from caa_registry.formats.vector_file import VectorFile, open_file
 from caa_registry.progress import Progress, silent
+from caa_registry.references import ranges
 
 _MOST_FILES = 1000
-_log = logging.getLogger(__name__)
+_WITH_ROWS = ("axbench",)
+# What lies in a folder of vectors and is none, by name and by ending.
+_BESIDE = {
+    *("license", "licence", "notice", "config.json", "generation_config.json", "adapter_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "metadata.jsonl"),
+}
+_TEXTS = {".md", ".txt", ".yaml", ".yml", ".sha256", ".py", ".png", ".csv"}
 
 
 def read_vectors(
@@ -47,35 +53,43 @@ def read_vectors(
     for done, path in enumerate(paths):
         progress(done, len(paths))
         file = open_file(path, layer=layer, row=row)
-        parts.append((known or format_of(file)).read(file))
+        part = (known or format_of(file)).read(file)
+        if layer is not None and list(part.directions) != [layer]:
+            raise file.error(
+                f"it says itself that its layers are {ranges(list(part.directions))}, and --layer says {layer}",
+                "Leave --layer out.",
+            )
+        if row is not None and part.format not in _WITH_ROWS:
+            raise file.error(f"a file of the format {part.format!r} has no rows to choose from", "Leave --row out.")
+        parts.append(part)
     progress(len(paths), len(paths))
     return merged(parts) if len(parts) > 1 else parts[0]
 
 
 def _vector_files(path: Path) -> list[Path]:
-    """``path``, or where it is a folder the vector files in it, by name. Its texts that are none (a README, a model's
-    config) are passed over, which a warning says; so are hidden files and folders in it. Anything else is taken for a
-    vector file, which reading then refuses or not. Raises ``InputError`` for a folder without one."""
+    """``path``, or where it is a folder the vector files in it, by name. What stands beside vectors (a README, a
+    licence, a config, a sidecar of another file) is passed over, and so are hidden files and folders in it. Anything
+    else is taken for a vector file, which reading then refuses or not. Raises ``InputError`` for a folder without
+    one."""
     if not path.is_dir():
         return [path]
     with explained(path):
         files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
-    passed_over = [each for each in files if _is_other_text(each)]
-    kept = [each for each in files if each not in passed_over]
+    names = {each.name for each in files}
+    kept = [each for each in files if not _is_beside(each, names)]
     if not kept:
         raise InputError("it holds no vector file", "Name the files of a vector.", source=str(path))
-    if passed_over:
-        _log.warning("Passed over in %s: %s.", path, ", ".join(each.name for each in passed_over))
     return kept
 
 
-def _is_other_text(path: Path) -> bool:
-    file = open_file(path)
-    try:
-        file.data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in file.data and not any(format.sniff(file) for format in FORMATS.values())
+def _is_beside(path: Path, names: set[str]) -> bool:
+    """Whether a file of a folder with ``names`` stands beside vectors, by its name, and is none."""
+    name = path.name.lower()
+    if name in _BESIDE or path.suffix.lower() in _TEXTS:
+        return True
+    own = path.name.removesuffix(path.suffix)
+    about = [other for other in names if other != path.name and own in (other, other.removesuffix(Path(other).suffix))]
+    return path.suffix.lower() == ".json" and bool(about)
 
 
 def format_of(file: VectorFile) -> Format:
@@ -96,7 +110,10 @@ def _unknown(file: VectorFile) -> CaaError:
         what = _what(file)
     except InputError as error:
         return error
-    return file.error(f"it is {what}, and no vector file of a known layout", f"Known are: {', '.join(FORMATS)}.")
+    return file.error(
+        f"it is {what}, and no vector file of a known layout",
+        f"Known are: {', '.join(name for name, format in FORMATS.items() if format.reads)}.",
+    )
 
 
 def _what(file: VectorFile) -> str:

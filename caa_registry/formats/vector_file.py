@@ -48,6 +48,12 @@ class VectorFile:
         return made
 
     @property
+    def said(self) -> dict[str, int]:
+        """What the user says, by name."""
+        given = {"layer": self.layer, "row": self.row}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
     def sha256(self) -> str:
         """Digest of the bytes."""
         return digest_bytes(self.data)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from caa_registry.display.bars import ProgressOption, shown
+from caa_registry.errors import UsageError
 from caa_registry.evaluation.shards import Shard
 from caa_registry.progress import part_of
+from caa_registry.references import ranges
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS, CalibrationRequest, calibrate
 from caa_registry.registry.evaluations.comparing.cross import Row, check_crossed, cross
@@ -163,19 +165,25 @@ class Evaluations(StoredEvaluations):
         multipliers: Sequence[float] = (-1.0, 0.0, 1.0),
         progress: ProgressOption = None,
     ) -> Transferred:
-        """How well the vector ``one`` does on the model of ``other``, which is another quantization of its own: the
-        cosine of the two at every layer that both have, and what each does there on the same questions (default: those
-        that ``other`` was computed from), paired. Both are stored as evaluations, without nulls; that the model is not
-        the vector's own is recorded.
+        """How well the vector ``one`` does on the model of ``other``, which has the architecture and the shape of its
+        own, such as another quantization of it.
 
-        Raises ``ModelMismatchError`` for models that are no quantizations of one, ``UsageError`` as ``propensity``
-        does.
+        That is the cosine of the two at every layer that both have, and what each does there on the same questions
+        (default: those that ``other`` was computed from), paired. Both are stored as evaluations, without nulls; that
+        the model is not the vector's own is recorded.
+
+        Raises ``ModelMismatchError`` for models of another shape, ``UsageError`` as ``propensity`` does, and
+        ``NoCommonDoseError`` where the doses of the two have nothing in common; both evaluations are stored then.
         """
         with shown(scores=progress) as (telling,):
             carried, there = self._vectors.get(one), self._vectors.get(other)
             near = self._vectors.compare(carried, there, transfer=True)
-            chosen = [each.layer for each in near] if layers == "all" else sorted(set(layers))
-            steps(multipliers)  # before a model is loaded
+            common = [each.layer for each in near]
+            chosen = common if layers == "all" else sorted(set(layers))
+            if not chosen or not set(chosen) <= set(common):
+                raise UsageError(f"both vectors have the layers {ranges(common)}", "Choose among these.")
+            if len(steps(multipliers)) < 2:
+                raise UsageError("one multiplier shows no effect", "For example --multipliers -1,0,1.")
             model = self._lookup.models.load_recorded(there.known_model())
             settings = PropensitySettings(controls=(), allow_mismatch=True)
             first, second = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session, aliased
 
 from caa_registry.catalog import models as t
@@ -45,12 +45,13 @@ def evidence(workspace: Workspace, vectors: Sequence[VectorVersion], metric: Sta
 def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
     """The ids of the evaluations that speak for vectors, one for each vector that has any.
 
-    It is on the vector's own behavior, at two multipliers or more, and asks no leaked question; with its dose measured
+    It is on the vector's own behavior and on its own model, at two multipliers or more, and asks no question that is
+    known to be leaked; with its dose measured
     rather than without, then with a null rather than without, of the most layers, the newest of equals.
     ``conditions``: of the evaluation, the vector version, the vector's dataset version and its model.
     """
     evaluation, vector, score = t.Evaluation, t.VectorVersion, t.Score
-    asked, asked_dataset = aliased(t.DatasetVersion), aliased(t.Dataset)
+    asked, asked_dataset, on = aliased(t.DatasetVersion), aliased(t.Dataset), aliased(t.Model)
     recorded = evaluation.parameters
     leaked = [func.coalesce(recorded["leaked", how].as_integer(), 0) == 0 for how in ("same", "near")]
 
@@ -69,12 +70,14 @@ def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
         .join(vector, vector.id == evaluation.vector_version_id)
         .outerjoin(t.DatasetVersion, t.DatasetVersion.id == vector.dataset_version_id)
         .outerjoin(t.Dataset, t.Dataset.id == t.DatasetVersion.dataset_id)
-        .outerjoin(t.Model, t.Model.id == vector.model_id)
+        .join(t.Model, t.Model.id == vector.model_id)
+        .join(on, on.id == evaluation.model_id)
         .join(asked, asked.id == evaluation.dataset_version_id)
         .join(asked_dataset, asked_dataset.id == asked.dataset_id)
         .where(
             evaluation.deleted_at.is_(None),
             vector.deleted_at.is_(None),
+            _same_weights(on),
             vector_behavior() == behavior(asked, asked_dataset),
             *leaked,
             has("steerability"),
@@ -83,6 +86,14 @@ def speaking(session: Session, *conditions: ColumnElement[bool]) -> list[int]:
         .subquery()
     )
     return list(session.scalars(select(ranked.c.id).where(ranked.c.rank == 1)))
+
+
+def _same_weights(on: Any) -> ColumnElement[bool]:
+    """That the model ``on`` has the weights of the vector's model: ``Fingerprint.same_weights`` in SQL."""
+    own = t.Model
+    tensors = and_(own.tensors.is_not(None), on.tensors.is_not(None))
+    same = case((tensors, own.tensors == on.tensors), else_=own.weights == on.weights)
+    return and_(own.adapter.is_not_distinct_from(on.adapter), same)
 
 
 def _length(session: Session, array: Any) -> ColumnElement[int]:

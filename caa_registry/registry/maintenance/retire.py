@@ -36,7 +36,7 @@ def delete(workspace: Workspace, reference: str, why: str = "") -> str:
         target = find(session, reference)
         aliases, others = _aliases(session, target), _made_from(session, target.thing)
         if aliases or others:
-            commands = [f"caa alias remove {alias}" for alias in aliases]
+            commands = [f"caa alias rm {alias}" for alias in aliases]
             commands += [f"caa delete {name}" for name in others if not name.startswith("plan:")]
             raise UsageError(
                 f"{target.reference} is needed by {', '.join([f'alias {alias}' for alias in aliases] + others)}",

@@ -17,7 +17,7 @@ _LARGEST = 3.4028234663852886e38
 
 def check_multiplier(multiplier: float) -> float:
     """``multiplier`` if it is a finite float32, else ``UsageError``."""
-    if not abs(multiplier) <= _LARGEST:
+    if not isinstance(multiplier, int | float) or not abs(multiplier) <= _LARGEST:
         raise UsageError(f"multiplier {multiplier} is not a finite number", "Useful ones lie between -10 and 10.")
     return float(multiplier)
 

@@ -19,7 +19,7 @@ class Similar(Record):
     """Another vector at the same layer of the same model.
 
     ``cosine``: between the two. ``noise``: the mean cosine between the directions of two halves of that vector's own
-    pairs, which is as near as two vectors of one behavior come; ``None`` where it was not measured.
+    pairs; ``None`` where it was not measured.
     """
 
     version: VectorVersion

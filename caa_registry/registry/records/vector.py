@@ -120,7 +120,7 @@ class VectorVersion(Table):
     dataset_digest: str
     model: ModelInfo | None
     recipe: Recipe | None
-    origin: Origin | None
+    origin: Origin | None = field(hash=False)
     blob: str = field(repr=False)
     layers: Sequence[LayerRecord] = field(repr=False)
     d_model: int
@@ -201,10 +201,15 @@ class VectorVersion(Table):
             )
         return self.recipe
 
+    @property
+    def not_addable(self) -> str:
+        """Why it must not be added to a stream; empty where it may be."""
+        return self.origin.not_addable if isinstance(self.origin, FileOrigin) else ""
+
     def check_addable(self) -> None:
         """Raise ``UsageError`` for one that must not be added to a stream."""
-        why = self.origin.not_addable if isinstance(self.origin, FileOrigin) else ""
-        if why:
+        if self.not_addable:
             raise UsageError(
-                f"{self.reference} cannot be added to a model: {why}", "It is kept as its file says, and not applied."
+                f"{self.reference} cannot be added to a model: {self.not_addable}",
+                "It is kept as its file says, and not applied.",
             )

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caa_registry.errors import one_line
 from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.pairs.record import Pair
 from caa_registry.references import ranges
 from caa_registry.registry.records import (
     CalibrationOutcome,
+    CombinedOrigin,
     DatasetVersion,
     Evaluation,
     FileOrigin,
@@ -23,7 +25,7 @@ from caa_registry.registry.records import (
 from caa_registry.registry.reports.content import ReportContent
 from caa_registry.registry.reports.effects import doses_section, side_effects_section
 from caa_registry.registry.reports.identity import identity_section, quality_section
-from caa_registry.registry.reports.text import between, change, inline, signed, table
+from caa_registry.registry.reports.text import between, change, inline, plain, signed, table
 from caa_registry.registry.reports.verdict import verdict_section
 
 # In the order in which a score is told: what it is of, and how it is called.
@@ -70,9 +72,13 @@ def _lines(content: CardContent) -> Iterator[str]:
 
 def _summary(content: CardContent) -> Iterator[str]:
     version, dataset, example = content.version, content.dataset, content.example
+    if version.not_addable:
+        yield f"Directions for the behavior **{plain(version.behavior)}**, which are kept and not added to a model."
+        yield ""
+        return
     yield (
-        f"A steering vector for the behavior **{version.behavior}**: at a multiplier above 0 the model is to show more "
-        "of it, below 0 less."
+        f"A steering vector for the behavior **{plain(version.behavior)}**: at a multiplier above 0 the model is to "
+        "show more of it, below 0 less."
     )
     yield ""
     if dataset is not None and dataset.source.card is not None:
@@ -123,7 +129,8 @@ def _limits(content: CardContent) -> Iterator[str]:
     if isinstance(version.origin, FileOrigin) and version.origin.not_addable:
         yield f"- **It is not applied**: {version.origin.not_addable}."
     licence = dataset.licence if dataset is not None else ""
-    yield f"- Licence of its pairs: {licence or 'not known'}. The model has a licence of its own."
+    unknown = "that of the vectors it is made of" if isinstance(version.origin, CombinedOrigin) else "not known"
+    yield f"- Licence of its pairs: {plain(licence) or unknown}. The model has a licence of its own."
     if content.outcome is None or content.outcome.reason or content.outcome.evidence is None:
         yield "- **No calibration recommends it.** What it does may be what any vector of its length does."
     report = content.report
@@ -200,14 +207,15 @@ def _remake(content: CardContent) -> Iterator[str]:
     version, origin = content.version, content.version.origin
     model = {"model": _model(version.model), **_adapter(version)} if version.model else {}
     yield "```sh"
+    made = content.made.parameters if content.made else {}
     if isinstance(origin, FileOrigin):
-        names = content.made.parameters["files"] if content.made else ["FILE"]
-        behavior = {"behavior": origin.behavior}
-        yield _command("caa vector import", *names, name=version.name, format=origin.format, **behavior, **model)
-    elif content.made is not None:
-        yield _command("caa vector combine", version.name, *content.made.parameters["terms"]) + (
-            f" --operation {content.made.parameters['operation']}"
-        )
+        options = {"name": version.name, "format": origin.format, "behavior": origin.behavior}
+        options |= {option: str(made[option]) for option in ("layer", "row") if option in made}
+        names = [one_line(name, 200) for name in made.get("files", ["FILE"])]
+        yield _command("caa vector import", *names, **options, **model)
+    elif made:
+        options = {"operation": made["operation"], "layers": _listed(made["layers"]), "behavior": made["behavior"]}
+        yield _command("caa vector combine", version.name, *made["terms"], **options)
     yield f"caa vector show {shlex.quote(version.name)}   # digest {version.digest}"
     yield "```"
     yield ""
@@ -237,6 +245,12 @@ def _evaluation(version: VectorVersion, evaluation: Evaluation, asked: DatasetVe
 def _apply(content: CardContent) -> Iterator[str]:
     version, outcome = content.version, content.outcome
     yield from ("## Apply it", "")
+    if version.not_addable:
+        yield f"It is not applied: {version.not_addable}."
+        return
+    if version.model is None:
+        yield "First import it again with `--model`, which says which model it is of."
+        return
     if outcome is not None and outcome.layer is not None and not outcome.reason:
         layer, multiplier = outcome.layer, outcome.multiplier
         yield f"Layer {layer}, multiplier {signed(multiplier)}, as its calibration recommends:"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from caa_registry.digests import short
 from caa_registry.references import ranges
 from caa_registry.registry.records import CombinedOrigin, FileOrigin, RunRecord, VectorVersion
-from caa_registry.registry.reports.text import inline, table
+from caa_registry.registry.reports.text import inline, plain, table
 from caa_registry.vectors import NOT_FROM_PAIRS, UNMEASURED, words_alone
 
 _MOST_FILES = 5
@@ -19,7 +19,7 @@ def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator
     recipe, model = version.recipe, version.model
     yield "## What it is"
     yield ""
-    rows = [("digest", f"`{version.digest}`"), ("behavior", version.behavior)]
+    rows = [("digest", f"`{version.digest}`"), ("behavior", plain(version.behavior))]
     if recipe is not None:
         rows += [
             (
@@ -31,7 +31,7 @@ def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator
     else:
         rows.append(("made from", version.made_from))
     if model is None:
-        rows.append(("model", f"{version.model_name}; nobody said here which it is"))
+        rows.append(("model", f"{plain(version.model_name)}; nobody said here which it is"))
     else:
         computed_in = f", computed in {recipe.dtype}" if recipe else ""
         rows.append(("model", f"{model.name} (`{model.fingerprint.digest}`){computed_in}"))

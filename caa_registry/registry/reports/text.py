@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+
+from caa_registry.errors import visible
 
 _ALT = {
     "dose-response": "Score against multiplier",
@@ -12,6 +15,8 @@ _ALT = {
     "slopes": "Slopes of single items, by matching letter",
     "cosines": "Cosines between the layers",
 }
+
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#!~&]")
 
 
 def signed(multiplier: float | None) -> str:
@@ -34,13 +39,23 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
 
 def inline(text: str) -> str:
     """``text`` as code within a line, at most 200 characters of it."""
-    short = " ".join(text.split())
+    short = visible(" ".join(text.split()))
     return f"`{(short if len(short) <= 200 else short[:197] + '...').replace('`', chr(39))}`"
+
+
+def plain(text: str) -> str:
+    """``text`` that somebody else wrote, within a line of Markdown: nothing of it is a link, a tag or an emphasis."""
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", visible(" ".join(text.split())))
 
 
 def picture(name: str) -> tuple[str, str]:
     """The picture ``name`` that lies beside the report, with an empty line after it."""
     return f"![{_ALT[name]}]({name}.png)", ""
+
+
+def _cell(value: object) -> str:
+    # A bar ends a cell, within code too; behind one backslash it does not, and behind two it would.
+    return re.sub(r"(\\*)\|", lambda found: found[1] * 2 + "\\|", str(value)).replace("\n", " ")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
@@ -49,5 +64,5 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[
     yield "| " + " | ".join(columns[i] for i in kept) + " |"
     yield "|" + "---|" * len(kept)
     for row in rows:
-        yield "| " + " | ".join(str(row[i]).replace("|", "\\|").replace("\n", " ") for i in kept) + " |"
+        yield "| " + " | ".join(_cell(row[i]) for i in kept) + " |"
     yield ""

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caa_registry.errors import UsageError
 from caa_registry.formats.card import Card
 from caa_registry.formats.writing import write_vectors
+from caa_registry.registry.provenance.recalls import warn_of_vector
 from caa_registry.registry.records import FileOrigin, VectorVersion, check_multiplier
 from caa_registry.registry.vectors.tensors import load_set
 from caa_registry.registry.workspace import Workspace
@@ -33,11 +35,20 @@ def export(
 
     factor = np.float32(check_multiplier(multiplier))
     version.check_addable()
+    warn_of_vector(workspace, version)
     whole = load_set(workspace.blobs, version)
     chosen = whole.layer_numbers if layers is None else sorted(set(layers))
     vectors = [whole[layer] for layer in chosen]
     if factor != 1:
-        vectors = [replace(vector, values=vector.values * factor) for vector in vectors]
+        with np.errstate(over="ignore", under="ignore"):
+            scaled = [replace(vector, values=vector.values * factor) for vector in vectors]
+        for vector, times in zip(vectors, scaled, strict=True):
+            if not np.isfinite(times.values).all() or (vector.values.any() and factor and not times.values.any()):
+                raise UsageError(
+                    f"times {multiplier:g}, layer {vector.layer} of {version.reference} is beyond what float32 holds",
+                    "Choose another multiplier.",
+                )
+        vectors = scaled
     return write_vectors(VectorSet.of(vectors), path, _card(version, float(multiplier)), format=format, force=force)
 
 

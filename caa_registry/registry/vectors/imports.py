@@ -49,8 +49,8 @@ def store_imported(
         if existing is not None:
             return vector_record(session, existing, existing=True)
         model_name = known_name(session, model) if model else ""
-    names = [Path(file.name).name for file in found.files]
-    activity = Activity("import", workspace.actor, {"name": name, "files": names, "format": found.format})
+    names = _storable([Path(file.name).name for file in found.files])
+    activity = Activity("import", workspace.actor, {"name": name, "files": names, "format": found.format, **found.said})
     stored = store_bytes(workspace.blobs, vectors, making, model_name)
     with workspace.database.write() as session:
         known = ensure_model(session, model)[0].id if model else None

@@ -203,9 +203,9 @@ def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -
     if not allow_mismatch:
         raise ModelMismatchError(
             f"{version.reference} is of {version.model.name} "
-            f"({version.model.fingerprint.digest[:19]}), not on {model.info.name} "
+            f"({version.model.fingerprint.digest[:19]}), and not of {model.info.name} "
             f"({model.info.fingerprint.digest[:19]}): {verdict}",
-            "Load that model, or allow the mismatch on purpose (--allow-mismatch); it will be recorded.",
+            "Load that model. Where a command has --allow-mismatch, it is applied on purpose; that is recorded.",
         )
     check_shape(version.reference, version.d_model, version.layer_numbers[:1], model.info)
     return verdict
@@ -216,7 +216,8 @@ def _claimed(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> V
     if not allow_mismatch:
         error = version.claimed_error()
         raise ModelMismatchError(
-            error.message, f"{error.hint} Or allow the mismatch on purpose (--allow-mismatch); it will be recorded."
+            error.message,
+            f"{error.hint} Where a command has --allow-mismatch, it is applied on purpose; that is recorded.",
         )
     check_shape(version.reference, version.d_model, version.layer_numbers, model.info)
     return "mismatch"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.display.listing import Listing
 from caa_registry.errors import RegistryError
+from caa_registry.references import check_new_name
 from caa_registry.registry.provenance.recalls import warn_of_pairs
 from caa_registry.registry.records import Recipe, VectorVersion, check_multiplier, check_split
 from caa_registry.registry.rows import vector_record
@@ -214,7 +215,8 @@ class Vectors(StoredVectors):
         check_numbers(found)
         loaded = self._models.load(model, adapter=adapter) if isinstance(model, str | Path) else model
         info = loaded.info if loaded else None
-        return store_imported(self._workspace, name, found, info, behavior_of(name, behavior))
+        stated = check_new_name(behavior) if behavior else None
+        return store_imported(self._workspace, name, found, info, behavior_of(name, stated))
 
     def combine(
         self,
@@ -238,9 +240,10 @@ class Vectors(StoredVectors):
         from caa_registry.registry.vectors.algebra.combine import WeightedVector, combine, weighted
         from caa_registry.registry.vectors.algebra.operations import check_operation
 
-        pairs = [weighted(vector) if isinstance(vector, str) else vector for vector in vectors]
+        pairs = [weighted(self._workspace, vector) if isinstance(vector, str) else vector for vector in vectors]
         terms = [WeightedVector(self.get(vector), check_multiplier(weight)) for vector, weight in pairs]
-        return combine(self._workspace, name, terms, check_operation(operation), layers, behavior)
+        stated = check_new_name(behavior) if behavior else ""
+        return combine(self._workspace, name, terms, check_operation(operation), layers, stated)
 
     def normalize(
         self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized"

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from caa_registry.registry.evaluations.store import measurements
-from caa_registry.registry.records import Evaluation, Plan, PlannedCondition, PlannedLayer, PlannedOutcome
+from caa_registry.registry.records import (
+    Evaluation,
+    Plan,
+    PlannedCondition,
+    PlannedLayer,
+    PlannedOutcome,
+    RecordedPropensity,
+)
 from caa_registry.registry.workspace import Workspace
 
 
@@ -14,7 +21,10 @@ def outcome(workspace: Workspace, plan: Plan, evaluation: Evaluation) -> Planned
     direction, and p is that of the largest of all.
     """
     asked = plan.terms.settings
-    null = asked.controls[0] if asked.controls else ""
+    recorded = evaluation.settings
+    # As they were measured: where the pairs are not known, other directions take the place of those asked for.
+    measured = recorded.beside.controls if isinstance(recorded, RecordedPropensity) else ()
+    null = measured[0] if measured else ""
     p_metric = f"p_{asked.statistic}" if len(plan.terms.layers) == 1 else f"p_chosen_{asked.statistic}"
     layers = []
     for score in evaluation.of(asked.statistic):

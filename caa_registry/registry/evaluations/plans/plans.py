@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,6 +41,9 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from caa_registry.models.model import Model
     from caa_registry.progress import Progress
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +173,12 @@ class Plans:
         on = self._lookup.target(version, loaded, asked.layers, asked.multipliers, allow_mismatch=False)
         questions = self._lookup.questions(data, asked.split)
         own = self._lookup.own(version, questions)
+        if not own.complete:
+            _log.warning(
+                "Not all pairs that %s was made from are known: the condition leaks cannot be met, and no run confirms "
+                "anything.",
+                version.reference,
+            )
         request = propensity_request(on, questions, own, asked.settings.measured(), Division.asked(None))
         terms = Terms(
             vector=Pinned(version.name, version.digest),
@@ -179,7 +189,7 @@ class Plans:
             layers=on.layers,
             multipliers=on.multipliers,
             template_digest=request.template_digest,
-            settings=replace(asked.settings, template=request.template.name),
+            settings=replace(asked.settings, template=request.template.name, controls=request.beside.controls),
         )
         return _Understood(terms, loaded, [("vector", version.id), ("dataset", data.id)])
 

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from caa_registry.errors import ModelMismatchError, UsageError
+from sqlalchemy.orm import Session
+
+from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.references import ranges
+from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import ensure_model
+from caa_registry.registry.provenance.recalls import warn_of_vector
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import (
     CombinedOrigin,
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from caa_registry.vectors import VectorSet
 
 _log = logging.getLogger(__name__)
-_WEIGHTED = re.compile(r"(.+):([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_WEIGHTED = re.compile(r"(.+)(?<!@sha256):([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 # A result this much shorter than what it was made of is what rounding leaves of nothing.
 _NOTHING = 1e-6
 
@@ -49,10 +53,26 @@ class WeightedVector:
         return self.version.reference if self.weight == 1 else f"{self.version.reference}:{self.weight!r}"
 
 
-def weighted(text: str) -> tuple[str, float]:
-    """A reference and its weight, 1 where none is given: ``team/x:v2:-0.5`` is minus half of ``team/x:v2``."""
+def weighted(workspace: Workspace, text: str) -> tuple[str, float]:
+    """A reference and its weight, 1 where none is given: ``team/x:v2:-0.5`` is minus half of ``team/x:v2``. Raises
+    ``UsageError`` where the number is also an alias."""
     match = _WEIGHTED.fullmatch(text)
-    return (match[1], check_multiplier(float(match[2]))) if match else (text, 1.0)
+    if match is None:
+        return text, 1.0
+    with workspace.database.read() as session:
+        if _is_alias(session, text):
+            raise UsageError(
+                f"{text} may be the alias {match[2]!r}, or a weight", f"Write {text}:1, or {match[1]}:vN:{match[2]}."
+            )
+    return match[1], check_multiplier(float(match[2]))
+
+
+def _is_alias(session: Session, text: str) -> bool:
+    try:
+        find_version(session, text, "vector")
+    except (NotFoundError, UsageError):
+        return False
+    return True
 
 
 def combine(
@@ -66,6 +86,8 @@ def combine(
     """See ``Vectors.combine``."""
     check_terms(operation, [term.weight for term in terms])
     model = _model(terms)
+    for term in terms:
+        warn_of_vector(workspace, term.version)
     numbers = _layers(terms, layers)
     contrasted = {term.version.behavior for term in terms}
     origin = CombinedOrigin(
@@ -80,7 +102,16 @@ def combine(
         existing = find(session, name, making)
         if existing is not None:
             return vector_record(session, existing, existing=True)
-    activity = Activity("combine", workspace.actor, {"operation": operation, "terms": [term.text for term in terms]})
+    activity = Activity(
+        "combine",
+        workspace.actor,
+        {
+            "operation": operation,
+            "terms": [term.text for term in terms],
+            "layers": list(numbers),
+            "behavior": origin.behavior,
+        },
+    )
     stored = store_bytes(workspace.blobs, vectors, making, model.name)
     with workspace.database.write() as session:
         known = ensure_model(session, model)[0].id
@@ -146,12 +177,15 @@ def _combined(
         parts = [vectors[layer] for vectors in sets]
         rows = [part.values.astype(np.float64) for part in parts]
         row = combined(operation, rows, [term.weight for term in terms])
-        longest = max(abs(term.weight) * part.norm for term, part in zip(terms, parts, strict=True))
+        longest = max(part.norm for part in parts)
         if operation != "normalize" and np.linalg.norm(row) <= _NOTHING * longest:
             nothing.append(layer)
+            row = np.zeros_like(row)
+        if np.abs(row).max() > np.finfo(np.float32).max:
+            raise UsageError(f"layer {layer} of the result is beyond what float32 holds", "Choose smaller weights.")
         norms = [part.residual_norm for part in parts if part.residual_norm is not None]
         residual_norm = float(np.mean(norms)) if len(norms) == len(parts) else None
         made.append(LayerVector(layer, row.astype(np.float32), residual_norm))
     if nothing:
-        _log.warning("Layer %s: nothing is left; the vectors point the same way there.", ranges(nothing))
+        _log.warning("Layer %s: nothing is left there but rounding, and the result is zero.", ranges(nothing))
     return VectorSet.of(made)

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Directions that differ by less are one: so far apart rounding to float32 puts two that are the same.
+_PARALLEL = 1e-5
+# Weights that add up to less, beside their sizes, add up to 0 but for rounding.
+_ROUNDING = 1e-9
+
+
 def check_operation(name: str) -> CombineOperation:
     """``name`` if it is an operation, else ``UsageError``."""
     for known in COMBINE_OPERATIONS:
@@ -36,7 +42,7 @@ def check_terms(operation: CombineOperation, weights: Sequence[float]) -> None:
         raise UsageError("of interpolate only the second vector has a weight", "A and B:0.25 is a quarter of the way.")
     if operation == "orthogonalize" and any(weight != 1 for weight in weights[1:]):
         raise UsageError("what a vector is orthogonalized against has no weight", "Leave it out.")
-    if operation == "mean" and sum(weights) == 0:
+    if operation == "mean" and abs(sum(weights)) <= _ROUNDING * sum(map(abs, weights)):
         raise UsageError("the weights of the mean add up to 0", "Give other weights, or make a sum.")
 
 
@@ -74,5 +80,5 @@ def _without(row: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
     if not len(units):
         return row
     left, sizes, _ = np.linalg.svd(units.T, full_matrices=False)
-    basis = left[:, sizes > sizes[0] * 1e-10]
+    basis = left[:, sizes > sizes[0] * _PARALLEL]
     return row - basis @ (basis.T @ row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -35,21 +35,19 @@ _ROUNDING = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class LayerRows:
-    """Every vector of some models at one layer, kept between calls: a version never changes. ``rows``: float32
-    ``(versions, d_model)``; ``lengths`` and ``sha256``: of each row. ``event``: the last one before they were read:
+    """Every vector of some models at one layer, kept between calls: a version never changes. ``units``: float32
+    ``(versions, d_model)``, each at length 1, or 0 where it is zero. ``event``: the last one before they were read:
     while there is none after it, no version was made, deleted or brought back."""
 
     models: tuple[int, ...]
     layer: int
     event: int | None
     ids: Sequence[int]
-    rows: NDArray[np.float32]
-    lengths: NDArray[np.float32]
-    sha256: Sequence[str]
+    units: NDArray[np.float32]
 
     @property
     def width(self) -> int:
-        return int(self.rows.shape[1])
+        return int(self.units.shape[1])
 
     @cached_property
     def places(self) -> Mapping[int, int]:
@@ -74,18 +72,18 @@ def similar(
         rows = _rows(workspace, session, models, layer, kept, version.d_model)
         if version.id not in rows.places:
             raise UsageError(f"{version.reference} was deleted", f"To bring it back: caa undelete {version.reference}")
-        own = rows.rows[rows.places[version.id]].astype(np.float64)
-        if not own.any():
+        unit = rows.units[rows.places[version.id]]
+        if not unit.any():
             raise UsageError(
                 f"layer {layer} of {version.reference} is zero, and points nowhere", "Choose another layer."
             )
-        unit = (own / np.linalg.norm(own)).astype(np.float32)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cosines = np.nan_to_num(rows.rows @ unit / rows.lengths)
+        cosines = rows.units @ unit
         cosines[rows.places[version.id]] = 0.0
-        near = _nearest(np.abs(cosines), limit)
-        exact = {rows.ids[place]: (_cosine(own, rows.rows[place].astype(np.float64)), place) for place in near}
-        chosen = sorted(exact, key=lambda id: (-abs(exact[id][0] or 0.0), id))[:limit]
+        near = [rows.ids[place] for place in _nearest(np.abs(cosines), limit)]
+        vectors = dict(_read(workspace, session, [version.id, *near], layer))
+        own = vectors[version.id][0].astype(np.float64)
+        exact = {id: _cosine(own, vectors[id][0].astype(np.float64)) for id in near}
+        chosen = sorted(exact, key=lambda id: (-abs(exact[id] or 0.0), id))[:limit]
         records = {
             record.id: record
             for record in vector_records(
@@ -94,9 +92,9 @@ def similar(
         }
     found = []
     for id in chosen:
-        cosine, place = exact[id]
+        cosine = exact[id]
         record = _layer(records[id], layer)
-        if record.sha256 != rows.sha256[place]:
+        if record.sha256 != vectors[id][1]:
             raise damaged(f"vector {records[id].reference}", f"layer {layer} is not what was stored")
         if cosine is not None:
             found.append(Similar(records[id], layer, cosine, _noise(record)))
@@ -160,27 +158,36 @@ def _rows(
     if known is not None and ids == known.ids:
         return replace(known, event=event)
     places = known.places if known is not None else {}
-    rows = np.zeros((len(ids), width), np.float32)
-    digests = [""] * len(ids)
-    new = []
+    units = np.zeros((len(ids), width), np.float32)
+    new = {}
     for place, id in enumerate(ids):
         if known is not None and id in places:
-            rows[place], digests[place] = known.rows[places[id]], known.sha256[places[id]]
+            units[place] = known.units[places[id]]
         else:
-            new.append((place, id))
+            new[id] = place
+    for id, (values, _) in _read(workspace, session, list(new), layer):
+        wide = values.astype(np.float64)
+        units[new[id]] = wide / (np.linalg.norm(wide) or 1.0)
+    return LayerRows(models, layer, event, ids, units)
+
+
+def _read(
+    workspace: Workspace, session: Session, ids: Sequence[int], layer: int
+) -> Iterator[tuple[int, tuple[NDArray[np.float32], str]]]:
+    """By id of a version its vector at ``layer`` and the digest that it was compared with."""
+    import numpy as np
+
+    version, part = t.VectorVersion, t.VectorLayer
     columns = part.version_id, version.blob_digest, part.offset, part.nbytes, part.sha256
-    for begin in range(0, len(new), _AT_ONCE):
-        batch = {id: place for place, id in new[begin : begin + _AT_ONCE]}
-        query = select(*columns).join(version, version.id == part.version_id)
-        query = query.where(part.layer == layer, among(session, part.version_id, list(batch)))
+    for begin in range(0, len(ids), _AT_ONCE):
+        query = select(*columns).join(version, version.id == part.version_id).where(part.layer == layer)
+        query = query.where(among(session, part.version_id, ids[begin : begin + _AT_ONCE]))
         found = session.connection().execute(query).all()
         pieces = workspace.blobs.read_ranges([(blob, offset, nbytes) for _, blob, offset, nbytes, _ in found], session)
         for (id, *_, sha256), data in zip(found, pieces, strict=True):
             if digest_bytes(data) != sha256:
                 raise damaged(f"vector version {id}", f"the numbers of layer {layer} are not what was stored")
-            rows[batch[id]], digests[batch[id]] = np.frombuffer(data, dtype="<f4"), sha256
-    lengths = np.linalg.norm(rows, axis=1)
-    return LayerRows(models, layer, event, ids, rows, lengths, digests)
+            yield id, (np.frombuffer(data, dtype="<f4"), sha256)
 
 
 def _nearest(sizes: NDArray[np.float32], limit: int) -> list[int]:
