@@ -116,7 +116,7 @@ def exchange(path: Path) -> None:
         registry.vectors.export("team/praise:v1", file, layers=[1, 2])
         registry.vectors.import_(file, name="team/theirs")
         registry.vectors.import_(file, name="team/theirs", model="demo")
-        registry.vectors.combine("team/mixed", ["team/praise:v2", "team/theirs:v2:-0.5"])
+        registry.vectors.combine("team/mixed", ["team/praise:v1", "team/theirs:v2:-0.5"], layers=[1, 2])
 
 
 def retire(path: Path) -> None:

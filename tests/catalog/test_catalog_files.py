@@ -95,12 +95,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
 
 def fill_up(folder: Path) -> Path:
     rest = folder / "rest"
-    with rest.open("wb") as file:
+    with rest.open("wb", buffering=0) as file:
         try:
             for size in (65_536, 4096, 1):
                 while True:
                     file.write(b"x" * size)
-                    file.flush()
         except OSError:
             pass
     return rest

@@ -18,10 +18,13 @@ from sqlalchemy import select
 
 from caa_registry.catalog import models as t
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
-from caa_registry.registry.records import CombinedOrigin
+from caa_registry.formats.card import Card
+from caa_registry.formats.writing import write_vectors
+from caa_registry.registry.records import CombinedOrigin, PlanSettings
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 from caa_registry.registry.vectors.algebra.operations import combined
+from caa_registry.vectors import LayerVector, VectorSet
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
@@ -231,3 +234,84 @@ def test_the_nearest_are_those_of_the_product_with_all(filled: Registry) -> None
         registry.vectors.similar("bench/v3")
     with pytest.raises(UsageError, match="no layer 9"):
         registry.vectors.similar("bench/v3", layer=9)
+
+
+def given_vectors(registry: Registry, model: Model, folder: Path, rows: dict[str, Any]) -> None:
+    """Imported vectors of one layer, by name."""
+    for name, row in rows.items():
+        path = folder / f"{name}.safetensors"
+        vectors = VectorSet.of([LayerVector(1, np.asarray(row, np.float32))])
+        write_vectors(vectors, path, Card(), format="safetensors")
+        registry.vectors.import_(path, name=f"given/{name}", model=model)
+
+
+def test_directions_that_differ_by_rounding_are_one(registry: Registry, model: Model, tmp_path: Path) -> None:
+    a, b = np.random.default_rng(1).standard_normal((2, model.d_model)).astype(np.float32)
+    given_vectors(registry, model, tmp_path, {"a": a, "b": b, "b3": b * np.float32(0.3)})
+    one = registry.vectors.combine("t/one", ["given/a", "given/b"], operation="orthogonalize")
+    two = registry.vectors.combine("t/two", ["given/a", "given/b", "given/b3"], operation="orthogonalize")
+    np.testing.assert_allclose(numbers(registry, one, 1), numbers(registry, two, 1), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_vectors_of_any_length_are_found(registry: Registry, model: Model, tmp_path: Path) -> None:
+    a, other = np.random.default_rng(2).standard_normal((2, model.d_model)).astype(np.float32)
+    rows = {"a": a, "long": a * np.float32(1e25), "short": other * np.float32(1e-25), "other": other, "zero": a * 0}
+    given_vectors(registry, model, tmp_path, rows)
+    first, *rest = registry.vectors.similar("given/a")
+    assert first.version.name == "given/long" and first.cosine == pytest.approx(1, abs=1e-6)
+    cosines = {each.version.name: each.cosine for each in rest}
+    assert cosines.keys() == {"given/short", "given/other"}
+    assert cosines["given/short"] == pytest.approx(cosines["given/other"], abs=1e-6)
+
+
+def test_a_number_that_is_an_alias_is_no_weight(registry: Registry, two: tuple[VectorVersion, VectorVersion]) -> None:
+    registry.aliases.set("vector:team/a:v1", "2")
+    before = counts(registry)
+    with pytest.raises(UsageError, match="may be the alias '2', or a weight"):
+        registry.vectors.combine("team/made", ["team/a:2"])
+    with pytest.raises(UsageError, match="not a finite number"):
+        registry.vectors.combine("team/made", [("team/a", "2")])  # type: ignore[list-item]
+    for behavior in ("x\0y", "\udcff", "Not A Name"):
+        with pytest.raises(UsageError):
+            registry.vectors.combine("team/made", ["team/a"], behavior=behavior)
+    with pytest.raises(UsageError, match="add up to 0"):
+        registry.vectors.combine("team/made", [("team/a", 0.1), ("team/b", 0.2), ("team/a", -0.3)], operation="mean")
+    with pytest.raises(UsageError, match="float32"):
+        registry.vectors.combine("team/made", [("team/a", 3e38), ("team/b", 3e38)])
+    assert counts(registry) == before
+    digest = registry.vectors.get("team/a").digest
+    assert registry.vectors.combine("team/made", [f"team/a@{digest}", "team/b:2"]).number == 1
+    assert registry.vectors.combine("team/made", ["team/a:2:1"]).number == 2
+
+
+def test_a_plan_of_a_combined_vector_can_be_met(
+    registry: Registry, two: tuple[VectorVersion, VectorVersion], pairs: DatasetVersion, model: Model
+) -> None:
+    registry.vectors.combine("team/made", ["team/a", "team/b"])
+    settings = PlanSettings(draws=19, conditions=("null",))
+    plan = registry.plans.make(
+        "team/p", "team/made", dataset=pairs, split="test", layers=[1], model=model, settings=settings
+    )
+    assert plan.terms.settings.controls == ("isotropic",)
+    outcome = registry.plans.outcome(registry.plans.run("team/p", model=model))
+    assert outcome.conditions[0].figure.startswith("p = ")
+
+
+def test_what_ran_on_another_model_speaks_for_no_vector(
+    registry: Registry, two: tuple[VectorVersion, VectorVersion], pairs: DatasetVersion, tiny: TinyModels
+) -> None:
+    there = registry.vectors.compute("team/there", dataset=pairs, model=tiny("llama", seed=1))
+    with pytest.raises(UsageError, match="both vectors have the layers"):
+        registry.evaluations.transfer(two[0], there, layers=[9])
+    with pytest.raises(UsageError, match="one multiplier"):
+        registry.evaluations.transfer(two[0], there, multipliers=[1])
+    assert not registry.evaluations.ls()
+    registry.evaluations.transfer(two[0], there, layers=[1])
+    assert registry.evaluations.evidence([two[0]]) == {}
+    assert {ranked.evidence.vector.name for ranked in registry.evaluations.leaderboard()} == {"team/there"}
+
+
+def test_a_card_makes_it_again(registry: Registry, two: tuple[VectorVersion, VectorVersion]) -> None:
+    version = registry.vectors.combine("team/made", ["team/a", "team/b:-1"], layers=[1], behavior="mixed")
+    assert "--operation sum --layers 1 --behavior mixed" in registry.reports.card(version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -170,7 +171,7 @@ def test_another_layer_of_the_same_file_is_another_version(registry: Registry, m
 
 
 def test_a_folder_with_a_file_a_layer_becomes_one_version(
-    registry: Registry, computed: VectorVersion, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    registry: Registry, computed: VectorVersion, tmp_path: Path
 ) -> None:
     folder = tmp_path / "vectors"
     written = registry.vectors.export(computed, folder, format="caa")
@@ -178,12 +179,14 @@ def test_a_folder_with_a_file_a_layer_becomes_one_version(
     (folder / "README.md").write_text("# Vectors\n")
     (folder / ".hidden").write_bytes(b"\0\1")
     version = registry.vectors.import_(folder, name="team/back")
-    assert version.layer_numbers == computed.layer_numbers and "README.md" in caplog.text
+    assert version.layer_numbers == computed.layer_numbers
     assert registry.vectors.load(version).tensor_digest == computed.tensor_digest
     assert len(imported(version).files) == len(written)
-    written[0].write_bytes(written[0].read_bytes()[:100])
-    with pytest.raises(InputError):
-        registry.vectors.import_(folder, name="team/back")
+    sound = written[0].read_bytes()
+    for damaged in (sound[:100], b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", b'{"layers": {'):
+        written[0].write_bytes(damaged)
+        with pytest.raises(InputError):
+            registry.vectors.import_(folder, name="team/back")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no vector file"):
         registry.vectors.import_(tmp_path / "empty", name="team/back")
@@ -342,3 +345,57 @@ def test_it_goes_the_whole_way(
         assert model.generate("Is it good?", max_tokens=2)
     assert registry.reports.vector_pictures([version]).keys() == {"cosines"}
     assert registry.evaluations.verify(evaluation.id).holds
+
+
+def test_files_of_two_models_are_not_one_vector(registry: Registry, model: Model, tmp_path: Path) -> None:
+    for layer, changed in ((1, {}), (2, {"fingerprint": "sha256:" + "b" * 64}), (3, {"n_layers": 99})):
+        card = Card(**{"fingerprint": model.info.fingerprint.digest, "n_layers": model.n_layers, **changed})
+        layers = rows(model, (layer if layer < 3 else 2,))
+        write_vectors(layers, tmp_path / f"{layer}.safetensors", card)
+    before = counts(registry)
+    for other in (2, 3):
+        files = [tmp_path / "1.safetensors", tmp_path / f"{other}.safetensors"]
+        with pytest.raises(InputError):
+            registry.vectors.import_(files, name="team/x", model=model)
+    assert counts(registry) == before
+
+
+def test_what_is_said_of_a_file_that_says_it_itself_is_refused(
+    registry: Registry, model: Model, tmp_path: Path
+) -> None:
+    write_vectors(rows(model), tmp_path / "x.safetensors", Card())
+    with pytest.raises(InputError, match=r"its layers are 1-2, and --layer says 1"):
+        registry.vectors.import_(tmp_path / "x.safetensors", name="team/x", layer=1)
+    with pytest.raises(InputError, match="no rows"):
+        registry.vectors.import_(tmp_path / "x.safetensors", name="team/x", row=0)
+
+
+def test_names_and_texts_of_strangers_stay_text(either: Registry, model: Model, tmp_path: Path) -> None:
+    hostile = "org/<img src=x onerror=alert(1)> [link](http://x) a\\|b \x1b[31m"
+    path = tmp_path / "\udcff.safetensors"
+    write_vectors(rows(model), path, Card(model=hostile))
+    version = either.vectors.import_(path, name="team/x")
+    assert either.vectors.get("team/x").model_name == f"claimed: {hostile}"
+    card = either.reports.card(version)
+    card.encode()
+    outside = re.sub(r"`[^`]*`", "", card)
+    assert "\x1b" not in card and "\n| model | claimed: org/\\<img" in card
+    assert "<img" not in outside.replace("\\<", "") and "](http" not in outside.replace("\\](", "").replace(
+        "\\]\\(", ""
+    )
+    assert "First import it again with `--model`" in card and "caa generate" not in card
+    for behavior in ("x\0y", "\udcff"):
+        with pytest.raises(UsageError):
+            either.vectors.import_(path, name="team/y", behavior=behavior)
+    assert len({version, either.vectors.get("team/x")}) == 1
+    assert not either.fsck().damage
+
+
+def test_a_scaled_export_claims_to_be_scaled(registry: Registry, computed: VectorVersion, tmp_path: Path) -> None:
+    registry.vectors.export(computed, tmp_path / "twice.safetensors", multiplier=2)
+    claims = imported(registry.vectors.import_(tmp_path / "twice.safetensors", name="team/twice")).claims
+    assert claims.reference == "team/own:v1 times 2.0" and "version" not in claims.digests
+    for beyond in (1e-45, 1e38):
+        with pytest.raises(UsageError, match="float32"):
+            registry.vectors.export(computed, tmp_path / "beyond.npz", multiplier=beyond)
+    assert not (tmp_path / "beyond.npz").exists()

@@ -202,8 +202,8 @@ def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -
         return verdict
     if not allow_mismatch:
         raise ModelMismatchError(
-            f"{version.reference} is of {version.model.name} "
-            f"({version.model.fingerprint.digest[:19]}), and not of {model.info.name} "
+            f"{version.reference} {'was computed on' if version.recipe else 'is of'} {version.model.name} "
+            f"({version.model.fingerprint.digest[:19]}), not on {model.info.name} "
             f"({model.info.fingerprint.digest[:19]}): {verdict}",
             "Load that model. Where a command has --allow-mismatch, it is applied on purpose; that is recorded.",
         )

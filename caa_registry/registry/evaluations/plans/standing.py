@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import damaged
+from caa_registry.registry.provenance.runs import Arrow, check_arrows
 from caa_registry.registry.records import Evaluation, Plan, RecordedPropensity, Standing
 from caa_registry.registry.workspace import Workspace
 
@@ -68,7 +69,7 @@ def standing(asked: Asked, plan: t.Plan | None, others: Sequence[Asked]) -> Stan
 
 
 def with_standing(session: Session, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The records with what they count as, in two statements however many they are; in none where no one follows a
+    """The records with what they count as, in five statements however many they are; in none where no one follows a
     plan."""
     planned = {
         evaluation.id: evaluation.settings.plan
@@ -161,8 +162,10 @@ def _asked(session: Session, vectors: ColumnElement[bool], plans: ColumnElement[
         .outerjoin(t.Run, t.Run.id == made.run_id)
         .order_by(made.object_id)
     )
+    rows = session.execute(query).all()
+    _check_runs(session, vectors, {row[0]: row[4] for row in rows})
     asked: dict[int, Asked] = {}
-    for number, row, vector, dataset, run in session.execute(query):
+    for number, row, vector, dataset, run in rows:
         if row is None or vector is None or run is None:
             raise damaged(f"evaluation {number}", "it was recorded, and a part of it is missing")
         if row.dataset_version_id is None:
@@ -183,3 +186,20 @@ def _asked(session: Session, vectors: ColumnElement[bool], plans: ColumnElement[
             began=run.started_at,
         )
     return list(asked.values())
+
+
+def _check_runs(session: Session, vectors: ColumnElement[bool], runs: Mapping[int, t.Run | None]) -> None:
+    """Raise ``IntegrityError`` where a run by number of an evaluation does not read and make what it did, or one of
+    ``vectors`` has an evaluation that no run leads to."""
+    io, ids = t.RunIO, {run.id for run in runs.values() if run is not None}
+    arrows: dict[int, list[Arrow]] = {}
+    query = select(io.run_id, io.direction, io.kind, io.object_id, io.role).where(among(session, io.run_id, list(ids)))
+    for run_id, direction, kind, thing, role in session.execute(query):
+        arrows.setdefault(run_id, []).append((direction, kind, thing, role))
+    for run in runs.values():
+        if run is not None:
+            check_arrows(run, arrows.get(run.id, []))
+    of_vectors = select(t.VectorVersion.id).where(vectors)
+    for number in session.scalars(select(t.Evaluation.id).where(t.Evaluation.vector_version_id.in_(of_vectors))):
+        if number not in runs:
+            raise damaged(f"evaluation {number}", "nothing says which run made it")
