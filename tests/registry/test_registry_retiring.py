@@ -53,7 +53,7 @@ def test_what_is_needed_is_not_deleted_and_the_message_names_why(filled: Registr
         UsageError, match="vector:team/vector:v1 is needed by alias vector:team/vector:best, evaluation:1"
     ) as caught:
         filled.delete("team/vector")
-    assert "caa alias remove vector:team/vector:best; caa delete evaluation:1" in caught.value.hint
+    assert "caa alias rm vector:team/vector:best; caa delete evaluation:1" in caught.value.hint
     with pytest.raises(UsageError, match="dataset:team/pairs:v2 is needed by evaluation:1, vector:team/vector:v1"):
         filled.delete("team/pairs:v2")
     before = len(filled.audit.ls())
