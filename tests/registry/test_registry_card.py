@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from registry.registry_support import jsonl, letters
 
 import caa_registry as caa
@@ -82,6 +83,21 @@ def test_a_card_says_what_is_not_known(registry: Registry, pairs: DatasetVersion
     assert str(model.info.path) not in card
     registry.datasets.recall("team/pairs", why="labels were wrong")
     assert "**Quarantined**: " in registry.reports.card("team/vector")
+
+
+@pytest.mark.parametrize("layers", [[1], [1, 2]])
+def test_a_card_tells_the_p_value_of_its_null(
+    registry: Registry, pairs: DatasetVersion, model: Model, layers: list[int]
+) -> None:
+    version = registry.vectors.compute("team/vector", dataset=pairs, model=model)
+    evaluation = registry.evaluations.propensity(
+        version, model=model, layers=layers, settings=PropensitySettings(draws=19)
+    )
+    best = registry.evaluations.evidence([version])[version.digest].score.layer
+    name = "p_steerability" if len(layers) == 1 else "p_chosen_steerability"
+    told = evaluation.at(best, name, evaluation.null or "")
+    (row,) = [line for line in registry.reports.card(version).splitlines() if "per unit of multiplier |" in line]
+    assert told is not None and row.endswith(f"| {told.value:.3f} |")
 
 
 def test_the_card_of_a_normalized_vector_names_what_it_comes_from(

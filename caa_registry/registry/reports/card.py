@@ -100,12 +100,17 @@ def _scores(report: ReportContent) -> Iterator[str]:
     yield f"{evaluation.n} questions of {evaluation.dataset} ({evaluation.split}{evaluation.half})."
     yield ""
     rows = []
+    # Of several layers the one that is shown was chosen, and p is that of the largest of all.
+    one = len(evaluation.settings.layers) == 1
     for name, words in _HEADLINES:
-        score, null = evaluation.at(layer, name), evaluation.at(layer, f"p_{name}")
+        score = evaluation.at(layer, name)
+        p_value = evaluation.at(layer, f"{'p_' if one else 'p_chosen_'}{name}", evaluation.null or "")
         if score is not None:
-            p = "not measured" if null is None else f"{null.value:.3f}"
+            p = "not measured" if p_value is None else f"{p_value.value:.3f}"
             rows.append((words, change(score.value), between(score.ci_low, score.ci_high), p))
-    yield from table(["change of the", "value", "95 %", "p of the null"], rows)
+    yield from table(
+        ["change of the", "value", "95 %", "p of the null" if one else "p of the null, over all layers"], rows
+    )
     for caveat in shown.caveats:
         yield from (f"**Warning**: {caveat.text}", "")
     yield from doses_section(evaluation, layer)
