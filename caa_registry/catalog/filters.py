@@ -23,11 +23,6 @@ def behavior(version: Any = t.DatasetVersion, dataset: Any = t.Dataset) -> Colum
     return func.coalesce(func.nullif(version.source["behavior"].as_string(), ""), last)
 
 
-def of_behavior(name: str) -> ColumnElement[bool]:
-    """That a dataset version, joined with its dataset, is of the behavior ``name``."""
-    return behavior() == name if storable(name) else false()
-
-
 def vector_behavior(version: Any = t.VectorVersion) -> ColumnElement[str]:
     """The behavior of a vector version, joined with its dataset version and dataset where it has these: what its origin
     states, else that of its dataset."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from caa_registry.display.records import Record
 
@@ -39,3 +39,7 @@ class Claims(Record):
     reference: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     statements: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**vars(self), "digests": dict(self.digests), "statements": dict(self.statements)}

@@ -82,7 +82,6 @@ class ImportedVectors(Record):
 
     def as_json(self) -> dict[str, Any]:
         """All but the numbers, as plain JSON; layers are keys as text."""
-        claims = {**vars(self.claims), "digests": dict(self.claims.digests), "statements": dict(self.claims.statements)}
         return {
             "format": self.format,
             "producer": self.producer,
@@ -97,7 +96,7 @@ class ImportedVectors(Record):
             "rank": self.rank,
             "strengths": {str(layer): strength for layer, strength in self.strengths.items()},
             "dtypes": list(self.dtypes),
-            "claims": claims,
+            "claims": self.claims.as_json(),
             "untested": self.untested,
             "not_addable": self.not_addable,
             "warnings": list(self.warnings),

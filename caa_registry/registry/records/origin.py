@@ -73,14 +73,13 @@ class FileOrigin(Record):
 
     def to_json(self) -> dict[str, Any]:
         """What is stored, and what the digest of the vector covers. Floats are texts."""
-        claims = {**vars(self.claims), "digests": dict(self.claims.digests), "statements": dict(self.claims.statements)}
         values = {
             **vars(self),
             "kind": "import",
             "files": list(self.files),
             "derived_at": {str(layer): place for layer, place in self.derived_at.items()},
             "strengths": {str(layer): strength for layer, strength in self.strengths.items()},
-            "claims": claims,
+            "claims": self.claims.as_json(),
         }
         plain: dict[str, Any] = floats_as_text(values)
         return plain
