@@ -79,8 +79,8 @@ def _notes(recorded: RecordedPropensity) -> Iterator[str]:
         )
     if leaked.unknown:
         yield (
-            "Note: leaks unknown. Not all of the pairs that made the vector are known here, so that nothing tells "
-            "whether these questions are among them."
+            "Note: leaks unknown. Not all of the pairs that made the vector are known here, so these questions may be "
+            "among them."
         )
     if recorded.more_choices:
         yield f"Note: {recorded.more_choices} items are scored over more than two letters."

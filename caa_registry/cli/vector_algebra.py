@@ -29,7 +29,7 @@ _NOISE = "noise: cosine between the directions of two halves of that vector's ow
 @click.argument("name")
 @click.argument("vectors", nargs=-1, required=True, metavar="REF[:WEIGHT]...")
 @click.option(
-    "--operation", type=click.Choice(COMBINE_OPERATIONS), default="sum", show_default=True, help="What is made of them."
+    "--operation", type=click.Choice(COMBINE_OPERATIONS), default="sum", show_default=True, help="How they become one."
 )
 @click.option("--layers", type=LayerList(allow_all=False), metavar="LAYERS", help="0-3,7.  [default: all of them]")
 @click.option("--behavior", default="", help="What the result steers.  [default: that of the vectors, else its name]")
@@ -42,14 +42,15 @@ def combine(
     layers: tuple[int, ...] | None,
     behavior: str,
 ) -> None:
-    """Make one vector of several of the same model, layer by layer. Its lineage names all that took part.
+    """Make one vector of several of the same model, layer by layer. Its lineage names them.
 
     \b
-    sum             weights times vectors, added up
-    mean            the same over the sum of the weights
-    difference      the first less the second
-    interpolate     from the first to the second, by the second's weight
-    orthogonalize   the first less what lies along the others
+    sum             their weighted sum
+    mean            their weighted mean
+    difference      the first minus the second
+    interpolate     a point between two: with weight 0.25 on the second, a
+                    quarter of the way to it
+    orthogonalize   the first without its part along the others
     normalize       one vector at length 1, times its weight
 
     A weight follows its vector: team/x:v2:-0.5 is minus half of team/x:v2.
@@ -60,7 +61,7 @@ def combine(
         output.print_json({**vector_json(version), "existing": version.existing})
         return
     if version.existing:
-        output.message(f"{version.reference} is exactly this; nothing was added.")
+        output.message(f"{version.reference} already holds exactly this; nothing was added.")
     else:
         output.message(f"Made {version.reference}: {version.made_from}, layers {ranges(version.layer_numbers)}.")
     layer_table(version)
@@ -72,10 +73,10 @@ def combine(
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many to show.")
 @common
 def similar(settings: Settings, reference: str, layer: int | None, limit: int) -> None:
-    """List the vectors of the same model that point the same way at a layer, or the other way.
+    """List the vectors of the same model that point the same way, or the opposite way, at a layer.
 
-    Every version of every vector is compared. Beside each cosine stands the noise level of that vector: the cosine
-    between the directions of two halves of its own pairs. Vectors that are as near as that may be the same direction.
+    All versions of all vectors are compared. The noise beside a cosine is the cosine between the directions of two
+    halves of that vector's own pairs. A vector that is about as near as that may be the same direction.
     """
     with settings.open() as registry:
         version = registry.vectors.get(reference)
@@ -95,7 +96,7 @@ def similar(settings: Settings, reference: str, layer: int | None, limit: int) -
 @click.command(epilog="Example: caa vector compare team/refusal:v1 team/refusal:v2")
 @click.argument("one")
 @click.argument("other")
-@click.option("--transfer", is_flag=True, help="Of two models of one shape: also compare what they do.")
+@click.option("--transfer", is_flag=True, help="Also compare effects; the models need only have one shape.")
 @click.option("--dataset", metavar="REF", help="Questions for --transfer.  [default: OTHER's own]")
 @click.option("--split", default="test", show_default=True, help="Split of the questions.")
 @click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
@@ -115,10 +116,10 @@ def compare(
 ) -> None:
     """Compare two vectors of one model at every layer that both have.
 
-    With --transfer ONE may be of another model of the architecture and shape of OTHER's, such as its 4-bit
-    quantization; nothing tells whether it is one. Both are then evaluated on the model of OTHER, on the same questions,
-    and their effects compared in pairs: cosines alone do not tell whether a vector may be carried over. The evaluations
-    are stored.
+    With --transfer, ONE may belong to another model with the architecture and shape of OTHER's, such as its 4-bit
+    quantization; whether it is one cannot be checked. Both vectors are then evaluated on the model of OTHER, on the
+    same questions, and their effects are compared in pairs: cosines alone do not tell whether a vector still works
+    there. The evaluations are stored.
     """
     if not transfer:
         given = [name for name in _TRANSFER if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]

@@ -28,27 +28,27 @@ _FORMATS = """\b
 
 @click.command(
     "import",
-    help=f"""Import the vector of another tool: a file, a file a layer, or a folder of them.
+    help=f"""Import a vector of another tool from a file, from one file per layer, or from a folder of them.
 
-    What it is and which layers it means is told from the content. A file of one vector that does not say its layer may
-    say it in its name, such as layer_13.pt; else --layer does.
+    The content tells the format and the layers. Where a file of one vector does not say its layer, its name may
+    (layer_13.pt), or --layer.
 
     {_FORMATS}
     steering-vectors, axbench, lm-eval, vllm-hook
                        torch files, read without running anything in them
 
-    With --model, width and layers are checked, and the run records who says so. Without it the model is only claimed,
-    and the vector is refused where it would be applied. The same content gives the version that exists.
+    With --model, the width and the layers are checked, and the run records who named the model. Without it the model is
+    only claimed, and the vector is not applied. Importing the same content again returns the version that exists.
     """,
     epilog="Example: caa vector import happy.gguf --name team/happy --model demo",
 )
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER...")
 @click.option("--name", required=True, help="Name of the vector.")
-@click.option("--model", metavar="M", help="The model that it is of: folder, ORG/NAME on a hub, or demo.")
+@click.option("--model", metavar="M", help="Its model: folder, ORG/NAME on a hub, or demo.")
 @with_adapter
-@click.option("--format", "format_", metavar="F", help="What the files are.  [default: by their content]")
-@click.option("--layer", type=click.IntRange(min=0), help="The layer of a file that does not say it.")
-@click.option("--row", type=click.IntRange(min=0), help="Which row of a file of several vectors.")
+@click.option("--format", "format_", metavar="F", help="Format of the files.  [default: by their content]")
+@click.option("--layer", type=click.IntRange(min=0), help="Layer of a file that does not say it.")
+@click.option("--row", type=click.IntRange(min=0), help="Row of a file that holds several vectors.")
 @click.option("--behavior", default="", help="What it steers.  [default: the last part of the name]")
 @common
 def import_(
@@ -82,25 +82,25 @@ def import_(
     for warning in version.origin.warnings if isinstance(version.origin, FileOrigin) else ():
         output.paragraph(f"Note: {warning}")
     if version.model is None and not version.not_addable:
-        output.paragraph("Nobody said which model it is of: import it again with --model M before it is applied.")
+        output.paragraph("Its model is only claimed. To apply it, import it again with --model M.")
 
 
 @click.command(
-    help=f"""Export a vector version for another tool. Its digests stand in the file where the format has room for them.
+    help=f"""Export a vector version for another tool. Its digests stand in the file where the format has room.
 
     {_FORMATS}
     snippet            Python that applies it in transformers and mlx-lm,
                        without caa
 
-    The file is written whole or not at all. Formats with a file a layer write several into the folder --out.
+    The file is written whole or not at all. A format with one layer per file writes several into the folder --out.
     """,
     epilog="Example: caa vector export team/refusal:v1 --format gguf --out refusal.gguf",
 )
 @click.argument("reference")
 @click.option("--format", "format_", metavar="F", help="Format to write.  [default: by the suffix of --out]")
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="Where to write it.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File or folder to write.")
 @click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
-@click.option("--multiplier", type=Number(), default=1.0, show_default=True, help="What the numbers are multiplied by.")
+@click.option("--multiplier", type=Number(), default=1.0, show_default=True, help="Factor for all numbers.")
 @FORCE
 @common
 def export(

@@ -17,7 +17,7 @@ def test_a_vector_goes_out_and_comes_back(full: Path, tmp_path: Path, tiny_folde
     assert again == {"vector": "team/s:v1", "digest": again["digest"], "files": [str(file)]}
     claimed = caa("vector", "import", file, "--name", "team/x")
     assert claimed.code == 0 and "Imported team/x:v1: layers 1" in claimed.err
-    assert "Nobody said which model it is of" in claimed.err and "claimed: " in claimed.out
+    assert "Its model is only claimed" in claimed.err and "claimed: " in claimed.out
     assert "already holds exactly this" in caa("vector", "import", file, "--name", "team/x").err
     known = caa("vector", "import", file, "--name", "team/x", "--model", tiny_folder, "--json").json
     assert known["version"] == 2 and not known["existing"] and known["recipe"] is None
@@ -44,7 +44,7 @@ def test_a_bad_file_leaves_no_registry(tmp_path: Path, monkeypatch: pytest.Monke
 def test_vectors_are_combined_and_compared(full: Path) -> None:
     made = caa("vector", "combine", "team/m", "team/s:v1", "team/s:v1:-0.5")
     assert made.code == 0 and "Made team/m:v1: sum of 2 vectors, layers " in made.err
-    assert "is exactly this" in caa("vector", "combine", "team/m", "team/s:v1", "team/s:v1:-0.5").err
+    assert "already holds exactly this" in caa("vector", "combine", "team/m", "team/s:v1", "team/s:v1:-0.5").err
     assert caa("vector", "combine", "team/m", "team/s", "--operation", "mean").code == 2
     (near,) = caa("vector", "similar", "team/s", "--layer", "1", "--json").json
     assert (near["vector"], near["layer"]) == ("team/m:v1", 1) and near["cosine"] == pytest.approx(1)

@@ -142,8 +142,8 @@ def test_with_a_model_the_run_records_who_said_so(either: Registry, model: Model
     assert maker is not None and (maker.kind, maker.actor) == ("import", "ada")
     assert [key.partition(":")[0] for key in lineage.root.inputs] == ["model"]
     card = either.reports.card(version)
-    assert "ada says so" in card and "nothing shows that the numbers come from it" in card
-    assert "nobody said here which model it is" in either.reports.card(claimed)
+    assert "ada named it (run" in card and "Whether the numbers come from it cannot be checked" in card
+    assert "no model was named at import" in either.reports.card(claimed)
 
 
 def test_the_same_content_is_the_same_version_whatever_it_is_called(

@@ -180,15 +180,15 @@ class VectorVersion(Table):
         """What is wrong where its model has to be known and is not."""
         return UsageError(
             f"the model of {self.reference} is only claimed ({self.claimed_model or 'the file names none'})",
-            "Import the file again with --model M: that checks its width and layers, and records who says so.",
+            "Import the file again with --model M: that checks its width and layers, and records who named it.",
         )
 
     def known_dataset(self) -> str:
         """The reference of its pairs. Raises ``UsageError`` where it was not made from any here."""
         if not self.dataset:
             raise UsageError(
-                f"{self.reference} was not computed from pairs here, so that no dataset goes without saying",
-                "Say which to use: --dataset REF.",
+                f"{self.reference} was not computed from pairs here, so it has no dataset of its own",
+                "Name one: --dataset REF.",
             )
         return self.dataset
 
@@ -196,7 +196,7 @@ class VectorVersion(Table):
         """How it was computed. Raises ``UsageError`` where it was not computed from pairs of this registry."""
         if self.recipe is None:
             raise UsageError(
-                f"{self.reference} was not computed from pairs here: it comes from a {self.made_from}",
+                f"{self.reference} was not computed from pairs here (made from: {self.made_from})",
                 "Name a vector that was made by: caa vector compute",
             )
         return self.recipe

@@ -31,7 +31,7 @@ def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator
     else:
         rows.append(("made from", version.made_from))
     if model is None:
-        rows.append(("model", f"{plain(version.model_name)}; nobody said here which it is"))
+        rows.append(("model", f"{plain(version.model_name)}, and not checked"))
     else:
         computed_in = f", computed in {recipe.dtype}" if recipe else ""
         rows.append(("model", f"{model.name} (`{model.fingerprint.digest}`){computed_in}"))
@@ -48,13 +48,16 @@ def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator
 
 def _claims_section(version: VectorVersion, origin: FileOrigin, made: RunRecord | None) -> Iterator[str]:
     """What its file claims, beside what was checked here."""
-    claims, shape = origin.claims, f"{version.d_model} numbers a layer, layers {ranges(version.layer_numbers)}"
+    claims = origin.claims
     yield from ("### What its file claims, and what was checked", "")
-    said = f"{made.actor} says so (run {made.id})" if made else "somebody said so"
     if version.model is not None:
-        checked = f"{said}: {version.model.name}; {shape}, fit; nothing shows that the numbers come from it"
+        by = f"{made.actor} named it (run {made.id})" if made else "somebody named it"
+        checked = (
+            f"{by}: {version.model.name}; the width ({version.d_model}) and the layers "
+            f"({ranges(version.layer_numbers)}) fit. Whether the numbers come from it cannot be checked"
+        )
     else:
-        checked = "no: nobody said here which model it is"
+        checked = "no: no model was named at import"
     revision = f" at {claims.revision}" if claims.revision else ""
     numbers = "yes: the numbers have the digest that the file gives" if claims.digests.get("tensors") else ""
     rows = [

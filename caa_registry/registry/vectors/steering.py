@@ -205,7 +205,7 @@ def check_model(version: VectorVersion, model: Model, *, allow_mismatch: bool) -
             f"{version.reference} {'was computed on' if version.recipe else 'is of'} {version.model.name} "
             f"({version.model.fingerprint.digest[:19]}), not on {model.info.name} "
             f"({model.info.fingerprint.digest[:19]}): {verdict}",
-            "Load that model. Where a command has --allow-mismatch, it is applied on purpose; that is recorded.",
+            "Load that model; or give --allow-mismatch, where the command has it, which is recorded.",
         )
     check_shape(version.reference, version.d_model, version.layer_numbers[:1], model.info)
     return verdict
@@ -217,7 +217,7 @@ def _claimed(version: VectorVersion, model: Model, *, allow_mismatch: bool) -> V
         error = version.claimed_error()
         raise ModelMismatchError(
             error.message,
-            f"{error.hint} Where a command has --allow-mismatch, it is applied on purpose; that is recorded.",
+            f"{error.hint} Or give --allow-mismatch, where the command has it, which is recorded.",
         )
     check_shape(version.reference, version.d_model, version.layer_numbers, model.info)
     return "mismatch"

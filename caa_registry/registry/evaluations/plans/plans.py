@@ -175,8 +175,8 @@ class Plans:
         own = self._lookup.own(version, questions)
         if not own.complete:
             _log.warning(
-                "Not all pairs that %s was made from are known: the condition leaks cannot be met, and no run confirms "
-                "anything.",
+                "Not all pairs that %s was made from are known, so the condition leaks cannot be met and no run is "
+                "confirmatory.",
                 version.reference,
             )
         request = propensity_request(on, questions, own, asked.settings.measured(), Division.asked(None))
