@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from support.tiny_models import TinyModels
 from caa_registry.engine.reading import PairTokens, Work
 from caa_registry.errors import IntegrityError
 from caa_registry.extraction.activation_cache import ActivationCache, Section, row_key
-from caa_registry.extraction.activations import Activations, collect
+from caa_registry.extraction.activations import Activations, Places, collect
 from caa_registry.models.rendering.prompts import CompletedTokens
 
 LAYERS = [0, 2]
@@ -180,16 +181,21 @@ def test_equal_pairs_are_read_once(tiny: TinyModels, tmp_path: Path) -> None:
     np.testing.assert_array_equal(positive[:5], positive[5:])
 
 
-def test_an_interruption_keeps_what_was_read(tiny: TinyModels, tmp_path: Path) -> None:
+def test_an_interruption_keeps_what_was_read(tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, section = tiny("llama"), cache(tmp_path).section({})
     whole, all_work = everything(model, cache(tmp_path).section({"other": 1}), 30)
+    add, added = section.add, 0
 
-    def interrupt(done: int, total: int) -> None:
-        if done >= 0.9 * total:
+    def interrupted(keys: Sequence[str], layers: Sequence[int], values: NDArray[np.float32]) -> Places:
+        nonlocal added
+        added += 1
+        if added == 3:  # where the work is, which does not wait for whoever watches its progress
             raise KeyboardInterrupt
+        return add(keys, layers, values)
 
-    with pytest.raises(KeyboardInterrupt):
-        everything(model, section, 30, progress=interrupt)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(section, "add", interrupted)
+        everything(model, section, 30, memory=1)
     told: list[tuple[int, int]] = []
     found, work = everything(model, section, 30, progress=lambda *at: told.append(at))
     assert told[0][0] > 0 and told[-1][0] == told[-1][1]
