@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("caa_registry.cli.backup:backup", "Copy the registry to one file while others write."),
     "restore": ("caa_registry.cli.restore:restore", "Make a new registry from a backup."),
     "copy": ("caa_registry.cli.copy:copy", "Copy a whole registry between SQLite and PostgreSQL."),
-    "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
+    "db": ("caa_registry.cli.db:db", "The registry's database: upgrade, roles."),
 }
 
 

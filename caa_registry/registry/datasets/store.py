@@ -64,7 +64,7 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     if new.behavior:
         source = replace(source, behavior=check_new_name(new.behavior))
     with workspace.database.write() as session:
-        dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
+        dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name))
         if dataset is None:
             check_new_name(name)
             dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))

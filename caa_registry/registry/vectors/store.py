@@ -125,7 +125,7 @@ def add(
 ) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
     same meanwhile, with other last digits where its BLAS differs, or the same was deleted and is there again."""
-    owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
+    owner = session.scalar(select(t.Vector).where(t.Vector.name == name))
     if owner is None:
         check_new_name(name)
         owner = t.Vector(name=name, created_at=datetime.now(UTC))
