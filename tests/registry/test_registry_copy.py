@@ -72,6 +72,19 @@ def test_there_and_back_it_says_the_same(source: str, place: Place, tmp_path: Pa
     assert Path(source).read_bytes() == before
 
 
+def test_the_source_lies_there_as_it_did(source: str, place: Place) -> None:
+    # Nobody has it open, so that it has no log.
+    before = {
+        path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(source).parent.glob("source.db*")
+    }
+    assert list(before) == ["source.db"]
+    caa.copy(source, place()).close()
+    with pytest.raises(UsageError):
+        caa.copy(source, source)
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(source).parent.glob("source.db*")}
+    assert after == before
+
+
 def test_numbers_go_on_behind_those_that_were_given(source: str, place: Place) -> None:
     with caa.open(source) as registry:
         registry.aliases.set("team/praise:v1", "next")
