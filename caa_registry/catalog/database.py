@@ -131,15 +131,19 @@ class Database:
         """Raise ``RegistryError`` where this user may only read: it is to be said before any work."""
         if self._read_only:
             raise RegistryError(f"{self.shown} is opened read-only", "Nothing was changed. Leave --read-only out.")
-        if self.dialect == "postgresql" and not self._may_write:
-            raise RegistryError(f"{self.shown}: this user may only read it", MAY_NOT)
+        if self.dialect == "postgresql" and self._why_not is not None:
+            raise RegistryError(f"{self.shown}: {self._why_not[0]}", self._why_not[1])
 
     @cached_property
-    def _may_write(self) -> bool:
+    def _why_not(self) -> tuple[str, str] | None:
+        """Why a server takes no changes from this user, and what to do; asked once."""
         with self.read() as session:
-            return bool(
-                session.scalar(text("SELECT has_table_privilege('event', 'INSERT') AND NOT pg_is_in_recovery()"))
-            )
+            follows, may = session.execute(
+                text("SELECT pg_is_in_recovery(), has_table_privilege('event', 'INSERT')")
+            ).one()
+        if follows:
+            return "it follows another server, and takes no changes", "Nothing was changed. Write to the other server."
+        return None if may else ("this user may only read it", MAY_NOT)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -14,6 +14,7 @@ from catalog.catalog_rows import NOW
 from psycopg import errors
 from sqlalchemy import select, text
 
+import caa_registry as caa
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.models import Base, Vector
 from caa_registry.catalog.schema import VERSION_TABLE, migrations_folder
@@ -344,6 +345,18 @@ def test_a_server_that_takes_no_changes(database: Database) -> None:
         session.execute(text("SET TRANSACTION READ ONLY"))
         session.add(Vector(name="a", created_at=NOW))
     assert "takes no changes" in caught.value.hint and names(database) == []
+
+
+def test_a_server_that_follows_another_is_read_and_copied(team: TeamServer, shared: str, tmp_path: Path) -> None:
+    with team.follower() as port:
+        url = team.member(shared, "ada").replace(f":{team.port}/", f":{port}/")
+        with Database.open(url, create=False) as database:
+            assert names(database) == []
+            with pytest.raises(RegistryError, match="follows another server") as caught:
+                add(database, "a")
+            assert "Nothing was changed" in caught.value.hint
+        caa.copy(url, tmp_path / "copy.db").close()
+    assert (tmp_path / "copy.db").is_file()
 
 
 def test_encryption_is_asked_for_in_the_url(team: TeamServer, shared: str) -> None:

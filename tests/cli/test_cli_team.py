@@ -62,7 +62,7 @@ eval propensity team/s --layers 2 --multipliers -1,0,1 --controls none
 eval side-effects team/s --text demo --layers 2 --multipliers -1,1
 eval open-ended team/s --dataset team/questions --layer 2 --multipliers 0,1 --max-tokens 4
 eval cross vector:team/s vector:team/other --layer 2
-eval propensity vector:team/s:v1 --layers 2 --multipliers -24,-12,0,12,24 --controls none
+eval propensity vector:team/s:v1 --layers 2 --multipliers -16,-14,-12,-6,0,6,12,14,16 --controls none
 eval rate 3 --judge-url JUDGE --judge-model judge --rubric refusal
 eval plan team/plan --vector team/s --layers 2 --multipliers -1,1 --draws 19
 eval run team/plan

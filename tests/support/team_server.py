@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ class TeamServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        rules = "local all,replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         (self._folder / "pg_hba.conf").write_text(rules, encoding="utf-8")
         with (self._folder / "postgresql.conf").open("a", encoding="utf-8") as configuration:
             # What it holds may be lost.
@@ -53,6 +55,30 @@ class TeamServer:
     def stop(self) -> None:
         """End every connection, and the server."""
         self._control("-m", "fast", "stop")
+
+    @contextmanager
+    def follower(self) -> Iterator[int]:
+        """The port of a server that follows this one and can only be read, while the context lasts."""
+        folder = Path(tempfile.mkdtemp(prefix="caa-follower-")) / "data"
+        user = self._server.system_user
+        if user is not None:
+            shutil.chown(folder.parent, user)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        copied = [self.binaries / "pg_basebackup", "-h", self._folder, "-p", str(self.port), "-U", ADMINISTRATOR]
+        control = [self.binaries / "pg_ctl", "-w", "-D", folder]
+        options = f"-h 127.0.0.1 -p {port} -k {folder}"
+        subprocess.run(
+            [*copied, "-D", folder, "-R", "-X", "stream", "-c", "fast"], user=user, capture_output=True, check=True
+        )
+        quiet: dict[str, Any] = {"user": user, "stdout": subprocess.DEVNULL, "check": True}
+        subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], **quiet)
+        try:
+            yield port
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+            shutil.rmtree(folder.parent, ignore_errors=True)
 
     def remove(self) -> None:
         """Stop the server for good."""
