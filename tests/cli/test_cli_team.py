@@ -62,9 +62,10 @@ eval propensity team/s --layers 2 --multipliers -1,0,1 --controls none
 eval side-effects team/s --text demo --layers 2 --multipliers -1,1
 eval open-ended team/s --dataset team/questions --layer 2 --multipliers 0,1 --max-tokens 4
 eval cross vector:team/s vector:team/other --layer 2
-eval propensity vector:team/s:v1 --layers 2 --multipliers -16,-14,-12,-6,0,6,12,14,16 --controls none
+vector combine team/double team/s:v2:2.0
+eval propensity team/double --dataset dataset:team/s --layers 2 --multipliers -1,-0.5,0,0.5,1 --controls none
 eval rate 3 --judge-url JUDGE --judge-model judge --rubric refusal
-eval plan team/plan --vector team/s --layers 2 --multipliers -1,1 --draws 19
+eval plan team/plan --vector team/s --layers 2 --multipliers -1,0,1 --draws 19
 eval run team/plan
 eval verify 1 --recompute
 alias set team/s:v2 best --layer 2 --multiplier 1
@@ -108,7 +109,7 @@ eval show 1
 eval answers 3
 eval sheet 3 --out OUT/ratings.csv
 eval categories 1 --layer 2
-eval compare vector:team/s:v2 vector:team/s:v1 --layer 2
+eval compare vector:team/s:v2 team/double --layer 2 --dose 0.00002
 eval leaderboard
 eval plans
 eval plot 1 --layer 2 --out OUT
