@@ -212,7 +212,7 @@ def test_roles_are_called_after_the_database(team: TeamServer) -> None:
     long = "x" * 60
     team.administer(f"CREATE DATABASE {long}")
     Database.open(team.url("postgres", "adm1n-pa55-w0rd", long), create=True).close()
-    with pytest.raises(UsageError, match="is too long for roles"):
+    with pytest.raises(UsageError, match="has a name that is too long"):
         roles(team.url("postgres", "adm1n-pa55-w0rd", long))
 
 

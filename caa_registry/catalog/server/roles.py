@@ -11,7 +11,7 @@ from caa_registry.catalog.engines import REPORTED, explain, readers
 from caa_registry.catalog.location import locate
 from caa_registry.catalog.schema import VERSION_TABLE, current_revision, migrations_folder, needs_upgrade
 from caa_registry.catalog.server.engine import postgres_engine
-from caa_registry.errors import RegistryError, UsageError
+from caa_registry.errors import RegistryError, UsageError, one_line
 
 # What a writer may change and remove, by table; the triggers keep the rest from everybody. Contents of what was deleted
 # are removed by the owner alone (caa gc), so that the owner can take back whatever a writer does.
@@ -61,12 +61,16 @@ def roles(url: str) -> Roles:
                     f"{location.shown} has an older schema", f"Back it up, then run: caa db upgrade {location.option}"
                 )
             database, schema, owner = connection.execute(text(_PLACE), {"table": VERSION_TABLE}).one()
-        if len(database.encode()) > _LONGEST_NAME:
-            raise UsageError(f"the name of the database {database} is too long for roles", "Rename the database.")
+        # The names stand in comments of the SQL too.
+        if len(database.encode()) > _LONGEST_NAME or not f"{database}{schema}{owner}".isprintable():
+            raise UsageError(
+                f"the database {one_line(database, 80)} has a name that is too long or not printable",
+                "Rename it: its roles are called after it.",
+            )
+        reader, writer = f"{database}_reader", f"{database}_writer"
         quote = engine.dialect.identifier_preparer.quote
-        names = Roles(f"{database}_reader", f"{database}_writer", "")
-        sql = _sql(quote(database), quote(schema), quote(owner), quote(names.reader), quote(names.writer))
-        return Roles(names.reader, names.writer, sql)
+        sql = _sql(*(quote(name) for name in (database, schema, owner, reader, writer)))
+        return Roles(reader, writer, sql)
     except REPORTED as error:
         raise explain(location, error) from location.cause(error)
     finally:
