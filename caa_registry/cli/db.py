@@ -40,7 +40,7 @@ def upgrade(settings: Settings) -> None:
             message("If its readers and writers have roles, bring these up to date: caa db roles")
 
 
-@db.command(epilog="Example: caa db roles --registry postgresql://team-db/caa > roles.sql")
+@db.command(epilog="Example: caa db roles --registry postgresql://team-db/caa")
 @common
 def roles(settings: Settings) -> None:
     """Print SQL that makes a reading and a writing role for a PostgreSQL registry.
