@@ -68,6 +68,8 @@ eval rate 3 --judge-url JUDGE --judge-model judge --rubric refusal
 eval plan team/plan --vector team/s --layers 2 --multipliers -1,0,1 --draws 19
 eval run team/plan
 eval verify 1 --recompute
+pull team/v --from own.db
+bundle open w.caa
 alias set team/s:v2 best --layer 2 --multiplier 1
 alias set team/s:v1 best --layer 2 --multiplier 1
 alias set vector:team/s:v1 gone
@@ -125,6 +127,12 @@ log ls
 log head
 log verify
 verify vector:team/s:v1 --require-signature KEY
+push vector:team/s:v1 --to own.db
+diff --remote own.db
+remote ls
+bundle create vector:team/s:v1 -o OUT/s.caa
+bundle show w.caa
+bundle verify w.caa
 fsck
 backup OUT/backup.db
 copy URL OUT/copy.db
@@ -137,7 +145,7 @@ init
 # What is not about a registry, makes one, or takes a long way: tested elsewhere.
 ELSEWHERE = {
     "demo", "dataset edit", "dataset mappings", "dataset seeds", "eval calibrate", "eval merge", "eval rubrics",
-    "key new", "restore", "db upgrade",
+    "key new", "remote add", "remote rm", "restore", "db upgrade",
 }  # fmt: skip
 
 
@@ -193,6 +201,8 @@ def prepare(folder: Path) -> dict[str, str]:
         ["dataset", "review", "team/s", "--reviewer", "ada", "--to-csv", folder / "sheet.csv"],
         ["vector", "compute", "team/v", "--dataset", "team/s", "--model", "demo"],
         ["vector", "export", "team/v", "--out", folder / "vector.npz", "--format", "npz"],
+        ["vector", "compute", "team/w", "--dataset", "team/s", "--model", "demo", "--method", "pca"],
+        ["bundle", "create", "team/w", "-o", folder / "w.caa"],
     ):
         result = caa(*command, *own)
         assert result.code == 0, (command, result.err)
@@ -322,6 +332,10 @@ def test_no_password_is_printed_or_written(walk: Walk, team: TeamServer, tmp_pat
         ["db", "upgrade", "--registry", walk.ada],
         ["restore", walk.folder / "own.db", "--registry", walk.ada],
         ["vector", "show", "team/none", "--registry", walk.ada],
+        ["remote", "add", "there", walk.ada],
+        ["remote", "ls"],
+        ["pull", "team/double", "--from", walk.ada, "--registry", walk.folder / "own.db"],
+        ["diff", "--remote", wrong, "--registry", walk.folder / "own.db"],
         ["gc", "--grace", "0", "--registry", walk.ada],
         ["vector", "ls", "--registry", walk.ada.replace(quote(ADAS, safe=""), ADAS)],
         ["vector", "ls", "--registry", f"{walk.bob}?password={quote(ADAS)}&sslmode=require"],
