@@ -81,6 +81,7 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
     from caa_registry.engine import processes
 
     asked, version = request.settings, request.target.version
+    workspace.database.check_writable()
     activity = Activity("calibrate", workspace.actor, {"vector": version.reference, "direction": asked.direction})
     found = _measure(workspace, request, progress)
     calibration = _choose(workspace, request, found, progress)
