@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from caa_registry.catalog import filters
 from caa_registry.catalog import models as t
-from caa_registry.errors import CaaError
+from caa_registry.errors import BlobStoreError, CaaError
 from caa_registry.progress import Progress
 from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
@@ -83,9 +83,11 @@ class Checkup:
 
     @contextmanager
     def noting(self, check: str, thing: str) -> Iterator[None]:
-        """Where what is done here meets damage, that is a fault."""
+        """Where what is done here meets damage, that is a fault. A store that cannot be reached is none."""
         try:
             yield
+        except BlobStoreError:
+            raise
         except _UNREADABLE as error:
             self.session.expunge_all()  # a row that was met once is not compared again
             self.note(check, thing, _said(error))

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import shlex
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select
 
 from caa_registry import settings
 from caa_registry.blobs.database import DatabaseBlobStore
+from caa_registry.blobs.external import write_all
+from caa_registry.blobs.location import BlobPlace, claimed, parse_place, place_of
+from caa_registry.blobs.objects import name_of
+from caa_registry.catalog import models as t
 from caa_registry.catalog.copies.files import copy_file, settle
 from caa_registry.catalog.copies.rows import fill_server
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.files import check_file, check_no_log
-from caa_registry.catalog.location import locate
+from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.state import look
 from caa_registry.disk import give_name, own_folder, place
-from caa_registry.errors import IntegrityError, UsageError
+from caa_registry.errors import CaaError, IntegrityError, UsageError
 from caa_registry.progress import Progress, part_of, silent
 from caa_registry.registry.maintenance.fsck import fsck
 from caa_registry.registry.workspace import Workspace
 
 _CHECKING, _COPYING = 5, 1
+_BLOBS = 20  # read at a time
 
 
-def restore(backup: Path, url: str | None = None, progress: Progress = silent) -> str:
+def restore(backup: Path, url: str | None = None, blobs: str | None = None, progress: Progress = silent) -> str:
     """Make a registry of a backup, whose every digest is checked before; where it then is, without a password.
 
     ``url``: a path or URL where there is none, by default that of ``caa_registry.open``. An older backup is upgraded.
+    ``blobs``: where the registry is to keep its bytes, a folder or ``s3://BUCKET/PREFIX``, by default in its database.
     ``backup`` itself is not changed. What is restored appears whole or not at all.
 
     Raises ``UsageError`` for no file and where there is a registry already, ``RegistryError`` for a file that is no
-    registry, ``IntegrityError`` where the backup is damaged.
+    registry, ``IntegrityError`` where the backup is damaged, ``BlobStoreError`` where nothing can be kept in ``blobs``.
     """
+    blob_place = None if blobs is None else parse_place(blobs)
     target = settings.registry_url(url)
     location = locate(target)
     state = look(target)
@@ -50,14 +64,51 @@ def restore(backup: Path, url: str | None = None, progress: Progress = silent) -
         settle(part)
         part.chmod(0o600)
         with Database.open(f"sqlite:///{part}", create=False) as copy:
+            elsewhere = place_of(copy)
+            if elsewhere is not None:
+                raise UsageError(
+                    f"{backup} is a registry whose blobs are in {elsewhere.shown}, and no backup",
+                    f"Make one: caa backup FILE --registry {shlex.quote(str(backup))}",
+                )
             _check(copy, backup, part_of(progress, 1, (_COPYING, _CHECKING, _COPYING)))
+        with nullcontext() if blob_place is None else _moved(part, blob_place, location):
             if location.path is None:
-                with copy.read() as source:
+                with Database.open(f"sqlite:///{part}", create=False) as copy, copy.read() as source:
                     fill_server(location, source, part_of(progress, 2, (_COPYING, _CHECKING, _COPYING)))
-        if location.path is not None:
-            give_name(part, location.path, force=False)
+            else:
+                give_name(part, location.path, force=False)
     progress(1, 1)
     return location.shown
+
+
+@contextmanager
+def _moved(part: Path, place: BlobPlace, location: Location) -> Iterator[None]:
+    """The bytes of the file ``part`` are in ``place``, and no longer in it. They are taken away again where the
+    registry does not come to be."""
+    with claimed(place, location, shared=False) as (objects, facts):
+        names: list[str] = []
+        try:
+            with Database.open(f"sqlite:///{part}", create=False) as copy:
+                with copy.read() as session:
+                    query = select(t.Blob.digest, t.Blob.data).execution_options(yield_per=_BLOBS)
+                    write_all(objects, _named(session.execute(query), names))
+                with copy.write() as session:
+                    session.execute(delete(t.Blob))
+                    session.add_all(t.Meta(key=key, value=value) for key, value in facts.items())
+            with closing(sqlite3.connect(part)) as file:
+                file.execute("VACUUM")
+            settle(part)
+            yield
+        except BaseException:
+            with suppress(CaaError):
+                objects.remove(names)
+            raise
+
+
+def _named(rows: Iterable[Any], names: list[str]) -> Iterator[tuple[str, bytes]]:
+    for digest, data in rows:
+        names.append(name_of(digest))
+        yield names[-1], bytes(data)
 
 
 def _check(copy: Database, backup: Path, progress: Progress) -> None:
