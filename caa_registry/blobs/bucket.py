@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from caa_registry.blobs.objects import FOLDER, Stored
+from caa_registry.blobs.objects import CLAIM, FOLDER, Stored
 from caa_registry.errors import BlobStoreError
 
 if TYPE_CHECKING:
@@ -106,6 +106,9 @@ class BucketObjects:
             found = self._asked(lambda: obstore.head(self._client, name))
         except FileNotFoundError:
             return None
+        except BlobStoreError:
+            self.read(CLAIM)  # such an answer has no body to say more; this one may
+            raise
         return Stored(name, found["size"], found["last_modified"])
 
     def ls(self) -> Iterator[Stored]:
@@ -200,12 +203,12 @@ class BucketObjects:
         code = found[1] if (found := _CODE.search(problem)) else ""
         if "NoSuchBucket" in problem:
             return self._no_bucket()
-        if status is None:
-            timed_out = re.search(r"time[d-]? ?out", problem, re.IGNORECASE) is not None
-            said = f"did not answer within {_SECONDS} seconds" if timed_out else "cannot be reached, or broke off"
-            return BlobStoreError(f"{self.shown} {said}", "Check the network and AWS_ENDPOINT_URL, and try again.")
-        if code in _OTHER_REGION or status == 301:
+        if code in _OTHER_REGION or status == 301 or "BareRedirect" in problem:
             return BlobStoreError(f"{self.shown} is in another region", "Name it in AWS_REGION.")
+        if status is None:
+            timed_out = "kind: Timeout" in problem or "TimedOut" in problem
+            said = f"did not answer within {_SECONDS} seconds" if timed_out else "cannot be reached, or breaks off"
+            return BlobStoreError(f"{self.shown} {said}", "Check the network and AWS_ENDPOINT_URL, and try again.")
         if code == "RequestTimeTooSkewed":
             return BlobStoreError(f"{self.shown} refused the time of this machine", "Set its clock.")
         if code in _BAD_KEYS or status == 401:

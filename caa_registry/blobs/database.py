@@ -131,9 +131,9 @@ class DatabaseBlobStore:
     def delete(self, digests: Sequence[str], session: Session | None = None) -> int:
         assert session is not None
         these = among(session, t.Blob.digest, [checked_digest(digest) for digest in digests])
-        freed = session.scalar(select(func.sum(t.Blob.size)).where(these))
+        freed = sum(session.scalars(select(t.Blob.size).where(these)))
         session.execute(delete(t.Blob).where(these))
-        return int(freed or 0)
+        return freed
 
     def _read(self, session: Session | None) -> AbstractContextManager[Session]:
         return self._database.read() if session is None else nullcontext(session)

@@ -106,12 +106,14 @@ class ExternalBlobStore:
         if whole is not None:
             return self._checked_length(whole[offset : offset + nbytes], digest, offset, nbytes)
         data = None
-        for _ in range(_TRIES if sha256 and self._objects.remote else 1):
+        for _ in range(_TRIES if self._objects.remote else 1):
             data = self._objects.read(name, offset, nbytes)
             if data is None:
                 raise self._missing(digest)
-            if digest_bytes(data) == sha256:
+            if sha256 and digest_bytes(data) == sha256:
                 self._cache.add(kept, data)
+                break
+            if not sha256 and len(data) == nbytes:
                 break
         return self._checked_length(data or b"", digest, offset, nbytes)
 

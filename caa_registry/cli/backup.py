@@ -38,7 +38,7 @@ def backup(settings: Settings, destination: Path, keep: int | None) -> None:
         output.message(f"Removed {path}.")
     if made.lost:
         output.message(
-            f"PROBLEM: {count(len(made.lost), 'blob')} cannot be read in the store, and the backup lacks what they held."
-            " To see what that is: caa fsck"
+            f"PROBLEM: {count(len(made.lost), 'blob')} cannot be read in the store, and the backup lacks them."
+            " To see what they belong to: caa fsck"
         )
         sys.exit(1)
