@@ -112,12 +112,12 @@ class DatabaseBlobStore:
             digests = list(reading.scalars(select(t.Blob.digest)))
         yield from digests
 
-    def stats(self, digests: Sequence[str] | None = None) -> Iterator[BlobStat]:
+    def stats(self, digests: Sequence[str] | None = None, session: Session | None = None) -> Iterator[BlobStat]:
         query = select(t.Blob.digest, t.Blob.size, t.Blob.stored_at)
-        with self._database.read() as session:
+        with self._read(session) as reading:
             if digests is not None:
-                query = query.where(among(session, t.Blob.digest, digests))
-            rows = session.execute(query).all()
+                query = query.where(among(reading, t.Blob.digest, digests))
+            rows = reading.execute(query).all()
         return (BlobStat(*row) for row in rows)
 
     def stat(self, digest: str) -> BlobStat:

@@ -137,7 +137,7 @@ class ExternalBlobStore:
     def ls(self, session: Session | None = None) -> Iterator[str]:
         return (stat.digest for stat in self.stats())
 
-    def stats(self, digests: Sequence[str] | None = None) -> Iterator[BlobStat]:
+    def stats(self, digests: Sequence[str] | None = None, session: Session | None = None) -> Iterator[BlobStat]:
         self.check()
         found = self._objects.ls() if digests is None else self._each(self._stat, digests)
         for stored in found:

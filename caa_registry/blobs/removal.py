@@ -47,13 +47,18 @@ class Mark:
 
 @contextmanager
 def marked(database: Database, unneeded: Callable[[Session], Sequence[str]]) -> Iterator[Mark]:
-    """A mark on what ``unneeded`` names in a write transaction. It is taken away at the end of the context, but stays
-    for its time after an exception: nobody knows then what the store did."""
-    key, now = f"{PREFIX}{secrets.token_hex(8)}", datetime.now(UTC)
+    """A mark on what ``unneeded`` names in a write transaction, but for what another gc has marked.
+
+    It is taken away at the end of the context, but stays for its time after an exception: nobody knows then what the
+    store did.
+    """
+    key = f"{PREFIX}{secrets.token_hex(8)}"
     with database.write() as session:
-        digests = tuple(unneeded(session))
-        old = [key for key, made, _ in _marks(session) if not _stands(made, now)]
-        session.execute(delete(t.Meta).where(t.Meta.key.in_(old)))
+        now = datetime.now(UTC)
+        marks = list(_marks(session))
+        session.execute(delete(t.Meta).where(t.Meta.key.in_([key for key, made, _ in marks if not _stands(made, now)])))
+        others = {digest for _, made, marked in marks if _stands(made, now) for digest in marked}
+        digests = tuple(digest for digest in unneeded(session) if digest not in others)
         if digests:
             session.add(t.Meta(key=key, value=json.dumps({"at": now.isoformat(), "digests": digests})))
     yield Mark(digests, now)
@@ -73,7 +78,7 @@ def _marks(session: Session) -> Iterator[tuple[str, datetime, Sequence[str]]]:
     for row in session.scalars(select(t.Meta).where(t.Meta.key.startswith(PREFIX, autoescape=True))).all():
         try:
             value = json.loads(row.value)
-            yield row.key, datetime.fromisoformat(value["at"]), value["digests"]
+            yield row.key, datetime.fromisoformat(value["at"]).astimezone(UTC), value["digests"]
         except (ValueError, KeyError, TypeError):
             yield row.key, datetime.min.replace(tzinfo=UTC), ()  # a damaged one, of which nothing is known
 

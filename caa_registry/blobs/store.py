@@ -78,8 +78,9 @@ class BlobStore(Protocol):
     def ls(self, session: Session | None = None) -> Iterator[str]:
         """The digests of all that is stored, in any order; of what is in the catalogue, as ``session`` sees it."""
 
-    def stats(self, digests: Sequence[str] | None = None) -> Iterator[BlobStat]:
-        """All that is stored, in any order; or those of ``digests`` that are."""
+    def stats(self, digests: Sequence[str] | None = None, session: Session | None = None) -> Iterator[BlobStat]:
+        """All that is stored, in any order, or those of ``digests`` that are; of what is in the catalogue, as
+        ``session`` sees it."""
 
     def stat(self, digest: str) -> BlobStat:
         """The size of a blob and when it was stored. Raises ``NotFoundError``."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from blobs.store_suite import ABSENT, StoreSuite
-from support.s3_server import KEY, SECRET, Fault, S3Server, point_at
+from support.s3_server import KEY, SECRET, Fault, S3Server, s3
 
-from caa_registry.blobs import bucket
 from caa_registry.blobs.bucket import BucketObjects
 from caa_registry.blobs.cache import BlobCache
 from caa_registry.blobs.external import ExternalBlobStore, owner_of
@@ -23,17 +22,9 @@ from caa_registry.catalog.location import locate
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import BlobStoreError, CaaError, IntegrityError, NotFoundError
 
+__all__ = ["s3"]
+
 DATA = b"0123456789" * 100
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    # A request that is never answered is given up soon, and the next try comes at once.
-    monkeypatch.setattr(bucket, "_SECONDS", 1)
-    monkeypatch.setattr(bucket, "_WAIT_SECONDS", 0)
-    with S3Server() as server:
-        point_at(monkeypatch, server.url)
-        yield server
 
 
 @pytest.fixture

@@ -13,11 +13,14 @@ import http.client
 import itertools
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from support.loopback import LoopbackHandler, LoopbackServer
+
+from caa_registry.blobs import bucket
 
 KEY, SECRET = "AKIDFORTESTSONLY0000", "secret/for+tests/only0000000000000000000"
 
@@ -151,6 +154,16 @@ class _Handler(LoopbackHandler):
 
 
 S3Server.handler = _Handler
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A server that this process finds. A request without an answer is given up soon, and the next comes at once."""
+    monkeypatch.setattr(bucket, "_SECONDS", 1)
+    monkeypatch.setattr(bucket, "_WAIT_SECONDS", 0)
+    with S3Server() as server:
+        point_at(monkeypatch, server.url)
+        yield server
 
 
 def environment(url: str) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, true
 from sqlalchemy.exc import DatabaseError, NoResultFound
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from caa_registry.blobs.store import BlobStat
 from caa_registry.catalog import filters
 from caa_registry.catalog import models as t
 from caa_registry.errors import BlobStoreError, CaaError
@@ -47,13 +48,14 @@ class Checkup:
     progress: Progress
     expected: int
     half: int | None = None
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     checked: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
 
     @cached_property
-    def stored(self) -> frozenset[str]:
-        """The digests of all blobs."""
-        return frozenset(self.workspace.blobs.ls(self.session))
+    def stored(self) -> Mapping[str, BlobStat]:
+        """All blobs, by digest."""
+        return {stat.digest: stat for stat in self.workspace.blobs.stats(session=self.session)}
 
     def count(self, check: str, number: int = 1) -> None:
         """So much more was checked."""
