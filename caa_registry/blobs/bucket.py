@@ -136,11 +136,15 @@ class BucketObjects:
 
     @cached_property
     def _client(self) -> S3Store:
-        from obstore.exceptions import BaseError
-        from obstore.store import S3Store
-
+        try:
+            from obstore.exceptions import BaseError
+            from obstore.store import S3Store
+        except ImportError:
+            raise BlobStoreError(
+                f"{self.shown} needs the package obstore, which is not installed", "Run: pip install 'caa-registry[s3]'"
+            ) from None
         self._check_environment()
-        plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
+        plain = any(os.environ.get(name, "").startswith("http:") for name in _ENDPOINTS)
         try:
             return S3Store(
                 self._bucket,
@@ -161,6 +165,11 @@ class BucketObjects:
                 raise BlobStoreError(
                     f"{name} is not an address, or holds more than one",
                     f"Write https://HOST or http://HOST:PORT. Keys belong into {_KEYS}.",
+                )
+            if endpoint.startswith("http:") and not _is_here(endpoint) and not _is_on("AWS_ALLOW_HTTP"):
+                raise BlobStoreError(
+                    f"{name} is another machine, and http does not hide what is sent there",
+                    "Use https, or set AWS_ALLOW_HTTP=true for a network that you trust.",
                 )
         if not any(os.environ.get(name) for name in _CREDENTIALS):
             raise BlobStoreError(
@@ -221,6 +230,15 @@ class BucketObjects:
         if status == 429 or status >= 500:
             return BlobStoreError(f"{self.shown} is busy or failing (status {status})", "Try again later.")
         return BlobStoreError(f"{self.shown} refused a request (status {status})", "Check the AWS_ variables.")
+
+
+def _is_here(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    return host in ("localhost", "::1") or re.fullmatch(r"127\.\d+\.\d+\.\d+", host) is not None
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def _is_address(endpoint: str) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from sqlalchemy import Integer, String, bindparam, column, delete, func, insert, select, update, values
 from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import BlobStat, Piece, check_range, checked_digest
+from caa_registry.blobs.store import BlobPiece, BlobStat, check_range, checked_digest
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.database import Database
@@ -39,6 +39,9 @@ class DatabaseBlobStore:
     @property
     def shown(self) -> str:
         return self._database.shown
+
+    def check(self) -> None:
+        """Nothing: where the catalogue is, they are."""
 
     def put(self, data: bytes) -> str:
         digest, now = digest_bytes(data), datetime.now(UTC)
@@ -72,7 +75,7 @@ class DatabaseBlobStore:
             row = session.connection().execute(query).one_or_none()
         return self._piece(row[1] if row else None, digest, offset, nbytes, there=row is not None)
 
-    def read_ranges(self, wanted: Sequence[Piece], session: Session | None = None) -> list[bytes]:
+    def read_ranges(self, wanted: Sequence[BlobPiece], session: Session | None = None) -> list[bytes]:
         if not wanted:
             return []
         rows = []

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from caa_registry.blobs.cache import BlobCache
 from caa_registry.blobs.objects import CLAIM, Objects, Stored, digest_of, name_of
 from caa_registry.blobs.removal import being_removed
-from caa_registry.blobs.store import BlobStat, Piece, check_range, checked_digest
+from caa_registry.blobs.store import BlobPiece, BlobStat, check_range, checked_digest
 from caa_registry.catalog.database import Database
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import BlobStoreError, IntegrityError, NotFoundError
@@ -41,7 +41,7 @@ class ExternalBlobStore:
         self._database = database
         self._objects = objects
         self._owner = owner
-        self._cache = cache if objects.remote else BlobCache(cache.folder, 0)
+        self.cache = cache if objects.remote else BlobCache(cache.folder, 0)
         self._checked = False
 
     @property
@@ -49,7 +49,6 @@ class ExternalBlobStore:
         return self._objects.shown
 
     def check(self) -> None:
-        """Raise ``BlobStoreError`` unless the store is there, and is that of this registry."""
         if owner_of(self._objects) != self._owner:
             raise BlobStoreError(
                 f"{self.shown} does not hold the blobs of this registry: its {CLAIM} is missing or another's",
@@ -63,15 +62,15 @@ class ExternalBlobStore:
         digest = digest_bytes(data)
         # Again where it is there already: that makes it young, and whole.
         self._objects.write(name_of(digest), data)
-        self._cache.add(_key(digest), data)
+        self.cache.add(_key(digest), data)
         return digest
 
     def get(self, digest: str, session: Session | None = None) -> bytes:
-        known = self._cache.get(_key(checked_digest(digest)), digest)
+        known = self.cache.get(_key(checked_digest(digest)), digest)
         if known is not None:
             return known
         data = self._read(digest)
-        self._cache.add(_key(digest), data)
+        self.cache.add(_key(digest), data)
         return data
 
     def read_each(self, digests: Iterable[str], session: Session | None = None) -> Iterator[Callable[[], bytes]]:
@@ -99,10 +98,10 @@ class ExternalBlobStore:
         check_range(offset, nbytes)
         name, kept = name_of(checked_digest(digest)), f"{_key(digest)}-{offset}-{nbytes}"
         if sha256:
-            piece = self._cache.get(kept, sha256)
+            piece = self.cache.get(kept, sha256)
             if piece is not None:
                 return piece
-        whole = self._cache.get(_key(digest), digest)
+        whole = self.cache.get(_key(digest), digest)
         if whole is not None:
             return self._checked_length(whole[offset : offset + nbytes], digest, offset, nbytes)
         data = None
@@ -111,13 +110,13 @@ class ExternalBlobStore:
             if data is None:
                 raise self._missing(digest)
             if sha256 and digest_bytes(data) == sha256:
-                self._cache.add(kept, data)
+                self.cache.add(kept, data)
                 break
             if not sha256 and len(data) == nbytes:
                 break
         return self._checked_length(data or b"", digest, offset, nbytes)
 
-    def read_ranges(self, wanted: Sequence[Piece], session: Session | None = None) -> list[bytes]:
+    def read_ranges(self, wanted: Sequence[BlobPiece], session: Session | None = None) -> list[bytes]:
         for piece in wanted:
             check_range(piece.offset, piece.nbytes)
             checked_digest(piece.digest)
@@ -161,7 +160,7 @@ class ExternalBlobStore:
         sizes = [stat.size for stat in self.stats([checked_digest(digest) for digest in digests])]
         self._objects.remove([name_of(digest) for digest in digests])
         for digest in digests:
-            self._cache.drop(_key(digest))
+            self.cache.drop(_key(digest))
         return sum(sizes)
 
     def _each(self, function: Callable[[T], R], things: Sequence[T]) -> list[R]:

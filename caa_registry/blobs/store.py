@@ -22,7 +22,7 @@ class BlobStat:
     stored_at: datetime | None
 
 
-class Piece(NamedTuple):
+class BlobPiece(NamedTuple):
     """``nbytes`` of a blob from ``offset``. ``sha256``: the digest of these bytes, where it is known."""
 
     digest: str
@@ -47,6 +47,9 @@ class BlobStore(Protocol):
     def shown(self) -> str:
         """Where the bytes are, to be printed."""
 
+    def check(self) -> None:
+        """Raise ``BlobStoreError`` unless the store is there and is that of this registry."""
+
     def put(self, data: bytes) -> str:
         """Store ``data`` durably and return its digest. Storing the same bytes again moves ``stored_at`` and changes
         nothing else."""
@@ -68,7 +71,7 @@ class BlobStore(Protocol):
         Raises ``NotFoundError`` when the blob is not there and ``IntegrityError`` when it is too short.
         """
 
-    def read_ranges(self, wanted: Sequence[Piece], session: Session | None = None) -> list[bytes]:
+    def read_ranges(self, wanted: Sequence[BlobPiece], session: Session | None = None) -> list[bytes]:
         """As ``read_range`` of each of ``wanted``, some hundred at once; where they are in the catalogue, as
         ``session`` sees it."""
 

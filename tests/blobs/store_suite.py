@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from caa_registry.blobs.store import BlobStore, Piece, check_kept
+from caa_registry.blobs.store import BlobPiece, BlobStore, check_kept
 from caa_registry.catalog.database import Database
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, NotFoundError, RegistryError, UsageError
@@ -39,18 +39,18 @@ class StoreSuite:
         digests = [store.put(bytes([number]) * 10) for number in range(3)]
         wanted = [(digests[2], 0, 4), (digests[0], 9, 1), (digests[2], 4, 6), (digests[1], 3, 0), (digests[2], 0, 4)]
         pieces = [b"\2" * 4, b"\0", b"\2" * 6, b"", b"\2" * 4]
-        assert store.read_ranges([Piece(*each) for each in wanted]) == pieces
-        known = [Piece(*each, digest_bytes(piece)) for each, piece in zip(wanted, pieces, strict=True)]
+        assert store.read_ranges([BlobPiece(*each) for each in wanted]) == pieces
+        known = [BlobPiece(*each, digest_bytes(piece)) for each, piece in zip(wanted, pieces, strict=True)]
         assert store.read_ranges(known) == store.read_ranges(known) == pieces
         assert store.read_ranges([]) == []
         with pytest.raises(NotFoundError):
-            store.read_ranges([Piece(digests[0], 0, 1), Piece(ABSENT, 0, 1)])
+            store.read_ranges([BlobPiece(digests[0], 0, 1), BlobPiece(ABSENT, 0, 1)])
         with pytest.raises(IntegrityError, match="too short"):
-            store.read_ranges([Piece(digests[0], 0, 1), Piece(digests[1], 5, 6)])
+            store.read_ranges([BlobPiece(digests[0], 0, 1), BlobPiece(digests[1], 5, 6)])
         with pytest.raises(UsageError):
-            store.read_ranges([Piece(digests[0], -1, 1)])
+            store.read_ranges([BlobPiece(digests[0], -1, 1)])
         with pytest.raises(UsageError):
-            store.read_ranges([Piece("nothing", 0, 1)])
+            store.read_ranges([BlobPiece("nothing", 0, 1)])
 
     @settings(
         max_examples=30,

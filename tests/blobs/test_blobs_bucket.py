@@ -16,7 +16,7 @@ from caa_registry.blobs.cache import BlobCache
 from caa_registry.blobs.external import ExternalBlobStore, owner_of
 from caa_registry.blobs.location import claimed, parse_place
 from caa_registry.blobs.objects import name_of
-from caa_registry.blobs.store import BlobStore, Piece
+from caa_registry.blobs.store import BlobPiece, BlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.location import locate
 from caa_registry.digests import digest_bytes
@@ -71,7 +71,7 @@ class TestCachedBucketStore(TestBucketStore):
     def damage(self, store: BlobStore, database: Database, digest: str, data: bytes) -> None:
         super().damage(store, database, digest, data)
         assert isinstance(store, ExternalBlobStore)
-        store._cache.drop(digest.removeprefix("sha256:"))
+        store.cache.drop(digest.removeprefix("sha256:"))
 
 
 PASSING = [
@@ -114,7 +114,7 @@ def test_wrong_bytes_on_the_way_are_asked_for_again(s3: S3Server, uncached: Exte
         s3.faults += [fault("GET", kind)]
         assert len(uncached.read_range(digest, 0, 5)) == 5
     s3.faults += [fault("GET", kind)]
-    assert uncached.read_ranges([Piece(digest, 10, 20, sha256)] * 2) == [DATA[10:30]] * 2
+    assert uncached.read_ranges([BlobPiece(digest, 10, 20, sha256)] * 2) == [DATA[10:30]] * 2
     s3.faults = [fault("GET", kind, times=1000)]
     with pytest.raises((IntegrityError, BlobStoreError)) as error:
         uncached.get(digest)
@@ -211,7 +211,7 @@ def test_many_are_asked_for_at_once(s3: S3Server, uncached: ExternalBlobStore) -
     digests = [uncached.put(b"%d" % number) for number in range(32)]
     s3.gate = threading.Barrier(8)  # nobody is answered before so many have asked
     assert [read() for read in uncached.read_each(digests)] == [b"%d" % number for number in range(32)]
-    pieces = [Piece(digest, 0, 1) for digest in digests]
+    pieces = [BlobPiece(digest, 0, 1) for digest in digests]
     assert uncached.read_ranges(pieces) == [b"%d" % number for number in [*range(10), *([1] * 10), *([2] * 10), 3, 3]]
     assert len(list(uncached.stats(digests))) == 32
     s3.gate = None
@@ -225,12 +225,12 @@ def test_what_was_read_is_kept_and_a_damaged_entry_read_anew(
 ) -> None:
     digest, sha256 = store.put(DATA), digest_bytes(DATA[10:30])
     other = store.put(b"another one")
-    store._cache.drop(digest.removeprefix("sha256:"))
+    store.cache.drop(digest.removeprefix("sha256:"))
     s3.requests.clear()
     assert store.read_range(digest, 10, 20, sha256) == DATA[10:30]
     assert len(s3.requests) == 1
     assert store.read_range(digest, 10, 20, sha256) == DATA[10:30]
-    assert store.read_ranges([Piece(digest, 10, 20, sha256)] * 3) == [DATA[10:30]] * 3
+    assert store.read_ranges([BlobPiece(digest, 10, 20, sha256)] * 3) == [DATA[10:30]] * 3
     assert len(s3.requests) == 1
     assert store.get(digest) == store.get(digest) == DATA and store.get(other) == b"another one"
     assert store.read_range(digest, 5, 7) == DATA[5:12]
@@ -277,7 +277,9 @@ def test_the_cache_has_a_bound_and_leaves_out_what_belongs_to_others(tmp_path: P
         ({"AWS_ENDPOINT_URL": "127.0.0.1:1"}, "not an address"),
         ({"AWS_ENDPOINT_URL_S3": "https://host/?key=PLANTED"}, "not an address"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "cannot be reached"),
-        ({"AWS_ENDPOINT_URL": "http://no-such-host.invalid"}, "cannot be reached"),
+        ({"AWS_ENDPOINT_URL": "https://no-such-host.invalid"}, "cannot be reached"),
+        ({"AWS_ENDPOINT_URL": "http://no-such-host.invalid"}, "does not hide"),
+        ({"AWS_ENDPOINT_URL": "http://no-such-host.invalid", "AWS_ALLOW_HTTP": "true"}, "cannot be reached"),
     ],
     ids=str,
 )

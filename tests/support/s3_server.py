@@ -72,8 +72,8 @@ class S3Server(LoopbackServer):
         self.stopped.set()
         super().__exit__(*error)
 
-    def new_bucket(self) -> str:
-        name = f"bucket-{next(_numbers)}"
+    def new_bucket(self, name: str = "") -> str:
+        name = name or f"bucket-{next(_numbers)}"
         assert self.ask("PUT", f"/{name}") == 200
         return name
 
