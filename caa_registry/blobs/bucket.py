@@ -68,25 +68,20 @@ class BucketObjects:
         """Nothing: no more was made than objects."""
 
     def write(self, name: str, data: bytes, *, replace: bool = True) -> bool:
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
-
-        mode: Any = "overwrite" if replace else "create"
+        mode = "overwrite" if replace else "create"
         try:
-            self._asked(lambda: obstore.put(self._client, name, data, mode=mode, use_multipart=False))
+            self._asked(lambda: self._library.put(self._client, name, data, mode=mode, use_multipart=False))
         except FileNotFoundError:
             raise self._no_bucket() from None
-        except AlreadyExistsError:
+        except self._library.exceptions.AlreadyExistsError:
             return False
         return True
 
     def read(self, name: str, offset: int = 0, nbytes: int | None = None) -> bytes | None:
-        import obstore
-
         def get() -> bytes:
             if nbytes is None:
-                return bytes(obstore.get(self._client, name).bytes())
-            return bytes(obstore.get_range(self._client, name, start=offset, length=nbytes))
+                return bytes(self._library.get(self._client, name).bytes())
+            return bytes(self._library.get_range(self._client, name, start=offset, length=nbytes))
 
         if nbytes == 0:
             return None if self.stat(name) is None else b""
@@ -100,10 +95,8 @@ class BucketObjects:
             return b""
 
     def stat(self, name: str) -> Stored | None:
-        import obstore
-
         try:
-            found = self._asked(lambda: obstore.head(self._client, name))
+            found = self._asked(lambda: self._library.head(self._client, name))
         except FileNotFoundError:
             return None
         except BlobStoreError:
@@ -112,47 +105,47 @@ class BucketObjects:
         return Stored(name, found["size"], found["last_modified"])
 
     def ls(self) -> Iterator[Stored]:
-        import obstore
-
         def pages() -> list[Stored]:
             return [
                 Stored(each["path"], each["size"], each["last_modified"])
-                for page in obstore.list(self._client, prefix=FOLDER, chunk_size=1000)
+                for page in self._library.list(self._client, prefix=FOLDER, chunk_size=1000)
                 for each in page
             ]
 
         yield from self._asked(pages)
 
     def remove(self, names: Sequence[str]) -> None:
-        import obstore
-
         for first in range(0, len(names), _AT_ONCE):
             part = list(names[first : first + _AT_ONCE])
             try:
                 # Without an answer it may happen later, so it is not asked again and then taken for done.
-                self._asked(lambda part=part: obstore.delete(self._client, part), only_answered=True)  # type: ignore[misc]
+                self._asked(lambda part=part: self._library.delete(self._client, part), only_answered=True)  # type: ignore[misc]
             except FileNotFoundError:
                 raise self._no_bucket() from None
 
     @cached_property
-    def _client(self) -> S3Store:
+    def _library(self) -> Any:
         try:
-            from obstore.exceptions import BaseError
-            from obstore.store import S3Store
+            import obstore.exceptions
+            import obstore.store
         except ImportError:
             raise BlobStoreError(
                 f"{self.shown} needs the package obstore, which is not installed", "Run: pip install 'caa-registry[s3]'"
             ) from None
+        return obstore
+
+    @cached_property
+    def _client(self) -> S3Store:
         self._check_environment()
         plain = any(os.environ.get(name, "").startswith("http:") for name in _ENDPOINTS)
         try:
-            return S3Store(
+            return self._library.store.S3Store(  # type: ignore[no-any-return]
                 self._bucket,
                 prefix=self._prefix or None,
                 client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": f"{_SECONDS}s"},
                 retry_config={"max_retries": 0},  # see _asked
             )
-        except (BaseError, ValueError):
+        except (self._library.exceptions.BaseError, ValueError):
             raise BlobStoreError(
                 f"the environment does not say how to reach {self.shown}",
                 "Check AWS_ENDPOINT_URL, AWS_REGION and the other variables that begin with AWS_.",
@@ -181,14 +174,13 @@ class BucketObjects:
         """What ``ask`` gives, asked again after what may pass: no answer, a server that is busy or failed, and that
         nothing is there, which a server may say before all of it knows what was just written. ``only_answered``: not
         after a request without an answer. Raises ``FileNotFoundError`` where nothing is there."""
-        from obstore.exceptions import AlreadyExistsError, BaseError
-
+        errors = self._library.exceptions
         for tried in range(1, _TRIES + 1):
             try:
                 return ask()
-            except AlreadyExistsError:
+            except errors.AlreadyExistsError:
                 raise
-            except (BaseError, OSError, ValueError) as error:
+            except (errors.BaseError, OSError, ValueError) as error:
                 problem = str(error)
                 status = int(found[1]) if (found := _STATUS.search(problem)) else None
                 absent = isinstance(error, FileNotFoundError)
