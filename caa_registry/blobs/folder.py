@@ -21,7 +21,7 @@ from caa_registry.disk import explained, own_folder
 from caa_registry.errors import BlobStoreError, UsageError
 
 _DAY = 24 * 3600
-_PART = ".part"
+_TEMPORARY, _PART = ".caa-", ".part"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # A pipe that somebody put there must not be waited for.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -47,9 +47,9 @@ class FolderObjects:
         with explained(root):
             if root.exists() and not root.is_dir():
                 raise UsageError(f"{root} is not a folder", "Name a folder for the blobs.")
-            if root.is_dir() and (root / CLAIM).exists():
-                return
-            if root.is_dir() and next(os.scandir(root), None) is not None:
+            # What a process that was killed here has left is no hindrance.
+            others = [path.name for path in root.iterdir()] if root.is_dir() else []
+            if any(name not in (CLAIM, FOLDER) and not name.startswith(_TEMPORARY) for name in others):
                 raise UsageError(f"the folder {root} is not empty", "Name an empty or a new folder for the blobs.")
             if shared:
                 missing = [each for each in (root, *root.parents) if not each.exists()]
@@ -57,20 +57,23 @@ class FolderObjects:
                 self._made += reversed(missing)
             else:
                 self._made += own_folder(root)
-            (root / FOLDER).mkdir(exist_ok=True)
-            self._made.append(root / FOLDER)
-            (root / FOLDER).chmod(_mode(root))
+            if not (root / FOLDER).exists():
+                (root / FOLDER).mkdir()
+                (root / FOLDER).chmod(_mode(root))
+                self._made.append(root / FOLDER)
 
     def remove_place(self) -> None:
         for path in reversed(self._made):
             with suppress(OSError):  # somebody else uses it by now
+                for folder in path.iterdir() if path.name == FOLDER else ():
+                    folder.rmdir()
                 path.rmdir()
 
     def write(self, name: str, data: bytes, *, replace: bool = True) -> bool:
         folder, _, last = name.rpartition("/")
         with explained(self._root / name), self._opened(folder, make=True) as place:
             assert place is not None
-            part = f".{secrets.token_hex(8)}{_PART}"
+            part = f"{_TEMPORARY}{secrets.token_hex(8)}{_PART}"
             try:
                 self._write_part(part, data, place)
                 if replace:

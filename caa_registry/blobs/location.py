@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from caa_registry import settings
@@ -23,7 +23,8 @@ from caa_registry.blobs.objects import CLAIM, Objects
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog import models as t
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.location import Location
+from caa_registry.catalog.location import Location, locate
+from caa_registry.catalog.state import look
 from caa_registry.digests import canonical_json, digest_object
 from caa_registry.disk import explained
 from caa_registry.errors import CaaError, RegistryError, UsageError, one_line
@@ -184,17 +185,30 @@ def owner_name(location: Location) -> str:
     return digest_object("blobs", {"machine": socket.gethostname(), "registry": location.shown})
 
 
-@contextmanager
-def claimed(place: BlobPlace, location: Location, *, shared: bool) -> Iterator[tuple[Objects, Mapping[str, str]]]:
-    """Claim a place for the registry that is to be made at ``location``, and take the claim back where that fails.
+@dataclass(frozen=True)
+class Claim:
+    """A place that was claimed for a registry that is to be made: what keeps its bytes, and what table ``meta`` is to
+    hold. ``written``: the names of blobs that go with the claim where that is taken back."""
 
-    The place itself, and what table ``meta`` is to hold. Raises ``UsageError`` where another registry keeps its blobs
-    there, ``BlobStoreError`` and ``WriteError`` where nothing can be kept there.
+    objects: Objects
+    facts: Mapping[str, str]
+    written: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def claimed(place: BlobPlace, url: str, *, shared: bool) -> Iterator[Claim]:
+    """Claim a place for the registry that is to be made at ``url``. It is taken back, with all that was made for it,
+    where that fails and no registry there keeps its blobs in the place.
+
+    Raises ``UsageError`` where another registry keeps its blobs there, ``BlobStoreError`` and ``WriteError`` where
+    nothing can be kept there.
     """
+    location = locate(url)
     owner, home = owner_name(location), _home(location.path)
     objects = place.objects(None)
     data = canonical_json({"schema": "caa-registry/blobs/v1", "registry": owner}).encode()
-    new = False
+    value = json.dumps({"kind": place.kind, "owner": owner, "where": _where(place, home)})
+    claim, new = Claim(objects, {KEY: value}), False
     try:
         with explained(place.shown):
             objects.prepare(shared=shared)
@@ -207,13 +221,27 @@ def claimed(place: BlobPlace, location: Location, *, shared: bool) -> Iterator[t
                 f"another registry keeps its blobs in {place.shown}",
                 f"Name another place. If that registry is gone, and its blobs with it, remove {CLAIM} there.",
             )
-        yield objects, {KEY: json.dumps({"kind": place.kind, "owner": owner, "where": _where(place, home)})}
+        yield claim
     except BaseException:
-        if new:
+        if not _is_used(place, url):
             with suppress(CaaError):
-                objects.remove([CLAIM])
-        objects.remove_place()
+                objects.remove([*claim.written, *([CLAIM] if new else [])])
+            objects.remove_place()
         raise
+
+
+def _is_used(place: BlobPlace, url: str) -> bool:
+    """Whether there may be a registry at ``url`` by now, which keeps its blobs in the place."""
+    if look(url).state == "none":
+        return False
+    try:
+        with Database.open(url, create=False, read_only=True) as database:
+            check_same(database, place)
+        return True
+    except UsageError:
+        return False
+    except CaaError:
+        return True
 
 
 def _where(place: BlobPlace, home: Path | None) -> str:

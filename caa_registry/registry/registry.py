@@ -14,7 +14,6 @@ from caa_registry import settings
 from caa_registry.blobs.location import check_same, claimed, open_store, parse_place
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.location import locate
 from caa_registry.catalog.state import look
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import UsageError
@@ -253,8 +252,8 @@ def open(
     target = settings.registry_url(url)
     place = None if blobs is None else parse_place(blobs)
     if place is not None and create and not read_only and look(target).state == "none":
-        with claimed(place, locate(target), shared=shared) as (_, facts):
-            database = Database.open(target, create=True, shared=shared, facts=facts)
+        with claimed(place, target, shared=shared) as claim:
+            database = Database.open(target, create=True, shared=shared, facts=claim.facts)
             with _closing_on_error(database):
                 check_same(database, place)  # another process may have made it meanwhile
     else:

@@ -18,7 +18,6 @@ from caa_registry.blobs.location import claimed, parse_place
 from caa_registry.blobs.objects import name_of
 from caa_registry.blobs.store import BlobPiece, BlobStore
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.location import locate
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import BlobStoreError, CaaError, IntegrityError, NotFoundError
 
@@ -40,7 +39,7 @@ def name(s3: S3Server) -> str:
 
 @pytest.fixture
 def store(database: Database, name: str, tmp_path: Path) -> ExternalBlobStore:
-    with claimed(parse_place(f"s3://{name}/team/blobs"), locate("sqlite:////nowhere/r.db"), shared=False):
+    with claimed(parse_place(f"s3://{name}/team/blobs"), "sqlite:////nowhere/r.db", shared=False):
         pass
     objects = BucketObjects(name, "team/blobs")
     return ExternalBlobStore(database, objects, owner_of(objects) or "", BlobCache(tmp_path / "cache", 10**6))
@@ -199,11 +198,11 @@ def test_a_removal_that_the_server_is_too_busy_for_is_asked_again(s3: S3Server, 
 
 
 def test_a_claim_that_was_made_without_an_answer_holds(s3: S3Server, name: str) -> None:
-    place, location = parse_place(f"s3://{name}/x"), locate("sqlite:////nowhere/r.db")
+    place, url = parse_place(f"s3://{name}/x"), "sqlite:////nowhere/r.db"
     s3.faults = [Fault("PUT", "drop")]
-    with claimed(place, location, shared=False) as (objects, _):
-        assert owner_of(objects)
-    with pytest.raises(CaaError, match="another registry"), claimed(place, locate("sqlite:////other.db"), shared=False):
+    with claimed(place, url, shared=False) as claim:
+        assert owner_of(claim.objects)
+    with pytest.raises(CaaError, match="another registry"), claimed(place, "sqlite:////other.db", shared=False):
         pass
 
 

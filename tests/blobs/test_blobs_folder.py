@@ -19,7 +19,6 @@ from caa_registry.blobs.location import claimed, open_store, parse_place
 from caa_registry.blobs.objects import CLAIM, name_of
 from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
-from caa_registry.catalog.location import locate
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import BlobStoreError, CaaError, IntegrityError, NotFoundError, UsageError, WriteError
 from caa_registry.registry.registry import open as open_registry
@@ -32,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(database: Database, folder: Path) -> BlobStore:
-    with claimed(parse_place(str(folder)), locate("sqlite:////nowhere/registry.db"), shared=False):
+    with claimed(parse_place(str(folder)), "sqlite:////nowhere/registry.db", shared=False):
         pass
     return opened(database, folder)
 
@@ -134,7 +133,7 @@ def test_other_files_are_no_blobs(store: BlobStore, folder: Path) -> None:
 def test_what_killed_writers_left_goes_with_what_is_removed(store: BlobStore, database: Database, folder: Path) -> None:
     digest = store.put(b"abc")
     place = (folder / name_of(digest)).parent
-    old, new = place / ".0123456789abcdef.part", place / ".fedcba9876543210.part"
+    old, new = place / ".caa-0123456789abcdef.part", place / ".caa-fedcba9876543210.part"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 100_000,) * 2)
@@ -226,7 +225,7 @@ def test_a_place_that_is_taken_is_refused_and_nothing_is_left(tmp_path: Path, wh
 
 def test_the_same_again_finds_what_a_killed_process_has_claimed(tmp_path: Path) -> None:
     url = str(tmp_path / "r.db")
-    with claimed(parse_place(str(tmp_path / "blobs")), locate(f"sqlite:///{url}"), shared=False):
+    with claimed(parse_place(str(tmp_path / "blobs")), f"sqlite:///{url}", shared=False):
         pass  # it was killed before there was a registry
     with open_registry(url, blobs=str(tmp_path / "blobs")) as registry:
         assert not registry.blobs.in_catalogue and registry.blobs.put(b"x")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.copies.files import copy_file, settle
 from caa_registry.catalog.copies.rows import fill_server
 from caa_registry.catalog.database import Database
+from caa_registry.catalog.engines import lacks_room
 from caa_registry.catalog.files import check_file, check_no_log
-from caa_registry.catalog.location import Location, locate
+from caa_registry.catalog.location import locate
 from caa_registry.catalog.state import look
-from caa_registry.disk import give_name, own_folder, place
-from caa_registry.errors import CaaError, IntegrityError, UsageError
+from caa_registry.disk import give_name, is_full, own_folder, place
+from caa_registry.errors import IntegrityError, RegistryError, UsageError
 from caa_registry.progress import Progress, part_of, silent
 from caa_registry.registry.maintenance.fsck import fsck
 from caa_registry.registry.workspace import Workspace
@@ -71,7 +74,7 @@ def restore(backup: Path, url: str | None = None, blobs: str | None = None, prog
                     f"Make one: caa backup FILE --registry {shlex.quote(str(backup))}",
                 )
             _check(copy, backup, part_of(progress, 1, (_COPYING, _CHECKING, _COPYING)))
-        with nullcontext() if blob_place is None else _moved(part, blob_place, location):
+        with nullcontext() if blob_place is None else _moved(part, blob_place, target):
             if location.path is None:
                 with Database.open(f"sqlite:///{part}", create=False) as copy, copy.read() as source:
                     fill_server(location, source, part_of(progress, 2, (_COPYING, _CHECKING, _COPYING)))
@@ -82,27 +85,31 @@ def restore(backup: Path, url: str | None = None, blobs: str | None = None, prog
 
 
 @contextmanager
-def _moved(part: Path, place: BlobPlace, location: Location) -> Iterator[None]:
+def _moved(part: Path, place: BlobPlace, url: str) -> Iterator[None]:
     """The bytes of the file ``part`` are in ``place``, and no longer in it. They are taken away again where the
-    registry does not come to be."""
-    with claimed(place, location, shared=False) as (objects, facts):
-        names: list[str] = []
-        try:
-            with Database.open(f"sqlite:///{part}", create=False) as copy:
-                with copy.read() as session:
-                    query = select(t.Blob.digest, t.Blob.data).execution_options(yield_per=_BLOBS)
-                    write_all(objects, _named(session.execute(query), names))
-                with copy.write() as session:
-                    session.execute(delete(t.Blob))
-                    session.add_all(t.Meta(key=key, value=value) for key, value in facts.items())
-            with closing(sqlite3.connect(part)) as file:
-                file.execute("VACUUM")
-            settle(part)
-            yield
-        except BaseException:
-            with suppress(CaaError):
-                objects.remove(names)
-            raise
+    registry does not come to be at ``url``."""
+    with claimed(place, url, shared=False) as claim:
+        with Database.open(f"sqlite:///{part}", create=False) as copy:
+            with copy.read() as session:
+                query = select(t.Blob.digest, t.Blob.data).execution_options(yield_per=_BLOBS)
+                write_all(claim.objects, _named(session.execute(query), claim.written))
+            with copy.write() as session:
+                session.execute(delete(t.Blob))
+                session.add_all(t.Meta(key=key, value=value) for key, value in claim.facts.items())
+        _shrink(part)
+        settle(part)
+        yield
+
+
+def _shrink(part: Path) -> None:
+    """Give back the room that bytes took which are elsewhere now."""
+    try:
+        with closing(sqlite3.connect(part)) as file:
+            file.execute("VACUUM")
+    except sqlite3.Error as error:
+        if is_full(error) or lacks_room(error, part.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part)) from error
+        raise RegistryError(f"the registry cannot be made: {error}", "Check the disk that it is to be on.") from error
 
 
 def _named(rows: Iterable[Any], names: list[str]) -> Iterator[tuple[str, bytes]]:
