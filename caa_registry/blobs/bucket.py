@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SECONDS = 60  # of one request, with its body
+_SECONDS = 60  # without an answer, or without more of it
+_SLOWEST = 100_000  # bytes a second that a line takes at least
 _TRIES = 4
 _TRIES_ABSENT = 3
 _WAIT_SECONDS = 0.2  # before the second try; then twice as long each time
@@ -69,8 +70,9 @@ class BucketObjects:
 
     def write(self, name: str, data: bytes, *, replace: bool = True) -> bool:
         mode = "overwrite" if replace else "create"
+        client = self._writer(len(data))
         try:
-            self._asked(lambda: self._library.put(self._client, name, data, mode=mode, use_multipart=False))
+            self._asked(lambda: self._library.put(client, name, data, mode=mode, use_multipart=False))
         except FileNotFoundError:
             raise self._no_bucket() from None
         except self._library.exceptions.AlreadyExistsError:
@@ -119,7 +121,7 @@ class BucketObjects:
             part = list(names[first : first + _AT_ONCE])
             try:
                 # Without an answer it may happen later, so it is not asked again and then taken for done.
-                self._asked(lambda part=part: self._library.delete(self._client, part), only_answered=True)  # type: ignore[misc]
+                self._asked(lambda part=part: self._library.delete(self._brief_writer, part), only_answered=True)  # type: ignore[misc]
             except FileNotFoundError:
                 raise self._no_bucket() from None
 
@@ -136,13 +138,26 @@ class BucketObjects:
 
     @cached_property
     def _client(self) -> S3Store:
+        return self._made({"read_timeout": f"{_SECONDS}s", "timeout": "1h"})
+
+    def _writer(self, nbytes: int) -> S3Store:
+        """A client that waits as long as it may take to send so many bytes."""
+        if nbytes <= _SLOWEST * _SECONDS:
+            return self._brief_writer
+        return self._made({"timeout": f"{_SECONDS + nbytes // _SLOWEST}s"})
+
+    @cached_property
+    def _brief_writer(self) -> S3Store:
+        return self._made({"timeout": f"{2 * _SECONDS}s"})
+
+    def _made(self, limits: Mapping[str, str]) -> S3Store:
         self._check_environment()
         plain = any(os.environ.get(name, "").startswith("http:") for name in _ENDPOINTS)
         try:
             return self._library.store.S3Store(  # type: ignore[no-any-return]
                 self._bucket,
                 prefix=self._prefix or None,
-                client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": f"{_SECONDS}s"},
+                client_options={"allow_http": plain, "connect_timeout": "5s", **limits},
                 retry_config={"max_retries": 0},  # see _asked
             )
         except (self._library.exceptions.BaseError, ValueError):
@@ -208,7 +223,7 @@ class BucketObjects:
             return BlobStoreError(f"{self.shown} is in another region", "Name it in AWS_REGION.")
         if status is None:
             timed_out = "kind: Timeout" in problem or "TimedOut" in problem
-            said = f"did not answer within {_SECONDS} seconds" if timed_out else "cannot be reached, or breaks off"
+            said = "did not answer in time" if timed_out else "cannot be reached, or breaks off"
             return BlobStoreError(f"{self.shown} {said}", "Check the network and AWS_ENDPOINT_URL, and try again.")
         if code == "RequestTimeTooSkewed":
             return BlobStoreError(f"{self.shown} refused the time of this machine", "Set its clock.")

@@ -26,10 +26,11 @@ from caa_registry.errors import BlobStoreError
 PREFIX = "removing:"
 """How the keys in table ``meta`` begin that hold marks."""
 
-# A request is sent no later than this after the mark was made; it takes less than five minutes.
+# A request is first sent no later than this after the mark was made. With four tries of two minutes it is over eight
+# minutes later.
 _SENDING = timedelta(minutes=2)
 # And later than this nothing of it is under way, also where the clocks of two machines are some minutes apart.
-_STANDING = timedelta(minutes=10)
+_STANDING = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
