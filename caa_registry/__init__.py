@@ -98,6 +98,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Backup as Backup
     from caa_registry.registry.records import Beside as Beside
     from caa_registry.registry.records import Blame as Blame
+    from caa_registry.registry.records import BundledVersion as BundledVersion
+    from caa_registry.registry.records import BundleInfo as BundleInfo
     from caa_registry.registry.records import Calibrated as Calibrated
     from caa_registry.registry.records import CalibrationOutcome as CalibrationOutcome
     from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import DatasetStatistics as DatasetStatistics
     from caa_registry.registry.records import DatasetVersion as DatasetVersion
     from caa_registry.registry.records import Decision as Decision
+    from caa_registry.registry.records import Difference as Difference
     from caa_registry.registry.records import Evaluation as Evaluation
     from caa_registry.registry.records import EvaluationSettings as EvaluationSettings
     from caa_registry.registry.records import EvaluationVerification as EvaluationVerification
@@ -155,12 +158,14 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
+    from caa_registry.registry.records import Remote as Remote
     from caa_registry.registry.records import Repaired as Repaired
     from caa_registry.registry.records import Reviews as Reviews
     from caa_registry.registry.records import RunDetail as RunDetail
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
+    from caa_registry.registry.records import SentVersion as SentVersion
     from caa_registry.registry.records import SignatureCheck as SignatureCheck
     from caa_registry.registry.records import Signed as Signed
     from caa_registry.registry.records import Similar as Similar
@@ -170,6 +175,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Step as Step
     from caa_registry.registry.records import Terms as Terms
     from caa_registry.registry.records import ToCompute as ToCompute
+    from caa_registry.registry.records import Transfer as Transfer
     from caa_registry.registry.records import Transferred as Transferred
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.records import Verification as Verification
@@ -177,6 +183,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.registry import open as open
     from caa_registry.registry.registry import restore as restore
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
+    from caa_registry.registry.transfer.exchange import read_bundle as read_bundle
     from caa_registry.steering.additions import Addition as Addition
     from caa_registry.vectors import DirectionSet as DirectionSet
     from caa_registry.vectors import LayerQuality as LayerQuality
@@ -258,6 +265,8 @@ _PUBLIC = {
         "Backup",
         "Beside",
         "Blame",
+        "BundleInfo",
+        "BundledVersion",
         "Calibrated",
         "CalibrationOutcome",
         "CalibrationSettings",
@@ -269,6 +278,7 @@ _PUBLIC = {
         "DatasetStatistics",
         "DatasetVersion",
         "Decision",
+        "Difference",
         "Evaluation",
         "EvaluationSettings",
         "EvaluationVerification",
@@ -315,12 +325,14 @@ _PUBLIC = {
         "RecordedOpenEnded",
         "RecordedPropensity",
         "RecordedSideEffects",
+        "Remote",
         "Repaired",
         "Reviews",
         "RunDetail",
         "RunRecord",
         "Sampling",
         "Score",
+        "SentVersion",
         "SignatureCheck",
         "Signed",
         "Similar",
@@ -330,12 +342,14 @@ _PUBLIC = {
         "Step",
         "Terms",
         "ToCompute",
+        "Transfer",
         "Transferred",
         "VectorVersion",
         "Verification",
     ],
     "caa_registry.registry.registry": ["Registry", "open", "restore"],
     "caa_registry.registry.reports.tables": ["ReportTable"],
+    "caa_registry.registry.transfer.exchange": ["read_bundle"],
     "caa_registry.steering.additions": ["Addition"],
     "caa_registry.vectors": ["DirectionSet", "LayerQuality", "LayerVector", "VectorSet"],
 }

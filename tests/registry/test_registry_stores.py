@@ -404,3 +404,22 @@ def test_no_key_is_kept_anywhere(model: Model, tmp_path: Path, s3: S3Server) -> 
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         data = path.read_bytes()
         assert not any(secret.encode() in data for secret in (KEY, SECRET, s3.url)), path
+
+
+def test_versions_go_from_one_store_to_another(filled: Registry, tmp_path: Path) -> None:
+    """To registries whose bytes are in their database and in a folder, and in one file."""
+    numbers = filled.vectors.get("team/vector").tensor_digest
+    filled.bundle("team/vector:v1", path=tmp_path / "one.caa")
+    for number, blobs in enumerate([None, str(tmp_path / "third")]):
+        path = tmp_path / f"{number}.db"
+        caa.open(str(path), blobs=blobs).close()
+        filled.push("team/vector:v1", to=str(path))
+        with caa.open(str(path), create=False) as other:
+            assert other.vectors.load("team/vector").tensor_digest == numbers
+            assert other.blobs.in_catalogue == (blobs is None) and other.fsck().faults == ()
+    with caa.open(str(tmp_path / "back.db"), blobs=str(tmp_path / "fourth")) as back:
+        back.pull("team/vector:v1", source=str(filled.database.path))
+        assert back.vectors.load("team/vector").tensor_digest == numbers and back.fsck().faults == ()
+    with caa.open(str(tmp_path / "opened.db"), blobs=str(tmp_path / "fifth")) as opened:
+        opened.open_bundle(tmp_path / "one.caa")
+        assert opened.vectors.load("team/vector").tensor_digest == numbers and opened.fsck().faults == ()

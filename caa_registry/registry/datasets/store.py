@@ -58,45 +58,31 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     for field, text in (("message", new.message), ("licence", imported.licence)):
         checked_text(text, field=field)
     digest = dataset_digest(imported.kind, imported.items)
-    items_digest = _items_digest(imported.items)
+    items_digest = digest_of_items(imported.items)
     figures = statistics_json(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
         source = replace(source, behavior=check_new_name(new.behavior))
     with workspace.database.write() as session:
-        dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
-        if dataset is None:
-            check_new_name(name)
-            dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))
-            session.add(dataset)
-            session.flush()
-        elif dataset.kind != imported.kind:
-            raise UsageError(
-                f"dataset {name} holds {dataset.kind}; this source gives {imported.kind}", "Choose another name."
-            )
-        of_dataset = select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id)
-        existing = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
+        dataset = owner(session, name, imported.kind)
+        existing = session.scalar(
+            select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id, t.DatasetVersion.digest == digest)
+        )
         if existing is not None:
             if existing.deleted_at is not None:
-                _bring_back(session, workspace.actor, name, existing, imported.items)
+                bring_back(session, workspace.actor, name, existing, imported.items)
             return dataset_record(session, existing, existing=True)
-        parent = session.scalar(of_dataset.order_by(t.DatasetVersion.number.desc()).limit(1))
         version = t.DatasetVersion(
             dataset_id=dataset.id,
-            number=next_number(session, t.DatasetVersion, dataset.id),
             digest=digest,
-            parent_id=parent.id if parent else None,
             message=new.message,
             source=source.to_json(),
             licence=imported.licence,
-            n_items=len(imported.items),
             statistics=figures,
             items_digest=items_digest,
             created_at=datetime.now(UTC),
         )
-        session.add(version)
-        session.flush()
-        _insert_items(session, version.id, imported.items)
+        add(session, version, imported.items)
         record_run(
             session,
             new.activity,
@@ -107,15 +93,54 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
         return dataset_record(session, version)
 
 
-def _bring_back(
+def owner(session: Session, name: str, kind: DatasetKind) -> t.Dataset:
+    """The dataset of that name, made where there is none. Raises ``UsageError`` for a name that nothing new may have,
+    and where it holds the other kind of item."""
+    dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
+    if dataset is None:
+        check_new_name(name)
+        dataset = t.Dataset(name=name, kind=kind, created_at=datetime.now(UTC))
+        session.add(dataset)
+        session.flush()
+    elif dataset.kind != kind:
+        raise UsageError(f"dataset {name} holds {dataset.kind}; this source gives {kind}", "Choose another name.")
+    return dataset
+
+
+def add(session: Session, version: t.DatasetVersion, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
+    """Add ``version`` as the next of its dataset, behind the newest there is, with its items."""
+    newest = (
+        select(t.DatasetVersion.id)
+        .where(t.DatasetVersion.dataset_id == version.dataset_id)
+        .order_by(t.DatasetVersion.number.desc())
+        .limit(1)
+    )
+    version.number = next_number(session, t.DatasetVersion, version.dataset_id)
+    version.parent_id = session.scalar(newest)
+    version.n_items = len(items)
+    session.add(version)
+    session.flush()
+    _insert_items(session, version.id, items)
+
+
+def bring_back(
     session: Session,
     actor: str,
     name: str,
     version: t.DatasetVersion,
     items: Sequence[PairItem] | Sequence[QuestionItem],
 ) -> None:
-    """Take the mark of its deletion from a version that is stored again, with its rows where they were removed."""
+    """Take the mark of its deletion from a version that is stored again, with its rows where they were removed.
+
+    Raises ``UsageError`` where those were others: the same pairs in another order, or with other metadata.
+    """
     if not has_items(session, version.id):
+        if version.items_digest != digest_of_items(items):
+            raise UsageError(
+                f"{name}:v{version.number} was deleted and its rows removed; it holds these in another order, or with "
+                "other metadata",
+                "Import the file that it was made from, or choose another name.",
+            )
         _insert_items(session, version.id, items)
     version.deleted_at = None
     append_event(session, actor, "undelete", {"dataset": f"{name}:v{version.number}", "digest": version.digest})
@@ -227,11 +252,11 @@ def _check_items(session: Session, version_id: int, items: Sequence[PairItem] | 
     version = session.get_one(t.DatasetVersion, version_id)
     dataset = session.get_one(t.Dataset, version.dataset_id)
     kind: DatasetKind = "pairs" if dataset.kind == "pairs" else "questions"
-    if version.items_digest != _items_digest(items) or version.digest != dataset_digest(kind, items):
+    if version.items_digest != digest_of_items(items) or version.digest != dataset_digest(kind, items):
         raise damaged(f"dataset {dataset.name}:v{version.number}", f"its {kind} are not those that were stored")
 
 
-def _items_digest(items: Sequence[PairItem | QuestionItem]) -> str:
+def digest_of_items(items: Sequence[PairItem | QuestionItem]) -> str:
     """The digest of the rows of a version, in their order and with their metadata."""
     questions = bool(items) and isinstance(items[0], QuestionItem)
     rows = (
