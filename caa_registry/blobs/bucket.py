@@ -45,6 +45,10 @@ _BAD_KEYS = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "Inv
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
+# The process in which the client's threads are: a fork of it would wait for them for ever.
+_process: list[int] = []
+
+
 class _BehindEndError(Exception):
     """A range begins where an object has no bytes any more."""
 
@@ -189,6 +193,13 @@ class BucketObjects:
         """What ``ask`` gives, asked again after what may pass: no answer, a server that is busy or failed, and that
         nothing is there, which a server may say before all of it knows what was just written. ``only_answered``: not
         after a request without an answer. Raises ``FileNotFoundError`` where nothing is there."""
+        if not _process:
+            _process.append(os.getpid())
+        if _process != [os.getpid()]:
+            raise BlobStoreError(
+                f"{self.shown} was asked for something before this process was forked",
+                "Start processes anew: multiprocessing.get_context('spawn').",
+            )
         errors = self._library.exceptions
         for tried in range(1, _TRIES + 1):
             try:

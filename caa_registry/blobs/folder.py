@@ -18,7 +18,7 @@ from pathlib import Path
 
 from caa_registry.blobs.objects import CLAIM, FOLDER, Stored
 from caa_registry.disk import explained, own_folder
-from caa_registry.errors import BlobStoreError, UsageError
+from caa_registry.errors import BlobStoreError, IntegrityError, UsageError
 
 _DAY = 24 * 3600
 _TEMPORARY, _PART = ".caa-", ".part"
@@ -105,6 +105,8 @@ class FolderObjects:
         except OSError as error:
             if error.errno in _NO_FILE:
                 return None
+            if error.errno == errno.EIO:  # of this file, and perhaps of no other
+                raise IntegrityError(f"{self._root / name} cannot be read: the disk is damaged there") from error
             raise self._unreadable(error) from error
 
     def stat(self, name: str) -> Stored | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from blobs.store_suite import ABSENT, StoreSuite
+from catalog.registry_fixtures import together
 from support.s3_server import KEY, SECRET, Fault, S3Server, s3
 
 from caa_registry.blobs.bucket import BucketObjects
@@ -204,6 +205,20 @@ def test_a_claim_that_was_made_without_an_answer_holds(s3: S3Server, name: str) 
         assert owner_of(claim.objects)
     with pytest.raises(CaaError, match="another registry"), claimed(place, "sqlite:////other.db", shared=False):
         pass
+
+
+def _read(store: ExternalBlobStore, digest: str) -> str:
+    try:
+        return str(store.get(digest))
+    except BlobStoreError as error:
+        return error.message
+
+
+def test_a_fork_does_not_wait_for_ever(uncached: ExternalBlobStore) -> None:
+    digest = uncached.put(DATA)
+    (said,) = together(_read, uncached, digest, processes=1)
+    assert "before this process was forked" in said
+    assert uncached.get(digest) == DATA
 
 
 def test_many_are_asked_for_at_once(s3: S3Server, uncached: ExternalBlobStore) -> None:
