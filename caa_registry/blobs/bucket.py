@@ -234,7 +234,7 @@ class BucketObjects:
             return BlobStoreError(f"{self.shown} is in another region", "Name it in AWS_REGION.")
         if status is None:
             timed_out = "kind: Timeout" in problem or "TimedOut" in problem
-            said = "did not answer in time" if timed_out else "cannot be reached, or breaks off"
+            said = "did not answer in time" if timed_out else "cannot be reached, or breaks the connection off"
             return BlobStoreError(f"{self.shown} {said}", "Check the network and AWS_ENDPOINT_URL, and try again.")
         if code == "RequestTimeTooSkewed":
             return BlobStoreError(f"{self.shown} refused the time of this machine", "Set its clock.")

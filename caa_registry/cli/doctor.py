@@ -71,7 +71,7 @@ def _blobs(store: Store) -> dict[str, object]:
     shown: dict[str, object] = {"blobs": f"{store.shown}: {'cannot be used' if store.problem else 'ready'}"}
     if store.cache_limit:
         kept = f"{_size(store.cached)} of at most {_size(store.cache_limit)} in {store.cache_folder}"
-        shown["blobs read"] = kept
+        shown["blob cache"] = kept
     return shown
 
 
