@@ -175,6 +175,7 @@ def runs(home: Path, vector: str) -> Iterator[Result]:
             ["vector", "verify", vector],
             ["vector", "export", vector, "--out", home / f"x{len(list(home.iterdir()))}.safetensors"],
             ["vector", "lock", vector, "--out", home / f"x{len(list(home.iterdir()))}.json"],
+            ["bundle", "create", vector, "-o", home / f"x{len(list(home.iterdir()))}.caa"],
             ["run", "ls"],
             ["run", "show", "2"],
             ["log"],
