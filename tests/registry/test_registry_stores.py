@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from catalog.registry_fixtures import empty_postgres
 from registry.registry_support import jsonl, letters
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from support.s3_server import KEY, SECRET, Fault, S3Server, s3
 
 import caa_registry as caa
@@ -423,3 +423,28 @@ def test_versions_go_from_one_store_to_another(filled: Registry, tmp_path: Path)
     with caa.open(str(tmp_path / "opened.db"), blobs=str(tmp_path / "fifth")) as opened:
         opened.open_bundle(tmp_path / "one.caa")
         assert opened.vectors.load("team/vector").tensor_digest == numbers and opened.fsck().faults == ()
+
+
+def test_a_gc_that_loses_its_connection_amid_a_removal(model: Model, tmp_path: Path, s3: S3Server) -> None:
+    """The lock that it held is anybody's then, and its removal is carried out all the same."""
+    url = empty_postgres()
+    with caa.open(url, actor="ada", blobs=f"s3://{s3.new_bucket()}") as registry:
+        fill(registry, model, tmp_path)
+        delete_all(registry)
+        removed = registry.blobs.delete
+
+        def slow(digests: list[str]) -> int:
+            with caa.open(url, create=False) as other:
+                with other.database.write() as session:
+                    others = "datname = current_database() AND pid <> pg_backend_pid()"
+                    session.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+                with suppress(CaaError):
+                    other.vectors.compute("team/vector", dataset="team/pairs", model=model)
+            return removed(digests)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(registry.blobs, "delete", slow)
+            with suppress(CaaError):
+                registry.gc(grace=NOW)
+    with caa.open(url, create=False) as registry:
+        assert registry.fsck().damage == ()
