@@ -22,7 +22,7 @@ import caa_registry as caa
 from caa_registry.blobs import removal
 from caa_registry.blobs.objects import CLAIM, name_of
 from caa_registry.catalog import models as t
-from caa_registry.errors import BlobStoreError, CaaError, RegistryError, UsageError
+from caa_registry.errors import BlobStoreError, CaaError, IntegrityError, RegistryError, UsageError
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -448,3 +448,26 @@ def test_a_gc_that_loses_its_connection_amid_a_removal(model: Model, tmp_path: P
                 registry.gc(grace=NOW)
     with caa.open(url, create=False) as registry:
         assert registry.fsck().damage == ()
+
+
+def test_a_copy_has_bytes_of_its_own(filled: Registry, tmp_path: Path) -> None:
+    """It never shares a place with its source, whose gc would remove what the copy needs."""
+    source = str(filled.database.path)
+    for target, blobs in (("plain.db", None), ("elsewhere.db", str(tmp_path / "other-bytes"))):
+        with caa.copy(source, tmp_path / target, blobs=blobs) as made:
+            assert made.blobs.in_catalogue == (blobs is None) and made.blobs.shown != filled.blobs.shown
+            assert set(made.blobs.ls()) == set(filled.blobs.ls())
+            assert made.fsck().faults == ()
+    delete_all(filled)
+    filled.gc(grace=NOW)
+    for target in ("plain.db", "elsewhere.db"):
+        with caa.open(str(tmp_path / target), create=False) as made:
+            assert made.fsck().damage == ()
+
+
+def test_a_copy_of_bytes_that_are_lost_is_refused(filled: Registry, damage: Damage, tmp_path: Path) -> None:
+    damage(filled.vectors.get("team/vector").blob, None)
+    forget()
+    with pytest.raises(IntegrityError, match="has lost 1 blob"):
+        caa.copy(str(filled.database.path), tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
