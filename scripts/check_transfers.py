@@ -1,18 +1,22 @@
 """Kill pushes and pulls at random moments, and look whether both registries hold the union in the end, once.
 
-    python scripts/check_transfers.py                          # 200 versions each, SQLite and PostgreSQL, 50 kills
+    python scripts/check_transfers.py                          # 200 versions each, 50 kills
     python scripts/check_transfers.py --versions 40 --kills 10
     python scripts/check_transfers.py --json                   # figures as one flat JSON object on stdout
 
-Two registries have versions of their own, some of them of names that both have. One pushes all that it has and pulls
-all that the other has, in processes that are killed (SIGKILL) at random moments and begun anew. Afterwards both hold
-every version, each once under its name, numbers have no gaps, and fsck finds nothing but orphan blobs.
+A SQLite registry and one on PostgreSQL whose bytes are in a bucket of S3 have versions of their own, some of them of
+names that both have. One pushes all that it has and pulls all that the other has, in processes that are killed (SIGKILL)
+at random moments and begun anew. Afterwards both hold every version, each once under its name, numbers have no gaps, and
+fsck finds nothing but orphan blobs.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -20,23 +24,26 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from faults import import_slow
 from sqlalchemy import select
 
 import caa_registry as caa
 from caa_registry.catalog import models as t
 
+SPAWN = multiprocessing.get_context("spawn")
+
 Content = tuple[str, str, str]
 """Kind, name and digest of a version."""
 
 
-def make(url: str, who: str, versions: int) -> None:
+def make(url: str, who: str, versions: int, blobs: str | None) -> None:
     """Make a registry with ``versions`` versions: pairs, a vector of them with scores, and vectors combined of it and
     of each other. Every second name is one that another registry has too."""
-    with caa.open(url, actor=who) as registry:
+    with caa.open(url, actor=who, blobs=blobs) as registry:
         pairs = registry.datasets.import_(
             f"seed:demo-{'sycophancy' if who == 'ada' else 'sentiment'}", name=f"{who}/base"
         )
@@ -78,24 +85,63 @@ def references(url: str) -> list[str]:
     return found
 
 
-def killed(work: Callable[[], object], after: float) -> int:
-    """Call ``work`` in a fork and kill that after so many seconds; how it ended."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    ends = time.monotonic() + after
-    while time.monotonic() < ends:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def exchange(here: str, there: str, seed: int, begun: Any) -> None:
+    """Push all that one has and pull all that the other has, in either order. ``begun`` is set when that begins."""
+    chosen = random.Random(seed)
+    sent, taken = references(here), references(there)
+    begun.set()
+    with caa.open(here, actor="ada") as registry:
+        ways = [lambda: registry.push(*sent, to=there), lambda: registry.pull(*taken, source=there)]
+        chosen.shuffle(ways)
+        for way in ways:
+            way()
+
+
+def killed(here: str, there: str, seed: int, after: float | None) -> int:
+    """Exchange in a process of its own, killed so many seconds after it began; how it ended.
+
+    Not a fork: a client of a bucket does not survive one.
+    """
+    begun = SPAWN.Event()
+    process = SPAWN.Process(target=exchange, args=(here, there, seed, begun))
+    process.start()
+    begun.wait(600)
+    process.join(after)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    return int(process.exitcode or 0)
+
+
+def in_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What ``work`` gives, in a process of its own."""
+    with SPAWN.Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+@contextmanager
+def bucket() -> Iterator[str]:
+    """The URL of a bucket on a server of moto's, to which the environment points."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "campaign",
+        "AWS_SECRET_ACCESS_KEY": "campaign",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    connection = http.client.HTTPConnection(host, port)
+    connection.request("PUT", "/campaign")
+    assert connection.getresponse().status == 200
+    connection.close()
+    try:
+        yield "s3://campaign/caa"
+    finally:
+        server.stop()
 
 
 def check(here: str, there: str, union: set[Content]) -> list[str]:
@@ -114,44 +160,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--versions", type=int, default=200, help="versions of each registry (default 200)")
     parser.add_argument("--kills", type=int, default=50, help="how often to kill (default 50)")
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds before a kill at most (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--json", action="store_true", help="figures as one flat JSON object on stdout")
     options = parser.parse_args()
     chosen = random.Random(options.seed)
-    import_slow()
     from fault_server import Server
 
-    with tempfile.TemporaryDirectory(prefix="caa-transfers-") as folder:
+    with tempfile.TemporaryDirectory(prefix="caa-transfers-") as folder, bucket() as blobs:
         os.environ["CAA_HOME"] = str(Path(folder) / "home")
         here, there = str(Path(folder) / "here.db"), Server().empty()
-        make(here, "ada", options.versions)
-        make(there, "bob", options.versions)
-        union = set(contents(here)) | set(contents(there))
-        sent, taken = references(here), references(there)
+        in_process(make, here, "ada", options.versions, None)
+        in_process(make, there, "bob", options.versions, blobs)
+        ours, theirs = in_process(contents, here), in_process(contents, there)
+        union = set(ours) | set(theirs)
         begun = time.monotonic()
-
-        def work() -> None:
-            with caa.open(here, actor="ada") as registry:
-                if chosen.random() < 0.5:
-                    registry.push(*sent, to=there)
-                    registry.pull(*taken, source=there)
-                else:
-                    registry.pull(*taken, source=there)
-                    registry.push(*sent, to=there)
-
         figures: Counter[str] = Counter()
-        while figures["killed"] < options.kills:
-            chosen.random()
-            status = killed(work, chosen.uniform(0.05, 1.5))
+        while figures["killed"] < options.kills and figures["done"] <= options.kills and not figures["failed"]:
+            status = killed(here, there, chosen.randrange(2**31), chosen.uniform(0, options.longest))
             figures["killed" if status == -signal.SIGKILL else "done" if status == 0 else "failed"] += 1
-            if figures["failed"] or figures["done"] > options.kills:
-                break
-        work()
-        problems = check(here, there, union)
+        last = killed(here, there, 0, None)
+        problems = in_process(check, here, there, union)
+        problems += [f"the last exchange ended with {last}"] * (last != 0)
         result = {
             **figures,
-            "versions_here": len(sent),
-            "versions_there": len(taken),
+            "versions_here": len(ours),
+            "versions_there": len(theirs),
             "union": len(union),
             "problems": len(problems),
             "seconds": round(time.monotonic() - begun),
