@@ -12,6 +12,7 @@ from caa_registry.package import __version__ as __version__
 
 if TYPE_CHECKING:
     from caa_registry.errors import CaaError as CaaError
+    from caa_registry.errors import ConflictError as ConflictError
     from caa_registry.errors import HubError as HubError
     from caa_registry.errors import InputError as InputError
     from caa_registry.errors import IntegrityError as IntegrityError
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
     from caa_registry.registry.provenance.script_runs import ScriptRun as ScriptRun
     from caa_registry.registry.records import Alias as Alias
+    from caa_registry.registry.records import AliasMove as AliasMove
     from caa_registry.registry.records import Answer as Answer
     from caa_registry.registry.records import AuditCheck as AuditCheck
     from caa_registry.registry.records import AuditEvent as AuditEvent
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import FileOrigin as FileOrigin
     from caa_registry.registry.records import FollowedLock as FollowedLock
     from caa_registry.registry.records import FsckReport as FsckReport
+    from caa_registry.registry.records import Hit as Hit
     from caa_registry.registry.records import Judged as Judged
     from caa_registry.registry.records import LayerNearness as LayerNearness
     from caa_registry.registry.records import LayerRecord as LayerRecord
@@ -167,6 +170,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import Step as Step
+    from caa_registry.registry.records import Tag as Tag
     from caa_registry.registry.records import Terms as Terms
     from caa_registry.registry.records import ToCompute as ToCompute
     from caa_registry.registry.records import Transferred as Transferred
@@ -186,6 +190,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "caa_registry.errors": [
         "CaaError",
+        "ConflictError",
         "HubError",
         "InputError",
         "IntegrityError",
@@ -250,6 +255,7 @@ _PUBLIC = {
     "caa_registry.registry.provenance.script_runs": ["ScriptRun"],
     "caa_registry.registry.records": [
         "Alias",
+        "AliasMove",
         "Answer",
         "AuditCheck",
         "AuditEvent",
@@ -275,6 +281,7 @@ _PUBLIC = {
         "FileOrigin",
         "FollowedLock",
         "FsckReport",
+        "Hit",
         "Judged",
         "LayerNearness",
         "LayerRecord",
@@ -326,6 +333,7 @@ _PUBLIC = {
         "Steer",
         "Steering",
         "Step",
+        "Tag",
         "Terms",
         "ToCompute",
         "Transferred",

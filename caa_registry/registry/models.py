@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.filters import storable
+from caa_registry.catalog.search import entries
+from caa_registry.catalog.search.words import indexed
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.registry.records import Listing, ModelRecord, check_limit
@@ -202,6 +204,7 @@ def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
     )
     session.add(row)
     session.flush()
+    entries.add(session, [(("model_id", row.id, None), indexed(row.name, row.repo_id, row.architecture))])
     return row, True
 
 

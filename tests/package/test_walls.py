@@ -51,6 +51,7 @@ WITHOUT_ENTRY = {"assets", "doctor"}
 FLOORS = [
     "registry",
     "maintenance",
+    "order",
     "reports",
     "evaluations",
     "vectors",
@@ -58,6 +59,7 @@ FLOORS = [
     "models",
     "provenance",
     "lookup",
+    "renames",
     "rows",
     "records",
     "workspace",

@@ -9,6 +9,7 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.engines import REPORTED, explain, postgres_engine, take_lock
 from caa_registry.catalog.location import Location
 from caa_registry.catalog.schema import VERSION_TABLE, migrate, migrations_folder
+from caa_registry.catalog.search.entries import make_index
 from caa_registry.errors import RegistryError
 from caa_registry.progress import Progress, silent
 
@@ -36,6 +37,7 @@ def copy_rows(source: Session, target: Session, progress: Progress = silent) -> 
         target.add(t.Meta(key=NUMBERED, value="postgresql"))
     if target.get_bind().dialect.name == "postgresql":
         _continue_numbers(target)
+    make_index(target)
 
 
 def fill_server(location: Location, source: Session, progress: Progress = silent) -> None:

@@ -24,7 +24,8 @@ class Pair(Base):
 
 
 class Dataset(Sealed, Base):
-    """The name of a dataset and the kind of item all its versions hold."""
+    """The name of a dataset, what it is in a text, and the kind of item all its versions hold. Name and text may
+    change."""
 
     __tablename__ = "dataset"
     __table_args__ = (
@@ -36,6 +37,7 @@ class Dataset(Sealed, Base):
     id: Mapped[Id]
     name: Mapped[str]
     kind: Mapped[str]
+    description: Mapped[str | None]
     created_at: Mapped[datetime]
 
 

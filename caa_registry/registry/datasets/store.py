@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +15,12 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.catalog.events import append_event
+from caa_registry.catalog.filters import tagged
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.catalog.numbering import next_number
+from caa_registry.catalog.search import entries
+from caa_registry.catalog.search.words import indexed
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import (
     DatasetKind,
@@ -33,6 +38,8 @@ from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.rows import dataset_record, dataset_records
 from caa_registry.registry.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     digest = dataset_digest(imported.kind, imported.items)
     items_digest = _items_digest(imported.items)
     figures = statistics_json(imported.items)
+    words = _words(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
         source = replace(source, behavior=check_new_name(new.behavior))
@@ -78,8 +86,10 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
         existing = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
         if existing is not None:
             if existing.deleted_at is not None:
-                _bring_back(session, workspace.actor, name, existing, imported.items)
-            return dataset_record(session, existing, existing=True)
+                _bring_back(session, workspace.actor, name, existing, imported.items, words)
+            found = dataset_record(session, existing, existing=True)
+            _say_without_effect(found, existing, new)
+            return found
         parent = session.scalar(of_dataset.order_by(t.DatasetVersion.number.desc()).limit(1))
         version = t.DatasetVersion(
             dataset_id=dataset.id,
@@ -96,7 +106,8 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
         )
         session.add(version)
         session.flush()
-        _insert_items(session, version.id, imported.items)
+        _insert_items(session, version.id, imported.items, words)
+        entries.refresh(session, "dataset", t.DatasetVersion.id == version.id)
         record_run(
             session,
             new.activity,
@@ -107,16 +118,43 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
         return dataset_record(session, version)
 
 
+def _say_without_effect(found: DatasetVersion, row: t.DatasetVersion, new: NewVersion) -> None:
+    """Tell what was given for a version that is there already, and is not what counts of it."""
+    given = [
+        ("licence", new.imported.licence, (row.licence, found.licence)),
+        ("behavior", new.behavior, (found.behavior,)),
+    ]
+    for field, value, known in given:
+        if value and value not in known:
+            _log.warning(
+                "%s has these rows already, and its %s stays %s. To change it: caa describe dataset:%s --%s %s",
+                found.reference,
+                field,
+                repr(getattr(found, field)) if getattr(found, field) else "unknown",
+                found.reference,
+                field,
+                shlex.quote(value),
+            )
+    if new.message and new.message != found.message:
+        _log.warning(
+            "%s has these rows already, and keeps the message %s. To say more: caa describe dataset:%s --text ...",
+            found.reference,
+            repr(found.message) if found.message else "that it was stored with, which is none",
+            found.name,
+        )
+
+
 def _bring_back(
     session: Session,
     actor: str,
     name: str,
     version: t.DatasetVersion,
     items: Sequence[PairItem] | Sequence[QuestionItem],
+    words: Sequence[str],
 ) -> None:
     """Take the mark of its deletion from a version that is stored again, with its rows where they were removed."""
     if not has_items(session, version.id):
-        _insert_items(session, version.id, items)
+        _insert_items(session, version.id, items, words)
     version.deleted_at = None
     append_event(session, actor, "undelete", {"dataset": f"{name}:v{version.number}", "digest": version.digest})
 
@@ -132,14 +170,27 @@ def has_items(session: Session, version: int) -> bool:
     return bool(session.scalar(select(any_items(version))))
 
 
-def newest_versions(session: Session) -> list[DatasetVersion]:
-    """The newest version of every dataset, by name."""
-    newest = (
-        select(func.max(t.DatasetVersion.id))
-        .where(t.DatasetVersion.deleted_at.is_(None))
-        .group_by(t.DatasetVersion.dataset_id)
-    )
-    return dataset_records(session, newest)
+def listed_versions(
+    session: Session, tags: Mapping[str, str] | None = None, limit: int | None = None, *, all_versions: bool = False
+) -> tuple[list[DatasetVersion], int]:
+    """The newest version of every dataset, or all versions, that have ``tags``, by name; the first ``limit`` of them,
+    and how many there are."""
+    version = t.DatasetVersion
+    query = select(version.id).where(version.deleted_at.is_(None), tagged(tags, version))
+    if not all_versions:
+        query = query.with_only_columns(func.max(version.id)).group_by(version.dataset_id)
+    page = query
+    if limit is not None:
+        page = (
+            select(version.id)
+            .join(t.Dataset, t.Dataset.id == version.dataset_id)
+            .where(version.id.in_(query))
+            .order_by(t.Dataset.name, version.number)
+            .limit(limit)
+        )
+    versions = dataset_records(session, page)
+    total = len(versions) if limit is None else session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    return versions, total
 
 
 def load_pairs(
@@ -246,17 +297,33 @@ def load_items(session: Session, version: DatasetVersion) -> list[PairItem] | li
     return load_pairs(session, version.id) if version.kind == "pairs" else load_questions(session, version.id)
 
 
-def _insert_items(session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
+def _words(items: Sequence[PairItem | QuestionItem]) -> list[str]:
+    """What each item is found by."""
+    return [
+        indexed(item.text)
+        if isinstance(item, QuestionItem)
+        else entries.pair_words(
+            turns_json(item.pair.turns), item.pair.prompt, item.pair.positive, item.pair.negative, item.pair.system
+        )
+        for item in items
+    ]
+
+
+def _insert_items(
+    session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem], words: Sequence[str]
+) -> None:
     for part in batches(list(enumerate(items))):
         pairs = [(place, item) for place, item in part if isinstance(item, PairItem)]
         if pairs:
             _insert_pairs(session, [item.pair for _, item in pairs])
+            entries.add(session, [(("pair_digest", item.digest, None), words[place]) for place, item in pairs])
             members = [{"pair_digest": item.digest, **_place(version_id, place, item)} for place, item in pairs]
             session.execute(insert(t.DatasetMember), members)
         else:
             questions = [(place, item) for place, item in part if isinstance(item, QuestionItem)]
             rows = [{"text": item.text, **_place(version_id, place, item)} for place, item in questions]
             session.execute(insert(t.DatasetQuestion), rows)
+            entries.add(session, [(("dataset_version_id", version_id, place), words[place]) for place, _ in questions])
 
 
 def _place(version_id: int, position: int, item: PairItem | QuestionItem) -> dict[str, Any]:

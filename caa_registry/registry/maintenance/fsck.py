@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.progress import Progress, silent
+from caa_registry.registry.maintenance.checks.search import check_search
 from caa_registry.registry.maintenance.checkup import Check, Checkup
 from caa_registry.registry.maintenance.contents import (
     check_blobs,
@@ -35,13 +36,14 @@ _CHECKS: tuple[Check, ...] = (
     check_evaluations,
     check_plans,
     check_blobs,
+    check_search,
 )
 # What a second process does of a large registry: the first of these, and of what the others look at the second half.
 _SECOND: tuple[Check, ...] = (check_database, check_datasets, check_vectors, check_evaluations)
 # In this order it is told what was looked at, and what was found.
 _NAMES = (
     *("file", "database", "references", "numbering", "rows", "pairs"),
-    *("events", "datasets", "vectors", "evaluations", "plans", "blobs"),
+    *("events", "datasets", "vectors", "evaluations", "plans", "blobs", "search"),
 )
 
 
@@ -102,5 +104,5 @@ def _expected(session: Session) -> int:
     twice = (t.DatasetVersion, t.VectorVersion, t.Evaluation, t.Run)
     return sum(
         session.scalar(select(func.count()).select_from(table)) or 0
-        for table in (*twice, *twice, t.RunIO, t.Pair, t.Event, t.Blob)
+        for table in (*twice, *twice, t.RunIO, t.Pair, t.Event, t.Blob, t.SearchEntry)
     )

@@ -20,7 +20,7 @@ from caa_registry.registry.maintenance.checkup import OWNED, Checkup
 from caa_registry.registry.provenance.runs import digest_of_arrows
 
 # Tables whose rows may be deleted.
-_MAY_GO = {"alias"}
+_MAY_GO = {"alias", "tag", "search_entry"}
 # What table ``meta`` holds: by key, how its value is written.
 _FACTS = {
     "written_by": re.compile(r"caa-registry \d+(\.\w+)+"),

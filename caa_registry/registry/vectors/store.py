@@ -14,6 +14,7 @@ from caa_registry.blobs.store import BlobStore, check_kept
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.numbering import next_number
+from caa_registry.catalog.search import entries
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.references import check_new_name
@@ -184,7 +185,7 @@ def add(
     for row in rows:
         row.version_id = version.id
     session.add_all(rows)
-    session.flush()
+    entries.refresh(session, "vector", t.VectorVersion.id == version.id)
     return version, True
 
 
