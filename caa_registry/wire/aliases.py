@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import Alias
+    from caa_registry.registry.records import Alias, AliasMove
 
 
 def alias_json(alias: Alias) -> dict[str, Any]:
@@ -15,5 +15,19 @@ def alias_json(alias: Alias) -> dict[str, Any]:
         "alias": alias.reference,
         "version": alias.target,
         "recommendation": alias.recommendation.as_json() if alias.recommendation else None,
+        "protected": alias.protected,
         "updated_at": alias.updated_at.isoformat(),
+    }
+
+
+def move_json(move: AliasMove) -> dict[str, Any]:
+    """One move of an alias: from where to where, by whom, and what it recommends since."""
+    return {
+        "at": move.at.isoformat(),
+        "by": move.actor,
+        "kind": move.kind,
+        "alias": f"{move.name}:{move.alias}",
+        "from": move.before or None,
+        "to": move.after or None,
+        "recommendation": move.recommendation.as_json() if move.recommendation else None,
     }

@@ -127,7 +127,7 @@ def _say_without_effect(found: DatasetVersion, row: t.DatasetVersion, new: NewVe
     for field, value, known in given:
         if value and value not in known:
             _log.warning(
-                "%s has these rows already, and its %s stays %s. To change it: caa describe dataset:%s --%s %s",
+                "%s was there already, and its %s stays %s. To change it: caa describe dataset:%s --%s %s",
                 found.reference,
                 field,
                 repr(getattr(found, field)) if getattr(found, field) else "unknown",
@@ -137,9 +137,9 @@ def _say_without_effect(found: DatasetVersion, row: t.DatasetVersion, new: NewVe
             )
     if new.message and new.message != found.message:
         _log.warning(
-            "%s has these rows already, and keeps the message %s. To say more: caa describe dataset:%s --text ...",
+            "%s was there already, and keeps %s. To say more: caa describe dataset:%s --text ...",
             found.reference,
-            repr(found.message) if found.message else "that it was stored with, which is none",
+            f"the message {found.message!r}" if found.message else "no message",
             found.name,
         )
 

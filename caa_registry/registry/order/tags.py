@@ -31,7 +31,7 @@ class Tags:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def set(self, reference: str, tags: Mapping[str, str]) -> Mapping[str, str]:
+    def set(self, reference: str, tags: Mapping[str, str]) -> Listing[Tag]:
         """Give the version that ``reference`` names ``tags``, by key, in place of those that it has of these keys; all
         its tags. All are set or none. Raises ``UsageError`` for what cannot be a key or a value."""
         if not tags:
@@ -52,7 +52,7 @@ class Tags:
                 told = {**target.subject, "key": key, "value": value, "before": before}
                 append_event(session, self._workspace.actor, "set-tag", told)
             target.refresh(session)
-            return {key: row.value for key, row in sorted(there.items())}
+            return Listing.whole([target.record(there[key]) for key in sorted(there)])
 
     def remove(self, reference: str, *keys: str) -> None:
         """Take the tags with these keys from the version that ``reference`` names, all or none. Raises
@@ -122,6 +122,9 @@ class _Target:
 
     def rows(self, session: Session) -> list[t.Tag]:
         return list(session.scalars(select(t.Tag).where(self.condition)))
+
+    def record(self, row: t.Tag) -> Tag:
+        return Tag(f"{self.kind}:{self.name}", row.key, row.value, row.updated_at)
 
     def refresh(self, session: Session) -> None:
         """Have the version be found by its tags."""

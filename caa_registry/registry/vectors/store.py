@@ -122,7 +122,13 @@ def check_target(session: Session, name: str) -> None:
 
 
 def add(
-    workspace: Workspace, session: Session, name: str, stored: Stored, dataset_id: int | None, model_id: int | None
+    workspace: Workspace,
+    session: Session,
+    name: str,
+    stored: Stored,
+    dataset_id: int | None,
+    model_id: int | None,
+    message: str = "",
 ) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
     same meanwhile, with other last digits where its BLAS differs, or the same was deleted and is there again."""
@@ -178,6 +184,7 @@ def add(
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
         layers_digest=digest_of_parts("vector_layer", LAYER, rows),
+        message=message or None,
         created_at=datetime.now(UTC),
     )
     session.add(version)
@@ -196,7 +203,13 @@ def known_name(session: Session, model: ModelInfo) -> str:
 
 
 def store(
-    workspace: Workspace, name: str, request: Computation, vectors: VectorSet, reading: Reading, activity: Activity
+    workspace: Workspace,
+    name: str,
+    request: Computation,
+    vectors: VectorSet,
+    reading: Reading,
+    activity: Activity,
+    message: str = "",
 ) -> VectorVersion:
     """Write what was computed as a version of ``name``: its bytes, then rows, run and audit event together."""
     making = Making.of(request)
@@ -205,7 +218,7 @@ def store(
     stored = store_bytes(workspace.blobs, vectors, making, known)
     with workspace.database.write() as session:
         model, _ = ensure_model(session, request.model.info)
-        row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id)
+        row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id, message)
         if is_new:
             record_run(
                 session,

@@ -5,6 +5,7 @@ A listing needs little of this, so what one method needs is imported by that met
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import LayerNearness, Similar
     from caa_registry.registry.vectors.algebra.similar import LayerRows
     from caa_registry.vectors import DirectionSet, LayerVector, VectorSet
+
+_log = logging.getLogger(__name__)
 
 
 class StoredVectors:
@@ -195,3 +198,15 @@ class StoredVectors:
         from caa_registry.registry.vectors.export import export
 
         return export(self._workspace, self.get(reference), path, format, layers, multiplier, force=force)
+
+
+def noted(version: VectorVersion, message: str) -> VectorVersion:
+    """``version``; where it was there already, without the message that was given, that is told."""
+    if version.existing and message and message != version.message:
+        _log.warning(
+            "%s was there already, and keeps %s. To say more: caa describe vector:%s --text ...",
+            version.reference,
+            f"the message {version.message!r}" if version.message else "no message",
+            version.name,
+        )
+    return version
