@@ -30,7 +30,7 @@ def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = 
 
 
 def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
-    """The dataset versions whose ids ``ids`` selects, by name and number, in at most seven statements however many they
+    """The dataset versions whose ids ``ids`` selects, by name and number, in at most six statements however many they
     are."""
     from caa_registry.registry.records import DatasetVersion, source_of  # listings of vectors do without
 
@@ -45,7 +45,6 @@ def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
     aliases = _aliases(session, t.Alias.dataset_version_id, ids)
     amended = _amendments(session, t.Amendment.dataset_version_id, ids)
     tags = _tags(session, t.Tag.dataset_version_id, ids)
-    makers = _makers(session, "dataset", ids)
     for row, dataset, _ in rows:
         if dataset is None:
             raise damaged(f"dataset version {row.id}", "the dataset that it belongs to is missing")
@@ -65,7 +64,7 @@ def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
             stated_behavior=_stated(amended.get(row.id)),
             description=dataset.description or "",
             message=row.message,
-            actor=makers.get(row.id, ""),
+            actor=row.actor or "",
             parent=None if older is None else f"{dataset.name}:v{older.number}",
             created_at=row.created_at,
             aliases=tuple(aliases[row.id]),
@@ -122,7 +121,7 @@ def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = Fa
 
 
 def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
-    """The vector versions whose ids ``ids`` selects, by name and number, in nine statements however many they are."""
+    """The vector versions whose ids ``ids`` selects, by name and number, in eight statements however many they are."""
     versions, models, datasets = t.VectorVersion, t.Model, t.DatasetVersion
     columns = versions.__table__.columns
     rows = session.execute(
@@ -135,7 +134,6 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
     aliases = _aliases(session, t.Alias.vector_version_id, ids)
     amended = _amendments(session, t.Amendment.vector_version_id, ids)
     tags = _tags(session, t.Tag.vector_version_id, ids)
-    makers = _makers(session, "vector", ids)
     of_models = select(versions.model_id).where(versions.id.in_(ids))
     infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
     of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
@@ -175,7 +173,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
                 behavior=_stated(amended.get(row.id)) or (origin.behavior if origin else behavior),
                 description=row.Vector.description or "",
                 message=row.message or "",
-                actor=makers.get(row.id, ""),
+                actor=row.actor or "",
                 dataset_digest=dataset_digest,
                 model=model,
                 recipe=Recipe.from_json(row.recipe, reference) if row.recipe is not None else None,
@@ -271,23 +269,3 @@ def _tags(
     for tag in session.scalars(select(t.Tag).where(column.in_(ids)).order_by(t.Tag.key)):
         tags[getattr(tag, column.key)][tag.key] = tag.value
     return tags
-
-
-def _makers(session: Session, kind: str, ids: Select[int]) -> dict[int, str]:
-    """By version who made it."""
-    made = t.RunIO
-    first = (
-        select(made.object_id, func.min(made.run_id).label("run"))
-        .where(made.direction == "output", made.kind == kind, made.object_id.in_(ids))
-        .group_by(made.object_id)
-        .subquery()
-    )
-    columns = t.Run.__table__.columns
-    makers = {}
-    # By the connection: the session's own way takes half as long again.
-    query = select(first.c.object_id, *columns).join(first, first.c.run == t.Run.id)
-    for version, *cells in session.connection().execute(query):
-        run = dict(zip(columns.keys(), cells, strict=True))
-        check_row(t.Run, run, session)
-        makers[version] = run["actor"]
-    return makers

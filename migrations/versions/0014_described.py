@@ -1,18 +1,20 @@
 """What is said of versions later: tags, descriptions, amended licences and behaviors, messages of vectors, protected
-aliases; and an index of words to search, made of what is there.
+aliases; who made a version; and an index of words to search, made of what is there.
 
-The names of datasets and vectors may change, and nothing else of their rows but the description.
+Who made the versions that there are is taken from their runs, and their digests are made anew where they fit. The names of datasets and vectors may change, and nothing else of their rows but the description.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
+from caa_registry.catalog.integrity.row_digests import digest_of_row
 from caa_registry.catalog.search.words import indexed
 
 revision = "0014"
@@ -24,11 +26,18 @@ MOMENT = sa.DateTime(timezone=True)
 AT_ONCE = 1000
 TARGETS = ("dataset_version", "vector_version")
 
-# Every column of a vector version that may not change.
-VECTOR_VERSION = (
-    "id, vector_id, number, digest, tensor_digest, dataset_version_id, model_id, recipe, origin, blob_digest, d_model, "
-    "layers_digest, message, row_digest, unchecked_before, created_at"
-)
+# Every column of a version that may not change.
+FIXED = {
+    "dataset_version": (
+        "id, dataset_id, number, digest, parent_id, message, source, licence, n_items, statistics, items_digest, actor, "
+        "row_digest, unchecked_before, created_at"
+    ),
+    "vector_version": (
+        "id, vector_id, number, digest, tensor_digest, dataset_version_id, model_id, recipe, origin, blob_digest, "
+        "d_model, layers_digest, message, actor, row_digest, unchecked_before, created_at"
+    ),
+}
+JSON = ("source", "statistics", "recipe", "origin")
 NAMES = {"dataset": "id, kind, unchecked_before, created_at", "vector": "id, unchecked_before, created_at"}
 
 
@@ -37,9 +46,12 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("description", sa.Text(), nullable=True))
     op.add_column("alias", sa.Column("protected", sa.Boolean(), nullable=True))
     op.add_column("vector_version", sa.Column("message", sa.Text(), nullable=True))
-    where = "" if op.get_bind().dialect.name == "sqlite" else " ON vector_version"
-    op.execute(f"DROP TRIGGER keep_vector_version_update{where}")
-    keep("vector_version", f"UPDATE OF {VECTOR_VERSION}", "cannot be changed")
+    for table, columns in FIXED.items():
+        op.add_column(table, sa.Column("actor", sa.Text(), nullable=True))
+        where = "" if op.get_bind().dialect.name == "sqlite" else f" ON {table}"
+        op.execute(f"DROP TRIGGER keep_{table}_update{where}")
+        name_makers(table)
+        keep(table, f"UPDATE OF {columns}", "cannot be changed")
     for table, columns in NAMES.items():
         keep(table, f"UPDATE OF {columns}", "cannot be changed")
     create("tag", [sa.Column("key", sa.Text(), nullable=False), sa.Column("value", sa.Text(), nullable=False)], ["key"])
@@ -48,6 +60,44 @@ def upgrade() -> None:
     keep("amendment", "DELETE", "is append-only")
     create_search()
     fill_search()
+
+
+def name_makers(table: str) -> None:
+    """Say of the versions that there are who made them, where nothing of them is damaged."""
+    bind = op.get_bind()
+    kind = table.removesuffix("_version")
+    made = sa.text(
+        "SELECT io.object_id, run.actor FROM run_io io JOIN run ON run.id = io.run_id "
+        "WHERE io.direction = 'output' AND io.kind = :kind ORDER BY io.run_id DESC"
+    )
+    # The first run of several made it.
+    makers = {id: actor for id, actor in bind.execute(made, {"kind": kind}) if isinstance(actor, str)}
+    update = sa.text(f"UPDATE {table} SET actor = :actor, row_digest = :digest WHERE id = :row_id")
+    versions = bind.execute(sa.text(f"SELECT * FROM {table} ORDER BY id")).mappings().all()
+    for first in range(0, len(versions), AT_ONCE):
+        changes = []
+        for row in versions[first : first + AT_ONCE]:
+            digest = digest_with(table, row, makers.get(row["id"]))
+            if digest is not None:
+                changes.append({"actor": makers[row["id"]], "digest": digest, "row_id": row["id"]})
+        if changes:
+            bind.execute(update, changes)
+
+
+def digest_with(table: str, row: sa.RowMapping, actor: str | None) -> str | None:
+    """The digest of a version with who made it; ``None`` where nobody is known, or its own does not fit."""
+    cells = dict(row)
+    try:
+        for name in JSON:
+            if isinstance(cells.get(name), str):
+                cells[name] = json.loads(cells[name])
+        if isinstance(cells["created_at"], str):
+            cells["created_at"] = datetime.fromisoformat(cells["created_at"]).replace(tzinfo=UTC)
+        if actor is None or cells["row_digest"] is None or digest_of_row(table, cells) != cells["row_digest"]:
+            return None
+        return digest_of_row(table, {**cells, "actor": actor})
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def create(table: str, said: list[sa.Column[Any]], unique: list[str]) -> None:

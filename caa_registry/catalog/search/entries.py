@@ -159,11 +159,24 @@ def found_by(session: Session, phrases: Sequence[Sequence[str]]) -> Select[int]:
     return select(entry.id).where(words.op("@@")(func.to_tsquery(text("'simple'"), asked)))
 
 
-def has_word(session: Session, word: str) -> tuple[int, int]:
-    """How many entries SQLite's index has for one word, and the sum of their numbers."""
-    query = text("SELECT count(*), coalesce(sum(rowid), 0) FROM search_index WHERE search_index MATCH :word")
-    count, total = session.execute(query, {"word": f'"{word}"'}).one()
-    return count, total
+def index_words(session: Session) -> Iterator[tuple[str, int, int]]:
+    """Every word that SQLite's index holds: the number of its entry, and its place in this. None on PostgreSQL."""
+    if not _in_sqlite(session):
+        return
+    connection = session.connection()
+    # To read an index word by word SQLite needs a table of the connection's own.
+    connection.exec_driver_sql("PRAGMA query_only=OFF")
+    connection.exec_driver_sql(
+        "CREATE VIRTUAL TABLE temp.search_words USING fts5vocab('main', 'search_index', 'instance')"
+    )
+    try:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
+        for row in connection.exec_driver_sql("SELECT term, doc, offset FROM temp.search_words"):
+            yield row[0], row[1], row[2]
+    finally:
+        connection.exec_driver_sql("PRAGMA query_only=OFF")
+        connection.exec_driver_sql("DROP TABLE temp.search_words")
+        connection.exec_driver_sql("PRAGMA query_only=ON")
 
 
 def _datasets(session: Session, condition: ColumnElement[bool]) -> Iterator[tuple[int, str]]:

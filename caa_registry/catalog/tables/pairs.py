@@ -43,6 +43,7 @@ class Dataset(Sealed, Base):
 
 class DatasetVersion(Sealed, Base):
     """One immutable state of a dataset. ``statistics``: what it holds, in figures; none where it is older than these.
+    ``actor``: who made it.
     ``deleted_at`` marks it deleted; the row stays as a tombstone."""
 
     __tablename__ = "dataset_version"
@@ -65,6 +66,7 @@ class DatasetVersion(Sealed, Base):
     n_items: Mapped[int]
     statistics: Mapped[JsonObject | None]
     items_digest: Mapped[Digest | None]
+    actor: Mapped[str | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

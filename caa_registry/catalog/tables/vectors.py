@@ -84,6 +84,7 @@ class VectorVersion(Sealed, Base):
     d_model: Mapped[int]
     layers_digest: Mapped[Digest | None]
     message: Mapped[str | None]
+    actor: Mapped[str | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

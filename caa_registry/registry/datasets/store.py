@@ -102,6 +102,7 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
             n_items=len(imported.items),
             statistics=figures,
             items_digest=items_digest,
+            actor=new.activity.actor,
             created_at=datetime.now(UTC),
         )
         session.add(version)

@@ -185,6 +185,7 @@ def add(
         d_model=stored.vectors.d_model,
         layers_digest=digest_of_parts("vector_layer", LAYER, rows),
         message=message or None,
+        actor=workspace.actor,
         created_at=datetime.now(UTC),
     )
     session.add(version)
