@@ -1,7 +1,8 @@
 """What is said of versions later: tags, descriptions, amended licences and behaviors, messages of vectors, protected
 aliases; who made a version; and an index of words to search, made of what is there.
 
-Who made the versions that there are is taken from their runs, and their digests are made anew where they fit. The names of datasets and vectors may change, and nothing else of their rows but the description.
+Who made the versions that there are is taken from their runs, and their digests are made anew where they fit. The
+names of datasets and vectors may change, and nothing else of their rows but the description.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ TARGETS = ("dataset_version", "vector_version")
 # Every column of a version that may not change.
 FIXED = {
     "dataset_version": (
-        "id, dataset_id, number, digest, parent_id, message, source, licence, n_items, statistics, items_digest, actor, "
-        "row_digest, unchecked_before, created_at"
+        "id, dataset_id, number, digest, parent_id, message, source, licence, n_items, statistics, items_digest, "
+        "actor, row_digest, unchecked_before, created_at"
     ),
     "vector_version": (
         "id, vector_id, number, digest, tensor_digest, dataset_version_id, model_id, recipe, origin, blob_digest, "
