@@ -6,6 +6,7 @@ depends on when it was said.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
@@ -44,12 +45,15 @@ class Renames:
             event, name = moves[place]
 
     def then(self, kind: Kind, name: str, event: int) -> str:
-        """What was called when the event of that number was written what is called ``name`` today."""
-        for until, before in self._past(kind, name):
-            if until <= event:
-                break
-            name = before
-        return name
+        """What was called when the event of that number was written what is called ``name`` today; empty where the
+        name was that of something else then, and this was not there yet."""
+        left: float = math.inf
+        for moved, before in self._past(kind, name):
+            if moved <= event:
+                return name
+            name, left = before, moved
+        freed = max((moved for moved, _ in self._from.get((kind, name), []) if moved < left), default=0)
+        return name if event > freed else ""
 
     def all_of(self, kind: Kind, name: str) -> list[str]:
         """Every name that it had which is called ``name`` today, this one first."""
