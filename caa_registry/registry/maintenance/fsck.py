@@ -26,6 +26,7 @@ from caa_registry.registry.records import FsckReport
 from caa_registry.registry.workspace import Workspace
 
 _CHECKS: tuple[Check, ...] = (
+    check_search,  # first: SQLite makes no table of its own any more once it has met a damaged index
     check_database,
     check_references,
     check_numbering,
@@ -36,7 +37,6 @@ _CHECKS: tuple[Check, ...] = (
     check_evaluations,
     check_plans,
     check_blobs,
-    check_search,
 )
 # What a second process does of a large registry: the first of these, and of what the others look at the second half.
 _SECOND: tuple[Check, ...] = (check_database, check_datasets, check_vectors, check_evaluations)
