@@ -88,13 +88,13 @@ def versions_table(
             short(version.digest),
             what,
             version.actor,
-            f"{version.created_at:%Y-%m-%d %H:%M}",
+            f"{version.created_at:%Y-%m-%d}",
             version.message,
             ", ".join([*version.aliases, *marks]),
         )
         for version, what, marks in rows
     ]
-    output.table(["name", "version", "digest", made_of, "by", "at (UTC)", "message", "note"], cells, empty=empty)
+    output.table(["name", "version", "digest", made_of, "by", "made", "message", "note"], cells, empty=empty)
 
 
 def say_rest(listing: Listing[Any]) -> None:

@@ -256,8 +256,8 @@ def test_a_schema_that_is_no_text_is_said(copy: Path) -> None:
 
 
 def test_who_made_a_version_is_checked(copy: Path) -> None:
-    change(copy, "UPDATE run SET actor = 'eve' WHERE kind = 'import'")
-    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="run 1"):
+    change(copy, "UPDATE dataset_version SET actor = 'eve' WHERE id = 1")
+    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="dataset team/dishes:v1"):
         registry.datasets.log("team/dishes")
 
 
