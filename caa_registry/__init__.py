@@ -99,6 +99,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Backup as Backup
     from caa_registry.registry.records import Beside as Beside
     from caa_registry.registry.records import Blame as Blame
+    from caa_registry.registry.records import BundledVersion as BundledVersion
+    from caa_registry.registry.records import BundleInfo as BundleInfo
     from caa_registry.registry.records import Calibrated as Calibrated
     from caa_registry.registry.records import CalibrationOutcome as CalibrationOutcome
     from caa_registry.registry.records import CalibrationSettings as CalibrationSettings
@@ -110,6 +112,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import DatasetStatistics as DatasetStatistics
     from caa_registry.registry.records import DatasetVersion as DatasetVersion
     from caa_registry.registry.records import Decision as Decision
+    from caa_registry.registry.records import Difference as Difference
     from caa_registry.registry.records import Evaluation as Evaluation
     from caa_registry.registry.records import EvaluationSettings as EvaluationSettings
     from caa_registry.registry.records import EvaluationVerification as EvaluationVerification
@@ -157,12 +160,14 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import RecordedOpenEnded as RecordedOpenEnded
     from caa_registry.registry.records import RecordedPropensity as RecordedPropensity
     from caa_registry.registry.records import RecordedSideEffects as RecordedSideEffects
+    from caa_registry.registry.records import Remote as Remote
     from caa_registry.registry.records import Repaired as Repaired
     from caa_registry.registry.records import Reviews as Reviews
     from caa_registry.registry.records import RunDetail as RunDetail
     from caa_registry.registry.records import RunRecord as RunRecord
     from caa_registry.registry.records import Sampling as Sampling
     from caa_registry.registry.records import Score as Score
+    from caa_registry.registry.records import SentVersion as SentVersion
     from caa_registry.registry.records import SignatureCheck as SignatureCheck
     from caa_registry.registry.records import Signed as Signed
     from caa_registry.registry.records import Similar as Similar
@@ -173,6 +178,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Tag as Tag
     from caa_registry.registry.records import Terms as Terms
     from caa_registry.registry.records import ToCompute as ToCompute
+    from caa_registry.registry.records import Transfer as Transfer
     from caa_registry.registry.records import Transferred as Transferred
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.records import Verification as Verification
@@ -180,6 +186,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.registry import open as open
     from caa_registry.registry.registry import restore as restore
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
+    from caa_registry.registry.transfer.exchange import read_bundle as read_bundle
     from caa_registry.steering.additions import Addition as Addition
     from caa_registry.vectors import DirectionSet as DirectionSet
     from caa_registry.vectors import LayerQuality as LayerQuality
@@ -262,6 +269,8 @@ _PUBLIC = {
         "Backup",
         "Beside",
         "Blame",
+        "BundleInfo",
+        "BundledVersion",
         "Calibrated",
         "CalibrationOutcome",
         "CalibrationSettings",
@@ -273,6 +282,7 @@ _PUBLIC = {
         "DatasetStatistics",
         "DatasetVersion",
         "Decision",
+        "Difference",
         "Evaluation",
         "EvaluationSettings",
         "EvaluationVerification",
@@ -320,12 +330,14 @@ _PUBLIC = {
         "RecordedOpenEnded",
         "RecordedPropensity",
         "RecordedSideEffects",
+        "Remote",
         "Repaired",
         "Reviews",
         "RunDetail",
         "RunRecord",
         "Sampling",
         "Score",
+        "SentVersion",
         "SignatureCheck",
         "Signed",
         "Similar",
@@ -336,12 +348,14 @@ _PUBLIC = {
         "Tag",
         "Terms",
         "ToCompute",
+        "Transfer",
         "Transferred",
         "VectorVersion",
         "Verification",
     ],
     "caa_registry.registry.registry": ["Registry", "open", "restore"],
     "caa_registry.registry.reports.tables": ["ReportTable"],
+    "caa_registry.registry.transfer.exchange": ["read_bundle"],
     "caa_registry.steering.additions": ["Addition"],
     "caa_registry.vectors": ["DirectionSet", "LayerQuality", "LayerVector", "VectorSet"],
 }

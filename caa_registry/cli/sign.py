@@ -20,7 +20,21 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import SignatureCheck, Signed
     from caa_registry.registry.registry import Registry
 
-_PASSPHRASE = "CAA_KEY_PASSPHRASE"
+PASSPHRASE = "CAA_KEYPASSPHRASE"
+
+require_option = click.option(
+    "--require-signature",
+    "require",
+    multiple=True,
+    metavar="KEY",
+    help="A key that must have signed: ed25519:BASE64, a file, or a trusted name. May be repeated.",
+)
+keys_option = click.option(
+    "--keys",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The trusted and revoked keys.  [default: CAA_KEYS, or ~/.caa/keys.toml]",
+)
 
 
 @click.command(epilog="Example: caa sign team/sycophancy:v2 --key ada.pem")
@@ -34,7 +48,7 @@ def sign(settings: Settings, reference: str, key: Path) -> None:
 
     What is signed is where it comes from, as caa lineage --in-toto prints it, with the digest of what it holds, which
     is checked first. Of an alias it is where it points, what it recommends, and which of its moves that is: once it
-    moves, the signature no longer counts. The passphrase of a key is asked for, or taken from CAA_KEY_PASSPHRASE.
+    moves, the signature no longer counts. The passphrase of a key is asked for, or taken from CAA_KEYPASSPHRASE.
     """
     with settings.open() as registry:
         made = _signed(registry, reference, key)
@@ -45,7 +59,7 @@ def sign(settings: Settings, reference: str, key: Path) -> None:
 
 
 def _signed(registry: Registry, reference: str, key: Path) -> SignatureCheck:
-    given = os.environ.get(_PASSPHRASE)
+    given = os.environ.get(PASSPHRASE)
     try:
         return registry.sign(reference, key, passphrase=given)
     except PassphraseError:
@@ -56,19 +70,8 @@ def _signed(registry: Registry, reference: str, key: Path) -> SignatureCheck:
 
 @click.command(epilog="Example: caa verify team/sycophancy:best --require-signature ada")
 @click.argument("reference")
-@click.option(
-    "--require-signature",
-    "require",
-    multiple=True,
-    metavar="KEY",
-    help="A key that must have signed: ed25519:BASE64, a file, or a trusted name. May be repeated.",
-)
-@click.option(
-    "--keys",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The trusted and revoked keys.  [default: CAA_KEYS, or ~/.caa/keys.toml]",
-)
+@require_option
+@keys_option
 @common
 def verify(settings: Settings, reference: str, require: tuple[str, ...], keys: Path | None) -> None:
     """Check who signed a version, an evaluation (evaluation:7) or an alias, and that it is what they signed.
@@ -133,7 +136,7 @@ def new(settings: Settings, file: Path, protect: bool) -> None:
 
     passphrase = None
     if protect:
-        passphrase = os.environ.get(_PASSPHRASE) or click.prompt(
+        passphrase = os.environ.get(PASSPHRASE) or click.prompt(
             "Passphrase", hide_input=True, confirmation_prompt=True, err=True
         )
     public = new_key(file, passphrase)

@@ -17,8 +17,8 @@ from caa_registry.catalog.database import Database
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import UsageError
 from caa_registry.references import parse
-from caa_registry.registry.maintenance.upkeep import Upkeep
 from caa_registry.registry.records import Lineage, NextTokenTable, Steer, Steering, VectorVersion
+from caa_registry.registry.transfer.exchange import Exchange
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from caa_registry.steering.positions import SteeredPositions
 
 
-class Registry(Upkeep):
+class Registry(Exchange):
     """One registry: its datasets, models, vectors, plans, evaluations, reports, aliases, tags, runs and audit, and the
     means to steer with them.
 

@@ -20,6 +20,8 @@ NOUNS = {
     "StoredEvaluations",
     "StoredVectors",
     "Upkeep",
+    "Exchange",
+    "Remotes",
     "Vectors",
     "Evaluations",
     "Plans",

@@ -50,6 +50,7 @@ WITHOUT_ENTRY = {"assets", "doctor"}
 # Inside registry/ too imports run downward. Each floor may import itself and those below.
 FLOORS = [
     "registry",
+    "transfer",
     "maintenance",
     "order",
     "reports",

@@ -112,6 +112,10 @@ def handed_out(registry: caa.Registry, folder: Path) -> Iterator[Any]:
         registry.audit.verify(),
     )
     yield from (registry.fsck(), registry.backup(folder / "copy.db"), registry.repair(registry.fsck()))
+    yield from (registry.bundle("vector:team/mood:best", path=folder / "mood.caa"), registry.remotes.ls())
+    with caa.open(str(folder / "other.db")) as elsewhere:
+        yield elsewhere.open_bundle(folder / "mood.caa")
+    yield registry.diff(str(folder / "other.db"))
     yield datasets.recall("team/small:v1", why="a test", dry_run=True)
     registry.delete(f"evaluation:{ran.id}")
     yield registry.gc(grace=timedelta(0), dry_run=True)
@@ -163,7 +167,7 @@ def given_by_hand() -> list[Any]:
         *(caa.Fault("pairs", "a pair", "is damaged"), caa.Recall(digest, "why", "ada", moment)),
         caa.Transferred([], scores_by_hand(moment), scores_by_hand(moment), []),
         caa.DirectionSet((caa.LayerVector(0, np.ones((2, 4), dtype=np.float32)),)),
-        *(check, caa.Signed("team/a:v1", digest, [check])),
+        *(check, caa.Signed("team/a:v1", digest, [check]), caa.Remote("team", "/mnt/team.db")),
     ]
 
 

@@ -65,50 +65,35 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     for field, text in (("message", new.message), ("licence", imported.licence)):
         checked_text(text, field=field)
     digest = dataset_digest(imported.kind, imported.items)
-    items_digest = _items_digest(imported.items)
+    items_digest = digest_of_items(imported.items)
     figures = statistics_json(imported.items)
     words = _words(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
         source = replace(source, behavior=check_new_name(new.behavior))
     with workspace.database.write() as session:
-        dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
-        if dataset is None:
-            check_new_name(name)
-            dataset = t.Dataset(name=name, kind=imported.kind, created_at=datetime.now(UTC))
-            session.add(dataset)
-            session.flush()
-        elif dataset.kind != imported.kind:
-            raise UsageError(
-                f"dataset {name} holds {dataset.kind}; this source gives {imported.kind}", "Choose another name."
-            )
-        of_dataset = select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id)
-        existing = session.scalar(of_dataset.where(t.DatasetVersion.digest == digest))
+        dataset = owner(session, name, imported.kind)
+        existing = session.scalar(
+            select(t.DatasetVersion).where(t.DatasetVersion.dataset_id == dataset.id, t.DatasetVersion.digest == digest)
+        )
         if existing is not None:
             if existing.deleted_at is not None:
-                _bring_back(session, workspace.actor, name, existing, imported.items, words)
+                bring_back(session, workspace.actor, name, existing, imported.items)
             found = dataset_record(session, existing, existing=True)
             _say_without_effect(found, existing, new)
             return found
-        parent = session.scalar(of_dataset.order_by(t.DatasetVersion.number.desc()).limit(1))
         version = t.DatasetVersion(
             dataset_id=dataset.id,
-            number=next_number(session, t.DatasetVersion, dataset.id),
             digest=digest,
-            parent_id=parent.id if parent else None,
             message=new.message,
             source=source.to_json(),
             licence=imported.licence,
-            n_items=len(imported.items),
             statistics=figures,
             items_digest=items_digest,
             actor=new.activity.actor,
             created_at=datetime.now(UTC),
         )
-        session.add(version)
-        session.flush()
-        _insert_items(session, version.id, imported.items, words)
-        entries.refresh(session, "dataset", t.DatasetVersion.id == version.id)
+        add(session, version, imported.items, words)
         record_run(
             session,
             new.activity,
@@ -145,17 +130,62 @@ def _say_without_effect(found: DatasetVersion, row: t.DatasetVersion, new: NewVe
         )
 
 
-def _bring_back(
+def owner(session: Session, name: str, kind: DatasetKind) -> t.Dataset:
+    """The dataset of that name, made where there is none. Raises ``UsageError`` for a name that nothing new may have,
+    and where it holds the other kind of item."""
+    dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
+    if dataset is None:
+        check_new_name(name)
+        dataset = t.Dataset(name=name, kind=kind, created_at=datetime.now(UTC))
+        session.add(dataset)
+        session.flush()
+    elif dataset.kind != kind:
+        raise UsageError(f"dataset {name} holds {dataset.kind}; this source gives {kind}", "Choose another name.")
+    return dataset
+
+
+def add(
+    session: Session,
+    version: t.DatasetVersion,
+    items: Sequence[PairItem] | Sequence[QuestionItem],
+    words: Sequence[str] | None = None,
+) -> None:
+    """Add ``version`` as the next of its dataset, behind the newest there is, with its items. ``words``: what each is
+    found by, where that is known already."""
+    newest = (
+        select(t.DatasetVersion.id)
+        .where(t.DatasetVersion.dataset_id == version.dataset_id)
+        .order_by(t.DatasetVersion.number.desc())
+        .limit(1)
+    )
+    version.number = next_number(session, t.DatasetVersion, version.dataset_id)
+    version.parent_id = session.scalar(newest)
+    version.n_items = len(items)
+    session.add(version)
+    session.flush()
+    _insert_items(session, version.id, items, words)
+    entries.refresh(session, "dataset", t.DatasetVersion.id == version.id)
+
+
+def bring_back(
     session: Session,
     actor: str,
     name: str,
     version: t.DatasetVersion,
     items: Sequence[PairItem] | Sequence[QuestionItem],
-    words: Sequence[str],
 ) -> None:
-    """Take the mark of its deletion from a version that is stored again, with its rows where they were removed."""
+    """Take the mark of its deletion from a version that is stored again, with its rows where they were removed.
+
+    Raises ``UsageError`` where those were others: the same pairs in another order, or with other metadata.
+    """
     if not has_items(session, version.id):
-        _insert_items(session, version.id, items, words)
+        if version.items_digest != digest_of_items(items):
+            raise UsageError(
+                f"{name}:v{version.number} was deleted and its rows removed; it holds these in another order, or with "
+                "other metadata",
+                "Import the file that it was made from, or choose another name.",
+            )
+        _insert_items(session, version.id, items)
     version.deleted_at = None
     append_event(session, actor, "undelete", {"dataset": f"{name}:v{version.number}", "digest": version.digest})
 
@@ -279,11 +309,11 @@ def _check_items(session: Session, version_id: int, items: Sequence[PairItem] | 
     version = session.get_one(t.DatasetVersion, version_id)
     dataset = session.get_one(t.Dataset, version.dataset_id)
     kind: DatasetKind = "pairs" if dataset.kind == "pairs" else "questions"
-    if version.items_digest != _items_digest(items) or version.digest != dataset_digest(kind, items):
+    if version.items_digest != digest_of_items(items) or version.digest != dataset_digest(kind, items):
         raise damaged(f"dataset {dataset.name}:v{version.number}", f"its {kind} are not those that were stored")
 
 
-def _items_digest(items: Sequence[PairItem | QuestionItem]) -> str:
+def digest_of_items(items: Sequence[PairItem | QuestionItem]) -> str:
     """The digest of the rows of a version, in their order and with their metadata."""
     questions = bool(items) and isinstance(items[0], QuestionItem)
     rows = (
@@ -311,8 +341,12 @@ def _words(items: Sequence[PairItem | QuestionItem]) -> list[str]:
 
 
 def _insert_items(
-    session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem], words: Sequence[str]
+    session: Session,
+    version_id: int,
+    items: Sequence[PairItem] | Sequence[QuestionItem],
+    words: Sequence[str] | None = None,
 ) -> None:
+    words = _words(items) if words is None else words
     for part in batches(list(enumerate(items))):
         pairs = [(place, item) for place, item in part if isinstance(item, PairItem)]
         if pairs:

@@ -152,18 +152,9 @@ def store(
             template=underway.template,
             parameters=underway.settings.to_json(),
             measurements=measurements,
-            scores_digest=digest_of_rows("score", scores),
-            responses_digest=digest_of_parts("response", RESPONSE, responses) if responses else None,
             created_at=datetime.now(UTC),
         )
-        session.add(evaluation)
-        session.flush()
-        if scores:
-            rows = [{"evaluation_id": evaluation.id, **dict(zip(SCORE, score, strict=True))} for score in scores]
-            session.execute(insert(t.Score), rows)
-        for response in responses:
-            response.evaluation_id = evaluation.id
-        session.add_all(responses)
+        add(session, evaluation, scores, responses)
         inputs, named = _read(underway)
         record_run(
             session,
@@ -173,6 +164,26 @@ def store(
             subject={"evaluation": evaluation.id, **named, **subject},
         )
         return evaluation.id
+
+
+def add(
+    session: Session,
+    evaluation: t.Evaluation,
+    scores: Sequence[Sequence[object]],
+    responses: Sequence[t.Response],
+) -> None:
+    """Add ``evaluation`` with its figures, of the columns ``rows.SCORE``, and its answers."""
+    evaluation.scores_digest = digest_of_rows("score", scores)
+    evaluation.responses_digest = digest_of_parts("response", RESPONSE, responses) if responses else None
+    session.add(evaluation)
+    session.flush()
+    if scores:
+        rows = [{"evaluation_id": evaluation.id, **dict(zip(SCORE, score, strict=True))} for score in scores]
+        session.execute(insert(t.Score), rows)
+    for response in responses:
+        response.evaluation_id = evaluation.id
+    session.add_all(responses)
+    session.flush()
 
 
 def get(workspace: Workspace, id: int) -> Evaluation:

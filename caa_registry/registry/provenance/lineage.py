@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from caa_registry.catalog import models as t
@@ -47,8 +47,8 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
     with workspace.database.read() as session:
         kind = kind_of(session, reference)
         root = (kind, find_version(session, reference, kind).id)
-        up = _walked(session, root, near="output", far="input")
-        down = _walked(session, root, near="input", far="output")
+        up = _walked(session, [root], near="output", far="input")
+        down = _walked(session, [root], near="input", far="output")
         things = list(dict.fromkeys([root, *up.things, *down.things]))
         names = names_of(session, things)
         makers = _makers(up, down)
@@ -76,22 +76,31 @@ def lineage(workspace: Workspace, reference: str) -> Lineage:
     return Lineage(nodes[names[root].key], nodes)
 
 
-def _walked(session: Session, root: Thing, *, near: Direction, far: Direction) -> _Way:
-    """Walk from ``root`` through every run that has a thing on its ``near`` side to what is on its ``far`` side."""
+def made_from(session: Session, things: Sequence[Thing]) -> dict[Thing, int | None]:
+    """``things`` and all that they were made from, each with the run that made it, ``None`` for a model that came with
+    something else. What something was made from stands before it."""
+    up = _walked(session, things, near="output", far="input")
+    runs = {thing: up.runs[thing][0] if thing in up.runs else None for thing in up.things}
+    # A run reads what is there before it, so the runs are in that order too.
+    return dict(sorted(runs.items(), key=lambda made: (made[1] or 0, made[0])))
+
+
+def _walked(session: Session, roots: Sequence[Thing], *, near: Direction, far: Direction) -> _Way:
+    """Walk from ``roots`` through every run that has a thing on its ``near`` side to what is on its ``far`` side."""
     # Dictionaries without values: sets that keep their order.
     runs: dict[Thing, dict[int, None]] = defaultdict(dict)
     beyond: dict[int, dict[Thing, None]] = defaultdict(dict)
     # Sorted here: asked for an order, SQLite would read all of ``run_io`` in that order.
     for thing, run, neighbor in sorted(
-        _links(session, root, near, far), key=lambda link: (link[1], link[2] or ("", 0))
+        _links(session, roots, near, far), key=lambda link: (link[1], link[2] or ("", 0))
     ):
         # Of several runs that have a thing as output the first one made it.
         if near == "input" or thing not in runs:
             runs[thing][run] = None
         if neighbor is not None:
             beyond[run][neighbor] = None
-    things = {root: None}
-    queue = deque([root])
+    things: dict[Thing, None] = dict.fromkeys(roots)
+    queue = deque(roots)
     while queue:
         for run in runs.get(queue.popleft(), ()):
             new = [neighbor for neighbor in beyond.get(run, ()) if neighbor not in things]
@@ -104,13 +113,17 @@ def _walked(session: Session, root: Thing, *, near: Direction, far: Direction) -
     )
 
 
-def _links(session: Session, root: Thing, near: Direction, far: Direction) -> Iterator[tuple[Thing, int, Thing | None]]:
-    """All that is reached from ``root``, each with a run and what is on the other side of that; ``None``: nothing."""
+def _links(
+    session: Session, roots: Sequence[Thing], near: Direction, far: Direction
+) -> Iterator[tuple[Thing, int, Thing | None]]:
+    """All that is reached from ``roots``, each with a run and what is on the other side of that; ``None``: nothing."""
     here, there = aliased(t.RunIO), aliased(t.RunIO)
-    kind, id = root
+    ids: dict[str, list[int]] = defaultdict(list)
+    for kind, id in roots:
+        ids[kind].append(id)
     reached = (
         select(here.kind, here.object_id)
-        .where(here.kind == kind, here.object_id == id)
+        .where(or_(*((here.kind == kind) & among(session, here.object_id, of) for kind, of in ids.items())))
         .cte(f"by_{far}", recursive=True)
     )
     on_near, on_far = aliased(t.RunIO), aliased(t.RunIO)

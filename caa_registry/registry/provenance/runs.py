@@ -40,6 +40,8 @@ SCRIPT = "script"
 _WITHIN: ContextVar[str] = ContextVar("within", default="")
 # What the environment of a run holds beside the machine: the caller's git repository, and the run that it belongs to.
 _GIT, _TOKEN = "git", "within"
+RECEIVED = "received"
+"""What of the environment says from where a run was received, hop by hop."""
 _LONGEST_FAILURE = 1000
 
 # What of a run's arrows its digest covers.
@@ -178,8 +180,8 @@ def _circumstances(activity: Activity) -> dict[str, Any]:
 
 
 def machine(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a run's environment says on what it ran: all but what called it."""
-    return {key: value for key, value in environment.items() if key not in (_GIT, _TOKEN)}
+    """What of a run's environment says on what it ran: all but what called it, and how it came here."""
+    return {key: value for key, value in environment.items() if key not in (_GIT, _TOKEN, RECEIVED)}
 
 
 def environment() -> dict[str, Any]:

@@ -72,6 +72,14 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.source import source_of
     from caa_registry.registry.records.standing import Standing
     from caa_registry.registry.records.steering import NextTokenTable, Steer, Steering
+    from caa_registry.registry.records.transfer import (
+        BundledVersion,
+        BundleInfo,
+        Difference,
+        Remote,
+        SentVersion,
+        Transfer,
+    )
     from caa_registry.registry.records.vector import Comparison, LayerRecord, Reading, VectorVersion
     from caa_registry.registry.records.verification import (
         EvaluationVerification,
@@ -117,6 +125,7 @@ _NAMES = {
     "source": "source_of",
     "standing": "Standing",
     "steering": "NextTokenTable Steer Steering",
+    "transfer": "BundledVersion BundleInfo Difference Remote SentVersion Transfer",
     "vector": "Comparison LayerRecord Reading VectorVersion",
     "verification": "EvaluationVerification RecomputedItems RecomputedLayer RecomputedScore Verification",
 }
@@ -136,6 +145,8 @@ __all__ = [
     "Backup",
     "Beside",
     "Blame",
+    "BundleInfo",
+    "BundledVersion",
     "Calibrated",
     "CalibrationOutcome",
     "CalibrationSettings",
@@ -149,6 +160,7 @@ __all__ = [
     "DatasetStatistics",
     "DatasetVersion",
     "Decision",
+    "Difference",
     "Evaluation",
     "EvaluationSettings",
     "EvaluationVerification",
@@ -197,12 +209,14 @@ __all__ = [
     "RecordedOpenEnded",
     "RecordedPropensity",
     "RecordedSideEffects",
+    "Remote",
     "Repaired",
     "Reviews",
     "RunDetail",
     "RunRecord",
     "Sampling",
     "Score",
+    "SentVersion",
     "SignatureCheck",
     "Signed",
     "Similar",
@@ -214,6 +228,7 @@ __all__ = [
     "Tag",
     "Terms",
     "ToCompute",
+    "Transfer",
     "Transferred",
     "VectorVersion",
     "Verification",

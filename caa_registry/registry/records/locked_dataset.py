@@ -45,7 +45,7 @@ class LockedDataset(Record):
             "message": self.message,
             "source": self.source.to_json(),
             "recipe": self.recipe,
-            "pairs": [_item_json(item) for item in self.items],
+            "pairs": [item_json(item) for item in self.items],
         }
 
     @classmethod
@@ -55,7 +55,9 @@ class LockedDataset(Record):
         if source.behavior is not None:
             name_in(read, "source.behavior", source.behavior)
         recipe = None if values.get("recipe") is None else read.get("recipe", dict)
-        items = tuple(_item(item, place, what, field) for place, item in enumerate(read.get("pairs", list)))
+        items = tuple(
+            pair_item(item, what, f"{field}.pairs[{place}]") for place, item in enumerate(read.get("pairs", list))
+        )
         made = cls(
             name_in(read, "name", read.get("name", str)),
             number_in(read, "version"),
@@ -73,7 +75,8 @@ class LockedDataset(Record):
         return made
 
 
-def _item_json(item: PairItem) -> dict[str, Any]:
+def item_json(item: PairItem) -> dict[str, Any]:
+    """A pair with its split and metadata as JSON."""
     pair = item.pair
     values: dict[str, Any] = {"prompt": pair.prompt, "positive": pair.positive, "negative": pair.negative}
     if pair.system:
@@ -83,8 +86,9 @@ def _item_json(item: PairItem) -> dict[str, Any]:
     return {**values, "split": item.split, "metadata": dict(item.metadata)}
 
 
-def _item(values: Any, place: int, what: str, field: str) -> PairItem:
-    read = Fields(values, what, f"{field}.pairs[{place}]")
+def pair_item(values: Any, what: str, field: str) -> PairItem:
+    """The pair, with its split and metadata, that ``item_json`` gave. Raises ``InputError``."""
+    read = Fields(values, what, field)
     turns = values.get("turns")
     if turns is not None and not is_turns_json(turns):
         raise read.bad("has to be a list of messages", "turns")

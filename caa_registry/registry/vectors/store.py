@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -132,12 +132,7 @@ def add(
 ) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
     same meanwhile, with other last digits where its BLAS differs, or the same was deleted and is there again."""
-    owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
-    if owner is None:
-        check_new_name(name)
-        owner = t.Vector(name=name, created_at=datetime.now(UTC))
-        session.add(owner)
-        session.flush()
+    owner = owner_of(session, name)
     existing = find(session, name, stored.making)
     if existing is not None:
         return existing, False
@@ -174,7 +169,6 @@ def add(
     ]
     version = t.VectorVersion(
         vector_id=owner.id,
-        number=next_number(session, t.VectorVersion, owner.id),
         digest=stored.digest,
         tensor_digest=stored.vectors.tensor_digest,
         dataset_version_id=dataset_id,
@@ -183,18 +177,35 @@ def add(
         origin=stored.making.origin,
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
-        layers_digest=digest_of_parts("vector_layer", LAYER, rows),
         message=message or None,
         actor=workspace.actor,
         created_at=datetime.now(UTC),
     )
+    add_rows(session, version, rows)
+    return version, True
+
+
+def owner_of(session: Session, name: str) -> t.Vector:
+    """The vector of that name, made where there is none. Raises ``UsageError`` for a name that nothing new may have."""
+    owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
+    if owner is None:
+        check_new_name(name)
+        owner = t.Vector(name=name, created_at=datetime.now(UTC))
+        session.add(owner)
+        session.flush()
+    return owner
+
+
+def add_rows(session: Session, version: t.VectorVersion, rows: Sequence[t.VectorLayer]) -> None:
+    """Add ``version`` as the next of its vector, with the rows of its layers."""
+    version.number = next_number(session, t.VectorVersion, version.vector_id)
+    version.layers_digest = digest_of_parts("vector_layer", LAYER, rows)
     session.add(version)
     session.flush()
     for row in rows:
         row.version_id = version.id
     session.add_all(rows)
     entries.refresh(session, "vector", t.VectorVersion.id == version.id)
-    return version, True
 
 
 def known_name(session: Session, model: ModelInfo) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import damaged
-from caa_registry.registry.provenance.runs import Arrow, check_arrows
+from caa_registry.registry.provenance.runs import RECEIVED, Arrow, check_arrows
 from caa_registry.registry.records import Evaluation, Plan, RecordedPropensity, Standing
 from caa_registry.registry.workspace import Workspace
 
@@ -21,7 +21,7 @@ from caa_registry.registry.workspace import Workspace
 class Asked:
     """An evaluation of a vector on questions, deleted or not. ``vector`` and ``dataset``: digests of the versions;
     ``began``: when its run did; ``leaked``: how many questions are among the vector's own pairs;
-    ``leaks_unknown``: whether there may be more."""
+    ``leaks_unknown``: whether there may be more; ``doubt``: why it did not count where it was received from."""
 
     id: int
     vector: str
@@ -32,6 +32,7 @@ class Asked:
     leaked: int
     leaks_unknown: bool
     began: datetime
+    doubt: str = ""
 
     def shares_questions(self, other: Asked) -> bool:
         """Whether both asked the same vector the same questions, or may have: halves of even and odd rows differ."""
@@ -57,7 +58,9 @@ def standing(asked: Asked, plan: t.Plan | None, others: Sequence[Asked]) -> Stan
         if other.id != asked.id and other.began <= plan.created_at and other.shares_questions(asked)
     )
     reason = ""
-    if asked.began <= plan.created_at:
+    if asked.doubt:
+        reason = asked.doubt
+    elif asked.began <= plan.created_at:
         reason = "it began before the plan was stored"
     elif asked.leaked:
         reason = f"{asked.leaked} questions are among the vector's own pairs"
@@ -184,8 +187,17 @@ def _asked(session: Session, vectors: ColumnElement[bool], plans: ColumnElement[
             leaked=leaked.get("same", 0) + leaked.get("near", 0),
             leaks_unknown=leaked.get("unknown", False),
             began=run.started_at,
+            doubt=_doubt(run),
         )
     return list(asked.values())
+
+
+def _doubt(run: t.Run) -> str:
+    """Why an evaluation did not count as following its plan in a registry that it came through: what had been asked
+    before is known there alone."""
+    hops = run.environment.get(RECEIVED)
+    doubts = [hop.get("not_confirmatory") for hop in hops if isinstance(hop, dict)] if isinstance(hops, list) else []
+    return next((doubt for doubt in doubts if isinstance(doubt, str) and doubt), "")
 
 
 def _check_runs(session: Session, vectors: ColumnElement[bool], runs: Mapping[int, t.Run | None]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +23,7 @@ from caa_registry.registry.datasets.store import load_items
 from caa_registry.registry.evaluations.store import check_answers
 from caa_registry.registry.maintenance.signing.envelope import opened, sealed
 from caa_registry.registry.maintenance.signing.keys import PublicKey, read_private
-from caa_registry.registry.maintenance.signing.statements import statement_of
+from caa_registry.registry.maintenance.signing.statements import PROVENANCE, statement_of
 from caa_registry.registry.maintenance.signing.trust import Trust, read_trust
 from caa_registry.registry.provenance.named import EVALUATION, Named, find
 from caa_registry.registry.records import SignatureCheck, Signed
@@ -28,6 +31,8 @@ from caa_registry.registry.renames import RENAME
 from caa_registry.registry.rows import dataset_records, vector_records
 from caa_registry.registry.vectors.tensors import checked_file
 from caa_registry.registry.workspace import Workspace
+
+_RUN = re.compile(r"^run \d+ ")
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,16 @@ def _checked(row: t.Signature, now: Mapping[str, Any], keys: Mapping[str, Public
 
 
 def _difference(signed: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What is otherwise in what was signed; empty where nothing is."""
+    """What is otherwise in what was signed; empty where nothing is.
+
+    Another registry may have another name or number for what was signed and for what it was made from, and other
+    numbers of runs. Digests say what they are, so only those of an alias have to be the same.
+    """
+    subjects = signed.get("subject")
+    name = (
+        subjects[0].get("name") if isinstance(subjects, list) and subjects and isinstance(subjects[0], dict) else None
+    )
+    signed, now = _anywhere(signed), _anywhere(now)
     if signed == now:
         return ""
     was, move = (
@@ -181,9 +195,23 @@ def _difference(signed: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if isinstance(was, int) and isinstance(move, int) and was < move:
         return f"it is of move {was}, and the alias has moved since (move {move})"
     if signed.get("subject") != now["subject"]:
-        names = [each.get("name") for each in signed.get("subject") or [{}]]
-        return f"it is about something else: {names[0]}"
+        return f"it is about something else: {name}"
     return f"it says something else than is stored, at {next(_places(signed, now), 'its end')}"
+
+
+def _anywhere(statement: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A statement about a version or an evaluation without what only its registry says."""
+    if statement.get("predicateType") != PROVENANCE:
+        return statement
+    plain = json.loads(json.dumps(statement))
+    with suppress(KeyError, TypeError, AttributeError):  # of a statement that is none, all has to be the same
+        inputs = plain["predicate"]["buildDefinition"]["resolvedDependencies"]
+        for each in (*plain["subject"], *inputs):
+            each["name"] = str(each["name"]).partition(":")[0]
+        inputs.sort(key=lambda each: (each["name"], str(each["digest"])))
+        metadata = plain["predicate"]["runDetails"]["metadata"]
+        metadata["invocationId"] = _RUN.sub("", metadata["invocationId"])
+    return dict(plain)
 
 
 def _places(signed: Any, now: Any, place: str = "") -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""How a registry takes in what another one sends."""
