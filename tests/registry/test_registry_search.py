@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 import caa_registry as caa
-from caa_registry.errors import IntegrityError, UsageError
+from caa_registry.errors import IntegrityError, RegistryError, UsageError
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.registry import open as open_registry
 
@@ -206,6 +206,18 @@ def test_words_that_only_the_index_lacks_are_missed_by_fsck_too(registry: Regist
     assert [(fault.check, fault.problem) for fault in report.damage] == [("search", "it is not that of its entries")]
     registry.repair(report)
     assert registry.fsck().faults == () and len(registry.search("professor")) == 1
+
+
+def test_an_index_that_cannot_be_read_is_made_anew(registry: Registry) -> None:
+    registry.datasets.add("team/many", pairs=[(f"apple {i}", "a", "b") for i in range(200)])
+    spoil(registry, "UPDATE search_index_data SET block = zeroblob(length(block)) WHERE id > 10")
+    with pytest.raises(RegistryError, match="malformed") as caught:
+        registry.search("apple")
+    assert "caa fsck --repair" in caught.value.hint
+    report = registry.fsck()
+    assert {fault.check for fault in report.damage} == {"search"}
+    registry.repair(report)
+    assert registry.fsck().faults == () and registry.search("apple").total == 200
 
 
 def test_a_copy_and_a_backup_can_be_searched(shared: Registry, tmp_path: Path) -> None:

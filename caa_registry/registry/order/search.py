@@ -12,7 +12,7 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.search import entries
 from caa_registry.catalog.search.words import indexed, phrases, words
-from caa_registry.errors import IntegrityError, UsageError, one_line
+from caa_registry.errors import IntegrityError, RegistryError, UsageError, one_line
 from caa_registry.registry.datasets.store import stored_pair
 from caa_registry.registry.records import DatasetVersion, Hit, Listing, VectorVersion, check_limit
 from caa_registry.registry.rows import dataset_records, model_info, vector_records
@@ -30,16 +30,23 @@ def search(workspace: Workspace, text: str, limit: int | None) -> Listing[Hit]:
     if not asked:
         raise UsageError(f"there is no word to search for in {one_line(text, 100)!r}", "Give letters or digits.")
     check_limit(limit)
+    try:
+        with workspace.database.read() as session:
+            return _search(session, asked, limit)
+    except RegistryError as error:
+        raise RegistryError(error.message, f"{error.hint} If only the index is damaged: caa fsck --repair") from error
+
+
+def _search(session: Session, asked: Sequence[Sequence[str]], limit: int | None) -> Listing[Hit]:
     hits: list[Hit] = []
     total = 0
-    with workspace.database.read() as session:
-        found = entries.found_by(session, asked)
-        for ids, load in _PARTS:
-            query = ids(found)
-            room = None if limit is None else limit - len(hits)
-            there = list(session.scalars(query.limit(room)))
-            hits += load(session, there, asked)
-            total += len(there) if room is None else _count(session, query)
+    found = entries.found_by(session, asked)
+    for ids, load in _PARTS:
+        query = ids(found)
+        room = None if limit is None else limit - len(hits)
+        there = list(session.scalars(query.limit(room)))
+        hits += load(session, there, asked)
+        total += len(there) if room is None else _count(session, query)
     return Listing(tuple(hits), total)
 
 
