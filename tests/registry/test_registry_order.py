@@ -326,8 +326,22 @@ def test_a_name_that_cannot_be_given_changes_nothing(
         registry.rename(reference, name)
     assert "\n" not in caught.value.message
     assert events(registry) == before
-    # Somebody who says that it is to have the vector's name may give it.
-    assert registry.rename("dataset:team/set", "team/v") == "dataset:team/v"
+    assert registry.fsck().faults == ()
+
+
+def test_a_dataset_and_a_vector_of_one_name_can_both_be_renamed(registry: Registry, model: Model) -> None:
+    registry.datasets.add("team/set", pairs=PAIRS)
+    registry.datasets.add("team/other", pairs=PAIRS)
+    registry.vectors.compute("team/set", dataset="team/set", model=model)
+    with pytest.raises(UsageError, match="team/set is a dataset and a vector"):
+        registry.rename("team/set", "team/new")
+    with pytest.raises(UsageError, match="there is a dataset team/other already"):
+        registry.rename("vector:team/set", "team/other")
+    registry.rename("vector:team/set", "team/new")
+    registry.rename("team/new", "team/set")
+    registry.rename("vector:team/set", "team/new")
+    registry.rename("team/set", "team/new")
+    assert registry.vectors.get("team/new").dataset == registry.datasets.get("team/new").reference == "team/new:v1"
     assert registry.fsck().faults == ()
 
 

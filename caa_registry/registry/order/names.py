@@ -15,7 +15,7 @@ from caa_registry.catalog.search import entries
 from caa_registry.errors import UsageError
 from caa_registry.references import Kind, check_new_name, parse
 from caa_registry.registry.lookup import find_owner, kind_of, owner_id
-from caa_registry.registry.renames import RENAME
+from caa_registry.registry.renames import RENAME, Renames
 from caa_registry.registry.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -37,11 +37,8 @@ def rename(workspace: Workspace, reference: str, name: str) -> str:
         other: Kind = "vector" if kind == "dataset" else "dataset"
         if owner_id(session, kind, name) is not None:
             raise UsageError(f"there is a {kind} {name} already", "Choose another name.")
-        if parsed.kind is None and owner_id(session, other, name) is not None:
-            raise UsageError(
-                f"there is a {other} {name} already",
-                f"Choose another name; or, for a {kind} of the same name: caa rename {kind}:{parsed.name} {name}",
-            )
+        if owner_id(session, other, name) is not None and not _shared(session, kind, other, parsed.name, name):
+            raise UsageError(f"there is a {other} {name} already", "Choose another name.")
         versions: Any = t.DatasetVersion if kind == "dataset" else t.VectorVersion
         of_owner = (versions.dataset_id if kind == "dataset" else versions.vector_id) == owner.id
         before = _unstated(session, owner)
@@ -60,6 +57,13 @@ def rename(workspace: Workspace, reference: str, name: str) -> str:
             before,
         )
     return f"{kind}:{name}"
+
+
+def _shared(session: Session, kind: Kind, other: Kind, old: str, new: str) -> bool:
+    """Whether a dataset and a vector that had one name are to have one again: one of them was renamed from ``old`` to
+    ``new`` before, or this one from ``new`` to ``old``."""
+    renames = Renames(session)
+    return new in renames.all_of(kind, old) or old in renames.all_of(other, new)
 
 
 def _unstated(session: Session, owner: t.Dataset | t.Vector) -> str | None:
