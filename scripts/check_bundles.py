@@ -242,11 +242,11 @@ def main() -> int:
                     file=sys.stderr,
                     flush=True,
                 )
-    figures |= {"cases": options.count, "problems": len(problems), "seconds": round(time.monotonic() - begun)}
+    result = {**figures, "cases": options.count, "problems": len(problems), "seconds": round(time.monotonic() - begun)}
     for problem in problems[:20]:
         print(problem, file=sys.stderr)
     print(
-        json.dumps(figures) if options.json else ", ".join(f"{value} {name}" for name, value in sorted(figures.items()))
+        json.dumps(result) if options.json else ", ".join(f"{value} {name}" for name, value in sorted(result.items()))
     )
     return 1 if problems else 0
 

@@ -240,13 +240,17 @@ def _able(mode: str, call: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--only", help="operations, separated by commas or semicolons")
+    parser.add_argument("--only", help="operations, separated by semicolons")
     parser.add_argument("--mode", help="ways of going wrong, separated by commas")
     parser.add_argument("--every", type=int, default=1, help="only every so many points")
     parser.add_argument("--first", type=int, default=0, help="the first of these")
     parser.add_argument("--server", action="store_true", help="on PostgreSQL")
     parser.add_argument("--json", action="store_true", help="figures as one flat JSON object on stdout")
     options = parser.parse_args()
+    known = [operation.name for operation in OPERATIONS]
+    unknown = [name for name in (options.only or "").split(";") if options.only and name not in known]
+    if unknown:
+        parser.error(f"there is no operation {unknown[0]!r}; there are {'; '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="caa-faults-") as folder:
         preload(Path(folder))
         return campaign(Path(folder), options)

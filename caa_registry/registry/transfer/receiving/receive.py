@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy.exc import DataError
+from sqlalchemy.exc import IntegrityError as IntegrityConstraintError
+
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.digests import digest_bytes, floats_as_text
-from caa_registry.errors import IntegrityError
+from caa_registry.errors import InputError, IntegrityError
 from caa_registry.references import check_alias
 from caa_registry.registry.lookup import find_alias
 from caa_registry.registry.provenance.lineage import names_of
 from caa_registry.registry.records import Recommendation
+from caa_registry.registry.records.lock_text import check_values
 from caa_registry.registry.transfer.documents.key import Key
+from caa_registry.registry.transfer.documents.things_json import document_json
 from caa_registry.registry.transfer.parcel import AliasDocument, Parcel, Root
 from caa_registry.registry.transfer.receiving.check import check_received
 from caa_registry.registry.transfer.receiving.present import present
 from caa_registry.registry.transfer.receiving.said import add_sayings
 from caa_registry.registry.transfer.receiving.things import Receiver
-from caa_registry.registry.transfer.sayings import Sayings
+from caa_registry.registry.transfer.sayings import Sayings, sayings_json
 from caa_registry.registry.workspace import Workspace
 
 
@@ -50,6 +56,9 @@ def receive(workspace: Workspace, parcel: Parcel, blob: Callable[[str], bytes], 
     Bytes come first, so that a failure leaves bytes that belong to nothing, which ``gc`` removes, and nothing else.
     Raises ``InputError`` for what is not what it says it is, ``UsageError`` for a name that it cannot have here.
     """
+    for document in parcel.documents:
+        check_values(document_json(document), f"{document.key} of {origin}")
+    check_values(sayings_json(parcel.sayings), f"what {origin} says")
     for digest in dict.fromkeys(digest for document in parcel.documents for digest in document.blobs):
         data = blob(digest)
         if digest_bytes(data) != digest:
@@ -57,7 +66,7 @@ def receive(workspace: Workspace, parcel: Parcel, blob: Callable[[str], bytes], 
                 f"{digest} of {origin} is damaged: its bytes do not match its digest", "Send it again."
             )
         workspace.blobs.put(data)
-    with workspace.database.write() as session:
+    with _explained(origin), workspace.database.write() as session:
         receiver = Receiver(workspace, session, origin, present(session, _keys(parcel)))
         before = dict(receiver.there)
         for document in parcel.documents:
@@ -83,8 +92,18 @@ def take_sayings(workspace: Workspace, sayings: Sayings, origin: str) -> int:
     with workspace.database.read() as session:
         if not present(session, keys):
             return 0
-    with workspace.database.write() as session:
+    check_values(sayings_json(sayings), f"what {origin} says")
+    with _explained(origin), workspace.database.write() as session:
         return add_sayings(Receiver(workspace, session, origin, present(session, keys)), sayings)
+
+
+@contextmanager
+def _explained(origin: str) -> Iterator[None]:
+    """Say in plain words that the database forbids what was sent, where nothing before looked for that."""
+    try:
+        yield
+    except (IntegrityConstraintError, DataError, OverflowError) as error:
+        raise InputError("it holds what no registry takes", "Have it sent again.", source=origin) from error
 
 
 def _keys(parcel: Parcel) -> set[Key]:
