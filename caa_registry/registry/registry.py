@@ -256,8 +256,8 @@ class Registry(Exchange):
         its kind.
 
         Runs, events, plans and signatures keep the name that they were written with. Whoever asks for the old name is
-        told the new one, until something else gets it. Raises ``UsageError`` for a name that is taken, also by the other
-        kind, unless a dataset and a vector that had one name are to have one again.
+        told the new one, until something else gets it. Raises ``UsageError`` for a name that is taken, also by the
+        other kind, unless a dataset and a vector that had one name are to have one again.
         """
         from caa_registry.registry.order.names import rename
 

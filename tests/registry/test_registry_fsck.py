@@ -226,6 +226,10 @@ def test_a_row_that_refers_to_nothing_is_named(copy: Path) -> None:
             f"UPDATE dataset_version SET number = {2**62} WHERE id = 3",
             ("numbering", "dataset team/dishes", f"it lacks versions: 2-{2**62 - 1}"),
         ),
+        (
+            "DELETE FROM tag WHERE id = 1",
+            ("events", "vector team/praise:v1", "its tag status is not as the last event about it says"),
+        ),
         ("DELETE FROM meta WHERE key = 'written_by'", ("rows", "meta written_by", "it is missing")),
         (
             "UPDATE dataset_question SET position = -1 WHERE position = 0",
