@@ -9,8 +9,8 @@ from caa_registry.cli.listing import page_options, rows_to_show, say_rest
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.registry.records import DatasetVersion, Hit
+from caa_registry.wire.aliases import hit_json
 from caa_registry.wire.datasets import dataset_json
-from caa_registry.wire.order import hit_json
 from caa_registry.wire.vectors import vector_json
 
 

@@ -9,7 +9,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.listing import TagOption, page_options, rows_to_show, say_rest, wanted_tags
 from caa_registry.cli.options import Settings, common
-from caa_registry.wire.order import tag_json
+from caa_registry.wire.aliases import tag_json
 
 
 @click.group()
