@@ -183,6 +183,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.records import Verification as Verification
     from caa_registry.registry.registry import Registry as Registry
+    from caa_registry.registry.registry import copy as copy
     from caa_registry.registry.registry import open as open
     from caa_registry.registry.registry import restore as restore
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
@@ -353,7 +354,7 @@ _PUBLIC = {
         "VectorVersion",
         "Verification",
     ],
-    "caa_registry.registry.registry": ["Registry", "open", "restore"],
+    "caa_registry.registry.registry": ["Registry", "copy", "open", "restore"],
     "caa_registry.registry.reports.tables": ["ReportTable"],
     "caa_registry.registry.transfer.exchange": ["read_bundle"],
     "caa_registry.steering.additions": ["Addition"],

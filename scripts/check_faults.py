@@ -109,7 +109,7 @@ class Campaign:
 
     def filled(self, arguments: tuple[str, ...], operation: Operation) -> list[str]:
         words = [word.format(work=self.work) for word in arguments]
-        if "--registry" in words:
+        if "--registry" in words or words[0] == "copy":
             return words
         return ["--registry", self.server.url if self.server else str(self.work / "registry.db"), *words]
 

@@ -92,6 +92,13 @@ OPERATIONS = (
         source="backup.db",
         again="there is a registry at",
     ),
+    Operation(
+        "copy",
+        ("copy", "{work}/registry.db", "{work}/new.db"),
+        target="new.db",
+        source="registry.db",
+        again="there is a registry at",
+    ),
     Operation("init", ("init", "--registry", "{work}/deep/new.db"), target="deep/new.db", again="registry is at"),
     Operation("upgrade", ("db", "upgrade", "--registry", "{work}/old.db"), target="old.db", prepare=_old),
 )

@@ -15,8 +15,8 @@ LAYERS, WIDTH = 26, 2048
 _AT_ONCE = 500
 
 
-def fill(registry: Registry, versions: int, first: int = 0, layers: int = LAYERS) -> None:
-    """Add ``versions`` vector versions of ``layers`` x ``WIDTH`` random numbers, ``bench/v<N>`` from ``first`` on, made
+def fill(registry: Registry, versions: int, first: int = 0, layers: int = LAYERS, width: int = WIDTH) -> None:
+    """Add ``versions`` vector versions of ``layers`` x ``width`` random numbers, ``bench/v<N>`` from ``first`` on, made
     from pairs of the demo on its model."""
     dataset = registry.datasets.import_("seed:demo-sentiment", name="bench/pairs")
     template = registry.vectors.compute("bench/template", dataset=dataset, model="demo")
@@ -26,7 +26,7 @@ def fill(registry: Registry, versions: int, first: int = 0, layers: int = LAYERS
     for begin in range(first, first + versions, _AT_ONCE):
         stored = []
         for number in range(begin, min(begin + _AT_ONCE, first + versions)):
-            values = chance.standard_normal((layers, WIDTH), dtype=np.float32)
+            values = chance.standard_normal((layers, width), dtype=np.float32)
             vectors = VectorSet.of(LayerVector(layer, row, 30.0, quality) for layer, row in enumerate(values))
             making = Making(dataset.digest, model.info.fingerprint.digest, replace(template.recipe, pairs=number + 1))
             stored.append((f"bench/v{number}", store_bytes(registry.blobs, vectors, making, model.info.name)))

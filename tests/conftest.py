@@ -16,6 +16,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 if TYPE_CHECKING:
+    from support.team_server import TeamServer
     from support.tiny_models import TinyModels
 
     from caa_registry.models.model import Model
@@ -41,6 +42,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
     from support.tiny_models import TinyModels
 
     return TinyModels(tmp_path_factory.mktemp("tiny-models"))
+
+
+@pytest.fixture(scope="session")
+def team() -> Iterator[TeamServer]:
+    """A PostgreSQL server with users and passwords."""
+    from support.team_server import TeamServer
+
+    server = TeamServer()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session")

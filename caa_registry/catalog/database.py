@@ -6,12 +6,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, event, inspect
+from sqlalchemy import Engine, event, inspect, text
 from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog.engines import (
@@ -20,16 +22,16 @@ from caa_registry.catalog.engines import (
     explain,
     file_uri,
     is_too_long,
-    postgres_engine,
     readers,
     sqlite_engine,
-    take_lock,
 )
 from caa_registry.catalog.files import check_file, prepare_file
 from caa_registry.catalog.integrity.damage import DamagedCell, located
 from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
+from caa_registry.catalog.server.engine import postgres_engine, take_lock
+from caa_registry.catalog.server.refusals import MAY_NOT, is_refusal
 from caa_registry.catalog.upgrade import upgrade_file, upgrade_server
 from caa_registry.errors import IntegrityError, RegistryError
 
@@ -125,6 +127,24 @@ class Database:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
 
+    def check_writable(self) -> None:
+        """Raise ``RegistryError`` where this user may only read: it is to be said before any work."""
+        if self._read_only:
+            raise RegistryError(f"{self.shown} is opened read-only", "Nothing was changed. Leave --read-only out.")
+        if self.dialect == "postgresql" and self._why_not is not None:
+            raise RegistryError(f"{self.shown}: {self._why_not[0]}", self._why_not[1])
+
+    @cached_property
+    def _why_not(self) -> tuple[str, str] | None:
+        """Why a server takes no changes from this user, and what to do; asked once."""
+        with self.read() as session:
+            follows, may = session.execute(
+                text("SELECT pg_is_in_recovery(), has_table_privilege('event', 'INSERT')")
+            ).one()
+        if follows:
+            return "it follows another server, and takes no changes", "Nothing was changed. Write to the other server."
+        return None if may else ("this user may only read it", MAY_NOT)
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database and cannot change it."""
@@ -145,8 +165,7 @@ class Database:
     def write(self) -> Iterator[Session]:
         """A session in a write transaction, committed at the end and rolled back on an exception. Raises
         ``RegistryError`` where the registry was opened read-only."""
-        if self._read_only:
-            raise RegistryError(f"{self.shown} is opened read-only", "Nothing was changed. Leave --read-only out.")
+        self.check_writable()
         if getattr(self._thread, "writing", False):
             raise RuntimeError("write() inside write() would wait for itself; pass the session on")
         self._thread.writing = True
@@ -167,11 +186,11 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, UnicodeDecodeError) as error:
+        except (OperationalError, PoolTimeoutError, UnicodeDecodeError) as error:
             raise explain(self._location, error) from self._location.cause(error)
         except DatabaseError as error:
             # Its subclasses (a broken constraint, bad SQL) are for the caller; the class itself is damage.
-            if type(error) is not DatabaseError and not is_too_long(error):
+            if type(error) is not DatabaseError and not is_too_long(error) and not is_refusal(error):
                 raise
             raise explain(self._location, error) from self._location.cause(error)
         except DamagedCell as error:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from caa_registry.catalog.location import Location
+from caa_registry.catalog.server.refusals import state, told
 from caa_registry.disk import is_full, refused
 from caa_registry.errors import RegistryError
 
@@ -42,11 +43,8 @@ _STEPS_AT_A_TIME = 1_000_000
 _LONGEST_READ = 64 * 1024 * 1024
 _LONGEST = 1_000_000_000
 
-# One number for every advisory lock on PostgreSQL: there is one writer at a time, as on SQLite.
-ADVISORY_LOCK = 0x4341415245474953
-
 # NaN is refused on both dialects, since only one of them could store it.
-_dump_json = partial(json.dumps, allow_nan=False)
+dump_json = partial(json.dumps, allow_nan=False)
 
 # What a write takes at least: some pages of the log and its index.
 _TOO_LITTLE = 65_536
@@ -91,7 +89,7 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         creator=connect,
-        json_serializer=_dump_json,
+        json_serializer=dump_json,
         **({} if purpose is Purpose.USE else {"poolclass": NullPool}),
     )
 
@@ -138,8 +136,13 @@ def sqlite_engine(path: Path, purpose: Purpose = Purpose.USE) -> Engine:
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
-    _engines.add(engine)
+    remember(engine)
     return engine
+
+
+def remember(engine: Engine) -> None:
+    """Have the engine start with no connections in a child of this process."""
+    _engines.add(engine)
 
 
 def file_uri(path: Path, *, read_only: bool) -> str:
@@ -178,32 +181,11 @@ def _use_log(connection: sqlite3.Connection) -> object:
             time.sleep(0.01)
 
 
-def postgres_engine(location: Location) -> Engine:
-    """An engine on a PostgreSQL database. Raises ``RegistryError`` where the driver is not installed."""
-    assert location.url is not None
-    arguments = {} if "connect_timeout" in location.url.query else {"connect_timeout": 10}
-    try:
-        engine = create_engine(location.url, pool_pre_ping=True, json_serializer=_dump_json, connect_args=arguments)
-    except ImportError as error:
-        raise RegistryError(
-            "PostgreSQL needs the psycopg driver, which is not installed",
-            "Run: pip install 'caa-registry[postgres]'",
-        ) from error
-    _engines.add(engine)
-    return engine
-
-
 def readers(engine: Engine) -> Engine:
     """The same engine, with transactions that see one state of the database and cannot write."""
     if engine.dialect.name == "sqlite":
         return engine.execution_options(**{READ_ONLY: True})
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-
-
-def take_lock(connection: Connection) -> None:
-    """Become the only writer on PostgreSQL until the transaction ends, waiting as long as on SQLite."""
-    connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
 
 
 @contextmanager
@@ -244,9 +226,12 @@ def explain(location: Location, error: Exception) -> RegistryError:
     else:
         reason = str(_driver_error(error))
     reason = location.without_secrets(" ".join(reason.split()))
+    refused_by_server = told(location.shown, error, reason) if location.path is None else None
+    if refused_by_server is not None:
+        return refused_by_server
     usual = "Check that the file and its folder exist and can be written."
     if location.path is None:
-        usual = "Check the URL, the user and that the server runs."
+        usual = "Check the URL, the user, the password (PGPASSWORD or ~/.pgpass) and that the server runs."
     hint = next((advice for words, advice in _ADVICE.items() if words in reason), usual)
     return RegistryError(f"{location.shown}: {reason}", hint)
 
@@ -262,7 +247,7 @@ def _driver_error(error: Exception) -> BaseException | None:
 
 def _is_full(location: Location, error: Exception) -> bool:
     cause = _driver_error(error)
-    if is_full(error) or getattr(cause, "sqlstate", None) == _DISK_FULL:
+    if is_full(error) or state(cause) == _DISK_FULL:
         return True
     return location.path is not None and lacks_room(cause, location.path.parent)
 

@@ -8,11 +8,12 @@ from typing import Literal
 
 from sqlalchemy import Engine
 
-from caa_registry.catalog.engines import REPORTED, explain, postgres_engine, readers, sqlite_engine
+from caa_registry.catalog.engines import REPORTED, Purpose, explain, readers, sqlite_engine
 from caa_registry.catalog.files import check_file
 from caa_registry.catalog.integrity.inspection import checked_revision
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.schema import current_revision, migrations_folder, needs_upgrade
+from caa_registry.catalog.server.engine import postgres_engine
 from caa_registry.errors import RegistryError
 
 
@@ -49,6 +50,22 @@ def look(url: str) -> RegistryState:
     finally:
         if engine is not None:
             engine.dispose()
+
+
+def check_known(path: Path) -> bool:
+    """Whether the file of a registry has the newest schema; it is only read. Raises ``RegistryError`` for one that is
+    newer than this installation, or is not what the migrations make."""
+    location = Location(str(path), path=path)
+    engine = sqlite_engine(path, Purpose.LOOK)
+    try:
+        with readers(engine).connect() as connection:
+            if checked_revision(connection, location.shown, migrations_folder()) is None:
+                raise RegistryError(f"{path} is damaged: it holds no schema", "Restore a backup.")
+            return not needs_upgrade(connection, location.shown, migrations_folder())
+    except REPORTED as error:
+        raise explain(location, error) from location.cause(error)
+    finally:
+        engine.dispose()
 
 
 def _engine(location: Location, path: Path | None) -> Engine:

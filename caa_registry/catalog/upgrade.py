@@ -14,9 +14,7 @@ from caa_registry.catalog.engines import (
     REPORTED,
     Purpose,
     explain,
-    postgres_engine,
     sqlite_engine,
-    take_lock,
     transaction,
 )
 from caa_registry.catalog.files import check_file
@@ -29,6 +27,7 @@ from caa_registry.catalog.schema import (
     migrations_folder,
     needs_upgrade,
 )
+from caa_registry.catalog.server.engine import postgres_engine, take_lock, unbounded
 from caa_registry.errors import RegistryError
 
 
@@ -50,6 +49,7 @@ def upgrade_server(engine: Engine, shown: str, folder: Path) -> None:
     """Bring a PostgreSQL registry, or an empty database, to the newest schema."""
     with engine.begin() as connection:
         take_lock(connection)
+        unbounded(connection)
         if needs_upgrade(connection, shown, folder):
             migrate(connection, folder)
 

@@ -42,6 +42,8 @@ def demo(settings: Settings) -> None:
         settings.registry = kept or str(Path(place) / "registry.db")
         with settings.open(create=True) as registry:
             evaluations = _run(registry, say=not settings.as_json)
+            if kept and registry.database.path is None:
+                kept = registry.database.shown  # without a password
     if settings.as_json:
         output.print_json([evaluation_json(evaluation) for evaluation in evaluations])
     elif kept:

@@ -59,7 +59,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fsck": ("caa_registry.cli.fsck:fsck", "Check everything in the registry."),
     "backup": ("caa_registry.cli.backup:backup", "Copy the registry to one file while others write."),
     "restore": ("caa_registry.cli.restore:restore", "Make a new registry from a backup."),
-    "db": ("caa_registry.cli.db:db", "The registry's database: upgrade."),
+    "copy": ("caa_registry.cli.copy:copy", "Copy a whole registry between SQLite and PostgreSQL."),
+    "db": ("caa_registry.cli.db:db", "The registry's database: upgrade, roles."),
 }
 
 

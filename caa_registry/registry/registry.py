@@ -314,3 +314,21 @@ def restore(
     with shown(restoring=progress) as (telling,):
         restore_file(Path(backup), url, telling)
     return open(url, actor=actor, create=False)
+
+
+def copy(
+    source: str | Path, target: str | Path, *, actor: str | None = None, progress: ProgressOption = None
+) -> Registry:
+    """Copy a whole registry as it is at one moment, though others go on writing, and open the copy.
+
+    Both are paths or URLs; there must be no registry at ``target``. The copy has the same rows, numbers, digests and
+    log, whichever of SQLite and PostgreSQL each is in; all of it is checked before it appears, whole or not at all.
+    ``source`` is only read: an older file is upgraded in the copy. Raises ``UsageError`` where ``source`` is no
+    registry or ``target`` is one, ``RegistryError``, also for an older PostgreSQL registry, ``IntegrityError`` where
+    ``source`` is damaged, ``WriteError``.
+    """
+    from caa_registry.registry.maintenance.copies import copy as copy_registry
+
+    with shown(copying=progress) as (telling,):
+        copy_registry(str(source), str(target), telling)
+    return open(str(target), actor=actor, create=False)

@@ -146,6 +146,7 @@ def create_search() -> None:
         alone(table, "dataset_version_id", "position"),
         alone(table, "vector_version_id"),
         alone(table, "model_id"),
+        sqlite_autoincrement=True,
     )
     if op.get_bind().dialect.name == "sqlite":
         # Words have ASCII letters and digits only.

@@ -100,3 +100,21 @@ def test_what_is_damaged_is_repaired_as_far_as_it_can_be(full: Path) -> None:
     assert done.code == 1 and "Quarantined: evaluation 1." in done.err and "PROBLEM: evaluation 1:" in done.err
     found = caa("fsck", "--repair", "--json")
     assert found.code == 1 and found.json["repaired"] == {"indexes": False, "quarantined": []}
+
+
+def test_a_registry_is_copied_elsewhere(full: Path, tmp_path: Path) -> None:
+    done = caa("copy", full, tmp_path / "copy.db")
+    assert done.code == 0 and done.out == "" and f"Copied to {tmp_path / 'copy.db'}: 2 datasets, 1 vector." in done.err
+    assert caa("log", "head", "--json", "--registry", tmp_path / "copy.db").json == caa("log", "head", "--json").json
+    told = caa("copy", full, tmp_path / "second.db", "--json").json
+    assert told["registry"] == str(tmp_path / "second.db") and told["head"].startswith("sha256:")
+    for arguments, words in (
+        ((full, tmp_path / "copy.db"), "there is a registry at"),
+        ((full, tmp_path / "x.db", "--registry", full), "takes both registries as arguments"),
+        ((full, tmp_path / "x.db", "--read-only"), "cannot be made with --read-only"),
+        (("", tmp_path / "x.db"), "the source of the copy is empty"),
+        ((full,), "Missing argument 'DST'"),
+    ):
+        refused = caa("copy", *arguments)
+        assert refused.code == 2 and words in refused.err, arguments
+    assert not (tmp_path / "x.db").exists()

@@ -143,6 +143,14 @@ def setting(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def unsealed(entries: Entries) -> Entries:
+    """Who ran the computation is changed to another of the same length, and no digest is made to fit."""
+    place = next(at for at, (_, data) in enumerate(entries) if b'"actor":"' in data and b'"tensors":' in data)
+    name, data = entries[place]
+    first = data.index(b'"actor":"') + len(b'"actor":"')
+    return [*entries[:place], (name, data[:first] + b"~" + data[first + 1 :]), *entries[place + 1 :]]
+
+
 LIES: dict[str, Callable[[Entries], Entries]] = {
     "a name that leads out": lambda entries: [*entries, ("../../evil", b"x")],
     "an absolute name": lambda entries: [*entries, ("/tmp/evil", b"x")],
@@ -155,6 +163,7 @@ LIES: dict[str, Callable[[Entries], Entries]] = {
     "members in another order": lambda entries: [entries[0], *reversed(entries[1:])],
     "a member too many": lambda entries: [*entries, (f"members/{digest_bytes(b'x')[7:]}", b"x")],
     "another member's bytes": lambda entries: [entries[0], (entries[1][0], entries[2][1]), *entries[2:]],
+    "other bytes of the same length": unsealed,
     "no roots": resealed(setting("roots", to=[]), "manifest"),
     "a root that is not in it": resealed(setting("roots", 0, "key", 2, to="sha256:" + "0" * 64), "manifest"),
     "another schema": resealed(setting("schema", to="caa-registry/bundle/v9"), "manifest"),

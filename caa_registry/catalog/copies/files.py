@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from caa_registry.catalog.copies.still import copy_bytes, still
@@ -66,6 +66,22 @@ def _explained(error: Exception, source: Path, target: Path) -> Exception:
     if isinstance(error, UnicodeDecodeError) or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return IntegrityError(f"{source} is damaged: {error}", "Restore a backup, or try an older one.")
     return RegistryError(f"{source} cannot be copied: {error}", "Check the disk that it is on, and that of the copy.")
+
+
+@contextmanager
+def only_read(path: Path) -> Iterator[None]:
+    """Have a SQLite file that is read in the context lie there alone afterwards if it did before: whoever may only read
+    leaves an empty log beside it, which goes with the next connection that may write."""
+    alone = not any(path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-shm"))
+    try:
+        yield
+    finally:
+        if alone and os.access(path, os.W_OK):
+            with (
+                suppress(sqlite3.Error),
+                closing(sqlite3.connect(file_uri(path, read_only=False), uri=True)) as connection,
+            ):
+                connection.execute("PRAGMA schema_version").fetchone()
 
 
 def settle(path: Path) -> None:

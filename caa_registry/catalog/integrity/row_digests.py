@@ -40,13 +40,13 @@ class Sealed:
 def digest_of_row(table: str, cells: Mapping[str, Any], movable: Iterable[str] = ()) -> str:
     """The digest of what ``cells``, by column, say. Empty cells do not count, so that a new column changes nothing."""
     left_out = _NOT_COVERED.union(movable)
-    said = {name: _plain(value) for name, value in cells.items() if value is not None and name not in left_out}
+    said = {name: plain(value) for name, value in cells.items() if value is not None and name not in left_out}
     return _digest(f"row/{table}", said)
 
 
 def digest_of_rows(table: str, rows: Iterable[Sequence[Any]]) -> str:
     """The digest of rows that belong together, in their order."""
-    return _digest(f"rows/{table}", [[_plain(cell) for cell in row] for row in rows])
+    return _digest(f"rows/{table}", [[plain(cell) for cell in row] for row in rows])
 
 
 def _digest(schema: str, value: Any) -> str:
@@ -54,7 +54,7 @@ def _digest(schema: str, value: Any) -> str:
     return digest_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` in the one form that both databases give back: a number by its value, whatever its type was."""
     kind = type(value)
     if kind is float:
@@ -62,7 +62,7 @@ def _plain(value: Any) -> Any:
     if kind is str or kind is bool or value is None:
         return value
     if kind is dict:
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, int):
         try:
             number = float(value)
@@ -70,9 +70,9 @@ def _plain(value: Any) -> Any:
             return value
         return number + 0.0 if number == value else value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     raise TypeError(f"{type(value).__name__} stands in no row")

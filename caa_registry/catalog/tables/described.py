@@ -64,6 +64,7 @@ class SearchEntry(Base):
         UniqueConstraint("dataset_version_id", "position"),
         UniqueConstraint("vector_version_id"),
         UniqueConstraint("model_id"),
+        KEEP_IDS,
     )
 
     id: Mapped[Id]

@@ -69,7 +69,9 @@ def card(facts: CardFacts) -> str:
         f"Licence: {facts.licence or 'not known'}.",
     ]
     if facts.lint:
-        counts = ", ".join(f"{name} {n}" for name, n in facts.lint["counts"].items()) or "nothing found"
+        # Not every database keeps the order of keys.
+        found = sorted(facts.lint["counts"].items(), key=lambda each: (-each[1], each[0]))
+        counts = ", ".join(f"{name} {n}" for name, n in found) or "nothing found"
         lines += ["", "## Lint", "", f"Score {facts.lint['score']:g} of 100: {counts}."]
     if facts.home:
         lines += ["", "## Use", "", "```", f"caa dataset import hf:{facts.home} --name {facts.name}", "```"]

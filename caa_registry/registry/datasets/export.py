@@ -115,6 +115,7 @@ def push_request(version: DatasetVersion, target: str, *, public: bool, licence:
 def push(workspace: Workspace, request: PushRequest) -> Pushed:
     """Upload a version as one commit. See ``Datasets.push``."""
     version, repo = request.version, request.repo
+    workspace.database.check_writable()
     asked = {"repo": repo, "branch": request.branch, "private": not request.public}
     activity = Activity("push", workspace.actor, asked)
     with workspace.database.read() as session:

@@ -50,6 +50,7 @@ class DatasetImports:
         from caa_registry.pairs.sources import read_source
 
         check_name(name)
+        self._workspace.database.check_writable()
         imported = read_source(
             source, split=split, columns=columns, format=format, licence=licence, mapping=mapping, limit=limit
         )

@@ -133,7 +133,7 @@ def _say_without_effect(found: DatasetVersion, row: t.DatasetVersion, new: NewVe
 def owner(session: Session, name: str, kind: DatasetKind) -> t.Dataset:
     """The dataset of that name, made where there is none. Raises ``UsageError`` for a name that nothing new may have,
     and where it holds the other kind of item."""
-    dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name).with_for_update())
+    dataset = session.scalar(select(t.Dataset).where(t.Dataset.name == name))
     if dataset is None:
         check_new_name(name)
         dataset = t.Dataset(name=name, kind=kind, created_at=datetime.now(UTC))

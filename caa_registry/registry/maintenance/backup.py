@@ -40,7 +40,7 @@ def backup(workspace: Workspace, destination: Path, keep: int | None = None, pro
     path = _named(destination, registry, keep)
     check_no_log(path)
     with place(path) as part:
-        _copy(workspace.database, part, progress)
+        copy_to_file(workspace.database, part, progress)
         with settling(part):
             check = _checked(part)
         size = part.stat().st_size
@@ -70,7 +70,8 @@ def _named(destination: Path, registry: str, keep: int | None) -> Path:
     return destination
 
 
-def _copy(database: Database, part: Path, progress: Progress) -> None:
+def copy_to_file(database: Database, part: Path, progress: Progress) -> None:
+    """Copy a registry as it is at one moment to one new SQLite file, whatever database it is in."""
     if database.path is not None:
         copy_file(database.path, part, progress, fold=not database.read_only)
         return

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import exists, func, inspect, select
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.copies.rows import NUMBERED
+from caa_registry.catalog.copies.rows import MAY_GO, NUMBERED
 from caa_registry.catalog.integrity.damage import name_of
 from caa_registry.catalog.integrity.row_digests import Sealed
 from caa_registry.catalog.integrity.rows import scan
@@ -19,8 +19,6 @@ from caa_registry.registry.datasets.store import stored_pair
 from caa_registry.registry.maintenance.checkup import OWNED, Checkup
 from caa_registry.registry.provenance.runs import digest_of_arrows
 
-# Tables whose rows may be deleted.
-_MAY_GO = {"alias", "tag", "search_entry"}
 # What table ``meta`` holds: by key, how its value is written.
 _FACTS = {
     "written_by": re.compile(r"caa-registry \d+(\.\w+)+"),
@@ -203,7 +201,7 @@ def _check_ids(checkup: Checkup) -> None:
         never = sorted(id for id in ids if not (isinstance(last, int) and 0 < id <= last))
         if never:
             checkup.note("numbering", f"table {name}", f"its row {never[-1]} has a number that the database never gave")
-        elif name not in _MAY_GO and last != len(ids):
+        elif name not in MAY_GO and last != len(ids):
             problem = f"it lacks rows, which are never deleted: {_gaps(ids, last)}"
             checkup.note("numbering", f"table {name}", problem)
         checkup.count("numbering")

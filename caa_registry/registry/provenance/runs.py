@@ -133,10 +133,11 @@ def failure_kept(
     """Keep that the activity failed, with what it read, where what is done here raises or is interrupted.
 
     What is refused (``UsageError``) never began, and what is ``expected`` is no failure. Of several processes the first
-    writes.
+    writes. Raises ``RegistryError`` before anything is done where the registry may not be written.
     """
     from caa_registry.engine import processes
 
+    workspace.database.check_writable()
     no_failure: tuple[type[BaseException], ...] = (UsageError, *expected)
     try:
         yield

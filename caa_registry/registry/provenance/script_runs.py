@@ -73,6 +73,7 @@ def script_run(
     """See ``Registry.run``."""
     if not checked_text(name, field="name").strip():
         raise UsageError("a run needs a name", "Say what the step does.")
+    workspace.database.check_writable()
     run = ScriptRun(name, dict(parameters), workspace)
     _check(run.parameters)
     run.reads(*inputs)

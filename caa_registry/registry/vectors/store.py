@@ -187,7 +187,7 @@ def add(
 
 def owner_of(session: Session, name: str) -> t.Vector:
     """The vector of that name, made where there is none. Raises ``UsageError`` for a name that nothing new may have."""
-    owner = session.scalar(select(t.Vector).where(t.Vector.name == name).with_for_update())
+    owner = session.scalar(select(t.Vector).where(t.Vector.name == name))
     if owner is None:
         check_new_name(name)
         owner = t.Vector(name=name, created_at=datetime.now(UTC))

@@ -85,6 +85,7 @@ def recompute(
 
     version = request.version
     info, recipe = version.known_model(), version.known_recipe()
+    workspace.database.check_writable()
     activity = Activity("verify", workspace.actor, {})
     differences = model_differences(models, info, places)
     model = loaded(models, info, recipe.dtype, places)

@@ -82,6 +82,7 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
     from caa_registry.engine import processes
 
     asked, version = request.settings, request.target.version
+    workspace.database.check_writable()
     known = aliases.get(f"vector:{version.name}:{asked.alias}")
     if known is not None and known.protected:
         # Said before anything is measured.

@@ -81,6 +81,7 @@ def _measured_again(
     lookup: Lookup, known: StoredEvaluation, found: EvaluationVerification, again: Repetition
 ) -> EvaluationVerification:
     workspace, evaluation, models = lookup.workspace, known.evaluation, lookup.models
+    workspace.database.check_writable()
     judges = judges_again(models, known) if again.ratings else []
     activity = Activity("verify", workspace.actor, {})
     places = Places.of(evaluation.model, again.model, again.adapter)
