@@ -106,6 +106,20 @@ def test_a_writer_changes_only_what_no_trigger_keeps(team: TeamServer, shared: s
     assert {table for table, _ in every - may - immutable} <= {"search_entry", "meta"}
 
 
+def test_a_writer_says_what_versions_are(team: TeamServer, shared: str) -> None:
+    with caa.open(team.member(shared, "ada"), create=False) as registry:
+        registry.datasets.add("team/set", pairs=[("q", "a", "b")])
+        for said in ("one", "other"):
+            registry.describe("team/set", text=said, licence=said, behavior=said)
+            registry.tags.set("team/set", {"status": said})
+        registry.tags.remove("team/set", "status")
+        registry.rename("team/set", "team/new")
+        with registry.database.write() as session:
+            session.execute(text("UPDATE search_entry SET text = 'x'"))
+        registry.repair(registry.fsck())
+        assert registry.fsck().faults == () and len(registry.search("other")) == 1
+
+
 FORBIDDEN = [
     "UPDATE pair SET prompt = 'x'",
     "UPDATE dataset_version SET digest = 'x'",
