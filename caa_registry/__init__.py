@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.package import __version__ as __version__
 
 if TYPE_CHECKING:
+    from caa_registry.errors import BlobStoreError as BlobStoreError
     from caa_registry.errors import CaaError as CaaError
     from caa_registry.errors import ConflictError as ConflictError
     from caa_registry.errors import HubError as HubError
@@ -197,6 +198,7 @@ if TYPE_CHECKING:
 # Module -> the public names in it, which the imports above repeat for type checkers.
 _PUBLIC = {
     "caa_registry.errors": [
+        "BlobStoreError",
         "CaaError",
         "ConflictError",
         "HubError",

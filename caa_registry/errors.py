@@ -106,6 +106,10 @@ class RegistryError(CaaError):
     """The registry itself cannot be opened, created or upgraded."""
 
 
+class BlobStoreError(CaaError):
+    """The folder or bucket that a registry keeps its bytes in is not there, cannot be reached, or refuses a request."""
+
+
 class WriteError(CaaError):
     """A file cannot be written: the disk is full or read-only, or permissions forbid it."""
 

@@ -6,6 +6,7 @@ The file is ``config.toml`` in the home folder of the registry (``~/.caa``, or `
     actor = "ada"
     memory = "8GB"
     activation_cache = "20GB"
+    blob_cache = "500MB"
 """
 
 from __future__ import annotations
@@ -125,6 +126,13 @@ def activation_cache() -> tuple[Path, int]:
     ``activation_cache`` in the file, such as ``"20GB"``, else 4 GB; 0 keeps nothing."""
     given = os.environ.get("CAA_ACTIVATION_CACHE") or _from_file("activation_cache") or "4GB"
     return home() / "cache" / "activations", _bytes("CAA_ACTIVATION_CACHE", given)
+
+
+def blob_cache() -> tuple[Path, int]:
+    """The folder of what was read from an object store and how many bytes it may take: ``CAA_BLOB_CACHE``, else
+    ``blob_cache`` in the file, such as ``"500MB"``, else 2 GB; 0 keeps nothing."""
+    given = os.environ.get("CAA_BLOB_CACHE") or _from_file("blob_cache") or "2GB"
+    return home() / "cache" / "blobs", _bytes("CAA_BLOB_CACHE", given)
 
 
 def unfinished() -> Path:

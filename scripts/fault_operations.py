@@ -52,6 +52,12 @@ def _old(work: Path) -> None:
     (work / "registry.db").unlink()
 
 
+# A registry of the same, whose blobs are in a folder.
+APART = ("--registry", "{work}/apart.db")
+_MOVED = (
+    ("backup", "{work}/backup.db"),
+    ("restore", "{work}/backup.db", *APART, "--blobs", "{work}/apart"),
+)
 EVALUATE = ("--layers", "1", "--multipliers=-1,1", "--draws", "19", "--model", "demo")
 OPERATIONS = (
     Operation("import", ("dataset", "import", "{work}/more.jsonl", "--name", "team/more")),
@@ -100,6 +106,41 @@ OPERATIONS = (
         again="there is a registry at",
     ),
     Operation("init", ("init", "--registry", "{work}/deep/new.db"), target="deep/new.db", again="registry is at"),
+    Operation(
+        "init with a folder",
+        ("init", "--registry", "{work}/deep/new.db", "--blobs", "{work}/deep/apart"),
+        target="deep/new.db",
+        again="registry is at",
+    ),
+    Operation(
+        "restore into a folder",
+        ("restore", "{work}/backup.db", "--registry", "{work}/new.db", "--blobs", "{work}/new"),
+        (("backup", "{work}/backup.db"),),
+        target="new.db",
+        source="backup.db",
+        again="there is a registry at",
+    ),
+    Operation(
+        "compute into a folder",
+        ("vector", "compute", "team/new", "--dataset", "team/dishes:v1", "--model", "demo", *APART),
+        _MOVED,
+        target="apart.db",
+        rounded=True,
+    ),
+    Operation(
+        "gc in a folder",
+        ("gc", "--grace", "0", *APART),
+        (*_MOVED, ("delete", "vector:team/praise:v2", *APART), ("delete", "evaluation:2", *APART)),
+        target="apart.db",
+    ),
+    Operation(
+        "backup from a folder",
+        ("backup", "{work}/whole.db", *APART),
+        _MOVED,
+        target="whole.db",
+        source="apart.db",
+        again="exists",
+    ),
     Operation("upgrade", ("db", "upgrade", "--registry", "{work}/old.db"), target="old.db", prepare=_old),
 )
 

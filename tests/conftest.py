@@ -27,7 +27,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     # Nothing may read or touch the home of who runs the tests, or depend on its environment.
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("CAA_", "HF_", "HUGGING_FACE_", "TRANSFORMERS_")):
+            if name.startswith(("CAA_", "AWS_", "HF_", "HUGGING_FACE_", "TRANSFORMERS_")):
                 patch.delenv(name)
         patch.setenv("CAA_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))

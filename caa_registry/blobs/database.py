@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import Integer, String, bindparam, column, delete, func, insert, select, update, values
 from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import BlobStat, check_range, checked_digest
+from caa_registry.blobs.store import BlobPiece, BlobStat, check_range, checked_digest
 from caa_registry.catalog import models as t
+from caa_registry.catalog.batches import among
 from caa_registry.catalog.database import Database
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, NotFoundError
@@ -27,10 +29,19 @@ class DatabaseBlobStore:
     fails, a blob without a reference stays behind, never a reference without its blob.
     """
 
+    in_catalogue = True
+
     # What is read goes by the connection: the session's own way takes half as long again.
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @property
+    def shown(self) -> str:
+        return self._database.shown
+
+    def check(self) -> None:
+        """Nothing: where the catalogue is, they are."""
 
     def put(self, data: bytes) -> str:
         digest, now = digest_bytes(data), datetime.now(UTC)
@@ -52,7 +63,10 @@ class DatabaseBlobStore:
             )
         return data
 
-    def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
+    def read_each(self, digests: Iterable[str], session: Session | None = None) -> Iterator[Callable[[], bytes]]:
+        return (partial(self.get, digest, session) for digest in digests)
+
+    def read_range(self, digest: str, offset: int, nbytes: int, sha256: str = "") -> bytes:
         check_range(offset, nbytes)
         blob = t.Blob.__table__.columns
         piece = func.substr(blob.data, min(offset + 1, _LARGEST), min(nbytes, _LARGEST), type_=blob.data.type)
@@ -61,11 +75,11 @@ class DatabaseBlobStore:
             row = session.connection().execute(query).one_or_none()
         return self._piece(row[1] if row else None, digest, offset, nbytes, there=row is not None)
 
-    def read_ranges(self, wanted: Sequence[tuple[str, int, int]], session: Session | None = None) -> list[bytes]:
+    def read_ranges(self, wanted: Sequence[BlobPiece], session: Session | None = None) -> list[bytes]:
         if not wanted:
             return []
         rows = []
-        for place, (digest, offset, nbytes) in enumerate(wanted):
+        for place, (digest, offset, nbytes, _) in enumerate(wanted):
             check_range(offset, nbytes)
             rows.append((place, checked_digest(digest), min(offset + 1, _LARGEST), min(nbytes, _LARGEST)))
         asked = values(
@@ -78,7 +92,7 @@ class DatabaseBlobStore:
             found = {row.place: row[1] for row in reading.connection().execute(query)}
         return [
             self._piece(found.get(place), digest, offset, nbytes, there=place in found)
-            for place, (digest, offset, nbytes) in enumerate(wanted)
+            for place, (digest, offset, nbytes, _) in enumerate(wanted)
         ]
 
     def _piece(self, data: bytes | None, digest: str, offset: int, nbytes: int, *, there: bool) -> bytes:
@@ -101,6 +115,14 @@ class DatabaseBlobStore:
             digests = list(reading.scalars(select(t.Blob.digest)))
         yield from digests
 
+    def stats(self, digests: Sequence[str] | None = None, session: Session | None = None) -> Iterator[BlobStat]:
+        query = select(t.Blob.digest, t.Blob.size, t.Blob.stored_at)
+        with self._read(session) as reading:
+            if digests is not None:
+                query = query.where(among(reading, t.Blob.digest, digests))
+            rows = reading.execute(query).all()
+        return (BlobStat(*row) for row in rows)
+
     def stat(self, digest: str) -> BlobStat:
         query = select(t.Blob.digest, t.Blob.size, t.Blob.stored_at).where(t.Blob.digest == checked_digest(digest))
         with self._database.read() as session:
@@ -109,10 +131,12 @@ class DatabaseBlobStore:
             raise self._missing(digest)
         return BlobStat(*row)
 
-    def delete(self, digest: str, session: Session) -> int:
-        size = session.scalar(select(t.Blob.size).where(t.Blob.digest == checked_digest(digest)))
-        session.execute(delete(t.Blob).where(t.Blob.digest == digest))
-        return size or 0
+    def delete(self, digests: Sequence[str], session: Session | None = None) -> int:
+        assert session is not None
+        these = among(session, t.Blob.digest, [checked_digest(digest) for digest in digests])
+        freed = sum(session.scalars(select(t.Blob.size).where(these)))
+        session.execute(delete(t.Blob).where(these))
+        return freed
 
     def _read(self, session: Session | None) -> AbstractContextManager[Session]:
         return self._database.read() if session is None else nullcontext(session)

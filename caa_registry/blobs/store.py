@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from sqlalchemy.orm import Session
 
@@ -22,12 +22,33 @@ class BlobStat:
     stored_at: datetime | None
 
 
+class BlobPiece(NamedTuple):
+    """``nbytes`` of a blob from ``offset``. ``sha256``: the digest of these bytes, where it is known."""
+
+    digest: str
+    offset: int
+    nbytes: int
+    sha256: str = ""
+
+
 @runtime_checkable
 class BlobStore(Protocol):
     """Bytes by their digest. What was put is never changed.
 
-    Digests are checked before use, so that text from outside never becomes part of a query or a path.
+    Digests are checked before use, so that text from outside never becomes part of a query or a path. A store outside
+    the catalogue raises ``BlobStoreError`` where it is not there, cannot be reached or refuses a request.
     """
+
+    @property
+    def in_catalogue(self) -> bool:
+        """Whether bytes come and go with transactions of the catalogue."""
+
+    @property
+    def shown(self) -> str:
+        """Where the bytes are, to be printed."""
+
+    def check(self) -> None:
+        """Raise ``BlobStoreError`` unless the store is there and is that of this registry."""
 
     def put(self, data: bytes) -> str:
         """Store ``data`` durably and return its digest. Storing the same bytes again moves ``stored_at`` and changes
@@ -39,28 +60,40 @@ class BlobStore(Protocol):
         Raises ``NotFoundError`` when they are not there and ``IntegrityError`` when they do not match.
         """
 
-    def read_range(self, digest: str, offset: int, nbytes: int) -> bytes:
+    def read_each(self, digests: Iterable[str], session: Session | None = None) -> Iterator[Callable[[], bytes]]:
+        """For each of ``digests``, in order, what gives its bytes, or raises, as ``get`` does: from the store itself,
+        never from a cache. Where a request takes long, those that follow are asked for meanwhile."""
+
+    def read_range(self, digest: str, offset: int, nbytes: int, sha256: str = "") -> bytes:
         """``nbytes`` from ``offset`` without reading the rest. Not verified: the caller knows their digest.
 
+        ``sha256``: that digest. A store elsewhere reads once more what does not match it, and keeps what does.
         Raises ``NotFoundError`` when the blob is not there and ``IntegrityError`` when it is too short.
         """
 
-    def read_ranges(self, wanted: Sequence[tuple[str, int, int]], session: Session | None = None) -> list[bytes]:
-        """As ``read_range`` of each ``(digest, offset, nbytes)`` of ``wanted``, some hundred at once; where they are in
-        the catalogue, as ``session`` sees it."""
+    def read_ranges(self, wanted: Sequence[BlobPiece], session: Session | None = None) -> list[bytes]:
+        """As ``read_range`` of each of ``wanted``, some hundred at once; where they are in the catalogue, as
+        ``session`` sees it."""
 
     def __contains__(self, digest: str) -> bool:
-        """Whether bytes are stored under ``digest``."""
+        """Whether bytes are stored under ``digest``, and ``gc`` is not about to remove them."""
 
     def ls(self, session: Session | None = None) -> Iterator[str]:
         """The digests of all that is stored, in any order; of what is in the catalogue, as ``session`` sees it."""
 
+    def stats(self, digests: Sequence[str] | None = None, session: Session | None = None) -> Iterator[BlobStat]:
+        """All that is stored, in any order, or those of ``digests`` that are; of what is in the catalogue, as
+        ``session`` sees it."""
+
     def stat(self, digest: str) -> BlobStat:
         """The size of a blob and when it was stored. Raises ``NotFoundError``."""
 
-    def delete(self, digest: str, session: Session) -> int:
-        """Remove a blob, in the write transaction ``session`` of the catalogue, which keeps writers from referring to
-        it meanwhile; how many bytes that frees, 0 where it was not there."""
+    def delete(self, digests: Sequence[str], session: Session | None = None) -> int:
+        """Remove blobs; how many bytes that frees, 0 for those that are not there.
+
+        A store in the catalogue does so in the write transaction ``session``, which keeps writers from referring to
+        them meanwhile. Elsewhere it is done at once, and ``removal.marked`` keeps writers away.
+        """
 
 
 def checked_digest(digest: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -72,12 +72,14 @@ class Database:
         shared: bool = False,
         read_only: bool = False,
         migrations: Path | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> Self:
         """Open the registry at ``url``, making it first where ``create`` is true and there is none.
 
         A new SQLite file is for its owner only, unless it is ``shared``: then the umask decides.
 
         An older SQLite registry is backed up and upgraded; on PostgreSQL that is left to ``caa db upgrade``.
+        ``facts``: what a registry that is made here holds in table ``meta`` from the beginning.
         ``read_only``: nothing is written, so the file may lie on a read-only disk; an older one is refused.
         Raises ``RegistryError`` when there is no registry, when it is newer than this installation, and when
         what is there belongs to another program (which is then left as it is).
@@ -91,12 +93,12 @@ class Database:
                 engine = sqlite_engine(location.path, Purpose.LOOK)
                 _check_readable(engine, location.path, folder)
             elif location.path is not None:
-                prepare_file(location.path, folder, create=create, shared=shared)
+                prepare_file(location.path, folder, create=create, shared=shared, facts=facts)
                 engine = sqlite_engine(location.path)
                 _ready_file(engine, location.path, folder)
             else:
                 engine = postgres_engine(location)
-                _ready_server(engine, location, folder, create=create and not read_only)
+                _ready_server(engine, location, folder, create=create and not read_only, facts=facts)
         except REPORTED as error:
             if engine is not None:
                 engine.dispose()
@@ -239,7 +241,9 @@ def _ready_file(engine: Engine, path: Path, folder: Path) -> None:
         upgrade_file(path, folder)
 
 
-def _ready_server(engine: Engine, location: Location, folder: Path, *, create: bool) -> None:
+def _ready_server(
+    engine: Engine, location: Location, folder: Path, *, create: bool, facts: Mapping[str, str] | None
+) -> None:
     shown = location.shown
     from caa_registry.catalog.models import Base
 
@@ -260,4 +264,4 @@ def _ready_server(engine: Engine, location: Location, folder: Path, *, create: b
             f"{shown} already has tables of another program named {', '.join(taken)}",
             "Give the registry a database of its own.",
         )
-    upgrade_server(engine, shown, folder)
+    upgrade_server(engine, shown, folder, facts)

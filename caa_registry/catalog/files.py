@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,17 +60,20 @@ def check_no_log(path: Path) -> None:
             )
 
 
-def prepare_file(path: Path, folder: Path, *, create: bool, shared: bool = False) -> None:
+def prepare_file(
+    path: Path, folder: Path, *, create: bool, shared: bool = False, facts: Mapping[str, str] | None = None
+) -> None:
     """Make sure that ``path`` is a registry, making it where ``create`` allows.
 
     A new file appears whole or not at all, also when several processes make it at once. Only its owner can read it,
-    unless it is ``shared``: then the umask decides. SQLite gives the files beside it the same permissions.
+    unless it is ``shared``: then the umask decides. SQLite gives the files beside it the same permissions. ``facts``:
+    what a new registry holds in table ``meta``, by key.
     """
     if create and not path.exists():
         check_no_log(path)
-        _make(path, folder, shared=shared)
+        _make(path, folder, shared=shared, facts=facts)
     if create and _is_empty(path):
-        _fill(path, folder)
+        _fill(path, folder, facts)
     check_file(path)
 
 
@@ -77,14 +81,14 @@ def _is_empty(path: Path) -> bool:
     return path.is_file() and path.stat().st_size == 0
 
 
-def _make(path: Path, folder: Path, *, shared: bool) -> None:
+def _make(path: Path, folder: Path, *, shared: bool, facts: Mapping[str, str] | None) -> None:
     missing = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
     try:
         if shared:
             path.parent.mkdir(parents=True, exist_ok=True)
         else:
             own_folder(path.parent)
-        _make_whole(path, folder, shared=shared)
+        _make_whole(path, folder, shared=shared, facts=facts)
     except BaseException:
         for parent in missing:
             with suppress(OSError):  # not empty: somebody else uses it by now
@@ -92,12 +96,12 @@ def _make(path: Path, folder: Path, *, shared: bool) -> None:
         raise
 
 
-def _make_whole(path: Path, folder: Path, *, shared: bool) -> None:
+def _make_whole(path: Path, folder: Path, *, shared: bool, facts: Mapping[str, str] | None) -> None:
     """Build the file under another name, then give it its own in one step."""
     new = path.with_name(f".caa-{os.getpid()}-{secrets.token_hex(4)}.new")
     try:
         _make_empty(new, shared=shared)
-        _fill(new, folder)
+        _fill(new, folder, facts)
         try:
             path.hardlink_to(new)
         except FileExistsError:
@@ -105,7 +109,7 @@ def _make_whole(path: Path, folder: Path, *, shared: bool) -> None:
         except OSError:  # a file system without hard links
             with suppress(FileExistsError):
                 _make_empty(path, shared=shared)
-            _fill(path, folder)
+            _fill(path, folder, facts)
     finally:
         for suffix in _SIDE_FILES:
             with suppress(OSError):
@@ -119,13 +123,13 @@ def _make_empty(path: Path, *, shared: bool) -> None:
         own_file(path)
 
 
-def _fill(path: Path, folder: Path) -> None:
+def _fill(path: Path, folder: Path, facts: Mapping[str, str] | None) -> None:
     """Turn an empty file into a registry, under its write lock and in one transaction."""
     with transaction(sqlite_engine(path, Purpose.CREATE)) as connection:
         if current_revision(connection) is None:
             _refuse_content(path, connection)
             connection.exec_driver_sql(f"PRAGMA application_id={APPLICATION_ID}")
-            migrate(connection, folder)
+            migrate(connection, folder, facts=facts)
     # Now that the first page says whose file it is, switch to write-ahead logging for good.
     with sqlite_engine(path, Purpose.UPGRADE).connect():
         pass

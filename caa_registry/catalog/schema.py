@@ -7,6 +7,7 @@ Alembic. A database is always brought up from the first revision, in one transac
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -59,8 +60,11 @@ def needs_upgrade(connection: Connection, shown: str, folder: Path) -> bool:
     )
 
 
-def migrate(connection: Connection, folder: Path, revision: str = "head") -> None:
-    """Bring the database to ``revision``, the newest schema, inside the transaction that ``connection`` is in."""
+def migrate(
+    connection: Connection, folder: Path, revision: str = "head", facts: Mapping[str, str] | None = None
+) -> None:
+    """Bring the database to ``revision``, the newest schema, inside the transaction that ``connection`` is in.
+    ``facts``: more of what table ``meta`` is to hold, by key."""
     from alembic import command
     from alembic.config import Config
 
@@ -76,8 +80,6 @@ def migrate(connection: Connection, folder: Path, revision: str = "head") -> Non
             raise RegistryError(
                 f"the upgrade would leave rows in {tables} that refer to nothing", "Nothing was changed."
             )
-    connection.execute(text("DELETE FROM meta WHERE key = 'written_by'"))
-    connection.execute(
-        text("INSERT INTO meta (key, value) VALUES ('written_by', :writer)"),
-        {"writer": f"caa-registry {__version__}"},
-    )
+    for key, value in {"written_by": f"caa-registry {__version__}", **(facts or {})}.items():
+        connection.execute(text("DELETE FROM meta WHERE key = :key"), {"key": key})
+        connection.execute(text("INSERT INTO meta (key, value) VALUES (:key, :value)"), {"key": key, "value": value})

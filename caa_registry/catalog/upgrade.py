@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,13 +45,13 @@ def upgrade_file(path: Path, folder: Path) -> None:
         migrate(connection, folder)
 
 
-def upgrade_server(engine: Engine, shown: str, folder: Path) -> None:
-    """Bring a PostgreSQL registry, or an empty database, to the newest schema."""
+def upgrade_server(engine: Engine, shown: str, folder: Path, facts: Mapping[str, str] | None = None) -> None:
+    """Bring a PostgreSQL registry, or an empty database, to the newest schema. ``facts``: as ``migrate`` takes them."""
     with engine.begin() as connection:
         take_lock(connection)
         unbounded(connection)
         if needs_upgrade(connection, shown, folder):
-            migrate(connection, folder)
+            migrate(connection, folder, facts=facts)
 
 
 def upgrade(url: str, *, migrations: Path | None = None) -> tuple[str, str]:

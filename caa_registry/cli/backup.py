@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -21,7 +22,8 @@ from caa_registry.wire.maintenance import backup_json
 def backup(settings: Settings, destination: Path, keep: int | None) -> None:
     """Copy the registry to DESTINATION, a new file or a folder. Others may write meanwhile.
 
-    The copy is one SQLite file, even of a PostgreSQL registry, and can be opened like any registry. In a folder it is
+    The copy is one SQLite file, even of a PostgreSQL registry or of one whose blobs are in a folder or a bucket, and
+    can be opened like any registry. In a folder it is
     named by the registry and the time. Its pages and its log are read again once it is written. To check all of it:
     caa fsck --read-only --registry FILE.
     """
@@ -29,8 +31,14 @@ def backup(settings: Settings, destination: Path, keep: int | None) -> None:
         made = registry.backup(destination, keep=keep, progress=progress)
     if settings.as_json:
         output.print_json(backup_json(made))
-        return
+        sys.exit(1 if made.lost else 0)
     output.line(str(made.path))
     output.message(f"{made.size / 1e6:,.1f} MB, {count(made.events, 'event')}, the last with the digest {made.head}.")
     for path in made.removed:
         output.message(f"Removed {path}.")
+    if made.lost:
+        output.message(
+            f"PROBLEM: {count(len(made.lost), 'blob')} cannot be read in the store, and the backup lacks them."
+            " To see what they belong to: caa fsck"
+        )
+        sys.exit(1)

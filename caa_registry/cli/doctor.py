@@ -13,7 +13,7 @@ from caa_registry.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from caa_registry.doctor.fit import Fit
-    from caa_registry.doctor.health import Computing, Health
+    from caa_registry.doctor.health import Computing, Health, Store
 
 
 @click.command(epilog="Example: caa doctor --model demo")
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def doctor(settings: Settings, model: str | None) -> None:
     """Show what caa runs on and how fast, where it keeps its files, and any problems.
 
-    It creates and changes nothing. The exit code is 1 if the registry exists but cannot be opened.
+    It creates and changes nothing. The exit code is 1 if the registry exists but cannot be opened, or if the folder or
+    the bucket of its blobs cannot be used.
 
     With --model it also shows whether a model fits, what it is computed in, how long a prompt may be, and how long
     commands would take. Weights are not loaded: a folder needs none, and of a hub repository only the config and the
@@ -62,7 +63,16 @@ def _lines(health: Health) -> dict[str, object]:
         "activations": f"{_size(health.activations)} of at most {_size(health.activation_limit)} in "
         f"{health.activation_folder}",
         "registry": f"{health.registry.shown}: {state}{schema}",
+        **(_blobs(health.blobs) if health.blobs is not None else {}),
     }
+
+
+def _blobs(store: Store) -> dict[str, object]:
+    shown: dict[str, object] = {"blobs": f"{store.shown}: {'cannot be used' if store.problem else 'ready'}"}
+    if store.cache_limit:
+        kept = f"{_size(store.cached)} of at most {_size(store.cache_limit)} in {store.cache_folder}"
+        shown["blob cache"] = kept
+    return shown
 
 
 def _computing(computing: Computing) -> dict[str, object]:

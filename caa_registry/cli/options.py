@@ -52,9 +52,9 @@ class Settings:
 
         return rank() == 0
 
-    def open(self, *, create: bool = False, shared: bool = False) -> Registry:
+    def open(self, *, create: bool = False, shared: bool = False, blobs: str | None = None) -> Registry:
         """The registry that the options, the environment or the settings file name. ``shared``: a new one is not for
-        its owner only."""
+        its owner only. ``blobs``: where a new one keeps its bytes."""
         from caa_registry.registry.registry import open as open_registry
 
         if self.registry is not None and not self.registry.strip():
@@ -62,7 +62,7 @@ class Settings:
             raise UsageError("--registry is empty", "Give a path or a URL, or leave the option out.")
         create = create and not self.read_only
         new = create and _is_missing(registry_url(self.registry))
-        registry = open_registry(self.registry, create=create, shared=shared, read_only=self.read_only)
+        registry = open_registry(self.registry, create=create, shared=shared, read_only=self.read_only, blobs=blobs)
         if new:
             # A mistyped path or URL must not pass for the registry that was meant.
             where = "a SQLite file" if registry.database.path is not None else "tables in this PostgreSQL database"

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caa_registry import settings
+from caa_registry.blobs.external import ExternalBlobStore
+from caa_registry.blobs.location import open_store
+from caa_registry.catalog.database import Database
 from caa_registry.catalog.state import RegistryState, look
+from caa_registry.errors import CaaError
 from caa_registry.extraction.activation_cache import ActivationCache
 from caa_registry.models.memory import free_memory
 
@@ -40,12 +44,24 @@ class Computing:
 
 
 @dataclass(frozen=True)
+class Store:
+    """Where a registry keeps its blobs outside its database. ``cached``: bytes that were read there and are kept in
+    ``cache_folder``, at most ``cache_limit``, 0 for a folder. ``problem``: why it cannot be used, and what to do."""
+
+    shown: str
+    cached: int
+    cache_limit: int
+    cache_folder: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Health:
     """The state of an installation. ``free_memory`` is in bytes, as are ``activations`` (cached on disk in
     ``activation_folder``) and ``activation_limit``.
 
     ``computing`` is ``None`` where MLX cannot be imported. ``advice``: what to do about each problem. ``model``: what
-    the model that was named would take.
+    the model that was named would take. ``blobs``: the store outside the database, where the registry has one.
     """
 
     platform: str
@@ -60,11 +76,13 @@ class Health:
     registry: RegistryState
     advice: tuple[str, ...]
     model: Fit | None = None
+    blobs: Store | None = None
 
     @property
     def well(self) -> bool:
-        """Whether the registry can be opened, and the model, if one is named, loaded."""
-        return self.registry.opens and (self.model is None or self.model.fits)
+        """Whether the registry can be opened, its blobs can be reached, and the model, if one is named, be loaded."""
+        there = self.blobs is None or not self.blobs.problem
+        return self.registry.opens and there and (self.model is None or self.model.fits)
 
 
 def examine(url: str | None = None, model: str | None = None) -> Health:
@@ -85,6 +103,9 @@ def examine(url: str | None = None, model: str | None = None) -> Health:
         advice.append(f"MLX cannot be imported: {error}")
     if registry.problem:
         advice.append(registry.problem.replace("\n", ". "))
+    blobs = _store(settings.registry_url(url)) if registry.state == "ready" else None
+    if blobs is not None and blobs.problem:
+        advice.append(blobs.problem.replace("\n", ". "))
     fitting = _fit(model) if model is not None else None
     advice += [fitting.problem] if fitting is not None and fitting.problem else []
     return Health(
@@ -100,7 +121,22 @@ def examine(url: str | None = None, model: str | None = None) -> Health:
         registry=registry,
         advice=tuple(advice),
         model=fitting,
+        blobs=blobs,
     )
+
+
+def _store(url: str) -> Store | None:
+    with Database.open(url, create=False, read_only=True) as database:
+        store = open_store(database)
+        if not isinstance(store, ExternalBlobStore):
+            return None
+        cache = store.cache
+        problem = ""
+        try:
+            store.check()
+        except CaaError as error:
+            problem = str(error)
+        return Store(store.shown, cache.size(), cache.limit, str(cache.folder), problem)
 
 
 def _fit(model: str) -> Fit:

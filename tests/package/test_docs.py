@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from cli.command_line import caa
+from support.s3_server import S3Server, s3
 
 from caa_registry.cli.main import COMMANDS
+
+__all__ = ["s3"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -41,6 +44,13 @@ def test_the_guide_runs(path: str, fewest: int, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CAA_REGISTRY", str(tmp_path / "guide.db"))
     monkeypatch.chdir(tmp_path)
     run_console(path, fewest)
+
+
+def test_the_page_of_blobs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: S3Server) -> None:
+    s3.new_bucket("team-bucket")
+    monkeypatch.setenv("CAA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    run_console("docs/blobs.md", 13)
 
 
 def run_console(path: str, fewest: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from catalog.registry_fixtures import new_sqlite
 
+from caa_registry.blobs.location import PLACES
 from caa_registry.errors import InputError, UsageError
 from caa_registry.extensions import Extensions, resolve
 from caa_registry.extraction.methods import METHODS, check_method
@@ -41,13 +42,14 @@ BLOCK = re.compile(r"(?:^`(extra/\w+\.py)`:\n\n)?^```python\n(.*?)^```$", re.MUL
 REFERENCES = {
     "caa_registry.steering.operators": lambda: [*OPERATORS.values()],
     "caa_registry.extraction.estimators": lambda: [*METHODS.values()],
+    "caa_registry.blobs": lambda: [reference for reference in PLACES.values() if isinstance(reference, str)],
     "caa_registry.pairs.lint": lambda: [rule.check for rule in RULES.values() if rule.check],
     "caa_registry.pairs.sources": lambda: [
         *(rows.reader for rows in ROW_FORMATS.values() if rows),
         *(scheme.reader for scheme in SCHEMES.values()),
     ],
 }
-TABLES: list[Extensions] = [OPERATORS, METHODS, FORMATS, RULES, ROW_FORMATS, SCHEMES]
+TABLES: list[Extensions] = [OPERATORS, METHODS, FORMATS, RULES, ROW_FORMATS, SCHEMES, PLACES]
 
 
 def written(folder: Path) -> Path:
@@ -94,7 +96,7 @@ def sentiment(registry: Registry) -> DatasetVersion:
 
 def test_the_program_of_the_document_runs(tmp_path: Path) -> None:
     program = written(tmp_path)
-    assert len([*tmp_path.glob("extra/*.py")]) == 6
+    assert len([*tmp_path.glob("extra/*.py")]) == 7
     done = subprocess.run([sys.executable, program.name], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -252,3 +254,17 @@ def test_a_reference_that_leads_nowhere_says_so(reference: str) -> None:
     with METHODS.register("nowhere", reference):
         assert check_method("nowhere") == "nowhere"
     assert "nowhere" not in METHODS
+
+
+def test_a_place_of_blobs_from_outside(extra: Path, undone: ExitStack, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither"):
+        open_registry(str(tmp_path / "apart.db"), blobs="memory://apart")
+    undone.enter_context(PLACES.register("memory", "extra.memory:MemoryObjects"))
+    with open_registry(str(tmp_path / "apart.db"), blobs="memory://apart") as apart:
+        digest = apart.blobs.put(b"abc")
+        assert apart.blobs.get(digest) == b"abc" and apart.blobs.shown == "memory://apart"
+    with open_registry(str(tmp_path / "apart.db"), create=False) as apart:
+        assert apart.blobs.read_range(digest, 1, 1) == b"b" and list(apart.blobs.ls()) == [digest]
+        assert apart.fsck().damage == ()
+    with pytest.raises(UsageError, match="another registry"):
+        open_registry(str(tmp_path / "other.db"), blobs="memory://apart")

@@ -39,7 +39,7 @@ _STACK = ["cli", "wire", "registry", "plots", "evaluation", "extraction", "engin
 ALLOWED = {room: set(_STACK[i:]) | BASE for i, room in enumerate(_STACK)}
 # `caa db upgrade` is about the catalogue itself; files are read before a registry is opened, or made, for them.
 ALLOWED["cli"] |= {"doctor", "catalog", "blobs", "formats"}
-ALLOWED["doctor"] = {"doctor", "registry", "extraction", "engine", "models", "catalog"} | BASE
+ALLOWED["doctor"] = {"doctor", "registry", "extraction", "engine", "models", "blobs", "catalog"} | BASE
 ALLOWED["registry"] |= {"formats", "blobs", "catalog"}
 ALLOWED |= {"formats": {"formats"} | BASE, "blobs": {"blobs", "catalog"} | BASE, "catalog": {"catalog"} | BASE}
 ALLOWED |= {"assets": set()} | dict.fromkeys(BASE, BASE)
@@ -83,6 +83,8 @@ FORBIDDEN = {
     "caa_registry": {*HEAVY, *SQL, "numpy", "rich"},
     "caa_registry.catalog.database": {*HEAVY, "click", "numpy", "safetensors"},
     "caa_registry.blobs.database": {*HEAVY, "click", "numpy"},
+    "caa_registry.blobs.location": {*HEAVY, "click", "numpy", "obstore"},
+    "caa_registry.blobs.bucket": {*HEAVY, "click", "numpy", "obstore"},
     "caa_registry.pairs.sources": {*HEAVY, *SQL, "click", "numpy"},
     "caa_registry.pairs.lint.lint": {*HEAVY, *SQL, "click", "sklearn", "datasketch", "scipy"},
     "caa_registry.pairs.lint.rules": {*HEAVY, *SQL, "click", "numpy"},
@@ -116,7 +118,7 @@ FORBIDDEN = {
 }
 
 # What a listing needs none of.
-SLOW = {*HEAVY, "numpy", "alembic", "psycopg", "huggingface_hub", "yaml", "scipy", "sklearn", "rich"}
+SLOW = {*HEAVY, "numpy", "alembic", "psycopg", "huggingface_hub", "yaml", "scipy", "sklearn", "rich", "obstore"}
 COMMANDS = {
     "--help": {*HEAVY, "sqlalchemy"},
     "dataset ls": SLOW,

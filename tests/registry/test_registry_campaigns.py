@@ -39,7 +39,13 @@ def script(name: str, *arguments: str) -> dict[str, int]:
 @forks
 @compiled
 def test_a_call_that_goes_wrong_leaves_the_registry_as_before_or_as_after() -> None:
-    figures = script("check_faults.py", "--only", "delete;gc;backup;restore;copy;upgrade", "--every", "53")
+    figures = script(
+        "check_faults.py",
+        "--only",
+        "delete;gc;backup;restore;copy;upgrade;gc in a folder;restore into a folder",
+        "--every",
+        "53",
+    )
     assert figures["cases"] >= 30 and figures["cases"] == figures["unchanged"] + figures["done"] + figures["partly"]
     assert min(figures[mode] for mode in ("die", "tear", "fail", "full", "read-only", "error", "interrupt")) >= 2
     assert figures["unchanged"] >= 10

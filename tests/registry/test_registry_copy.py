@@ -132,7 +132,7 @@ def test_others_write_meanwhile(source: str, place: Place) -> None:
                 told.append(other.aliases.set("team/praise:v1", f"a{len(told)}"))
 
         target = place()
-        copy_to(origin, target, write)
+        copy_to(origin, target, progress=write)
         assert len(told) == 5
     # What is written before its first word is not in it, nor is anything behind.
     assert dumped(target) == said
@@ -181,7 +181,7 @@ def test_an_interrupted_copy_leaves_nothing(source: str, place: Place, share: fl
 
     target = place()
     with pytest.raises(KeyboardInterrupt):
-        copy_to(source, target, interrupt)
+        copy_to(source, target, progress=interrupt)
     assert left_of(target) == []
     caa.copy(source, target).close()
     assert dumped(target) == dumped(source)
@@ -204,7 +204,7 @@ from caa_registry.registry.maintenance.copies import copy
 def kill(done, total):
     if done > 0.8 * total:
         os.kill(os.getpid(), signal.SIGKILL)
-copy(sys.argv[1], sys.argv[2], kill)
+copy(sys.argv[1], sys.argv[2], progress=kill)
 """
     target = place()
     done = subprocess.run([sys.executable, "-c", program, source, target], env=os.environ, check=False)

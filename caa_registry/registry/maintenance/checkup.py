@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -14,9 +14,10 @@ from sqlalchemy import ColumnElement, true
 from sqlalchemy.exc import DatabaseError, NoResultFound
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from caa_registry.blobs.store import BlobStat
 from caa_registry.catalog import filters
 from caa_registry.catalog import models as t
-from caa_registry.errors import CaaError
+from caa_registry.errors import BlobStoreError, CaaError
 from caa_registry.progress import Progress
 from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
@@ -47,13 +48,14 @@ class Checkup:
     progress: Progress
     expected: int
     half: int | None = None
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     checked: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
 
     @cached_property
-    def stored(self) -> frozenset[str]:
-        """The digests of all blobs."""
-        return frozenset(self.workspace.blobs.ls(self.session))
+    def stored(self) -> Mapping[str, BlobStat]:
+        """All blobs, by digest."""
+        return {stat.digest: stat for stat in self.workspace.blobs.stats(session=self.session)}
 
     def count(self, check: str, number: int = 1) -> None:
         """So much more was checked."""
@@ -83,9 +85,11 @@ class Checkup:
 
     @contextmanager
     def noting(self, check: str, thing: str) -> Iterator[None]:
-        """Where what is done here meets damage, that is a fault."""
+        """Where what is done here meets damage, that is a fault. A store that cannot be reached is none."""
         try:
             yield
+        except BlobStoreError:
+            raise
         except _UNREADABLE as error:
             self.session.expunge_all()  # a row that was met once is not compared again
             self.note(check, thing, _said(error))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import name_of
+from caa_registry.errors import NotFoundError
 from caa_registry.registry.datasets.store import any_items, load_items
 from caa_registry.registry.evaluations import ratings
 from caa_registry.registry.evaluations.plans.store import records as plan_records
@@ -19,7 +22,11 @@ from caa_registry.registry.evaluations.store import load as load_evaluations
 from caa_registry.registry.maintenance.checkup import Checkup
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.rows import dataset_records, vector_records
-from caa_registry.registry.vectors.tensors import checked_file
+from caa_registry.registry.vectors.tensors import check_bytes
+
+T = TypeVar("T")
+# A bucket tells when something was stored in whole seconds.
+_SECONDS = timedelta(seconds=2)
 
 
 def check_datasets(checkup: Checkup) -> None:
@@ -44,7 +51,7 @@ def check_datasets(checkup: Checkup) -> None:
 
 def check_vectors(checkup: Checkup) -> None:
     """The numbers of every vector version, against every digest of theirs."""
-    session, table, blobs = checkup.session, t.VectorVersion, checkup.workspace.blobs
+    session, table = checkup.session, t.VectorVersion
     deleted = set(session.scalars(select(table.id).where(table.deleted_at.is_not(None))))
     versions = checkup.each(
         "vectors",
@@ -52,10 +59,25 @@ def check_vectors(checkup: Checkup) -> None:
         lambda ids: vector_records(session, _among(checkup, table, ids)),
         lambda id: _name(checkup, table, id),
     )
-    for version in versions:
-        if version.id not in deleted or version.blob in checkup.stored:
-            with checkup.noting("vectors", f"vector {version.reference}"):
-                checked_file(blobs, version, session)
+    # The file of what is deleted may be gone.
+    kept = (version for version in versions if version.id not in deleted or version.blob in checkup.stored)
+    for version, read in _with_bytes(checkup, kept, lambda version: version.blob):
+        with checkup.noting("vectors", f"vector {version.reference}"), _unless_deleted(checkup, table, version.id):
+            if read is not None:
+                check_bytes(read(), version)
+
+
+@contextmanager
+def _unless_deleted(checkup: Checkup, table: Any, id: int) -> Iterator[None]:
+    """Pass over bytes that are not there where what they belong to is deleted by now: a store elsewhere is not as it
+    was when this began."""
+    try:
+        yield
+    except NotFoundError:
+        with checkup.workspace.database.read() as session:
+            deleted = session.scalar(select(table.deleted_at).where(table.id == id)) is not None
+        if checkup.workspace.blobs.in_catalogue or not deleted:
+            raise
 
 
 def check_evaluations(checkup: Checkup) -> None:
@@ -67,8 +89,36 @@ def check_evaluations(checkup: Checkup) -> None:
         lambda ids: load_evaluations(session, _among(checkup, table, ids)),
         lambda id: f"evaluation {id}",
     )
-    for evaluation in evaluations:
-        _check_parts(checkup, evaluation)
+    deleted = set(session.scalars(select(table.id).where(table.deleted_at.is_not(None))))
+
+    def items(evaluation: Evaluation) -> str | None:
+        digest = evaluation.measurements
+        return None if evaluation.id in deleted and digest not in checkup.stored else digest  # caa gc removes it
+
+    for evaluation, read in _with_bytes(checkup, evaluations, items):
+        _check_parts(checkup, evaluation, read)
+
+
+def _with_bytes(
+    checkup: Checkup, things: Iterable[T], digest: Callable[[T], str | None]
+) -> Iterator[tuple[T, Callable[[], bytes] | None]]:
+    """Each of ``things`` with what reads its blob, ``None`` where it has none. From a store far away those of the next
+    are read meanwhile."""
+    waiting: deque[tuple[T, bool]] = deque()
+
+    def digests() -> Iterator[str]:
+        for thing in things:
+            its = digest(thing)
+            waiting.append((thing, its is not None))
+            if its is not None:
+                yield its
+
+    for read in checkup.workspace.blobs.read_each(digests(), checkup.session):
+        while not waiting[0][1]:
+            yield waiting.popleft()[0], None
+        yield waiting.popleft()[0], read
+    for thing, _ in waiting:
+        yield thing, None
 
 
 def check_plans(checkup: Checkup) -> None:
@@ -80,15 +130,13 @@ def check_plans(checkup: Checkup) -> None:
         checkup.count("plans")
 
 
-def _check_parts(checkup: Checkup, evaluation: Evaluation) -> None:
+def _check_parts(checkup: Checkup, evaluation: Evaluation, read: Callable[[], bytes] | None) -> None:
     from caa_registry.evaluation.measurements import from_bytes
 
-    session, thing, blobs = checkup.session, f"evaluation {evaluation.id}", checkup.workspace.blobs
-    digest = evaluation.measurements
-    deleted = session.get_one(t.Evaluation, evaluation.id).deleted_at is not None
-    if digest is not None and not (deleted and digest not in checkup.stored):  # caa gc removes it
-        with checkup.noting("evaluations", thing):
-            from_bytes(blobs.get(digest, session))
+    session, thing = checkup.session, f"evaluation {evaluation.id}"
+    if read is not None:
+        with checkup.noting("evaluations", thing), _unless_deleted(checkup, t.Evaluation, evaluation.id):
+            from_bytes(read())
     with checkup.noting("evaluations", thing):
         check_answers(session, session.get_one(t.Evaluation, evaluation.id))
     with checkup.noting("evaluations", thing):
@@ -102,12 +150,18 @@ def check_blobs(checkup: Checkup) -> None:
         *session.scalars(select(t.VectorVersion.blob_digest)),
         *session.scalars(select(t.Evaluation.measurements).where(t.Evaluation.measurements.is_not(None))),
     }
-    for digest in sorted(checkup.stored):
-        if digest not in referred:
-            checkup.note("blobs", f"blob {digest}", "nothing refers to it: caa gc removes it", harmless=True)
-            with checkup.noting("blobs", f"blob {digest}"):
-                blobs.get(digest, session)
-        checkup.count("blobs")
+    # A store elsewhere has what others have put there since this began, and they are about to refer to it.
+    lately = checkup.began - _SECONDS
+    unneeded = sorted(
+        stat.digest
+        for stat in checkup.stored.values()
+        if stat.digest not in referred and (blobs.in_catalogue or stat.stored_at is None or stat.stored_at < lately)
+    )
+    for digest, read in zip(unneeded, blobs.read_each(unneeded, session), strict=True):
+        checkup.note("blobs", f"blob {digest}", "nothing refers to it: caa gc removes it", harmless=True)
+        with checkup.noting("blobs", f"blob {digest}"):
+            read()
+    checkup.count("blobs", len(checkup.stored))
     other_size = select(t.Blob.digest).where(t.Blob.size.is_distinct_from(func.length(t.Blob.data)))
     for digest in session.scalars(other_size):
         checkup.note("blobs", f"blob {digest}", "its size is not that of its bytes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import BlobStat, BlobStore
+from caa_registry.blobs.removal import marked
+from caa_registry.blobs.store import BlobStat
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among, batches
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.search import entries
-from caa_registry.errors import NotFoundError, UsageError
+from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.store import any_items
 from caa_registry.registry.provenance.lineage import names_of
@@ -23,7 +24,7 @@ from caa_registry.registry.records import Collected
 from caa_registry.registry.workspace import Workspace
 
 # What refers to blobs, and by which column.
-_REFERRING: tuple[tuple[Any, Any], ...] = (
+REFERRING: tuple[tuple[Any, Any], ...] = (
     (t.VectorVersion, t.VectorVersion.blob_digest),
     (t.Evaluation, t.Evaluation.measurements),
 )
@@ -33,8 +34,8 @@ def gc(workspace: Workspace, grace: timedelta, *, dry_run: bool = False, progres
     """Remove the contents of what was deleted longer than ``grace`` ago: rows of datasets, pairs that nothing else
     holds, and blobs that nothing else refers to; and blobs as old that never belonged to anything.
 
-    The rows of versions and evaluations stay as tombstones. Others may read and write meanwhile: blobs go in short
-    transactions, each of which looks up whether they are needed. ``dry_run``: nothing is removed.
+    The rows of versions and evaluations stay as tombstones. Others may read and write meanwhile: blobs go part by part,
+    each after a transaction that looks up whether they are needed. ``dry_run``: nothing is removed.
     """
     if grace < timedelta(0):
         raise UsageError("a grace period cannot be negative", "Give 0 or more days.")
@@ -42,25 +43,39 @@ def gc(workspace: Workspace, grace: timedelta, *, dry_run: bool = False, progres
     blobs = workspace.blobs
     with workspace.database.read() as session:
         datasets = _deleted_datasets(session, before)
-        unused = _unreferenced(session, blobs.ls(), before)
-    unused = [digest for digest in unused if _is_old(blobs, digest, before)]
-    with workspace.database.read() as session:
-        found = _collected(session, blobs, datasets, unused)
+        stats = {stat.digest: stat for stat in blobs.stats()}
+        unused = [digest for digest in _unreferenced(session, stats, before) if _is_old(stats[digest], before)]
+        found = _collected(session, datasets, unused, stats)
     if dry_run or not (datasets or unused):
         return found
     with workspace.database.write() as session:
         # What was brought back since is needed.
         _empty(session, _deleted_datasets(session, before))
         append_event(session, workspace.actor, "gc", {"deleted_before": before.isoformat(timespec="seconds")})
-    sizes: list[int] = []
+    removed = freed = 0
     for part in batches(unused):
-        with workspace.database.write() as session:
+        gone, size = _removed(workspace, part, before)
+        removed, freed = removed + gone, freed + size
+        progress(removed, len(unused))
+    return replace(found, blobs=removed, bytes=freed)
+
+
+def _removed(workspace: Workspace, digests: Sequence[str], before: datetime) -> tuple[int, int]:
+    """Remove those that are still not needed; how many, and their bytes."""
+    database, blobs = workspace.database, workspace.blobs
+    if blobs.in_catalogue:
+        with database.write() as session:
             # What a writer who waited for this lock stored or brought back since is needed.
-            for digest in _unreferenced(session, part, before):
-                if _is_old(blobs, digest, before):
-                    sizes.append(blobs.delete(digest, session))
-        progress(len(sizes), len(unused))
-    return replace(found, blobs=len(sizes), bytes=sum(sizes))
+            old = _old(workspace, _unreferenced(session, digests, before), before)
+            return len(old), blobs.delete(old, session)
+    with marked(database, lambda session: _unreferenced(session, digests, before)) as mark:
+        old = _old(workspace, mark.digests, before)
+        mark.check()
+        return len(old), blobs.delete(old) if old else 0
+
+
+def _old(workspace: Workspace, digests: Sequence[str], before: datetime) -> list[str]:
+    return [stat.digest for stat in workspace.blobs.stats(digests) if _is_old(stat, before)]
 
 
 def _deleted_datasets(session: Session, before: datetime) -> list[int]:
@@ -72,31 +87,25 @@ def _deleted_datasets(session: Session, before: datetime) -> list[int]:
 def _unreferenced(session: Session, digests: Iterable[str], before: datetime) -> list[str]:
     """Those of ``digests`` that nothing refers to which is there or was deleted later."""
     needed: set[str | None] = set()
-    for table, column in _REFERRING:
+    for table, column in REFERRING:
         needed |= set(
             session.scalars(select(column).where(or_(table.deleted_at.is_(None), table.deleted_at >= before)))
         )
     return [digest for digest in digests if digest not in needed]
 
 
-def _is_old(blobs: BlobStore, digest: str, before: datetime) -> bool:
+def _is_old(stat: BlobStat, before: datetime) -> bool:
     """Whether nobody has stored the blob since: a writer may be about to refer to it."""
-    stat = _stat(blobs, digest)
-    return stat is not None and (stat.stored_at is None or stat.stored_at < before)
+    return stat.stored_at is None or stat.stored_at < before
 
 
-def _stat(blobs: BlobStore, digest: str) -> BlobStat | None:
-    try:
-        return blobs.stat(digest)
-    except NotFoundError:
-        return None  # another gc was faster
-
-
-def _collected(session: Session, blobs: BlobStore, datasets: Sequence[int], unused: Sequence[str]) -> Collected:
+def _collected(
+    session: Session, datasets: Sequence[int], unused: Sequence[str], stats: Mapping[str, BlobStat]
+) -> Collected:
     """What is to be removed."""
     vectors, evaluations = (
         select(table.id).where(table.deleted_at.is_not(None), among(session, column, unused))
-        for table, column in _REFERRING
+        for table, column in REFERRING
     )
     names = names_of(
         session, [*(("dataset", id) for id in datasets), *(("vector", id) for id in session.scalars(vectors))]
@@ -106,7 +115,7 @@ def _collected(session: Session, blobs: BlobStore, datasets: Sequence[int], unus
         evaluations=tuple(sorted(session.scalars(evaluations))),
         pairs=len(_lonely(session, datasets)),
         blobs=len(unused),
-        bytes=sum(stat.size for digest in unused if (stat := _stat(blobs, digest))),
+        bytes=sum(stats[digest].size for digest in unused),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import exists, func, inspect, select
 
+from caa_registry.blobs.location import KEY
+from caa_registry.blobs.removal import PREFIX
 from caa_registry.catalog import models as t
 from caa_registry.catalog.copies.rows import MAY_GO, NUMBERED
 from caa_registry.catalog.integrity.damage import name_of
@@ -24,7 +26,9 @@ _FACTS = {
     "written_by": re.compile(r"caa-registry \d+(\.\w+)+"),
     "audit_head": DIGEST,
     NUMBERED: re.compile("postgresql"),
+    KEY: re.compile(r'\{"kind": "[a-z0-9._-]+", "owner": "sha256:[0-9a-f]{64}", "where": "[ -~]+"\}'),
 }
+_MARK = re.compile(r'\{"at": "[0-9T:.+-]+", "digests": \[("sha256:[0-9a-f]{64}"(, )?)+\]\}')
 _MOST_LINES = 100
 # The tables of which SQLite keeps the last number that it gave.
 _COUNTED = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
@@ -84,9 +88,10 @@ def _check_facts(checkup: Checkup) -> None:
     if checkup.session.get(t.Meta, "written_by") is None:
         checkup.note("rows", "meta written_by", "it is missing")
     for cells, problem in scan(checkup.session, t.Meta):
-        form = _FACTS.get(str(cells["key"]))
+        key = str(cells["key"])
+        form = _MARK if key.startswith(PREFIX) else _FACTS.get(key)
         if problem or form is None or not form.fullmatch(str(cells["value"])):
-            checkup.note("rows", f"meta {cells['key']}", problem or "caa never writes this")
+            checkup.note("rows", f"meta {key}", problem or "caa never writes this")
         checkup.count("rows")
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from caa_registry import disk, settings
-from caa_registry.blobs.database import DatabaseBlobStore
+from caa_registry.blobs.location import open_store
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.location import locate
 from caa_registry.errors import InputError, NotFoundError, UsageError, visible
@@ -98,7 +98,7 @@ def opened(remote: Remote, here: Workspace, *, read_only: bool) -> Iterator[Work
         same = database.shown == here.database.shown
         if same or (database.path and here.database.path and database.path.samefile(here.database.path)):
             raise UsageError(f"{database.shown} is this registry itself", "Name another one: caa remote ls")
-        yield Workspace(database, DatabaseBlobStore(database), here.actor)
+        yield Workspace(database, open_store(database), here.actor)
 
 
 def described(workspace: Workspace) -> str:

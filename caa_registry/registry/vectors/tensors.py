@@ -47,10 +47,16 @@ def load_directions(blobs: BlobStore, version: VectorVersion) -> DirectionSet:
 def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | None = None) -> bytes:
     """The file of a version, as ``session`` sees it: its layers have the digests of the rows, and together that of the
     version. Raises ``IntegrityError`` where one does not fit."""
+    data = blobs.get(version.blob, session)
+    check_bytes(data, version)
+    return data
+
+
+def check_bytes(data: bytes, version: VectorVersion) -> None:
+    """Raise ``IntegrityError`` unless ``data`` is the file of a version, as ``checked_file`` says."""
     from caa_registry.formats.safetensors_file import places
     from caa_registry.vectors import tensor_digest
 
-    data = blobs.get(version.blob, session)
     stored = places(data)
     digests = {
         layer: digest_bytes(memoryview(data)[stored[layer].offset :][: stored[layer].nbytes])
@@ -62,7 +68,6 @@ def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | No
     for layer in sorted(known.keys() | digests.keys()):
         if known.get(layer) != digests.get(layer):
             raise _other_layer(version, layer)
-    return data
 
 
 def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> LayerVector:
@@ -83,7 +88,7 @@ def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> Laye
     if tensor_digest(digests, version.d_model, version.rank) != version.tensor_digest:
         raise _other_layer(version, layer)
     record = next(record for record in version.layers if record.layer == layer)
-    data = workspace.blobs.read_range(version.blob, record.offset, record.nbytes)
+    data = workspace.blobs.read_range(version.blob, record.offset, record.nbytes, record.sha256)
     if digest_bytes(data) != record.sha256:
         raise IntegrityError(
             f"layer {layer} of {version.reference} does not match its digest", "Restore the registry from a backup."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from caa_registry.blobs.store import BlobPiece
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
 from caa_registry.catalog.integrity.damage import damaged
@@ -183,7 +184,7 @@ def _read(
         query = select(*columns).join(version, version.id == part.version_id).where(part.layer == layer)
         query = query.where(among(session, part.version_id, ids[begin : begin + _AT_ONCE]))
         found = session.connection().execute(query).all()
-        pieces = workspace.blobs.read_ranges([(blob, offset, nbytes) for _, blob, offset, nbytes, _ in found], session)
+        pieces = workspace.blobs.read_ranges([BlobPiece(*row[1:]) for row in found], session)
         for (id, *_, sha256), data in zip(found, pieces, strict=True):
             if digest_bytes(data) != sha256:
                 raise damaged(f"vector version {id}", f"the numbers of layer {layer} are not what was stored")
