@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.s3_server import S3Server, s3
 
 if TYPE_CHECKING:
     from support.team_server import TeamServer
+
+__all__ = ["s3"]
 
 pytestmark = pytest.mark.long
 
@@ -27,7 +30,8 @@ def test_every_block_says_whose_it_is() -> None:
     assert len(BLOCK.findall(PAGE.read_text(encoding="utf-8"))) == len(fences) > 15
 
 
-def test_the_page_runs(team: TeamServer, tmp_path: Path) -> None:
+def test_the_page_runs(team: TeamServer, tmp_path: Path, s3: S3Server) -> None:
+    s3.new_bucket("team-bucket")
     server = f"127.0.0.1:{team.port}"
     text = PAGE.read_text(encoding="utf-8").replace("db.example.org:5432", server).replace("db.example.org", server)
     programs = tmp_path / "programs"
