@@ -13,6 +13,7 @@ from caa_registry.package import __version__ as __version__
 if TYPE_CHECKING:
     from caa_registry.errors import BlobStoreError as BlobStoreError
     from caa_registry.errors import CaaError as CaaError
+    from caa_registry.errors import ConflictError as ConflictError
     from caa_registry.errors import HubError as HubError
     from caa_registry.errors import InputError as InputError
     from caa_registry.errors import IntegrityError as IntegrityError
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
     from caa_registry.registry.provenance.script_runs import ScriptRun as ScriptRun
     from caa_registry.registry.records import Alias as Alias
+    from caa_registry.registry.records import AliasMove as AliasMove
     from caa_registry.registry.records import Answer as Answer
     from caa_registry.registry.records import AuditCheck as AuditCheck
     from caa_registry.registry.records import AuditEvent as AuditEvent
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import FileOrigin as FileOrigin
     from caa_registry.registry.records import FollowedLock as FollowedLock
     from caa_registry.registry.records import FsckReport as FsckReport
+    from caa_registry.registry.records import Hit as Hit
     from caa_registry.registry.records import Judged as Judged
     from caa_registry.registry.records import LayerNearness as LayerNearness
     from caa_registry.registry.records import LayerRecord as LayerRecord
@@ -173,6 +176,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import Steer as Steer
     from caa_registry.registry.records import Steering as Steering
     from caa_registry.registry.records import Step as Step
+    from caa_registry.registry.records import Tag as Tag
     from caa_registry.registry.records import Terms as Terms
     from caa_registry.registry.records import ToCompute as ToCompute
     from caa_registry.registry.records import Transfer as Transfer
@@ -196,6 +200,7 @@ _PUBLIC = {
     "caa_registry.errors": [
         "BlobStoreError",
         "CaaError",
+        "ConflictError",
         "HubError",
         "InputError",
         "IntegrityError",
@@ -260,6 +265,7 @@ _PUBLIC = {
     "caa_registry.registry.provenance.script_runs": ["ScriptRun"],
     "caa_registry.registry.records": [
         "Alias",
+        "AliasMove",
         "Answer",
         "AuditCheck",
         "AuditEvent",
@@ -288,6 +294,7 @@ _PUBLIC = {
         "FileOrigin",
         "FollowedLock",
         "FsckReport",
+        "Hit",
         "Judged",
         "LayerNearness",
         "LayerRecord",
@@ -341,6 +348,7 @@ _PUBLIC = {
         "Steer",
         "Steering",
         "Step",
+        "Tag",
         "Terms",
         "ToCompute",
         "Transfer",

@@ -98,6 +98,10 @@ class NotFoundError(CaaError):
     """A reference, model, file or seed set that does not exist."""
 
 
+class ConflictError(CaaError):
+    """Something is not as it was expected to be: somebody else changed it meanwhile. Nothing was changed."""
+
+
 class RegistryError(CaaError):
     """The registry itself cannot be opened, created or upgraded."""
 

@@ -16,7 +16,7 @@ import os
 import re
 from pathlib import Path
 
-from caa_registry.errors import UsageError
+from caa_registry.errors import UsageError, one_line
 
 # What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
 _RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
@@ -24,6 +24,8 @@ _RANKS = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 # How a URL begins, with one slash or none too. One letter before the colon is a drive.
 _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]+:|(?:postgres|postgresql|mysql|sqlite)(?:\+\w+)?//)")
 _CREDENTIALS = re.compile(r":.*@|%3a.*(?:@|%40)|:.*%40|pass\w*\s*=|pwd\s*=|secret\s*=", re.IGNORECASE | re.DOTALL)
+
+_LONGEST_ACTOR = 200
 
 
 def launched() -> bool:
@@ -91,9 +93,15 @@ def _is_file(path: Path) -> bool:
 
 
 def actor(flag: str | None = None) -> str:
-    """The name that runs and events are recorded under."""
+    """The name that runs and events are recorded under: ``flag``, else ``CAA_ACTOR``, else ``actor`` in the file, else
+    that of the user. Raises ``UsageError`` for one that is no name in one line."""
     given = flag or os.environ.get("CAA_ACTOR") or _from_file("actor")
     if given:
+        if not given.isprintable() or len(given) > _LONGEST_ACTOR:
+            raise UsageError(
+                f"{one_line(given, 60)!r} cannot be the name of who does something",
+                f"Give CAA_ACTOR, or actor in the settings file, up to {_LONGEST_ACTOR} characters in one line: ada",
+            )
         return given
     try:
         return getpass.getuser()

@@ -39,6 +39,8 @@ _TOGETHER = 4
 CHANGED = {
     ("meta", "value"): "which release wrote the schema",
     ("run", "row_digest"): "0012 has it cover what the run read and made",
+    ("dataset_version", "row_digest"): "0014 has it cover who made the version",
+    ("vector_version", "row_digest"): "0014 has it cover who made the version",
 }
 
 

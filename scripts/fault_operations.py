@@ -70,6 +70,11 @@ OPERATIONS = (
     Operation("evaluate", ("eval", "propensity", "team/praise:v2", *EVALUATE), rounded=True, repeats=True),
     Operation("set alias", ("alias", "set", "vector:team/praise:v1", "main")),
     Operation("move alias", ("alias", "set", "vector:team/praise:v2", "best")),
+    Operation("tag", ("tag", "set", "vector:team/praise:v2", "status=new", "owner=bea")),
+    Operation(
+        "describe", ("describe", "dataset:team/dishes:v2", "--text", "x", "--licence", "MIT", "--behavior", "taste")
+    ),
+    Operation("rename", ("rename", "dataset:team/dishes", "team/meals"), again="it was renamed"),
     Operation(
         "deprecate",
         ("deprecate", "team/dishes:v1", "--why", "old", "--successor", "team/dishes:v2"),
@@ -171,7 +176,9 @@ def said(place: str | Path) -> Said:
     """What a registry holds, in a file or on a server, read without caa."""
     if isinstance(place, Path):
         with closing(sqlite3.connect(f"file:{place}?mode=rw", uri=True)) as connection:
-            names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            # But for the index of the words in search_entry: its tables also say in which order they came.
+            query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'search_index%'"
+            names = [row[0] for row in connection.execute(query)]
             found = {name: list(_rows(connection.execute(f'SELECT * FROM "{name}"'))) for name in names}
     else:
         import psycopg

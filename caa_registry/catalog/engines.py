@@ -57,6 +57,7 @@ _ADVICE = {
     "malformed": "The file is damaged. Restore a backup.",
     "no such table": "The registry does not have the tables it should. Restore a backup.",
     "ould not decode": "The file is damaged. Restore a backup.",
+    "no such module: fts5": "This Python's SQLite is built without FTS5, which registries need. Use another.",
     "not a database": "The file is damaged or no registry. Restore a backup.",
 }
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from caa_registry.catalog.base import Base
     from caa_registry.catalog.tables.aliases import Alias
     from caa_registry.catalog.tables.curation import LintReport, Recall, Review
+    from caa_registry.catalog.tables.described import Amendment, SearchEntry, Tag
     from caa_registry.catalog.tables.evaluations import Evaluation, Judgement, Plan, Rating, Response, Score
     from caa_registry.catalog.tables.pairs import Dataset, DatasetMember, DatasetQuestion, DatasetVersion, Pair
     from caa_registry.catalog.tables.records import Blob, Event, Meta, Run, RunIO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "aliases": "Alias",
     "curation": "LintReport Recall Review",
+    "described": "Amendment SearchEntry Tag",
     "evaluations": "Evaluation Judgement Plan Rating Response Score",
     "pairs": "Dataset DatasetMember DatasetQuestion DatasetVersion Pair",
     "records": "Blob Event Meta Run RunIO",
@@ -34,6 +36,7 @@ _MODULES = {name: f"caa_registry.catalog.tables.{module}" for module, names in _
 
 __all__ = [
     "Alias",
+    "Amendment",
     "Base",
     "Blob",
     "Dataset",
@@ -57,7 +60,9 @@ __all__ = [
     "Run",
     "RunIO",
     "Score",
+    "SearchEntry",
     "Signature",
+    "Tag",
     "Vector",
     "VectorLayer",
     "VectorVersion",

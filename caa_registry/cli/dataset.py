@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.groups import LazyGroup
+from caa_registry.cli.listing import page_options, rows_to_show, say_rest, tag_option, versions_table, wanted_tags
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.wire.datasets import dataset_json, mapping_json, seed_json
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import DatasetVersion
 
 LAZY = {
     "import": "caa_registry.cli.dataset_import:import_",
@@ -79,14 +85,25 @@ def mappings(settings: Settings) -> None:
     output.table(["mapping", "hub", "files", "licence"], rows, empty="No mappings are installed.")
 
 
-@dataset.command(epilog="Example: caa dataset ls")
+@dataset.command(epilog="Example: caa dataset ls --tag status=reviewed")
+@click.option("--versions", is_flag=True, help="Every version of each dataset, not only the newest.")
+@tag_option("versions")
+@page_options
 @common
-def ls(settings: Settings) -> None:
-    """List datasets, the newest version of each."""
+def ls(settings: Settings, versions: bool, tag: Any, limit: int | None, all_rows: bool) -> None:
+    """List datasets, the newest version of each; with --tag the newest that has it."""
+    most, tags = rows_to_show(settings, limit, all_rows), wanted_tags(tag)
     with settings.open() as registry:
-        versions = registry.datasets.ls()
+        listed = registry.datasets.ls(tags=tags, all_versions=versions, limit=most)
     if settings.as_json:
-        output.print_json([dataset_json(version) for version in versions])
+        output.print_json([dataset_json(version) for version in listed])
+        return
+    empty = "No datasets yet. Import one: caa dataset import seed:sycophancy --name team/sycophancy"
+    if tags:
+        empty = "No dataset has this tag. All tags: caa tag ls"
+    if versions:
+        versions_table("pairs", [(v, v.n_items, _marks(v)) for v in listed], empty=empty)
+        say_rest(listed)
         return
     rows = [
         (
@@ -95,14 +112,15 @@ def ls(settings: Settings) -> None:
             short(v.digest),
             v.n_items,
             ", ".join(f"{split} {count}" for split, count in v.splits.items()),
-            v.kind,
-            ", ".join(v.aliases),
-            ", ".join(["recalled"] * bool(v.recalled) + ["deprecated"] * bool(v.deprecated)),
+            v.actor,
+            v.message,
+            ", ".join([*v.aliases, *["questions"] * (v.kind == "questions"), *_marks(v)]),
         )
-        for v in versions
+        for v in listed
     ]
-    output.table(
-        ["name", "version", "digest", "pairs", "splits", "kind", "aliases", "note"],
-        rows,
-        empty="No datasets yet. Import one: caa dataset import seed:sycophancy --name team/sycophancy",
-    )
+    output.table(["name", "version", "digest", "pairs", "splits", "by", "message", "note"], rows, empty=empty)
+    say_rest(listed)
+
+
+def _marks(version: DatasetVersion) -> list[str]:
+    return ["recalled"] * bool(version.recalled) + ["deprecated"] * bool(version.deprecated)

@@ -11,7 +11,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.dataset_show import print_items
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import MESSAGE, Settings, common
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import curated_json
@@ -35,7 +35,7 @@ def curation(function: F) -> F:
     """Add what every curating verb has; the verb gives the operation and the sets."""
 
     @click.option("--name", metavar="N", help="Dataset of the result.  [default: the same, its next version]")
-    @click.option("--message", default="", help="A note for the version.")
+    @MESSAGE
     @click.option("--dry-run", is_flag=True, help="Only show what would change.")
     @common
     @wraps(function)

@@ -160,7 +160,9 @@ def blame(settings: Settings, pair: str) -> None:
 
 @click.command(epilog="Example: caa dataset recall 3f2a90bc41de --why 'the label is wrong'")
 @click.argument("what", metavar="PAIR|REF")
-@click.option("--why", default="", metavar="TEXT", help="The reason, shown in every warning.")
+@click.option(
+    "--why", default="", metavar="TEXT", help="The reason, shown in every warning; required unless --lift is given."
+)
 @click.option("--lift", is_flag=True, help="Lift the recall.")
 @click.option("--dry-run", is_flag=True, help="Only list what a recall would affect.")
 @common

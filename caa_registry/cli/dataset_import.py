@@ -8,7 +8,7 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.dataset_show import PREVIEW, print_items, say_notes
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import MESSAGE, Settings, common
 from caa_registry.errors import NotFoundError, RegistryError, UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.references import check_new_name
@@ -37,7 +37,7 @@ from caa_registry.wire.datasets import dataset_json
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows of a file.")
 @click.option("--licence", default="", help="Licence of the data, if the source does not state it.")
 @click.option("--behavior", default="", help="What the pairs contrast.  [default: the last part of the name]")
-@click.option("--message", default="", help="A note for the version.")
+@MESSAGE
 @common
 def import_(
     settings: Settings,

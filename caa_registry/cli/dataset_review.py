@@ -13,7 +13,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.dataset_curate import say_curated
 from caa_registry.cli.dataset_show import print_item
-from caa_registry.cli.options import FORCE, Settings, common
+from caa_registry.cli.options import FORCE, MESSAGE, Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
@@ -189,7 +189,7 @@ def _text(item: PairItem) -> str:
 )
 @click.option("--reviewer", "reviewers", multiple=True, metavar="NAME", help="Count only this reviewer; repeatable.")
 @click.option("--name", metavar="N", help="Dataset of the result.  [default: the same, its next version]")
-@click.option("--message", default="", help="A note for the version.")
+@MESSAGE
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @common
 def cut(

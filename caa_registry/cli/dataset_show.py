@@ -51,6 +51,7 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
     output.fields(
         {
             "dataset": version.reference,
+            "description": version.description,
             "recalled": version.recalled,
             "deprecated": version.deprecated,
             "digest": version.digest,
@@ -64,8 +65,10 @@ def show(settings: Settings, reference: str, split: str | None, limit: int, card
             "licence": version.licence or "unknown",
             "lint": _lint(report, version.reference) if version.kind == "pairs" else None,
             "message": version.message,
+            "by": version.actor,
             "parent": version.parent,
             "aliases": ", ".join(version.aliases),
+            "tags": ", ".join(f"{key}={value}" for key, value in version.tags.items()),
             "created": version.created_at.isoformat(timespec="seconds"),
             "unchecked before": f"{version.unchecked_before:%Y-%m-%d}" if version.unchecked_before else None,
             "vectors": _listed(statistics.vectors),

@@ -10,7 +10,7 @@ from caa_registry.cli import output
 from caa_registry.cli.comparison_table import say_comparison
 from caa_registry.cli.evidence_table import ranking_table
 from caa_registry.cli.groups import LazyGroup
-from caa_registry.cli.listing import page_options, rows_to_show
+from caa_registry.cli.listing import page_options, rows_to_show, tag_option, wanted_tags
 from caa_registry.cli.options import (
     ALLOW_MISMATCH,
     DRAWN,
@@ -180,13 +180,14 @@ def propensity(
 
 @evaluation.command(epilog="Example: caa eval ls --vector team/sycophancy:v1")
 @click.option("--vector", metavar="REF", help="Only evaluations of this vector version.")
+@tag_option("evaluations of vectors")
 @page_options
 @common
-def ls(settings: Settings, vector: str | None, limit: int | None, all_rows: bool) -> None:
+def ls(settings: Settings, vector: str | None, tag: Any, limit: int | None, all_rows: bool) -> None:
     """List evaluations, the newest last."""
-    count = rows_to_show(settings, limit, all_rows)
+    count, tags = rows_to_show(settings, limit, all_rows), wanted_tags(tag)
     with settings.open() as registry:
-        listed = registry.evaluations.ls(vector, limit=count)
+        listed = registry.evaluations.ls(vector, tags=tags, limit=count)
     if settings.as_json:
         output.print_json([evaluation_json(evaluation) for evaluation in listed])
         return
@@ -237,8 +238,11 @@ def show(settings: Settings, id: int) -> None:
     metavar="D",
     help="Nats per token to rank at.  [default: the largest up to 0.1 that all of a group reach]",
 )
+@tag_option("vectors")
 @common
-def leaderboard(settings: Settings, behavior: str | None, model: str | None, metric: Any, dose: float | None) -> None:
+def leaderboard(
+    settings: Settings, behavior: str | None, model: str | None, metric: Any, dose: float | None, tag: Any
+) -> None:
     """Rank all versions of all vectors within each behavior and model, at equal dose.
 
     The dose is the KL divergence from the unsteered model, in nats per token, where answers are read. Steerability is
@@ -253,7 +257,9 @@ def leaderboard(settings: Settings, behavior: str | None, model: str | None, met
     measure it, are listed below.
     """
     with settings.open() as registry:
-        standings = registry.evaluations.leaderboard(behavior=behavior, model=model, metric=metric, dose=dose)
+        standings = registry.evaluations.leaderboard(
+            behavior=behavior, model=model, metric=metric, dose=dose, tags=wanted_tags(tag)
+        )
     if settings.as_json:
         output.print_json([{**vector_json(each.vector), **ranked_json(each)} for each in standings])
         return

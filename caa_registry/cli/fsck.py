@@ -27,8 +27,8 @@ def fsck(settings: Settings, since: datetime | None, repair: bool) -> None:
     Nothing is changed, and others may write meanwhile. With --since the pairs, numbers and scores of what was made
     earlier are not read again. The exit code is 1 if anything is damaged or lost, or was not written by caa.
 
-    --repair does what can be done without a backup. The indexes of a SQLite file are made anew from its tables, and
-    damaged versions and evaluations are quarantined, with what was made of them. Nothing is deleted, and no row is
+    --repair does what can be done without a backup. The indexes of a SQLite file and that of words to search are made
+    anew, and damaged versions and evaluations are quarantined, with what was made of them. Nothing else is deleted or
     rewritten: what is damaged stays damaged until a backup is restored.
     """
     done = None
@@ -44,6 +44,8 @@ def fsck(settings: Settings, since: datetime | None, repair: bool) -> None:
         sys.exit(1 if report.damage else 0)
     if done is not None and done.indexes:
         output.message("The indexes were made anew.")
+    if done is not None and done.search:
+        output.message("The index of words to search was made anew.")
     if done is not None and done.quarantined:
         output.paragraph(f"Quarantined: {', '.join(done.quarantined)}.")
     problems = Counter(fault.check for fault in report.faults if not fault.harmless)

@@ -15,6 +15,8 @@ from caa_registry.digests import short
 from caa_registry.wire.audit import check_json, event_json
 
 _DIGEST = "sha256:"
+# What a description says; an empty one says that there is none.
+_TAKEN_BACK = ("text", "licence", "behavior")
 
 
 class _Log(click.Group):
@@ -107,7 +109,8 @@ def head(settings: Settings) -> None:
 
 def _subject(subject: Mapping[str, Any]) -> str:
     """What an event tells of in one line; a digest by its beginning."""
-    return ", ".join(f"{key} {_value(value)}" for key, value in subject.items() if value not in (None, "", [], {}))
+    told = {key: "none" if key in _TAKEN_BACK and value == "" else value for key, value in subject.items()}
+    return ", ".join(f"{key} {_value(value)}" for key, value in told.items() if value not in (None, "", [], {}))
 
 
 def _value(value: Any) -> str:

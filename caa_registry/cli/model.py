@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from caa_registry.cli import output
-from caa_registry.cli.listing import page_options, rows_to_show, say_rest
+from caa_registry.cli.listing import page_options, rows_to_show, say_rest, tag_option, wanted_tags
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.wire.models import model_json, verification_json
@@ -42,13 +43,14 @@ def add(settings: Settings, path_or_repo: str, revision: str | None, adapter: st
 
 
 @model.command(epilog="Example: caa model ls")
+@tag_option("models of vectors")
 @page_options
 @common
-def ls(settings: Settings, limit: int | None, all_rows: bool) -> None:
+def ls(settings: Settings, tag: Any, limit: int | None, all_rows: bool) -> None:
     """List the recorded models."""
-    count = rows_to_show(settings, limit, all_rows)
+    count, tags = rows_to_show(settings, limit, all_rows), wanted_tags(tag)
     with settings.open() as registry:
-        records = registry.models.ls(limit=count)
+        records = registry.models.ls(tags=tags, limit=count)
     if settings.as_json:
         output.print_json([model_json(record) for record in records])
         return

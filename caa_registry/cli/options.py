@@ -257,6 +257,9 @@ def controls_option(more: str = "") -> Callable[[F], F]:
     )
 
 
+# Of those that make a version.
+MESSAGE = click.option("--message", default="", metavar="TEXT", help="A note for the version.")
+
 # Of the commands that write files.
 FORCE = click.option("--force", is_flag=True, help="Replace files that exist.")
 

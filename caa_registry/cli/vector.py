@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,14 +12,17 @@ from caa_registry.cli import output
 from caa_registry.cli.evidence_table import evidence_table
 from caa_registry.cli.groups import LazyGroup
 from caa_registry.cli.layer_table import layer_table
-from caa_registry.cli.listing import page_options, rows_to_show, say_rest
+from caa_registry.cli.listing import page_options, rows_to_show, say_rest, tag_option, versions_table, wanted_tags
 from caa_registry.cli.made_fields import made_fields
-from caa_registry.cli.options import Settings, common
+from caa_registry.cli.options import MESSAGE, Settings, common
 from caa_registry.digests import short
 from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS
 from caa_registry.wire.evaluations import evidence_json
 from caa_registry.wire.vectors import computed_json, vector_json
+
+if TYPE_CHECKING:
+    from caa_registry.registry.records import VectorVersion
 
 LAZY = {
     "combine": "caa_registry.cli.vector_algebra:combine",
@@ -43,6 +46,7 @@ def vector() -> None:
 @vector.command(epilog="Example: caa vector ls --behavior refusal --model demo --sort steerability")
 @click.option("--behavior", metavar="B", help="Only vectors of this behavior.")
 @click.option("--model", metavar="M", help="Only vectors of this model: its name, or the beginning of its fingerprint.")
+@tag_option("versions")
 @click.option("--versions", is_flag=True, help="Every version of each vector, not only the newest.")
 @click.option("--sort", type=click.Choice(["name", *STATISTICS]), default="name", show_default=True)
 @page_options
@@ -51,22 +55,23 @@ def ls(
     settings: Settings,
     behavior: str | None,
     model: str | None,
+    tag: Any,
     versions: bool,
     sort: Any,
     limit: int | None,
     all_rows: bool,
 ) -> None:
-    """List vectors, the newest version of each; with --model the newest on that model.
+    """List vectors, the newest version of each; with --model and --tag the newest that fits.
 
     --sort with a statistic shows it at each vector's best layer, from one evaluation: on its own behavior, with its
     dose measured rather than without, with a null rather than without, of the most layers, the newest of equals. It is
     over that evaluation's own multipliers; caa eval leaderboard ranks at equal dose. Vectors without one come last.
     """
-    most = rows_to_show(settings, limit, all_rows)
+    most, tags = rows_to_show(settings, limit, all_rows), wanted_tags(tag)
     with settings.open() as registry:
         # What is best can be anywhere in the listing.
         listed = registry.vectors.ls(
-            behavior=behavior, model=model, all_versions=versions, limit=most if sort == "name" else None
+            behavior=behavior, model=model, tags=tags, all_versions=versions, limit=most if sort == "name" else None
         )
         evidence = {} if sort == "name" else registry.evaluations.evidence(listed, sort)
     if sort != "name":
@@ -79,6 +84,13 @@ def ls(
         evidence_table([(version, evidence.get(version.digest)) for version in listed], sort)
         say_rest(listed)
         return
+    empty = "No vectors here. Compute one: caa vector compute NAME --dataset REF --model demo"
+    if tags:
+        empty = "No such vector has this tag. All tags: caa tag ls"
+    if versions:
+        versions_table("dataset", [(v, v.made_from, _marks(v)) for v in listed], empty=empty)
+        say_rest(listed)
+        return
     rows = [
         (
             v.name,
@@ -87,17 +99,43 @@ def ls(
             v.made_from,
             v.model_name,
             ranges(v.layer_numbers),
-            ", ".join(v.aliases),
-            ", ".join(["quarantined"] * bool(v.quarantined) + ["deprecated"] * bool(v.deprecated)),
+            v.actor,
+            ", ".join([*v.aliases, *_marks(v), *[v.message] * bool(v.message)]),
         )
         for v in listed
     ]
-    output.table(
-        ["name", "version", "digest", "dataset", "model", "layers", "aliases", "note"],
-        rows,
-        empty="No vectors here. Compute one: caa vector compute NAME --dataset REF --model demo",
-    )
+    output.table(["name", "version", "digest", "dataset", "model", "layers", "by", "note"], rows, empty=empty)
     say_rest(listed)
+
+
+def _marks(version: VectorVersion) -> list[str]:
+    return ["quarantined"] * bool(version.quarantined) + ["deprecated"] * bool(version.deprecated)
+
+
+@vector.command(epilog="Example: caa vector log team/sycophancy")
+@click.argument("name")
+@common
+def log(settings: Settings, name: str) -> None:
+    """List the versions of a vector, newest first: who made each, when, of what, and their message."""
+    with settings.open() as registry:
+        listed = registry.vectors.log(name)
+    if settings.as_json:
+        output.print_json([vector_json(version) for version in listed])
+        return
+    rows = [
+        (
+            f"v{v.number}",
+            short(v.digest),
+            v.made_from,
+            v.model_name,
+            v.actor,
+            f"{v.created_at:%Y-%m-%d %H:%M}",
+            v.message,
+            ", ".join([*v.aliases, *_marks(v)]),
+        )
+        for v in listed
+    ]
+    output.table(["version", "digest", "made from", "model", "by", "at (UTC)", "message", "note"], rows, empty="")
 
 
 @vector.command(epilog="Example: caa vector show team/sycophancy:best --card")
@@ -122,12 +160,16 @@ def show(settings: Settings, reference: str, card: bool) -> None:
     output.fields(
         {
             "vector": version.reference,
+            "description": version.description,
             "quarantined": version.quarantined,
             "deprecated": version.deprecated,
             "digest": version.digest,
             **made_fields(version),
             "model": f"{version.model_name}{fingerprint}",
+            "message": version.message,
+            "by": version.actor,
             "aliases": ", ".join(version.aliases),
+            "tags": ", ".join(f"{key}={value}" for key, value in version.tags.items()),
             "created": version.created_at.isoformat(timespec="seconds"),
             "unchecked before": f"{version.unchecked_before:%Y-%m-%d}" if version.unchecked_before else None,
         }
@@ -138,15 +180,16 @@ def show(settings: Settings, reference: str, card: bool) -> None:
 @vector.command(epilog="Example: caa vector normalize team/sycophancy team/refusal")
 @click.argument("references", nargs=-1, required=True)
 @click.option("--suffix", default="-normalized", show_default=True, help="Suffix of the new names.")
+@MESSAGE
 @common
-def normalize(settings: Settings, references: tuple[str, ...], suffix: str) -> None:
+def normalize(settings: Settings, references: tuple[str, ...], suffix: str, message: str) -> None:
     """Bring the vectors of several behaviors to one length: at each layer, the mean norm over all of them.
 
     This is the paper's normalization. Each result is a version of the vector's name with the suffix; its lineage names
     all vectors that took part.
     """
     with settings.open() as registry:
-        versions = registry.vectors.normalize(references, suffix=suffix)
+        versions = registry.vectors.normalize(references, suffix=suffix, message=message)
     if settings.as_json:
         output.print_json([computed_json(version) for version in versions])
         return

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from caa_registry.cli import output
 from caa_registry.cli.comparison_table import say_comparison
 from caa_registry.cli.layer_table import layer_table
-from caa_registry.cli.options import LayerList, NumberList, Settings, common
+from caa_registry.cli.options import MESSAGE, LayerList, NumberList, Settings, common
 from caa_registry.errors import UsageError
 from caa_registry.references import ranges
 from caa_registry.registry.records import COMBINE_OPERATIONS
@@ -33,6 +33,7 @@ _NOISE = "noise: cosine between the directions of two halves of that vector's ow
 )
 @click.option("--layers", type=LayerList(allow_all=False), metavar="LAYERS", help="0-3,7.  [default: all of them]")
 @click.option("--behavior", default="", help="What the result steers.  [default: that of the vectors, else its name]")
+@MESSAGE
 @common
 def combine(
     settings: Settings,
@@ -41,6 +42,7 @@ def combine(
     operation: CombineOperation,
     layers: tuple[int, ...] | None,
     behavior: str,
+    message: str,
 ) -> None:
     """Make one vector of several of the same model, layer by layer. Its lineage names them.
 
@@ -56,7 +58,9 @@ def combine(
     A weight follows its vector: team/x:v2:-0.5 is minus half of team/x:v2.
     """
     with settings.open() as registry:
-        version = registry.vectors.combine(name, vectors, operation=operation, layers=layers, behavior=behavior)
+        version = registry.vectors.combine(
+            name, vectors, operation=operation, layers=layers, behavior=behavior, message=message
+        )
     if settings.as_json:
         output.print_json({**vector_json(version), "existing": version.existing})
         return

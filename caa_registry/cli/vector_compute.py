@@ -13,7 +13,17 @@ from click.core import ParameterSource
 
 from caa_registry.cli import output
 from caa_registry.cli.layer_table import layer_table
-from caa_registry.cli.options import METHOD, READ, TEMPLATE, LayerList, ModelChoice, Settings, common, with_adapter
+from caa_registry.cli.options import (
+    MESSAGE,
+    METHOD,
+    READ,
+    TEMPLATE,
+    LayerList,
+    ModelChoice,
+    Settings,
+    common,
+    with_adapter,
+)
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
@@ -51,6 +61,7 @@ _LOCKED = ("dataset", "split", "method", "read", "layers", "template")
 @click.option("--read", type=READ, help="Token to read.  [default: answer for letters and Yes/No, last for free text]")
 @click.option("--layers", type=LayerList(allow_all=True), default="all", show_default=True, help="0-3,7 or all.")
 @click.option("--template", type=TEMPLATE, help="How prompts are rendered.  [default: chat, else plain]")
+@MESSAGE
 @click.option("--force", is_flag=True, help="Compute again even if the version exists, and compare.")
 @common
 @click.pass_context
@@ -66,6 +77,7 @@ def compute(
     read: Any,
     layers: Any,
     template: Any,
+    message: str,
     force: bool,
 ) -> None:
     """Compute a steering vector for every layer from contrastive pairs, and measure how far to trust each.
@@ -88,7 +100,7 @@ def compute(
         if clashing:
             options = ", ".join(f"--{each}" for each in clashing)
             raise UsageError(f"the lock says what {options} would", "Leave them out, or leave out --lock.")
-        follow(settings, lock, name, model, fresh=force)
+        follow(settings, lock, name, model, message, fresh=force)
         return
     given = (("NAME", name), ("--dataset", dataset), ("--model", model.name))
     missing = [what for what, value in given if value is None]
@@ -106,6 +118,7 @@ def compute(
             read=read,
             layers=layers,
             template=template,
+            message=message,
             force=force,
             progress=progress,
             measuring=measuring,

@@ -9,7 +9,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.made_fields import made_fields
-from caa_registry.cli.options import FORCE, LayerList, ModelChoice, Number, Settings, common, with_adapter
+from caa_registry.cli.options import FORCE, MESSAGE, LayerList, ModelChoice, Number, Settings, common, with_adapter
 from caa_registry.pairs.curation.result import count
 from caa_registry.references import ranges
 from caa_registry.registry.records import FileOrigin
@@ -50,6 +50,7 @@ _FORMATS = """\b
 @click.option("--layer", type=click.IntRange(min=0), help="Layer of a file that does not say it.")
 @click.option("--row", type=click.IntRange(min=0), help="Row of a file that holds several vectors.")
 @click.option("--behavior", default="", help="What it steers.  [default: the last part of the name]")
+@MESSAGE
 @common
 def import_(
     settings: Settings,
@@ -60,6 +61,7 @@ def import_(
     layer: int | None,
     row: int | None,
     behavior: str,
+    message: str,
 ) -> None:
     from caa_registry.formats.reading import read_vectors
 
@@ -68,7 +70,7 @@ def import_(
         found = read_vectors(paths, format=format_, layer=layer, row=row, progress=progress)
     with settings.open(create=True) as registry:
         version = registry.vectors.register(
-            found, name=name, model=model.name, adapter=model.adapter, behavior=behavior
+            found, name=name, model=model.name, adapter=model.adapter, behavior=behavior, message=message
         )
     if settings.as_json:
         output.print_json({**vector_json(version), "existing": version.existing})

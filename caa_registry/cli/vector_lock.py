@@ -50,7 +50,7 @@ def lock(settings: Settings, reference: str, out: Path | None, force: bool) -> N
     )
 
 
-def follow(settings: Settings, path: Path, name: str | None, model: ModelChoice, *, fresh: bool) -> None:
+def follow(settings: Settings, path: Path, name: str | None, model: ModelChoice, message: str, *, fresh: bool) -> None:
     """Follow the lock in the file ``path``, and end with 1 where the vector comes out otherwise."""
     from caa_registry.registry.vectors.locks import read_lock
 
@@ -65,6 +65,7 @@ def follow(settings: Settings, path: Path, name: str | None, model: ModelChoice,
             name,
             model=model.name,
             adapter=model.adapter,
+            message=message,
             fresh=fresh,
             progress=progress,
             measuring=measuring,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, overload
 
 from sqlalchemy import ColumnElement, select
@@ -10,6 +12,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.references import Kind, Reference, parse, ranges
+from caa_registry.registry.renames import Renames
 
 KINDS: tuple[Kind, ...] = ("dataset", "vector")
 
@@ -29,10 +32,8 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
     parsed = parse(reference)
     if parsed.kind not in (None, kind):
         raise UsageError(f"{reference} names a {parsed.kind}, and a {kind} is needed here")
-    owner_table, table, owner_column = _tables(kind)
-    owner = session.scalar(select(owner_table).where(owner_table.name == parsed.name))
-    if owner is None:
-        raise NotFoundError(f"there is no {kind} {parsed.name}", _instead(session, parsed.name, kind))
+    _, table, owner_column = _tables(kind)
+    owner = find_owner(session, kind, parsed)
     versions = select(table).where(owner_column == owner.id, table.deleted_at.is_(None))
     row: Any
     if parsed.alias is not None:
@@ -67,6 +68,18 @@ def find_version(session: Session, reference: str, kind: Kind) -> VersionRow:
         )
     version: VersionRow = row
     return version
+
+
+def find_owner(session: Session, kind: Kind, parsed: Reference) -> Any:
+    """The row of the dataset or vector of that name. Raises ``NotFoundError``, which says where it went if it was
+    renamed."""
+    owner_table = _tables(kind)[0]
+    owner = session.scalar(select(owner_table).where(owner_table.name == parsed.name))
+    if owner is None:
+        if (renamed := _renamed(session, parsed, [kind])) is not None:
+            raise renamed
+        raise NotFoundError(f"there is no {kind} {parsed.name}", _instead(session, parsed.name, kind))
+    return owner
 
 
 def references(session: Session, kind: Kind, condition: ColumnElement[bool]) -> list[str]:
@@ -125,6 +138,17 @@ def _instead(session: Session, name: str, kind: Kind) -> str:
     return f"Did you mean {' or '.join(close)}?" if close else f"List them with: caa {kind} ls"
 
 
+def _renamed(session: Session, parsed: Reference, kinds: Sequence[Kind]) -> NotFoundError | None:
+    """The error for a name that something of ``kinds`` had, which has another now."""
+    renames = Renames(session)
+    for kind in kinds:
+        now = renames.gone(kind, parsed.name)
+        if now is not None:
+            wanted = replace(parsed, name=now)
+            return NotFoundError(f"there is no {kind} {parsed.name} any more: it was renamed", f"Write {wanted}.")
+    return None
+
+
 def _close(session: Session, name: str, kind: Kind) -> list[str]:
     import difflib
 
@@ -150,6 +174,8 @@ def kind_of(session: Session, reference: str, *, prefer: Kind | None = None) -> 
         return parsed.kind
     kinds: list[Kind] = [kind for kind in KINDS if owner_id(session, kind, parsed.name) is not None]
     if not kinds:
+        if (renamed := _renamed(session, parsed, KINDS)) is not None:
+            raise renamed
         close = sorted({name for kind in KINDS for name in _close(session, parsed.name, kind)})
         raise NotFoundError(
             f"there is no dataset or vector {parsed.name}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
-from caa_registry.catalog.filters import storable
+from caa_registry.catalog.filters import storable, tagged
+from caa_registry.catalog.search import entries
+from caa_registry.catalog.search.words import indexed
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.folder.fingerprint import Fingerprint, ModelInfo
 from caa_registry.registry.records import Listing, ModelRecord, check_limit
@@ -91,12 +93,20 @@ class Models:
                 append_event(session, self._workspace.actor, "move-model", subject)
             return _records(session, [row])[0]
 
-    def ls(self, *, limit: int | None = None) -> Listing[ModelRecord]:
-        """All models, in the order in which they came; the first ``limit`` of them."""
-        query = select(t.Model).order_by(t.Model.id).limit(check_limit(limit))
+    def ls(self, *, tags: Mapping[str, str] | None = None, limit: int | None = None) -> Listing[ModelRecord]:
+        """All models, in the order in which they came; the first ``limit`` of them. ``tags``: only models of vector
+        versions that have all of these."""
+        query = select(t.Model).order_by(t.Model.id)
+        if tags:
+            version = t.VectorVersion
+            query = query.where(t.Model.id.in_(select(version.model_id).where(tagged(tags, version))))
+        check_limit(limit)
         with self._workspace.database.read() as session:
-            records = _records(session, list(session.scalars(query)))
-            total = len(records) if limit is None else session.scalar(select(func.count(t.Model.id))) or 0
+            records = _records(session, list(session.scalars(query.limit(limit))))
+            total = len(records)
+            if limit is not None:
+                counted = query.order_by(None).with_only_columns(t.Model.id).subquery()
+                total = session.scalar(select(func.count()).select_from(counted)) or 0
         return Listing(tuple(records), total)
 
     def get(self, name: str) -> ModelRecord:
@@ -202,6 +212,7 @@ def ensure_model(session: Session, info: ModelInfo) -> tuple[t.Model, bool]:
     )
     session.add(row)
     session.flush()
+    entries.add(session, [(("model_id", row.id, None), indexed(row.name, row.repo_id, row.architecture))])
     return row, True
 
 

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from caa_registry.registry.evaluations.evaluations import Evaluations
     from caa_registry.registry.evaluations.plans.plans import Plans
     from caa_registry.registry.models import Models
+    from caa_registry.registry.order.tags import Tags
     from caa_registry.registry.provenance.aliases import Aliases
     from caa_registry.registry.provenance.audit import Audit
     from caa_registry.registry.provenance.recorded_runs import RecordedRuns
     from caa_registry.registry.provenance.script_runs import ScriptRun
-    from caa_registry.registry.records import DatasetVersion, Evaluation
+    from caa_registry.registry.records import DatasetVersion, Evaluation, Hit, Listing
     from caa_registry.registry.reports.reports import Reports
     from caa_registry.registry.vectors.steering import SteeringPart
     from caa_registry.registry.vectors.vectors import Vectors
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class Registry(Exchange):
-    """One registry: its datasets, models, vectors, plans, evaluations, reports, aliases, runs and audit, and the
+    """One registry: its datasets, models, vectors, plans, evaluations, reports, aliases, tags, runs and audit, and the
     means to steer with them.
 
     A context manager that closes the database. What it hands out are frozen records that stay valid afterwards. What
@@ -69,6 +70,13 @@ class Registry(Exchange):
         from caa_registry.registry.provenance.aliases import Aliases
 
         return Aliases(self.workspace)
+
+    @cached_property
+    def tags(self) -> Tags:
+        """The tags of versions: labels to find them by."""
+        from caa_registry.registry.order.tags import Tags
+
+        return Tags(self.workspace)
 
     @cached_property
     def audit(self) -> Audit:
@@ -211,6 +219,50 @@ class Registry(Exchange):
         from caa_registry.registry.provenance.script_runs import script_run
 
         return script_run(self.workspace, name, inputs, parameters or {})
+
+    def search(self, text: str, *, limit: int | None = None) -> Listing[Hit]:
+        """Everything that has the words of ``text``: datasets, vectors, models, pairs and questions, in this order; the
+        first ``limit`` of them.
+
+        Each word may be the beginning of one; case and accents do not count. Parts that are joined by other characters,
+        as in ``status=reviewed``, have to follow one another. Of versions the name, behavior, description, message and
+        tags are searched, and the licence of a dataset or the model of a vector; of each name the newest version that
+        fits is given. Raises ``UsageError`` where there is no word.
+        """
+        from caa_registry.registry.order.search import search
+
+        return search(self.workspace, text, limit)
+
+    def describe(
+        self,
+        reference: str,
+        *,
+        text: str | None = None,
+        licence: str | None = None,
+        behavior: str | None = None,
+    ) -> DatasetVersion | VectorVersion:
+        """Say what a dataset or vector is, and give the version that ``reference`` names as it is now.
+
+        ``text``: about the name, and so about all its versions. ``licence``: of the pairs of this dataset version.
+        ``behavior``: what they contrast, or what an imported or combined vector steers; of a computed vector it is that
+        of its pairs. Each counts from now on in place of what was stored, for cards, exports and listings alike; no
+        digest changes. Empty texts take back what was said. Raises ``UsageError``, ``NotFoundError``.
+        """
+        from caa_registry.registry.order.description import describe
+
+        return describe(self.workspace, reference, text=text, licence=licence, behavior=behavior)
+
+    def rename(self, reference: str, name: str) -> str:
+        """Give a dataset or vector another name, with all its versions, aliases and tags; what it is called now, with
+        its kind.
+
+        Runs, events, plans and signatures keep the name that they were written with. Whoever asks for the old name is
+        told the new one, until something else gets it. Raises ``UsageError`` for a name that is taken, also by the
+        other kind, unless a dataset and a vector that had one name are to have one again.
+        """
+        from caa_registry.registry.order.names import rename
+
+        return rename(self.workspace, reference, name)
 
     def lineage(self, reference: str) -> Lineage:
         """What a dataset or vector was made from, and what was made from it."""

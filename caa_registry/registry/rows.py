@@ -30,7 +30,7 @@ def dataset_record(session: Session, row: t.DatasetVersion, *, existing: bool = 
 
 
 def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
-    """The dataset versions whose ids ``ids`` selects, by name and number, in at most four statements however many they
+    """The dataset versions whose ids ``ids`` selects, by name and number, in at most six statements however many they
     are."""
     from caa_registry.registry.records import DatasetVersion, source_of  # listings of vectors do without
 
@@ -43,6 +43,8 @@ def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
         .order_by(t.Dataset.name, version.number)
     ).all()
     aliases = _aliases(session, t.Alias.dataset_version_id, ids)
+    amended = _amendments(session, t.Amendment.dataset_version_id, ids)
+    tags = _tags(session, t.Tag.dataset_version_id, ids)
     for row, dataset, _ in rows:
         if dataset is None:
             raise damaged(f"dataset version {row.id}", "the dataset that it belongs to is missing")
@@ -58,11 +60,15 @@ def dataset_records(session: Session, ids: Select[int]) -> list[DatasetVersion]:
             n_items=row.n_items,
             splits=splits.get(row.id, {}) if row.statistics is None else _stored_splits(row.statistics),
             source=source_of(row.source, f"{dataset.name}:v{row.number}"),
-            licence=row.licence,
+            licence=_licence(amended.get(row.id), row.licence),
+            stated_behavior=_stated(amended.get(row.id)),
+            description=dataset.description or "",
             message=row.message,
+            actor=row.actor or "",
             parent=None if older is None else f"{dataset.name}:v{older.number}",
             created_at=row.created_at,
             aliases=tuple(aliases[row.id]),
+            tags=tags[row.id],
             unchecked_before=row.unchecked_before,
         )
         for row, dataset, older in rows
@@ -115,7 +121,7 @@ def vector_record(session: Session, row: t.VectorVersion, *, existing: bool = Fa
 
 
 def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
-    """The vector versions whose ids ``ids`` selects, by name and number, in five statements however many they are."""
+    """The vector versions whose ids ``ids`` selects, by name and number, in eight statements however many they are."""
     versions, models, datasets = t.VectorVersion, t.Model, t.DatasetVersion
     columns = versions.__table__.columns
     rows = session.execute(
@@ -126,6 +132,8 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
     ).all()
     layers = parts_of(session, t.VectorLayer.version_id, LAYER, ids)
     aliases = _aliases(session, t.Alias.vector_version_id, ids)
+    amended = _amendments(session, t.Amendment.vector_version_id, ids)
+    tags = _tags(session, t.Tag.vector_version_id, ids)
     of_models = select(versions.model_id).where(versions.id.in_(ids))
     infos = {model.id: model_info(model) for model in session.scalars(select(models).where(models.id.in_(of_models)))}
     of_datasets = select(versions.dataset_version_id).where(versions.id.in_(ids))
@@ -162,7 +170,10 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
                 digest=row.digest,
                 tensor_digest=row.tensor_digest,
                 dataset=dataset,
-                behavior=origin.behavior if origin else behavior,
+                behavior=_stated(amended.get(row.id)) or (origin.behavior if origin else behavior),
+                description=row.Vector.description or "",
+                message=row.message or "",
+                actor=row.actor or "",
                 dataset_digest=dataset_digest,
                 model=model,
                 recipe=Recipe.from_json(row.recipe, reference) if row.recipe is not None else None,
@@ -172,6 +183,7 @@ def vector_records(session: Session, ids: Select[int]) -> list[VectorVersion]:
                 d_model=row.d_model,
                 created_at=row.created_at,
                 aliases=tuple(aliases[row.id]),
+                tags=tags[row.id],
                 unchecked_before=row.unchecked_before,
             )
         )
@@ -230,3 +242,30 @@ def _aliases(
     for alias in session.scalars(select(t.Alias).where(column.in_(ids)).order_by(t.Alias.name)):
         aliases[getattr(alias, column.key)].append(alias.name)
     return aliases
+
+
+def _amendments(
+    session: Session, column: InstrumentedAttribute[int | None], ids: Select[int]
+) -> Mapping[int, t.Amendment]:
+    """By version, which ``column`` names, what counts of it in place of what it was stored with."""
+    rows = session.scalars(select(t.Amendment).where(column.in_(ids)))
+    return {getattr(row, column.key): row for row in rows}
+
+
+def _stated(amendment: t.Amendment | None) -> str:
+    return (amendment.behavior if amendment is not None else None) or ""
+
+
+def _licence(amendment: t.Amendment | None, stored: str) -> str:
+    said = amendment.licence if amendment is not None else None
+    return stored if said is None else said
+
+
+def _tags(
+    session: Session, column: InstrumentedAttribute[int | None], ids: Select[int]
+) -> Mapping[int | None, dict[str, str]]:
+    """By version, which ``column`` of a tag names, its tags."""
+    tags: dict[int | None, dict[str, str]] = defaultdict(dict)
+    for tag in session.scalars(select(t.Tag).where(column.in_(ids)).order_by(t.Tag.key)):
+        tags[getattr(tag, column.key)][tag.key] = tag.value
+    return tags

@@ -43,7 +43,11 @@ def vector_json(version: VectorVersion) -> dict[str, Any]:
             {"layer": layer.layer, "norm": layer.norm, "residual_norm": layer.residual_norm} for layer in version.layers
         ],
         "quality": [{"layer": layer.layer, **layer.quality.as_json()} for layer in version.layers if layer.quality],
+        "description": version.description,
+        "message": version.message,
+        "by": version.actor,
         "aliases": list(version.aliases),
+        "tags": dict(version.tags),
         "quarantined": version.quarantined,
         "deprecated": version.deprecated,
         "created_at": version.created_at.isoformat(),

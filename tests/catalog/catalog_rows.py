@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.models import (
     Alias,
+    Amendment,
     Base,
     Blob,
     Dataset,
@@ -32,7 +33,9 @@ from caa_registry.catalog.models import (
     Run,
     RunIO,
     Score,
+    SearchEntry,
     Signature,
+    Tag,
     Vector,
     VectorLayer,
     VectorVersion,
@@ -99,6 +102,9 @@ def rows() -> list[Base]:
         Run(kind="import", parameters={}, environment={}, actor="ada", started_at=NOW, finished_at=NOW),
         RunIO(run_id=1, direction="output", kind="dataset", object_id=1),
         Alias(kind="dataset", owner_id=1, name="best", dataset_version_id=1, updated_at=NOW),
+        Tag(dataset_version_id=1, key="status", value="reviewed", updated_at=NOW),
+        Amendment(dataset_version_id=1, licence="MIT", updated_at=NOW),
+        SearchEntry(pair_digest=D, text="is it"),
         Blob(digest=D, size=9, data=b"something"),
         Meta(key="note", value="of a test"),
     ]  # fmt: skip

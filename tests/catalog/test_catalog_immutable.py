@@ -8,7 +8,14 @@ from sqlalchemy.exc import IntegrityError
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.models import Base, DatasetVersion, Evaluation, Pair, Rating, VectorVersion
 
-MOVABLE = {"dataset", "vector", "alias", "meta"}
+MOVABLE = {"dataset", "vector", "alias", "meta", "tag", "amendment", "search_entry"}
+# Of what is movable the columns that are not.
+KEPT = {
+    "dataset": ("id", "kind", "unchecked_before", "created_at"),
+    "vector": ("id", "unchecked_before", "created_at"),
+    "tag": ("id", "dataset_version_id", "vector_version_id", "key", "unchecked_before"),
+    "amendment": ("id", "dataset_version_id", "vector_version_id", "unchecked_before"),
+}
 MARKED = {"dataset_version", "vector_version", "evaluation"}
 CHILDREN = {
     "dataset_member": DatasetVersion,
@@ -49,6 +56,12 @@ def test_no_column_of_what_was_written_can_change(filled: Database) -> None:
             assert f"{name} cannot be changed" in said
 
 
+@pytest.mark.parametrize("name", KEPT)
+def test_of_what_may_change_the_rest_cannot(filled: Database, name: str) -> None:
+    for column in KEPT[name]:
+        assert f"{name} cannot be changed" in refuse(filled, f"UPDATE {name} SET {column} = {column}")
+
+
 def test_versions_and_evaluations_go_only_when_marked(filled: Database) -> None:
     for name in sorted(MARKED):
         assert f"{name} is not marked deleted" in refuse(filled, f"DELETE FROM {name}")
@@ -76,7 +89,7 @@ def test_a_mark_can_be_set_and_taken_back(filled: Database) -> None:
         assert "not marked deleted" in refuse(filled, f"DELETE FROM {model.__tablename__}")
 
 
-@pytest.mark.parametrize("table", ["review", "recall", "plan", "deprecation", "quarantine", "signature"])
+@pytest.mark.parametrize("table", ["review", "recall", "plan", "deprecation", "quarantine", "signature", "amendment"])
 def test_what_was_said_never_goes(filled: Database, table: str) -> None:
     assert f"{table} is append-only" in refuse(filled, f"DELETE FROM {table}")
 

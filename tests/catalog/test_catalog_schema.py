@@ -31,14 +31,21 @@ TRIGGERS = {
     *(f"keep_{table}_delete" for table in ("dataset_member", "dataset_question", "vector_layer", "score")),
     *(f"keep_{table}_delete" for table in ("response", "judgement", "rating")),
     *(f"keep_{table}_delete" for table in ("lint_report", "review", "recall", "plan", "deprecation")),
-    *(f"keep_{table}_delete" for table in ("quarantine", "signature")),
-} - {f"keep_{table}_update" for table in ("dataset", "vector", "alias", "meta")}
+    *(f"keep_{table}_delete" for table in ("quarantine", "signature", "amendment")),
+} - {f"keep_{table}_update" for table in ("alias", "meta", "search_entry")}
+
+
+def is_mapped(_object: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
+    """Whether something is a table of the models, or of one: the index of words is written by hand."""
+    of_words = (name or "").startswith("search_index") or name == "ix_search_entry_text"
+    return not (reflected and kind in ("table", "index") and of_words)
 
 
 def test_models_match_the_migrated_tables(database: Database) -> None:
     with database.read() as session:
         context = MigrationContext.configure(
-            session.connection(), opts={"compare_type": True, "version_table": VERSION_TABLE}
+            session.connection(),
+            opts={"compare_type": True, "version_table": VERSION_TABLE, "include_object": is_mapped},
         )
         assert compare_metadata(context, Base.metadata) == []
 

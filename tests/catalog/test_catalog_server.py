@@ -78,7 +78,7 @@ def test_a_reader_reads_and_a_writer_adds(team: TeamServer, shared: str) -> None
     for table in (VERSION_TABLE, *Base.metadata.tables):
         assert has(team, shared, "ada", "SELECT", table) and has(team, shared, "bob", "SELECT", table), table
         assert has(team, shared, "ada", "INSERT", table) == (table != VERSION_TABLE), table
-        assert has(team, shared, "ada", "DELETE", table) == (table == "alias"), table
+        assert has(team, shared, "ada", "DELETE", table) == (table in ("alias", "tag", "search_entry")), table
         nothing = "TRUNCATE, REFERENCES, TRIGGER"
         for user, more in (
             ("ada", ""),
@@ -102,8 +102,22 @@ def test_a_writer_changes_only_what_no_trigger_keeps(team: TeamServer, shared: s
     may = changeable(team, shared, "ada")
     assert {table for table, _ in may} == set(MAY_CHANGE) and may & immutable == set() and len(immutable) > 100
     every = {(table.name, column.name) for table in Base.metadata.tables.values() for column in table.columns}
-    # What neither says is a name, its kind and its time, and what a fact is called.
-    assert {table for table, _ in every - may - immutable} <= {"dataset", "vector", "meta"}
+    # What neither says is whose words an entry has, and what a fact is called.
+    assert {table for table, _ in every - may - immutable} <= {"search_entry", "meta"}
+
+
+def test_a_writer_says_what_versions_are(team: TeamServer, shared: str) -> None:
+    with caa.open(team.member(shared, "ada"), create=False) as registry:
+        registry.datasets.add("team/set", pairs=[("q", "a", "b")])
+        for said in ("one", "other"):
+            registry.describe("team/set", text=said, licence=said, behavior=said)
+            registry.tags.set("team/set", {"status": said})
+        registry.tags.remove("team/set", "status")
+        registry.rename("team/set", "team/new")
+        with registry.database.write() as session:
+            session.execute(text("UPDATE search_entry SET text = 'x'"))
+        registry.repair(registry.fsck())
+        assert registry.fsck().faults == () and len(registry.search("other")) == 1
 
 
 FORBIDDEN = [

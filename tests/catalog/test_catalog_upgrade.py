@@ -124,7 +124,7 @@ def test_an_upgrade_that_is_killed_leaves_the_file_as_it_was(tmp_path: Path, fil
 
 def test_an_upgrade_that_would_leave_dangling_rows_is_refused(tmp_path: Path, filled: str) -> None:
     before = rows(tmp_path / "registry.db")
-    with pytest.raises(RegistryError, match="dataset_member, recall, review that refer to nothing"):
+    with pytest.raises(RegistryError, match="dataset_member, recall, review, search_entry that refer to nothing"):
         _open(filled, with_next(tmp_path, DANGLE))
     assert rows(tmp_path / "registry.db") == before
 

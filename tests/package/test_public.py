@@ -28,6 +28,7 @@ NOUNS = {
     "Aliases",
     "Audit",
     "RecordedRuns",
+    "Tags",
     "Reports",
 }
 # What the API is made of, or says of itself to the rooms below: not for users to name.

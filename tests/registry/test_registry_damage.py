@@ -256,8 +256,8 @@ def test_a_schema_that_is_no_text_is_said(copy: Path) -> None:
 
 
 def test_who_made_a_version_is_checked(copy: Path) -> None:
-    change(copy, "UPDATE run SET actor = 'eve' WHERE kind = 'import'")
-    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="run 1"):
+    change(copy, "UPDATE dataset_version SET actor = 'eve' WHERE id = 1")
+    with caa.open(str(copy)) as registry, pytest.raises(IntegrityError, match="dataset team/dishes:v1"):
         registry.datasets.log("team/dishes")
 
 
@@ -314,7 +314,7 @@ def test_what_no_check_covers_is_documented() -> None:
 def older(tmp_path: Path, unplanned: Path) -> Path:
     """A registry as the release before the digests of rows wrote it."""
     folder = tmp_path / "migrations"
-    newer = ("0008_*", "0009_*", "0010_*", "0011_*", "0012_*", "0013_*", "__pycache__")
+    newer = ("0008_*", "0009_*", "0010_*", "0011_*", "0012_*", "0013_*", "0014_*", "__pycache__")
     shutil.copytree(migrations_folder(), folder, ignore=shutil.ignore_patterns(*newer))
     path = tmp_path / "older.db"
     Database.open(f"sqlite:///{path}", create=True, migrations=folder).close()

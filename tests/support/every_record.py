@@ -88,7 +88,9 @@ def handed_out(registry: caa.Registry, folder: Path) -> Iterator[Any]:
         evaluations.judgements(answers),
     )
     calibrated = evaluations.calibrate(other, model=demo, layers=[2], settings=caa.CalibrationSettings(text="demo"))
-    yield from (calibrated, registry.aliases.ls())
+    yield from (calibrated, registry.aliases.ls(), registry.aliases.log("vector:team/mood"))
+    yield from (registry.tags.set("team/small", {"status": "reviewed"}), registry.search("small"))
+    yield registry.describe("team/small", text="Two pairs of a test.")
     with registry.steer(demo, "team/mood:best") as steering:
         yield from (steering, caa.Steer("team/mood:best"))
     yield registry.reports.tables(vector)

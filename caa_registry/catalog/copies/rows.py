@@ -16,6 +16,7 @@ from caa_registry.catalog.engines import REPORTED, explain
 from caa_registry.catalog.integrity.row_digests import plain
 from caa_registry.catalog.location import Location
 from caa_registry.catalog.schema import VERSION_TABLE, migrate, migrations_folder
+from caa_registry.catalog.search.entries import make_index
 from caa_registry.catalog.server.engine import postgres_engine, take_lock
 from caa_registry.errors import IntegrityError, RegistryError
 from caa_registry.progress import Progress, part_of, silent
@@ -26,7 +27,7 @@ _BLOBS = 20
 NUMBERED = "numbered_by"
 """In table ``meta``: that ids were given by PostgreSQL, which leaves some out."""
 
-MAY_GO = ("alias",)
+MAY_GO = ("alias", "tag", "search_entry")
 """Tables with ids whose rows may be deleted. The number behind the last one given is copied too."""
 
 
@@ -40,6 +41,7 @@ def copy_rows(source: Session, target: Session, progress: Progress = silent) -> 
             done += len(rows)
             progress(done, total)
     _copy_numbers(source, target)
+    make_index(target)
 
 
 def check_same(source: Session, target: Session, progress: Progress = silent) -> None:

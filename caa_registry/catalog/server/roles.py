@@ -17,11 +17,16 @@ from caa_registry.errors import RegistryError, UsageError, one_line
 # are removed by the owner alone (caa gc), so that the owner can take back whatever a writer does.
 MAY_CHANGE = {
     "alias": "UPDATE, DELETE",
+    "amendment": "UPDATE (licence, behavior, updated_at, row_digest)",
     "blob": "UPDATE (stored_at)",
+    "dataset": "UPDATE (name, description, row_digest)",
     "dataset_version": "UPDATE (deleted_at)",
     "evaluation": "UPDATE (deleted_at)",
     "meta": "UPDATE (value)",
     "model": "UPDATE (tensors, path, adapter_path)",
+    "search_entry": "UPDATE (text), DELETE",
+    "tag": "UPDATE (value, updated_at, row_digest), DELETE",
+    "vector": "UPDATE (name, description, row_digest)",
     "vector_version": "UPDATE (deleted_at)",
 }
 

@@ -11,7 +11,8 @@ from caa_registry.catalog.tables import vectors  # noqa: F401 - what its keys re
 
 
 class Alias(Sealed, Base):
-    """A movable name of one version, with what an evaluation recommended for it."""
+    """A movable name of one version, with what an evaluation recommended for it. ``protected``: it moves and goes only
+    where somebody says so; null where it is not, so that older rows keep their digests."""
 
     __tablename__ = "alias"
     __table_args__ = (
@@ -31,4 +32,5 @@ class Alias(Sealed, Base):
     dataset_version_id: Mapped[int | None] = mapped_column(ForeignKey("dataset_version.id"), index=True)
     vector_version_id: Mapped[int | None] = mapped_column(ForeignKey("vector_version.id"), index=True)
     recommendation: Mapped[JsonObject | None]
+    protected: Mapped[bool | None]
     updated_at: Mapped[datetime]

@@ -24,7 +24,8 @@ class Pair(Base):
 
 
 class Dataset(Sealed, Base):
-    """The name of a dataset and the kind of item all its versions hold."""
+    """The name of a dataset, what it is in a text, and the kind of item all its versions hold. Name and text may
+    change."""
 
     __tablename__ = "dataset"
     __table_args__ = (
@@ -36,11 +37,13 @@ class Dataset(Sealed, Base):
     id: Mapped[Id]
     name: Mapped[str]
     kind: Mapped[str]
+    description: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
 class DatasetVersion(Sealed, Base):
     """One immutable state of a dataset. ``statistics``: what it holds, in figures; none where it is older than these.
+    ``actor``: who made it.
     ``deleted_at`` marks it deleted; the row stays as a tombstone."""
 
     __tablename__ = "dataset_version"
@@ -63,6 +66,7 @@ class DatasetVersion(Sealed, Base):
     n_items: Mapped[int]
     statistics: Mapped[JsonObject | None]
     items_digest: Mapped[Digest | None]
+    actor: Mapped[str | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

@@ -40,13 +40,14 @@ class Model(Sealed, Base):
 
 
 class Vector(Sealed, Base):
-    """The name of a steering vector."""
+    """The name of a steering vector, and what it is in a text. Both may change."""
 
     __tablename__ = "vector"
     __table_args__ = (UniqueConstraint("name"), KEEP_IDS)
 
     id: Mapped[Id]
     name: Mapped[str]
+    description: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
@@ -82,6 +83,8 @@ class VectorVersion(Sealed, Base):
     blob_digest: Mapped[Digest] = mapped_column(index=True)
     d_model: Mapped[int]
     layers_digest: Mapped[Digest | None]
+    message: Mapped[str | None]
+    actor: Mapped[str | None]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

@@ -324,7 +324,7 @@ _RULES = (
         "warning",
         "set",
         "no licence is recorded",
-        "Import it again with --licence.",
+        "Say which: caa describe REF --licence L.",
         "caa_registry.pairs.lint.licence:unknown_licence",
     ),
     Rule(

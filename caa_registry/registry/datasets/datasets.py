@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.references import check_name
 from caa_registry.registry.datasets.imports import DatasetImports
-from caa_registry.registry.datasets.store import load_items, load_pairs, load_questions, newest_versions
+from caa_registry.registry.datasets.store import listed_versions, load_items, load_pairs, load_questions
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import Models
 from caa_registry.registry.provenance import deprecations, recalls
@@ -29,6 +29,7 @@ from caa_registry.registry.records import (
     Pushed,
     Reviews,
     Step,
+    check_limit,
     check_split,
     of_pairs,
     of_questions,
@@ -64,11 +65,16 @@ class Datasets(DatasetImports):
         deprecations.warn(version)
         return version
 
-    def ls(self) -> Listing[DatasetVersion]:
-        """The newest version of every dataset, by name."""
+    def ls(
+        self, *, tags: Mapping[str, str] | None = None, all_versions: bool = False, limit: int | None = None
+    ) -> Listing[DatasetVersion]:
+        """The newest version of every dataset, or all versions, by name; the first ``limit`` of them. ``tags``: only
+        versions that have all of these, and of each dataset the newest that has."""
+        check_limit(limit)
         with self._workspace.database.read() as session:
-            versions = recalls.mark_datasets(session, newest_versions(session))
-            return Listing.whole(deprecations.marked(session, "dataset", versions))
+            found, total = listed_versions(session, tags, limit, all_versions=all_versions)
+            versions = deprecations.marked(session, "dataset", recalls.mark_datasets(session, found))
+        return Listing(tuple(versions), total)
 
     def pairs(
         self, reference: str | DatasetVersion, split: str | None = None, *, limit: int | None = None

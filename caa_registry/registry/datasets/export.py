@@ -101,6 +101,11 @@ def push_request(version: DatasetVersion, target: str, *, public: bool, licence:
         raise UsageError(f"{target!r} names a file", _TARGET)
     # Nothing stands behind the branch, so a slash is part of its name.
     branch = "/".join(part for part in (place.revision, place.file) if part) or "main"
+    if licence and version.licence and licence != version.licence:
+        raise UsageError(
+            f"the licence of {version.reference} is {version.licence}, not {licence}",
+            f"Leave it out; or, if that is wrong: caa describe dataset:{version.reference} --licence ...",
+        )
     licence = licence or version.licence
     if public and not licence:
         raise UsageError(f"the licence of {version.reference} is unknown", "Name it with --licence, or push privately.")

@@ -45,12 +45,12 @@ def log(workspace: Workspace, name: str) -> list[LogEntry]:
             t.DatasetVersion.dataset_id == dataset_id, t.DatasetVersion.deleted_at.is_(None)
         )
         versions = dataset_records(session, ids)
-        makers, changes = _makers(session, ids), _changes(session, ids)
+        changes = _changes(session, ids)
     entries = []
     for version in reversed(versions):
         whole = version.parent is None or version.kind != "pairs"
         added, removed = (version.n_items, 0) if whole else changes.get(version.id, (0, 0))
-        entries.append(LogEntry(version, makers.get(version.id, ""), _how(version), added, removed))
+        entries.append(LogEntry(version, version.actor, _how(version), added, removed))
     return entries
 
 
@@ -152,15 +152,3 @@ def _rows(session: Session, version_id: int, counts: dict[tuple[str, str], int])
             left[digest, item.split] -= 1
             rows.append(item)
     return rows
-
-
-def _makers(session: Session, ids: Select[int]) -> dict[int, str]:
-    """By version who made it."""
-    query = (
-        select(t.RunIO.object_id, t.Run)
-        .join(t.Run, t.Run.id == t.RunIO.run_id)
-        .where(t.RunIO.direction == "output", t.RunIO.kind == "dataset", t.RunIO.object_id.in_(ids))
-        .order_by(t.Run.id.desc())
-    )
-    # The first run of several made it.
-    return {version: run.actor for version, run in session.execute(query)}

@@ -17,7 +17,7 @@ from caa_registry.errors import UsageError
 from caa_registry.pairs.lint.findings import Finding
 from caa_registry.pairs.record import PairItem
 from caa_registry.progress import Progress
-from caa_registry.registry.datasets.store import load_pairs, newest_versions
+from caa_registry.registry.datasets.store import listed_versions, load_pairs
 from caa_registry.registry.provenance.descent import related
 from caa_registry.registry.records import DatasetVersion, LintReport, VectorVersion
 from caa_registry.registry.workspace import Workspace
@@ -114,7 +114,7 @@ def _neighbours(session: Session, version: DatasetVersion) -> list[DatasetVersio
     kin = related(session, "dataset", version.id)
     return [
         other
-        for other in newest_versions(session)
+        for other in listed_versions(session)[0]
         if other.kind == "pairs"
         and other.behavior == version.behavior
         and other.name != version.name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +15,12 @@ from sqlalchemy.orm import Session
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import batches
 from caa_registry.catalog.events import append_event
+from caa_registry.catalog.filters import tagged
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.catalog.numbering import next_number
+from caa_registry.catalog.search import entries
+from caa_registry.catalog.search.words import indexed
 from caa_registry.errors import UsageError
 from caa_registry.pairs.record import (
     DatasetKind,
@@ -33,6 +38,8 @@ from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.rows import dataset_record, dataset_records
 from caa_registry.registry.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
     digest = dataset_digest(imported.kind, imported.items)
     items_digest = digest_of_items(imported.items)
     figures = statistics_json(imported.items)
+    words = _words(imported.items)
     source = replace(imported.source, notes=tuple(imported.notes))
     if new.behavior:
         source = replace(source, behavior=check_new_name(new.behavior))
@@ -71,7 +79,9 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
         if existing is not None:
             if existing.deleted_at is not None:
                 bring_back(session, workspace.actor, name, existing, imported.items)
-            return dataset_record(session, existing, existing=True)
+            found = dataset_record(session, existing, existing=True)
+            _say_without_effect(found, existing, new)
+            return found
         version = t.DatasetVersion(
             dataset_id=dataset.id,
             digest=digest,
@@ -80,9 +90,10 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
             licence=imported.licence,
             statistics=figures,
             items_digest=items_digest,
+            actor=new.activity.actor,
             created_at=datetime.now(UTC),
         )
-        add(session, version, imported.items)
+        add(session, version, imported.items, words)
         record_run(
             session,
             new.activity,
@@ -91,6 +102,32 @@ def register(workspace: Workspace, new: NewVersion) -> DatasetVersion:
             subject={"dataset": f"{name}:v{version.number}", "digest": digest},
         )
         return dataset_record(session, version)
+
+
+def _say_without_effect(found: DatasetVersion, row: t.DatasetVersion, new: NewVersion) -> None:
+    """Tell what was given for a version that is there already, and is not what counts of it."""
+    given = [
+        ("licence", new.imported.licence, (row.licence, found.licence)),
+        ("behavior", new.behavior, (found.behavior,)),
+    ]
+    for field, value, known in given:
+        if value and value not in known:
+            _log.warning(
+                "%s was there already, and its %s stays %s. To change it: caa describe dataset:%s --%s %s",
+                found.reference,
+                field,
+                repr(getattr(found, field)) if getattr(found, field) else "unknown",
+                found.reference,
+                field,
+                shlex.quote(value),
+            )
+    if new.message and new.message != found.message:
+        _log.warning(
+            "%s was there already, and keeps %s. To say more: caa describe dataset:%s --text ...",
+            found.reference,
+            f"the message {found.message!r}" if found.message else "no message",
+            found.name,
+        )
 
 
 def owner(session: Session, name: str, kind: DatasetKind) -> t.Dataset:
@@ -107,8 +144,14 @@ def owner(session: Session, name: str, kind: DatasetKind) -> t.Dataset:
     return dataset
 
 
-def add(session: Session, version: t.DatasetVersion, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
-    """Add ``version`` as the next of its dataset, behind the newest there is, with its items."""
+def add(
+    session: Session,
+    version: t.DatasetVersion,
+    items: Sequence[PairItem] | Sequence[QuestionItem],
+    words: Sequence[str] | None = None,
+) -> None:
+    """Add ``version`` as the next of its dataset, behind the newest there is, with its items. ``words``: what each is
+    found by, where that is known already."""
     newest = (
         select(t.DatasetVersion.id)
         .where(t.DatasetVersion.dataset_id == version.dataset_id)
@@ -120,7 +163,8 @@ def add(session: Session, version: t.DatasetVersion, items: Sequence[PairItem] |
     version.n_items = len(items)
     session.add(version)
     session.flush()
-    _insert_items(session, version.id, items)
+    _insert_items(session, version.id, items, words)
+    entries.refresh(session, "dataset", t.DatasetVersion.id == version.id)
 
 
 def bring_back(
@@ -157,14 +201,27 @@ def has_items(session: Session, version: int) -> bool:
     return bool(session.scalar(select(any_items(version))))
 
 
-def newest_versions(session: Session) -> list[DatasetVersion]:
-    """The newest version of every dataset, by name."""
-    newest = (
-        select(func.max(t.DatasetVersion.id))
-        .where(t.DatasetVersion.deleted_at.is_(None))
-        .group_by(t.DatasetVersion.dataset_id)
-    )
-    return dataset_records(session, newest)
+def listed_versions(
+    session: Session, tags: Mapping[str, str] | None = None, limit: int | None = None, *, all_versions: bool = False
+) -> tuple[list[DatasetVersion], int]:
+    """The newest version of every dataset, or all versions, that have ``tags``, by name; the first ``limit`` of them,
+    and how many there are."""
+    version = t.DatasetVersion
+    query = select(version.id).where(version.deleted_at.is_(None), tagged(tags, version))
+    if not all_versions:
+        query = query.with_only_columns(func.max(version.id)).group_by(version.dataset_id)
+    page = query
+    if limit is not None:
+        page = (
+            select(version.id)
+            .join(t.Dataset, t.Dataset.id == version.dataset_id)
+            .where(version.id.in_(query))
+            .order_by(t.Dataset.name, version.number)
+            .limit(limit)
+        )
+    versions = dataset_records(session, page)
+    total = len(versions) if limit is None else session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    return versions, total
 
 
 def load_pairs(
@@ -271,17 +328,37 @@ def load_items(session: Session, version: DatasetVersion) -> list[PairItem] | li
     return load_pairs(session, version.id) if version.kind == "pairs" else load_questions(session, version.id)
 
 
-def _insert_items(session: Session, version_id: int, items: Sequence[PairItem] | Sequence[QuestionItem]) -> None:
+def _words(items: Sequence[PairItem | QuestionItem]) -> list[str]:
+    """What each item is found by."""
+    return [
+        indexed(item.text)
+        if isinstance(item, QuestionItem)
+        else entries.pair_words(
+            turns_json(item.pair.turns), item.pair.prompt, item.pair.positive, item.pair.negative, item.pair.system
+        )
+        for item in items
+    ]
+
+
+def _insert_items(
+    session: Session,
+    version_id: int,
+    items: Sequence[PairItem] | Sequence[QuestionItem],
+    words: Sequence[str] | None = None,
+) -> None:
+    words = _words(items) if words is None else words
     for part in batches(list(enumerate(items))):
         pairs = [(place, item) for place, item in part if isinstance(item, PairItem)]
         if pairs:
             _insert_pairs(session, [item.pair for _, item in pairs])
+            entries.add(session, [(("pair_digest", item.digest, None), words[place]) for place, item in pairs])
             members = [{"pair_digest": item.digest, **_place(version_id, place, item)} for place, item in pairs]
             session.execute(insert(t.DatasetMember), members)
         else:
             questions = [(place, item) for place, item in part if isinstance(item, QuestionItem)]
             rows = [{"text": item.text, **_place(version_id, place, item)} for place, item in questions]
             session.execute(insert(t.DatasetQuestion), rows)
+            entries.add(session, [(("dataset_version_id", version_id, place), words[place]) for place, _ in questions])
 
 
 def _place(version_id: int, position: int, item: PairItem | QuestionItem) -> dict[str, Any]:

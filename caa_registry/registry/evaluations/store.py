@@ -3,7 +3,7 @@ are read in a fixed number of statements."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.blobs.store import check_kept
 from caa_registry.catalog import models as t
-from caa_registry.catalog.filters import behavior
+from caa_registry.catalog.filters import behavior, tagged
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.errors import NotFoundError, UsageError
@@ -204,11 +204,20 @@ def newest(workspace: Workspace, vector: str) -> Evaluation | None:
     return None if id is None else get(workspace, id)
 
 
-def ls(workspace: Workspace, vector: str | None, conditions: Sequence[str], limit: int | None) -> Listing[Evaluation]:
+def ls(
+    workspace: Workspace,
+    vector: str | None,
+    conditions: Sequence[str],
+    tags: Mapping[str, str] | None,
+    limit: int | None,
+) -> Listing[Evaluation]:
     """See ``Evaluations.ls``."""
     check_limit(limit)
     with workspace.database.read() as session:
         ids = _of_vector(session, vector)
+        if tags:
+            vectors = select(t.VectorVersion.id).where(tagged(tags, t.VectorVersion))
+            ids = ids.where(t.Evaluation.vector_version_id.in_(vectors))
         page = ids if limit is None else ids.order_by(t.Evaluation.id.desc()).limit(limit)
         records = load(session, page, lambda score: score.condition in conditions)
         total = len(records)

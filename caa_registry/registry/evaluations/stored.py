@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from caa_registry.errors import NotFoundError, UsageError
@@ -49,11 +49,16 @@ class StoredEvaluations:
         return store.get(self._workspace, id)
 
     def ls(
-        self, vector: str | None = None, *, conditions: Sequence[str] = ("vector",), limit: int | None = None
+        self,
+        vector: str | None = None,
+        *,
+        conditions: Sequence[str] = ("vector",),
+        tags: Mapping[str, str] | None = None,
+        limit: int | None = None,
     ) -> Listing[Evaluation]:
         """All evaluations, or those of one vector version, newest last, with the scores of some conditions only; the
-        newest ``limit`` of them."""
-        return store.ls(self._workspace, vector, conditions, limit)
+        newest ``limit`` of them. ``tags``: only those of vector versions that have all of these."""
+        return store.ls(self._workspace, vector, conditions, tags, limit)
 
     def items(self, evaluation: Evaluation) -> Listing[PairItem]:
         """The pairs that an evaluation asked, left-out ones included, with their metadata. The rows of its measurements
@@ -102,10 +107,12 @@ class StoredEvaluations:
         model: str | None = None,
         metric: Statistic = "steerability",
         dose: float | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Listing[Ranked]:
         """Every version of every vector by what it does at one dose, those for one behavior and model together
-        (``ranking.leaderboard``). Raises ``UsageError`` for a ``dose`` at which evaluations have no figures."""
-        return Listing.whole(leaderboard(self._workspace, behavior, model, metric, dose))
+        (``ranking.leaderboard``). ``tags``: only versions that have all of these. Raises ``UsageError`` for a
+        ``dose`` at which evaluations have no figures."""
+        return Listing.whole(leaderboard(self._workspace, behavior, model, metric, dose, tags))
 
     def compare(
         self,

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.progress import Progress, silent
+from caa_registry.registry.maintenance.checks.search import check_search
 from caa_registry.registry.maintenance.checkup import Check, Checkup
 from caa_registry.registry.maintenance.contents import (
     check_blobs,
@@ -25,6 +26,7 @@ from caa_registry.registry.records import FsckReport
 from caa_registry.registry.workspace import Workspace
 
 _CHECKS: tuple[Check, ...] = (
+    check_search,  # first: SQLite makes no table of its own any more once it has met a damaged index
     check_database,
     check_references,
     check_numbering,
@@ -41,7 +43,7 @@ _SECOND: tuple[Check, ...] = (check_database, check_datasets, check_vectors, che
 # In this order it is told what was looked at, and what was found.
 _NAMES = (
     *("file", "database", "references", "numbering", "rows", "pairs"),
-    *("events", "datasets", "vectors", "evaluations", "plans", "blobs"),
+    *("events", "datasets", "vectors", "evaluations", "plans", "blobs", "search"),
 )
 
 
@@ -102,5 +104,5 @@ def _expected(session: Session) -> int:
     twice = (t.DatasetVersion, t.VectorVersion, t.Evaluation, t.Run)
     return sum(
         session.scalar(select(func.count()).select_from(table)) or 0
-        for table in (*twice, *twice, t.RunIO, t.Pair, t.Event, t.Blob)
+        for table in (*twice, *twice, t.RunIO, t.Pair, t.Event, t.Blob, t.SearchEntry)
     )

@@ -15,6 +15,7 @@ from caa_registry.blobs.store import BlobStat
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among, batches
 from caa_registry.catalog.events import append_event
+from caa_registry.catalog.search import entries
 from caa_registry.errors import UsageError
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.datasets.store import any_items
@@ -129,6 +130,9 @@ def _lonely(session: Session, datasets: Sequence[int]) -> list[str]:
 
 def _empty(session: Session, datasets: Sequence[int]) -> None:
     pairs = _lonely(session, datasets)
+    entry = t.SearchEntry
+    entries.remove(session, among(session, entry.pair_digest, pairs))
+    entries.remove(session, among(session, entry.dataset_version_id, datasets) & (entry.position >= 0))
     for item in (t.DatasetMember, t.DatasetQuestion):
         session.execute(delete(item).where(among(session, item.version_id, datasets)))
     session.execute(delete(t.Pair).where(among(session, t.Pair.digest, pairs)))

@@ -10,7 +10,10 @@ from sqlalchemy import select
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import verify_chain
 from caa_registry.digests import floats_as_text
+from caa_registry.registry.lookup import KINDS
+from caa_registry.registry.maintenance.checks.descriptions import Said
 from caa_registry.registry.maintenance.checkup import OWNED, Checkup
+from caa_registry.registry.renames import Renames
 
 
 def check_events(checkup: Checkup) -> None:
@@ -23,7 +26,7 @@ def check_events(checkup: Checkup) -> None:
         events = select(t.Event.id, t.Event.action, t.Event.actor, t.Event.subject).order_by(t.Event.id)
         for id, action, actor, subject in session.execute(events.execution_options(yield_per=1000)):
             with checkup.noting("events", f"event {id} ({action})"):
-                for problem in told.by(action, actor, subject):
+                for problem in told.by(id, action, actor, subject):
                     checkup.note("events", f"event {id} ({action})", problem)
             checkup.count("events")
     told.note_untold()
@@ -56,11 +59,30 @@ class _Told:
         }
         self._untold = {(kind, id) for kind, ids in self._numbered.items() if kind != "evaluation" for id in ids}
         self._deleted: set[tuple[str, str]] = set()
-        self._aliases: dict[tuple[str, str, str], tuple[str, Any]] = {}
+        self._aliases: dict[tuple[str, str, str], tuple[str, Any, bool]] = {}
+        self._said = Said()
+        self._renames = Renames(session)
         self._checkup = checkup
 
-    def by(self, action: str, actor: str, subject: Mapping[str, Any]) -> Iterator[str]:
+    def _now(self, id: int, subject: Mapping[str, Any]) -> dict[str, Any]:
+        """What an event tells, with the names that things have now."""
+        told = dict(subject)
+        for kind in KINDS:
+            if isinstance(told.get(kind), str):
+                name, colon, number = told[kind].partition(":")
+                told[kind] = f"{self._renames.now(kind, name, id)}{colon}{number}"
+            if told.get("kind") == kind and isinstance(told.get("name"), str):
+                told["name"] = self._renames.now(kind, told["name"], id)
+        if "vectors" in told:
+            told["vectors"] = [
+                f"{self._renames.now('vector', name, id)}:{number}"
+                for name, _, number in (each.partition(":") for each in told["vectors"])
+            ]
+        return told
+
+    def by(self, id: int, action: str, actor: str, subject: Mapping[str, Any]) -> Iterator[str]:
         """What of that which an event tells is not so."""
+        subject = self._now(id, subject)
         run = subject.get("run")
         if run is not None:
             self._without_event.discard(run)
@@ -107,9 +129,10 @@ class _Told:
         if action in ("set-alias", "remove-alias"):
             key = (subject["kind"], subject["name"], subject["alias"])
             if action == "set-alias":
-                self._aliases[key] = (subject["to"], subject.get("recommendation"))
+                self._aliases[key] = (subject["to"], subject.get("recommendation"), bool(subject.get("protected")))
             else:
                 self._aliases.pop(key, None)
+        self._said.told(action, subject)
 
     def note_untold(self) -> None:
         """What is there though no event and no run tells of it, or other than they do."""
@@ -118,6 +141,7 @@ class _Told:
         for kind, id in sorted(self._untold):
             self._checkup.note("events", f"{kind} {id}", "no event tells of it: it was not written by caa")
         self._note_aliases()
+        self._said.note(self._checkup)
         self._note_marks()
         self._note_without_run()
 
@@ -127,14 +151,14 @@ class _Told:
         for kind, owner, version, _ in OWNED:
             column = alias[f"{kind}_version_id"]
             query = (
-                select(owner.name, alias.name.label("alias"), version.number, alias.recommendation)
+                select(owner.name, alias.name.label("alias"), version.number, alias.recommendation, alias.protected)
                 .join(owner, owner.id == alias.owner_id)
                 .join(version, version.id == column)
                 .where(alias.kind == kind)
             )
             with self._checkup.noting("events", f"aliases of {kind}s"):
-                for name, short, number, recommendation in self._checkup.session.execute(query):
-                    there[kind, name, short] = f"v{number}", floats_as_text(recommendation)
+                for name, short, number, advice, protected in self._checkup.session.execute(query):
+                    there[kind, name, short] = f"v{number}", floats_as_text(advice), bool(protected)
         for key in sorted(there.keys() | self._aliases.keys()):
             if there.get(key) != self._aliases.get(key):
                 problem = "it is not as the last event about it says" if key in there else "it is missing"

@@ -1,5 +1,5 @@
-"""What can be done about damage without a backup: indexes are made anew from their tables, and what is damaged is
-quarantined, with what was made of it. Nothing is deleted and no row is rewritten."""
+"""What can be done about damage without a backup: indexes are made anew from their tables, that of words to search too,
+and what is damaged is quarantined, with what was made of it. Nothing else is deleted, and no row is rewritten."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
+from caa_registry.catalog.search import entries
 from caa_registry.errors import CaaError
 from caa_registry.registry.maintenance.checkup import OWNED
 from caa_registry.registry.provenance import recalls
@@ -31,8 +32,12 @@ def repair(workspace: Workspace, report: FsckReport) -> Repaired:
     indexes = any(fault.check == "database" and _OF_INDEX.search(fault.problem) for fault in report.damage)
     if indexes:
         _make_indexes(workspace)
+    search = any(fault.check == "search" for fault in report.damage)
+    if search:
+        with workspace.database.write() as session:
+            entries.rebuild(session)
     with workspace.database.write() as session:
-        return Repaired(indexes, tuple(_quarantined(session, workspace.actor, report)))
+        return Repaired(indexes, tuple(_quarantined(session, workspace.actor, report)), search=search)
 
 
 def _make_indexes(workspace: Workspace) -> None:

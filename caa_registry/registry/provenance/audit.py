@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import Text, cast, func, or_, select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import filters
@@ -17,6 +17,7 @@ from caa_registry.errors import UsageError
 from caa_registry.references import Kind, parse
 from caa_registry.registry.lookup import KINDS, find_version, kind_of, owner_id
 from caa_registry.registry.records import AuditCheck, AuditEvent, Listing, check_limit
+from caa_registry.registry.renames import RENAME, Renames
 from caa_registry.registry.workspace import Workspace
 
 # All digits: somebody could find an event that fits the first of them.
@@ -57,9 +58,10 @@ class Audit:
                 total = len(rows) if limit is None else session.scalar(count) or 0
             else:
                 told = _Told.of(session, reference)
-                # Every subject that tells of it holds its name; which of those that do tell of it is seen in each.
-                named = newest.where(cast(t.Event.subject, Text).contains(told.name, autoescape=True))
-                found = [event for event in session.scalars(named) if told.by(event.subject)]
+                # Every subject that tells of it holds a name of its; which of those that do tell of it is seen in each.
+                subject = cast(t.Event.subject, Text)
+                named = newest.where(or_(*(subject.contains(name, autoescape=True) for name in told.names)))
+                found = [event for event in session.scalars(named) if told.by(event)]
                 rows, total = found[:limit], len(found)
             for event in rows:
                 check_event(event)
@@ -96,30 +98,42 @@ class _Told:
     """What events are to tell of. ``versions``: of each kind that has the ``name`` the number of one version, ``None``
     for all of them."""
 
-    def __init__(self, name: str, versions: Mapping[Kind, int | None]) -> None:
-        self.name, self.versions = name, versions
+    def __init__(self, name: str, versions: Mapping[Kind, int | None], renames: Renames) -> None:
+        self.name, self.versions, self._renames = name, versions, renames
+
+    @property
+    def names(self) -> list[str]:
+        """All names that it ever had."""
+        return list(dict.fromkeys(each for kind in self.versions for each in self._renames.all_of(kind, self.name)))
 
     @classmethod
     def of(cls, session: Session, reference: str) -> _Told:
         parsed = parse(reference)
         if parsed.version is not None or parsed.alias is not None or parsed.digest is not None:
             kind = kind_of(session, reference)
-            return cls(parsed.name, {kind: find_version(session, reference, kind).number})
+            return cls(parsed.name, {kind: find_version(session, reference, kind).number}, Renames(session))
         both = parsed.kind is None and None not in (owner_id(session, kind, parsed.name) for kind in KINDS)
-        return cls(parsed.name, dict.fromkeys(KINDS if both else [kind_of(session, reference)]))
+        return cls(parsed.name, dict.fromkeys(KINDS if both else [kind_of(session, reference)]), Renames(session))
 
-    def by(self, subject: Mapping[str, Any]) -> bool:
-        """Whether ``subject`` tells of it."""
-        return any(self._by(subject, kind, version) for kind, version in self.versions.items())
+    def by(self, event: t.Event) -> bool:
+        """Whether ``event`` tells of it."""
+        return any(
+            self._by(event, self._renames.then(kind, self.name, event.id), kind, version)
+            for kind, version in self.versions.items()
+        )
 
-    def _by(self, subject: Mapping[str, Any], kind: Kind, version: int | None) -> bool:
-        if (subject.get("kind"), subject.get("name")) == (kind, self.name):
-            # An alias, which is moved from a version to another.
-            return version is None or f"v{version}" in (subject.get("from"), subject.get("to"))
+    def _by(self, event: t.Event, name: str, kind: Kind, version: int | None) -> bool:
+        """Whether ``event`` tells of what was called ``name`` after it."""
+        subject = event.subject
+        if event.action == RENAME:
+            return (subject.get("kind"), subject.get("to")) == (kind, name)
+        if (subject.get("kind"), subject.get("name")) == (kind, name):
+            # An alias, which is moved from a version to another; or a text about all versions.
+            return version is None or "text" in subject or f"v{version}" in (subject.get("from"), subject.get("to"))
         references = _references(subject, kind)
         if version is None:
-            return any(each.partition(":")[0] == self.name for each in references)
-        return f"{self.name}:v{version}" in references
+            return any(each.partition(":")[0] == name for each in references)
+        return f"{name}:v{version}" in references
 
 
 def _references(subject: Mapping[str, Any], kind: Kind) -> Iterator[str]:

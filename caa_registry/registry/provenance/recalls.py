@@ -57,7 +57,7 @@ def recall(workspace: Workspace, what: str, why: str, *, lift: bool, dry_run: bo
     """
     from caa_registry.pairs.record import checked_text
 
-    if not why.strip() and not dry_run:
+    if not why.strip() and not (dry_run or lift):
         raise UsageError("a recall needs a reason", "Give --why.")
     checked_text(why, field="why")
     with workspace.database.write() as session:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records.locked_dataset import LockedDataset
     from caa_registry.registry.records.model import ModelRecord
     from caa_registry.registry.records.nearness import LayerNearness, Similar, Transferred
+    from caa_registry.registry.records.order import AliasMove, Hit, Tag
     from caa_registry.registry.records.origin import (
         COMBINE_OPERATIONS,
         CombinedOrigin,
@@ -110,6 +111,7 @@ _NAMES = {
     "locked_dataset": "LockedDataset",
     "model": "ModelRecord",
     "nearness": "LayerNearness Similar Transferred",
+    "order": "AliasMove Hit Tag",
     "origin": "COMBINE_OPERATIONS CombinedOrigin CombineOperation FileOrigin Origin CombinedTerm origin_of",
     "outcome": "CalibrationOutcome",
     "plan": "PLANNED Pinned Plan PlannedRecipe PlanSettings Terms ToCompute",
@@ -136,6 +138,7 @@ __all__ = [
     "RANDOM_NULLS",
     "STATISTICS",
     "Alias",
+    "AliasMove",
     "Answer",
     "AuditCheck",
     "AuditEvent",
@@ -166,6 +169,7 @@ __all__ = [
     "FileOrigin",
     "FollowedLock",
     "FsckReport",
+    "Hit",
     "Judged",
     "LayerNearness",
     "LayerRecord",
@@ -221,6 +225,7 @@ __all__ = [
     "Steer",
     "Steering",
     "Step",
+    "Tag",
     "Terms",
     "ToCompute",
     "Transfer",

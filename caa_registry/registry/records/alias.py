@@ -92,9 +92,9 @@ class Recommendation(Record):
 
 @dataclass(frozen=True)
 class Alias(Record):
-    """A movable name of one version."""
+    """A movable name of one version. ``protected``: it moves and goes only where somebody says so."""
 
-    _columns: ClassVar = "reference kind target recommendation updated_at"
+    _columns: ClassVar = "reference kind target recommendation protected updated_at"
 
     kind: str
     name: str
@@ -102,6 +102,7 @@ class Alias(Record):
     target: str
     recommendation: Recommendation | None
     updated_at: datetime
+    protected: bool = False
 
     @property
     def reference(self) -> str:

@@ -29,12 +29,17 @@ class DatasetVersion(Record):
     ``splits``: split -> number of rows. ``existing``: the call found this version rather than made it. ``recalled``:
     why it, or a pair of it, was recalled; empty where nothing was. ``deprecated``: why, and what to use instead; empty
     where it is not. ``unchecked_before``: of one older than the digests of rows, since when it is checked.
+
+    ``actor``: who made it, and ``message``: what they said of it. ``description``: what the dataset is, in a text about
+    all its versions. ``licence`` and ``behavior`` are what counts now: what ``Registry.describe`` was told, else what
+    the version was stored with.
     """
 
     _facts: ClassVar = (
-        "digest behavior kind n_items splits licence message parent aliases notes recalled deprecated created_at"
+        "digest behavior kind n_items splits licence description message actor parent aliases tags notes recalled "
+        "deprecated created_at"
     )
-    _columns: ClassVar = "reference digest kind n_items splits behavior licence recalled deprecated"
+    _columns: ClassVar = "reference digest kind n_items splits behavior licence actor message recalled deprecated"
 
     id: int = field(repr=False)
     name: str
@@ -49,6 +54,10 @@ class DatasetVersion(Record):
     parent: str | None
     created_at: datetime
     aliases: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    description: str = ""
+    actor: str = ""
+    stated_behavior: str = field(default="", repr=False)
     unchecked_before: datetime | None = None
     existing: bool = False
     recalled: str = ""
@@ -60,8 +69,8 @@ class DatasetVersion(Record):
 
     @property
     def behavior(self) -> str:
-        """What its pairs contrast: as its source states it, else the last part of its name."""
-        return behavior_of(self.name, self.source.behavior)
+        """What its pairs contrast: as somebody stated it later, or its source, else the last part of its name."""
+        return behavior_of(self.name, self.stated_behavior or self.source.behavior)
 
     @property
     def notes(self) -> Sequence[str]:

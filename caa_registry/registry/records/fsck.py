@@ -25,10 +25,11 @@ class Fault(Record):
 @dataclass(frozen=True)
 class Repaired(Record):
     """What was done about damage. ``indexes``: they were made anew; ``quarantined``: what is damaged, as people call
-    it."""
+    it; ``search``: the index of words was made anew."""
 
     indexes: bool
     quarantined: tuple[str, ...]
+    search: bool = False
 
 
 @dataclass(frozen=True)

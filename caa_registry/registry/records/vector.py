@@ -98,8 +98,11 @@ class VectorVersion(Table):
 
     What was computed from pairs of the registry has their ``dataset``, its ``model`` and its ``recipe``. Anything else
     has an ``origin`` and no recipe, its ``dataset`` is empty, and its ``model`` is ``None`` where nobody said which it
-    is of. ``behavior`` is that of its dataset or its origin. ``quarantined``: which recall reaches it, and why; empty
-    where none does. ``deprecated``: why, and what to use instead; empty where it is not.
+    is of. ``behavior`` is that of its dataset or its origin, unless ``Registry.describe`` was told another.
+
+    ``actor``: who made it, and ``message``: what they said of it. ``description``: what the vector is, in a text about
+    all its versions. ``quarantined``: which recall reaches it, and why; empty where none does. ``deprecated``: why, and
+    what to use instead; empty where it is not.
 
     ``unchecked_before``: of one older than the digests of rows, since when it is checked.
     ``existing``: the call found it rather than made it. ``reading``: set where it was computed. ``comparison``: set
@@ -107,9 +110,12 @@ class VectorVersion(Table):
     """
 
     _facts: ClassVar = (
-        "digest behavior made_from model_name recipe d_model aliases comparison quarantined deprecated created_at"
+        "digest behavior made_from model_name recipe d_model description message actor aliases tags comparison "
+        "quarantined deprecated created_at"
     )
-    _columns: ClassVar = "reference digest behavior made_from model_name layer_numbers aliases quarantined deprecated"
+    _columns: ClassVar = (
+        "reference digest behavior made_from model_name layer_numbers aliases actor message quarantined deprecated"
+    )
 
     id: int = field(repr=False)
     name: str
@@ -127,6 +133,10 @@ class VectorVersion(Table):
     created_at: datetime
     aliases: Sequence[str] = ()
     behavior: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    description: str = ""
+    message: str = ""
+    actor: str = ""
     quarantined: str = ""
     deprecated: str = ""
     unchecked_before: datetime | None = None

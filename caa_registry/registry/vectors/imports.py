@@ -32,7 +32,7 @@ def check_numbers(found: ImportedVectors) -> None:
 
 
 def store_imported(
-    workspace: Workspace, name: str, found: ImportedVectors, model: ModelInfo | None, behavior: str
+    workspace: Workspace, name: str, found: ImportedVectors, model: ModelInfo | None, behavior: str, message: str = ""
 ) -> VectorVersion:
     """Store what the files say as a version of ``name``, or give the version that says the same. ``model``: which one
     the caller says that it is of; its width and layers are checked, and the run records who said so.
@@ -54,7 +54,7 @@ def store_imported(
     stored = store_bytes(workspace.blobs, vectors, making, model_name)
     with workspace.database.write() as session:
         known = ensure_model(session, model)[0].id if model else None
-        row, is_new = add(workspace, session, name, stored, None, known)
+        row, is_new = add(workspace, session, name, stored, None, known, message)
         if is_new:
             record_run(
                 session,

@@ -121,12 +121,14 @@ def read_lock(path: Path) -> Lock:
 @dataclass(frozen=True)
 class LockRequest:
     """That a lock is to be followed, as vector ``name``. ``model`` and ``adapter``: where their files are, where the
-    lock or the registry does not say it. ``fresh``: no activation is taken from the cache."""
+    lock or the registry does not say it. ``message``: a note for the version. ``fresh``: no activation is taken from
+    the cache."""
 
     lock: Lock
     name: str
     model: str | Path | None
     adapter: str | Path | None
+    message: str
     fresh: bool
 
 
@@ -164,7 +166,9 @@ def follow(
     if not found.holds:
         return FollowedLock(locked, found)
     dataset = there or _register(workspace, locked)
-    version = store(workspace, request.name, replace(computed, dataset=dataset), vectors, work, activity)
+    version = store(
+        workspace, request.name, replace(computed, dataset=dataset), vectors, work, activity, request.message
+    )
     return FollowedLock(locked, found, version, dataset)
 
 

@@ -14,6 +14,7 @@ from caa_registry.blobs.store import BlobStore, check_kept
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.numbering import next_number
+from caa_registry.catalog.search import entries
 from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.references import check_new_name
@@ -121,7 +122,13 @@ def check_target(session: Session, name: str) -> None:
 
 
 def add(
-    workspace: Workspace, session: Session, name: str, stored: Stored, dataset_id: int | None, model_id: int | None
+    workspace: Workspace,
+    session: Session,
+    name: str,
+    stored: Stored,
+    dataset_id: int | None,
+    model_id: int | None,
+    message: str = "",
 ) -> tuple[t.VectorVersion, bool]:
     """The version of ``name`` in the caller's transaction, and whether it is new: another process may have made the
     same meanwhile, with other last digits where its BLAS differs, or the same was deleted and is there again."""
@@ -170,6 +177,8 @@ def add(
         origin=stored.making.origin,
         blob_digest=stored.blob,
         d_model=stored.vectors.d_model,
+        message=message or None,
+        actor=workspace.actor,
         created_at=datetime.now(UTC),
     )
     add_rows(session, version, rows)
@@ -196,7 +205,7 @@ def add_rows(session: Session, version: t.VectorVersion, rows: Sequence[t.Vector
     for row in rows:
         row.version_id = version.id
     session.add_all(rows)
-    session.flush()
+    entries.refresh(session, "vector", t.VectorVersion.id == version.id)
 
 
 def known_name(session: Session, model: ModelInfo) -> str:
@@ -206,7 +215,13 @@ def known_name(session: Session, model: ModelInfo) -> str:
 
 
 def store(
-    workspace: Workspace, name: str, request: Computation, vectors: VectorSet, reading: Reading, activity: Activity
+    workspace: Workspace,
+    name: str,
+    request: Computation,
+    vectors: VectorSet,
+    reading: Reading,
+    activity: Activity,
+    message: str = "",
 ) -> VectorVersion:
     """Write what was computed as a version of ``name``: its bytes, then rows, run and audit event together."""
     making = Making.of(request)
@@ -215,7 +230,7 @@ def store(
     stored = store_bytes(workspace.blobs, vectors, making, known)
     with workspace.database.write() as session:
         model, _ = ensure_model(session, request.model.info)
-        row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id)
+        row, is_new = add(workspace, session, name, stored, request.dataset.id, model.id, message)
         if is_new:
             record_run(
                 session,

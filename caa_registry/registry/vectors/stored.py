@@ -5,14 +5,15 @@ A listing needs little of this, so what one method needs is imported by that met
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
 from caa_registry.catalog import models as t
-from caa_registry.catalog.filters import of_model, of_vector_behavior
+from caa_registry.catalog.filters import of_model, of_vector_behavior, tagged
 from caa_registry.errors import UsageError
 from caa_registry.references import ranges
 from caa_registry.registry.lookup import find_version
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import LayerNearness, Similar
     from caa_registry.registry.vectors.algebra.similar import LayerRows
     from caa_registry.vectors import DirectionSet, LayerVector, VectorSet
+
+_log = logging.getLogger(__name__)
 
 
 class StoredVectors:
@@ -53,17 +56,19 @@ class StoredVectors:
         *,
         behavior: str | None = None,
         model: str | None = None,
+        tags: Mapping[str, str] | None = None,
         all_versions: bool = False,
         limit: int | None = None,
     ) -> Listing[VectorVersion]:
         """The newest version of every vector, or all versions, by name; the first ``limit`` of them.
 
         ``behavior``: only vectors for that behavior; ``model``: only vectors computed on that model (its name, or the
-        beginning of its fingerprint). Of a name that was computed on several models the newest version on that one.
+        beginning of its fingerprint); ``tags``: only versions that have all of these. Of a name the newest version that
+        fits is given.
         """
         check_limit(limit)
         version = t.VectorVersion
-        query = select(version.id).where(version.deleted_at.is_(None))
+        query = select(version.id).where(version.deleted_at.is_(None), tagged(tags, version))
         if behavior is not None:
             query = (
                 query.outerjoin(t.DatasetVersion, t.DatasetVersion.id == version.dataset_version_id)
@@ -90,6 +95,16 @@ class StoredVectors:
             if limit is not None:
                 total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
         return Listing(tuple(versions), total)
+
+    def log(self, name: str) -> Listing[VectorVersion]:
+        """The versions of a vector, newest first."""
+        with self._workspace.database.read() as session:
+            vector = find_version(session, name, "vector").vector_id
+            version = t.VectorVersion
+            ids = select(version.id).where(version.vector_id == vector, version.deleted_at.is_(None))
+            versions = mark_vectors(session, vector_records(session, ids))
+            versions = deprecations.marked(session, "vector", versions)
+        return Listing.whole(versions[::-1])
 
     def load(self, reference: str | VectorVersion) -> VectorSet:
         """All layers of a version, checked against every digest. Raises ``IntegrityError`` where one does not fit."""
@@ -183,3 +198,15 @@ class StoredVectors:
         from caa_registry.registry.vectors.export import export
 
         return export(self._workspace, self.get(reference), path, format, layers, multiplier, force=force)
+
+
+def noted(version: VectorVersion, message: str) -> VectorVersion:
+    """``version``; where it was there already, without the message that was given, that is told."""
+    if version.existing and message and message != version.message:
+        _log.warning(
+            "%s was there already, and keeps %s. To say more: caa describe vector:%s --text ...",
+            version.reference,
+            f"the message {version.message!r}" if version.message else "no message",
+            version.name,
+        )
+    return version

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.display.listing import Listing
 from caa_registry.errors import RegistryError
+from caa_registry.pairs.record import checked_text
 from caa_registry.references import check_new_name
 from caa_registry.registry.provenance.recalls import warn_of_pairs
 from caa_registry.registry.records import Recipe, VectorVersion, check_multiplier, check_split
 from caa_registry.registry.rows import vector_record
-from caa_registry.registry.vectors.stored import StoredVectors
+from caa_registry.registry.vectors.stored import StoredVectors, noted
 from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Vectors(StoredVectors):
         read: ReadPosition | None = None,
         layers: Sequence[int] | Literal["all"] = "all",
         template: TemplateName | None = None,
+        message: str = "",
         force: bool = False,
         progress: ProgressOption = None,
         measuring: ProgressOption = None,
@@ -64,7 +66,8 @@ class Vectors(StoredVectors):
 
         ``method``: ``mean-difference`` (the paper), ``pca``, ``logistic`` or ``lda`` (``extraction/estimators``).
         ``split`` defaults to ``generate``, or to the only split there is. ``read`` defaults to ``answer`` for letters
-        and Yes/No, ``last`` for free text; ``template`` to the model's chat template, else ``plain``. The same recipe
+        and Yes/No, ``last`` for free text; ``template`` to the model's chat template, else ``plain``. ``message``: a
+        note for the version. The same recipe
         under the same name returns the version that exists, and nothing is computed; with ``force`` all is read and
         computed again and the version comes back with a ``comparison`` of the two.
 
@@ -82,12 +85,13 @@ class Vectors(StoredVectors):
         from caa_registry.registry.vectors.store import Making, store
         from caa_registry.registry.vectors.tensors import compare
 
+        checked_text(message, field="message")
         with shown(activations=progress, layers=measuring) as (telling_read, telling_made):
             request = self._request(name, dataset, model, split, method, read, layers, template)
             making = Making.of(request)
             existing = self._find(name, making)
             if existing is not None and not force:
-                return existing
+                return noted(existing, message)
             if existing is None and request.recipe.rendering:
                 with self._workspace.database.read() as session:
                     warn_of_earlier(session, name, making, request.recipe)
@@ -106,14 +110,14 @@ class Vectors(StoredVectors):
                     if vectors is not None and existing is not None:
                         version = replace(existing, reading=reading, comparison=compare(self.load(existing), vectors))
                     elif vectors is not None:
-                        version = store(self._workspace, name, request, vectors, reading, activity)
+                        version = store(self._workspace, name, request, vectors, reading, activity, message)
                 finally:
                     wait_for_all()
             # Of several processes only the first stores; the others find it there.
             version = version or self._find(name, making)
             if version is None:
                 raise RegistryError("the first process stored no version", "Its own message says why.")
-            return version
+            return noted(version, message)
 
     def recipe(
         self,
@@ -175,6 +179,7 @@ class Vectors(StoredVectors):
         layer: int | None = None,
         row: int | None = None,
         behavior: str = "",
+        message: str = "",
         progress: ProgressOption = None,
     ) -> VectorVersion:
         """Store the vector of another tool as a new version of ``name``: a file, several with its layers, or a folder
@@ -183,8 +188,8 @@ class Vectors(StoredVectors):
         ``model``: which one it is of. Its width and layers are checked and the run records who said so; without it the
         vector's model is only claimed, and it is refused where it would be applied. ``format``: a name in
         ``formats.format.FORMATS``, else told from the content. ``layer``, ``row``: where the file does not say it.
-        ``behavior``: what it steers (default: the last part of the name). The same content gives the version that
-        exists. ``progress`` counts files.
+        ``behavior``: what it steers (default: the last part of the name). ``message``: a note for the version. The same
+        content gives the version that exists. ``progress`` counts files.
 
         Raises ``InputError`` naming file and field, ``ModelMismatchError`` where the model does not fit, and
         ``UsageError``; then nothing is stored.
@@ -194,7 +199,7 @@ class Vectors(StoredVectors):
         given = [paths] if isinstance(paths, str | Path) else paths
         with shown(files=progress) as (telling,):
             found = read_vectors([Path(path) for path in given], format=format, layer=layer, row=row, progress=telling)
-            return self.register(found, name=name, model=model, adapter=adapter, behavior=behavior)
+            return self.register(found, name=name, model=model, adapter=adapter, behavior=behavior, message=message)
 
     def register(
         self,
@@ -204,6 +209,7 @@ class Vectors(StoredVectors):
         model: str | Path | Model | None = None,
         adapter: str | Path | None = None,
         behavior: str = "",
+        message: str = "",
     ) -> VectorVersion:
         """Store what ``formats.reading.read_vectors`` found as a new version of ``name``; see ``import_``."""
         from caa_registry.registry.records import behavior_of
@@ -212,11 +218,13 @@ class Vectors(StoredVectors):
 
         with self._workspace.database.read() as session:
             check_target(session, name)
+        checked_text(message, field="message")
         check_numbers(found)
         loaded = self._models.load(model, adapter=adapter) if isinstance(model, str | Path) else model
         info = loaded.info if loaded else None
         stated = check_new_name(behavior) if behavior else None
-        return store_imported(self._workspace, name, found, info, behavior_of(name, stated))
+        version = store_imported(self._workspace, name, found, info, behavior_of(name, stated), message)
+        return noted(version, message)
 
     def combine(
         self,
@@ -226,12 +234,14 @@ class Vectors(StoredVectors):
         operation: CombineOperation = "sum",
         layers: Sequence[int] | None = None,
         behavior: str = "",
+        message: str = "",
     ) -> VectorVersion:
         """Make one vector of several of the same model, layer by layer, and store it as a new version of ``name``.
 
         ``vectors``: each a reference and its weight, as a pair or as ``"team/x:v2:-0.5"``; without a weight 1.
         ``operation``: see ``algebra.operations.combined``. ``layers`` defaults to those of the vectors, which are then
         the same. ``behavior`` defaults to that of the vectors where all have one, else to the last part of the name.
+        ``message``: a note for the version.
         The same again gives the version that exists; its lineage names all that took part.
 
         Raises ``UsageError`` for vectors, weights or layers that the operation does not take, and for a vector that
@@ -243,20 +253,26 @@ class Vectors(StoredVectors):
         pairs = [weighted(self._workspace, vector) if isinstance(vector, str) else vector for vector in vectors]
         terms = [WeightedVector(self.get(vector), check_multiplier(weight)) for vector, weight in pairs]
         stated = check_new_name(behavior) if behavior else ""
-        return combine(self._workspace, name, terms, check_operation(operation), layers, stated)
+        checked_text(message, field="message")
+        version = combine(self._workspace, name, terms, check_operation(operation), layers, stated, message)
+        return noted(version, message)
 
     def normalize(
-        self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized"
+        self, vectors: Sequence[str | VectorVersion], *, suffix: str = "-normalized", message: str = ""
     ) -> Listing[VectorVersion]:
         """The paper's normalization of several behaviors: every layer of each at the mean norm of that layer over all.
 
         Each result is a version of the vector's name with ``suffix``, with the same pairs and model and one common
-        run. The same vectors again give the versions that exist. Raises ``UsageError`` for fewer than two vectors,
+        run. ``message``: a note for each. The same vectors again give the versions that exist.
+
+        Raises ``UsageError`` for fewer than two vectors,
         and for different models or layers.
         """
         from caa_registry.registry.vectors.algebra.normalize import normalize
 
-        return Listing.whole(normalize(self._workspace, [self.get(vector) for vector in vectors], suffix))
+        checked_text(message, field="message")
+        made = normalize(self._workspace, [self.get(vector) for vector in vectors], suffix, message)
+        return Listing.whole([noted(version, message) for version in made])
 
     def verify(
         self,
@@ -310,6 +326,7 @@ class Vectors(StoredVectors):
         *,
         model: str | Path | None = None,
         adapter: str | Path | None = None,
+        message: str = "",
         fresh: bool = False,
         progress: ProgressOption = None,
         measuring: ProgressOption = None,
@@ -319,7 +336,8 @@ class Vectors(StoredVectors):
         What comes out the same, bit by bit or but for rounding, is stored as a version of ``name`` (default: as in the
         lock), with the pairs as a dataset version where the registry has none that holds the same. What does not is
         not stored. ``model`` and ``adapter``: where their files are; by default where the registry knows that very
-        model, else the hub's at the recorded commit. ``fresh``: no activation is taken from the cache.
+        model, else the hub's at the recorded commit.
+        ``message``: a note for the version. ``fresh``: no activation is taken from the cache.
 
         Raises ``InputError`` naming the field for a lock that is broken or was changed, ``ModelMismatchError`` naming
         what of the model differs, ``UsageError``; then nothing is stored.
@@ -327,7 +345,8 @@ class Vectors(StoredVectors):
         from caa_registry.registry.vectors.locks import LockRequest, follow, read_lock
 
         locked = read_lock(lock) if isinstance(lock, Path) else lock
-        request = LockRequest(locked, name or locked.name, model, adapter, fresh)
+        checked_text(message, field="message")
+        request = LockRequest(locked, name or locked.name, model, adapter, message, fresh)
         with shown(activations=progress, layers=measuring) as (telling_read, telling_made):
             return follow(self._workspace, self._models, request, telling_read, telling_made)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from caa_registry.errors import UsageError
 from caa_registry.evaluation.conditions import check_conditions
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.evaluations.calibration.null import NullRequest, null_of_effect
@@ -82,6 +83,13 @@ def calibrate(workspace: Workspace, aliases: Aliases, request: CalibrationReques
 
     asked, version = request.settings, request.target.version
     workspace.database.check_writable()
+    known = aliases.get(f"vector:{version.name}:{asked.alias}")
+    if known is not None and known.protected:
+        # Said before anything is measured.
+        raise UsageError(
+            f"{known.reference} is protected, and a calibration would move it",
+            f"Choose another alias; or first: caa alias set vector:{known.target} {known.alias} --override --unprotect",
+        )
     activity = Activity("calibrate", workspace.actor, {"vector": version.reference, "direction": asked.direction})
     found = _measure(workspace, request, progress)
     calibration = _choose(workspace, request, found, progress)

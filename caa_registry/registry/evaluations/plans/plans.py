@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.pairs.halves import half_of
+from caa_registry.references import Kind
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations.plans import store
 from caa_registry.registry.evaluations.plans.outcome import outcome
@@ -143,10 +144,11 @@ class Plans:
         with shown(scores=progress, activations=reading) as (telling, telling_read):
             record = self.get(plan) if isinstance(plan, str) else plan
             terms = record.terms
+            now = store.names_now(self._workspace, record)
             with _all_there(record):
-                data = self._datasets.get(f"dataset:{terms.dataset.reference}")
+                data = self._datasets.get(_reference("dataset", terms.dataset, now))
                 loaded = self._model(record, model)
-                version = self._vector(record, loaded, telling_read)
+                version = self._vector(record, loaded, now, telling_read)
             on = self._lookup.target(version, loaded, terms.layers, terms.multipliers, allow_mismatch=False)
             questions = self._lookup.questions(data, terms.split)
             own = self._lookup.own(version, questions)
@@ -244,14 +246,14 @@ class Plans:
             )
         return loaded
 
-    def _vector(self, plan: Plan, model: Model, reading: Progress) -> VectorVersion:
+    def _vector(self, plan: Plan, model: Model, now: Callable[[Kind, str], str], reading: Progress) -> VectorVersion:
         recipe = plan.terms.recipe
         if recipe is None:
             assert plan.terms.vector is not None
-            return self._vectors.get(f"vector:{plan.terms.vector.reference}")
+            return self._vectors.get(_reference("vector", plan.terms.vector, now))
         return self._vectors.compute(
-            recipe.name,
-            dataset=self._datasets.get(f"dataset:{recipe.dataset.reference}"),
+            now("vector", recipe.name),
+            dataset=self._datasets.get(_reference("dataset", recipe.dataset, now)),
             model=model,
             split=recipe.split,
             method=recipe.method,
@@ -259,6 +261,11 @@ class Plans:
             template=recipe.template,
             progress=reading,
         )
+
+
+def _reference(kind: Kind, pinned: Pinned, now: Callable[[Kind, str], str]) -> str:
+    """What a plan names, which may have been renamed since."""
+    return f"{kind}:{now(kind, pinned.name)}@{pinned.digest}"
 
 
 @contextmanager

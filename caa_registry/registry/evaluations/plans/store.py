@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Select, func, select
@@ -13,11 +13,12 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.digests import digest_object
 from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.models.folder.fingerprint import ModelInfo
-from caa_registry.references import DIGEST_PREFIX, check_name, check_new_name
+from caa_registry.references import DIGEST_PREFIX, Kind, check_name, check_new_name
 from caa_registry.registry.evaluations.plans.standing import runs_of
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Listing, Plan, Terms, check_limit
+from caa_registry.registry.renames import Renames
 from caa_registry.registry.workspace import Workspace
 
 
@@ -70,6 +71,15 @@ def get(workspace: Workspace, reference: str) -> Plan:
     if len(found) > 1:
         raise UsageError(f"{reference} fits several plans", "Give more digits.")
     return found[0]
+
+
+def names_now(workspace: Workspace, plan: Plan) -> Callable[[Kind, str], str]:
+    """What is called today what ``plan`` names, by kind and the name that it had when the plan was stored."""
+    event = t.Event
+    of_plan = select(event.id).where(event.action == "plan", event.subject["plan"].as_string() == plan.name)
+    with workspace.database.read() as session:
+        stored, renames = session.scalar(of_plan.order_by(event.id).limit(1)) or 0, Renames(session)
+    return lambda kind, name: renames.now(kind, name, stored)
 
 
 def ls(workspace: Workspace, limit: int | None) -> Listing[Plan]:

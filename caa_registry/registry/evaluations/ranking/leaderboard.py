@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.batches import among
-from caa_registry.catalog.filters import of_model, of_vector_behavior
+from caa_registry.catalog.filters import of_model, of_vector_behavior, tagged
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, check_dose, score_at
 from caa_registry.registry.evaluations.calibration.outcomes import outcomes
 from caa_registry.registry.evaluations.evidence import evaluations_of, evidence_of, speaking
@@ -40,7 +40,12 @@ _NO_VERDICT = "not calibrated"
 
 
 def leaderboard(
-    workspace: Workspace, behavior_name: str | None, model: str | None, metric: Statistic, dose: float | None
+    workspace: Workspace,
+    behavior_name: str | None,
+    model: str | None,
+    metric: Statistic,
+    dose: float | None,
+    tags: Mapping[str, str] | None = None,
 ) -> list[Ranked]:
     """Every version of every vector that has evidence, those for one behavior and model together, best first and those
     without a rank last. ``dose``: one of ``DOSES``; by default of each group the largest up to 0.1 that all reach which
@@ -52,6 +57,7 @@ def leaderboard(
     with workspace.database.read() as session:
         conditions = [] if behavior_name is None else [of_vector_behavior(behavior_name)]
         conditions += [] if model is None else [of_model(model)]
+        conditions += [tagged(tags, t.VectorVersion)] if tags else []
         ids = speaking(session, *conditions)
         rungs = [score_at(statistic, each) for each in DOSES]
         by_vector = {each.vector: each for each in evaluations_of(session, ids, metric, LARGEST_DOSE, *rungs)}

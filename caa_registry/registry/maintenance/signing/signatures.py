@@ -27,6 +27,7 @@ from caa_registry.registry.maintenance.signing.statements import PROVENANCE, sta
 from caa_registry.registry.maintenance.signing.trust import Trust, read_trust
 from caa_registry.registry.provenance.named import EVALUATION, Named, find
 from caa_registry.registry.records import SignatureCheck, Signed
+from caa_registry.registry.renames import RENAME
 from caa_registry.registry.rows import dataset_records, vector_records
 from caa_registry.registry.vectors.tensors import checked_file
 from caa_registry.registry.workspace import Workspace
@@ -99,7 +100,12 @@ def verify(workspace: Workspace, reference: str, require: Sequence[str], keys: P
         target = _target(session, reference)
         _check_contents(workspace, session, target.named)
         now = statement_of(session, target.named, target.alias)
-        checks = [_checked(row, now, by_id, trust) for row in _signatures(session, target)]
+        # What was renamed since was signed under the name that it had.
+        signed_at = _signing_events(session)
+        checks = [
+            _checked(row, statement_of(session, target.named, target.alias, at=signed_at.get(row.id)), by_id, trust)
+            for row in _signatures(session, target)
+        ]
     good = {check.key for check in checks if not check.problem}
     return Signed(
         target.reference,
@@ -130,6 +136,14 @@ def _check_contents(workspace: Workspace, session: Session, named: Named) -> Non
         check_answers(session, named.row)
         if named.row.measurements is not None:
             workspace.blobs.get(named.row.measurements, session)
+
+
+def _signing_events(session: Session) -> dict[int, int]:
+    """By signature the number of the event that tells of it; only where names have changed."""
+    if session.scalar(select(t.Event.id).where(t.Event.action == RENAME).limit(1)) is None:
+        return {}
+    events = session.execute(select(t.Event.id, t.Event.subject).where(t.Event.action == "sign"))
+    return {subject["signature"]: id for id, subject in events}
 
 
 def _signatures(session: Session, target: _Target) -> list[t.Signature]:

@@ -9,10 +9,11 @@ so the statement of what is stored can be made again and compared with a signed 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, cast, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
@@ -20,31 +21,52 @@ from caa_registry.catalog.events import check_event
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.digests import digest_object, floats_as_text
 from caa_registry.errors import NotFoundError
+from caa_registry.references import Kind
 from caa_registry.registry.evaluations.store import load as load_evaluations
+from caa_registry.registry.lookup import KINDS
+from caa_registry.registry.provenance.aliases import moves
 from caa_registry.registry.provenance.lineage import Thing, maker, names_of
 from caa_registry.registry.provenance.named import Named
 from caa_registry.registry.provenance.runs import check_arrows, machine
 from caa_registry.registry.records import Evaluation, RunRecord
+from caa_registry.registry.renames import Renames
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 MOVE = "urn:caa-registry:alias:v1"
 
 
-def statement_of(session: Session, named: Named, alias: str = "") -> dict[str, Any]:
+def statement_of(session: Session, named: Named, alias: str = "", *, at: int | None = None) -> dict[str, Any]:
     """The statement about what is ``named``: where it comes from, or with an ``alias``, that this points there.
 
-    Raises ``NotFoundError`` where no run made it, ``IntegrityError`` for what is not what was stored.
+    ``at``: the number of an event; names are those that things had then, by default those of now. Raises
+    ``NotFoundError`` where no run made it, ``IntegrityError`` for what is not what was stored.
     """
-    return _of_move(session, named, alias) if alias else _of_making(session, named)
+    names = _Names(Renames(session), at)
+    return _of_move(session, named, alias, names) if alias else _of_making(session, named, names)
 
 
-def _of_making(session: Session, named: Named) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Names:
+    """What things were called when the event ``at`` was written."""
+
+    renames: Renames
+    at: int | None
+
+    def of(self, kind: str, name: str) -> str:
+        return name if self.at is None or kind not in KINDS else self.renames.then(kind, name, self.at)
+
+    def reference(self, kind: str, reference: str) -> str:
+        name, _, number = reference.rpartition(":")
+        return f"{self.of(kind, name)}:{number}" if kind in KINDS else reference
+
+
+def _of_making(session: Session, named: Named, names: _Names) -> dict[str, Any]:
     run = maker(session, named.thing)
     if run is None:
         raise NotFoundError(f"no run made {named.reference}, so that nothing is known about it")
     inputs = _inputs(session, run)
-    descriptors = _descriptors(session, [*inputs, named.thing])
+    descriptors = _descriptors(session, [*inputs, named.thing], names)
     return {
         "_type": STATEMENT,
         "subject": [descriptors[named.thing]],
@@ -72,7 +94,7 @@ def _of_making(session: Session, named: Named) -> dict[str, Any]:
     }
 
 
-def _of_move(session: Session, named: Named, alias: str) -> dict[str, Any]:
+def _of_move(session: Session, named: Named, alias: str, names: _Names) -> dict[str, Any]:
     """That an alias points at ``named`` since its latest move, with what it recommends."""
     kind, id = named.thing
     column = t.Alias.dataset_version_id if kind == "dataset" else t.Alias.vector_version_id
@@ -80,7 +102,7 @@ def _of_move(session: Session, named: Named, alias: str) -> dict[str, Any]:
     owner = named.name.rpartition(":")[0]
     if row is None:
         raise NotFoundError(f"{owner}:{alias} does not point at {named.reference}")
-    number, event = _moves(session, kind, owner, alias)
+    number, event = _moves(session, "dataset" if kind == "dataset" else "vector", owner, alias)
     subject = event.subject if event is not None else {}
     recommendation = floats_as_text(row.recommendation)
     if event is None or (subject.get("to"), subject.get("recommendation")) != (
@@ -90,10 +112,10 @@ def _of_move(session: Session, named: Named, alias: str) -> dict[str, Any]:
         raise damaged(f"alias {owner}:{alias}", "it is not as the last event about it says")
     return {
         "_type": STATEMENT,
-        "subject": [_descriptors(session, [named.thing])[named.thing]],
+        "subject": [_descriptors(session, [named.thing], names)[named.thing]],
         "predicateType": MOVE,
         "predicate": {
-            "alias": f"{kind}:{owner}:{alias}",
+            "alias": f"{kind}:{names.of(kind, owner)}:{alias}",
             "move": number,
             "event": event.digest,
             "recommendation": recommendation,
@@ -101,22 +123,13 @@ def _of_move(session: Session, named: Named, alias: str) -> dict[str, Any]:
     }
 
 
-def _moves(session: Session, kind: str, name: str, alias: str) -> tuple[int, t.Event | None]:
+def _moves(session: Session, kind: Kind, name: str, alias: str) -> tuple[int, t.Event | None]:
     """How often an alias was set, and the last event about it."""
-    query = (
-        select(t.Event)
-        .where(t.Event.action.in_(["set-alias", "remove-alias"]))
-        .where(cast(t.Event.subject, Text).contains(name, autoescape=True))
-        .order_by(t.Event.id)
-    )
-    number, last = 0, None
-    for event in session.scalars(query):
-        subject = event.subject
-        if (subject.get("kind"), subject.get("name"), subject.get("alias")) == (kind, name, alias):
-            check_event(event)
-            number += event.action == "set-alias"
-            last = event
-    return number, last if last is not None and last.action == "set-alias" else None
+    events = moves(session, kind, name, alias)
+    for event in events:
+        check_event(event)
+    number = sum(event.action == "set-alias" for event in events)
+    return number, events[-1] if events and events[-1].action == "set-alias" else None
 
 
 def _inputs(session: Session, run: RunRecord) -> list[Thing]:
@@ -128,7 +141,7 @@ def _inputs(session: Session, run: RunRecord) -> list[Thing]:
     return [(kind, id) for side, kind, id, _ in rows if side == "input"]
 
 
-def _descriptors(session: Session, things: list[Thing]) -> dict[Thing, dict[str, Any]]:
+def _descriptors(session: Session, things: list[Thing], called: _Names) -> dict[Thing, dict[str, Any]]:
     """Each of ``things`` as in-toto describes resources: by name and digest."""
     names = names_of(session, things)
     ids = [id for kind, id in things if kind == "evaluation"]
@@ -140,7 +153,7 @@ def _descriptors(session: Session, things: list[Thing]) -> dict[Thing, dict[str,
             raise damaged(f"{kind} {id}", "a run has it, and it is missing")
         name = names[kind, id]
         digest = evaluation_digest(session, evaluations[id]) if kind == "evaluation" else name.digest
-        full = f"evaluation:{id}" if kind == "evaluation" else f"{kind}:{name.reference}"
+        full = f"evaluation:{id}" if kind == "evaluation" else f"{kind}:{called.reference(kind, name.reference)}"
         described[kind, id] = {"name": full, "digest": {"sha256": digest.removeprefix("sha256:")}}
     return described
 

@@ -94,6 +94,7 @@ class Receiver:
             licence=document.licence,
             statistics=statistics_json(document.items),
             items_digest=datasets.digest_of_items(document.items),
+            actor=document.run.actor,
             created_at=document.created_at,
             unchecked_before=document.unchecked_before,
         )
@@ -132,6 +133,7 @@ class Receiver:
             origin=dict(document.origin) if document.origin is not None else None,
             blob_digest=document.blob,
             d_model=document.d_model,
+            actor=document.run.actor,
             created_at=document.created_at,
             unchecked_before=document.unchecked_before,
         )

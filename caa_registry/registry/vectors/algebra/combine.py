@@ -82,6 +82,7 @@ def combine(
     operation: CombineOperation,
     layers: Sequence[int] | None,
     behavior: str,
+    message: str,
 ) -> VectorVersion:
     """See ``Vectors.combine``."""
     check_terms(operation, [term.weight for term in terms])
@@ -115,7 +116,7 @@ def combine(
     stored = store_bytes(workspace.blobs, vectors, making, model.name)
     with workspace.database.write() as session:
         known = ensure_model(session, model)[0].id
-        row, is_new = add(workspace, session, name, stored, None, known)
+        row, is_new = add(workspace, session, name, stored, None, known, message)
         if is_new:
             ids = dict.fromkeys(term.version.id for term in terms)
             record_run(

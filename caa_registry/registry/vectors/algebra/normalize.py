@@ -43,7 +43,9 @@ def normalized(sets: Sequence[VectorSet]) -> list[VectorSet]:
     ]
 
 
-def normalize(workspace: Workspace, versions: Sequence[VectorVersion], suffix: str) -> list[VectorVersion]:
+def normalize(
+    workspace: Workspace, versions: Sequence[VectorVersion], suffix: str, message: str
+) -> list[VectorVersion]:
     """See ``Vectors.normalize``."""
     _check(versions)
     names = [check_name(f"{version.name}{suffix}") for version in versions]
@@ -70,7 +72,7 @@ def normalize(workspace: Workspace, versions: Sequence[VectorVersion], suffix: s
         added = []
         for name, contents, version in zip(names, stored, versions, strict=True):
             source = session.get_one(t.VectorVersion, version.id)
-            added.append(add(workspace, session, name, contents, source.dataset_version_id, source.model_id))
+            added.append(add(workspace, session, name, contents, source.dataset_version_id, source.model_id, message))
         new = [row for row, is_new in added if is_new]
         if new:
             record_run(

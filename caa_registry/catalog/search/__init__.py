@@ -1,0 +1,1 @@
+"""What can be searched, in words that both databases find alike."""
