@@ -5,9 +5,9 @@
     python scripts/check_transfers.py --json                   # figures as one flat JSON object on stdout
 
 A SQLite registry and one on PostgreSQL whose bytes are in a bucket of S3 have versions of their own, some of them of
-names that both have. One pushes all that it has and pulls all that the other has, in processes that are killed (SIGKILL)
-at random moments and begun anew. Afterwards both hold every version, each once under its name, numbers have no gaps, and
-fsck finds nothing but orphan blobs.
+names that both have. One pushes all that it has and pulls all that the other has, in processes that are killed
+(SIGKILL) at random moments and begun anew. Afterwards both hold every version, each once under its name, numbers have
+no gaps, and fsck finds nothing but orphan blobs.
 """
 
 from __future__ import annotations
