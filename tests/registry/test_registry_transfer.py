@@ -356,3 +356,34 @@ def test_text_that_a_database_cannot_hold_is_refused(source: Registry, other: Re
     with pytest.raises((InputError, IntegrityError)):
         source.push("dataset:team/dishes:v3", to=where(other))
     assert counts(other) == before
+
+
+def test_what_is_said_of_a_version_goes_with_it(source: Registry, either: Registry, tmp_path: Path) -> None:
+    source.tags.set("vector:team/theirs:v1", {"stage": "draft", "owner": "ada"})
+    source.tags.set("dataset:team/dishes:v1", {"reviewed": "no"})
+    source.describe("vector:team/theirs:v1", text="Praises dishes", behavior="flattery")
+    source.describe("dataset:team/dishes:v1", text="Dishes, good and bad", licence="CC0-1.0", behavior="praise-of-food")
+    source.push("vector:team/theirs:v1", "dataset:team/dishes:v1", to=where(either))
+    vector, dataset = either.vectors.get("team/theirs:v1"), either.datasets.get("team/dishes:v1")
+    assert (vector.description, vector.behavior, vector.tags) == (
+        "Praises dishes",
+        "flattery",
+        {"owner": "ada", "stage": "draft"},
+    )
+    assert (dataset.description, dataset.behavior, dataset.licence, dataset.tags) == (
+        "Dishes, good and bad",
+        "praise-of-food",
+        "CC0-1.0",
+        source.datasets.get("team/dishes:v1").tags,
+    )
+    assert dataset.tags["reviewed"] == "no"
+    assert [hit.reference for hit in either.search("flattery")] == ["team/theirs:v1"]
+    assert either.fsck().faults == ()
+    # What was said here stays.
+    either.describe("vector:team/theirs:v1", text="Ours")
+    either.tags.set("vector:team/theirs:v1", {"stage": "final"})
+    source.bundle("vector:team/theirs:v1", "vector:team/theirs:v2", path=tmp_path / "x.caa")
+    either.open_bundle(tmp_path / "x.caa")
+    assert either.vectors.get("team/theirs:v1").description == "Ours"
+    assert either.vectors.get("team/theirs:v1").tags["stage"] == "final"
+    assert either.fsck().faults == ()

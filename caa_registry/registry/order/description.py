@@ -73,6 +73,11 @@ def describe(
         return vector_record(session, row)
 
 
+def checked_description(text: str) -> str:
+    """A text about a name as it is kept. Raises ``UsageError`` for one that is too long."""
+    return _checked("text", text) or ""
+
+
 def _checked(field: str, said: str | None) -> str | None:
     if said is None:
         return None

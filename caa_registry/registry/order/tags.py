@@ -135,6 +135,11 @@ def _of(kind: Kind) -> InstrumentedAttribute[int | None]:
     return t.Tag.dataset_version_id if kind == "dataset" else t.Tag.vector_version_id
 
 
+def checked_tag(key: str, value: str) -> tuple[str, str]:
+    """A tag as it is kept. Raises ``UsageError`` for what cannot be a key or a value."""
+    return _key(key), _value(key, value)
+
+
 def _key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise UsageError(f"{key!r} cannot be the key of a tag", "Use letters, digits, '.', '_', '-' and '/': status")

@@ -18,12 +18,13 @@ from caa_registry.registry.evaluations.store import check_answers
 from caa_registry.registry.evaluations.store import load as load_evaluations
 from caa_registry.registry.provenance.lineage import Thing
 from caa_registry.registry.provenance.runs import check_arrows
-from caa_registry.registry.records import Evaluation
+from caa_registry.registry.records import Evaluation, VectorVersion
 from caa_registry.registry.rows import RESPONSE, SCORE, dataset_records, model_info, parts_of, vector_records
 from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.documents.run import RunDocument
 from caa_registry.registry.transfer.documents.things import (
     DatasetDocument,
+    Described,
     Document,
     EvaluationDocument,
     ModelDocument,
@@ -95,6 +96,7 @@ def _datasets(
                 source=rows[version.id].source,
                 licence=version.licence,
                 message=version.message,
+                described=Described(version.description, version.tags, version.stated_behavior),
                 created_at=version.created_at,
                 unchecked_before=version.unchecked_before,
                 run=runs[thing],
@@ -130,11 +132,20 @@ def _vectors(
                 blob=version.blob,
                 d_model=version.d_model,
                 layers=version.layers,
+                message=version.message,
+                described=Described(version.description, version.tags, _stated(version)),
                 created_at=version.created_at,
                 unchecked_before=version.unchecked_before,
                 run=runs[thing],
             ),
         )
+
+
+def _stated(version: VectorVersion) -> str:
+    """The behavior that somebody gave the vector since it was stored; of one that was computed it is that of its
+    pairs."""
+    stored = version.origin.behavior if version.origin is not None else version.behavior
+    return "" if version.behavior == stored else version.behavior
 
 
 def _plans(

@@ -15,6 +15,16 @@ from caa_registry.registry.transfer.documents.run import RunDocument
 
 
 @dataclass(frozen=True)
+class Described:
+    """What is said of a version: the text about its name, its tags, and the behavior that counts in place of what it
+    was stored with; each may be empty."""
+
+    text: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    behavior: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetDocument:
     """A dataset version. ``number``: in the registry that it comes from, as in all of these."""
 
@@ -25,6 +35,7 @@ class DatasetDocument:
     source: Mapping[str, Any]
     licence: str
     message: str
+    described: Described
     created_at: datetime
     unchecked_before: datetime | None
     run: RunDocument
@@ -65,6 +76,8 @@ class VectorDocument:
     blob: str
     d_model: int
     layers: Sequence[LayerRecord]
+    message: str
+    described: Described
     created_at: datetime
     unchecked_before: datetime | None
     run: RunDocument

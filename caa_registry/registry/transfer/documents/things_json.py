@@ -29,6 +29,7 @@ from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.documents.run import RunDocument
 from caa_registry.registry.transfer.documents.things import (
     DatasetDocument,
+    Described,
     Document,
     EvaluationDocument,
     ModelDocument,
@@ -87,6 +88,7 @@ def _dataset_json(document: DatasetDocument) -> dict[str, Any]:
         "source": document.source,
         "licence": document.licence,
         "message": document.message,
+        "described": _described_json(document.described),
     }
 
 
@@ -112,10 +114,23 @@ def _dataset(key: Key, read: Fields) -> DatasetDocument:
         source=read.get("source", dict),
         licence=read.get("licence", str),
         message=read.get("message", str),
+        described=_described(read),
         created_at=moment_in(read, "created_at"),
         unchecked_before=optional_moment(read, "unchecked_before"),
         run=_run(read),
     )
+
+
+def _described_json(described: Described) -> dict[str, Any]:
+    return {"text": described.text, "tags": dict(described.tags), "behavior": described.behavior}
+
+
+def _described(whole: Fields) -> Described:
+    read = Fields(whole.get("described", dict), whole.what, "described")
+    tags = read.get("tags", dict)
+    if not all(isinstance(value, str) for value in tags.values()):
+        raise read.bad("has to hold texts", "tags")
+    return Described(read.get("text", str), tags, read.get("behavior", str))
 
 
 def _question(values: Any, what: str, field: str) -> QuestionItem:
@@ -176,6 +191,8 @@ def _vector_json(document: VectorDocument) -> dict[str, Any]:
         "origin": document.origin,
         "blob": document.blob,
         "d_model": document.d_model,
+        "message": document.message,
+        "described": _described_json(document.described),
         "layers": [
             {
                 "layer": layer.layer,
@@ -212,6 +229,8 @@ def _vector(key: Key, read: Fields) -> VectorDocument:
         blob=digest_in(read, "blob"),
         d_model=whole_in(read, "d_model", 1),
         layers=layers,
+        message=read.get("message", str),
+        described=_described(read),
         created_at=moment_in(read, "created_at"),
         unchecked_before=optional_moment(read, "unchecked_before"),
         run=_run(read),

@@ -21,7 +21,7 @@ from caa_registry.registry.datasets import store as datasets
 from caa_registry.registry.evaluations import store as evaluations
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import RECEIVED, Arrow, digest_of_arrows
-from caa_registry.registry.rows import RESPONSE
+from caa_registry.registry.rows import RESPONSE, dataset_record, vector_record
 from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.documents.run import RunDocument
 from caa_registry.registry.transfer.documents.things import (
@@ -32,6 +32,7 @@ from caa_registry.registry.transfer.documents.things import (
     PlanDocument,
     VectorDocument,
 )
+from caa_registry.registry.transfer.receiving.described import set_described
 from caa_registry.registry.transfer.receiving.present import Present
 from caa_registry.registry.vectors import store as vectors
 from caa_registry.registry.workspace import Workspace
@@ -105,6 +106,8 @@ class Receiver:
             f"{name}:v{document.number}",
             {"dataset": f"{name}:v{version.number}", "digest": version.digest},
         )
+        before = dataset_record(self.session, version).behavior
+        set_described(self.session, self.workspace.actor, "dataset", version, document.described, before)
         return version.id
 
     def _model(self, document: ModelDocument, _: Present | None) -> int:
@@ -133,6 +136,7 @@ class Receiver:
             origin=dict(document.origin) if document.origin is not None else None,
             blob_digest=document.blob,
             d_model=document.d_model,
+            message=checked_text(document.message, source=self.origin, field="message") or None,
             actor=document.run.actor,
             created_at=document.created_at,
             unchecked_before=document.unchecked_before,
@@ -156,6 +160,8 @@ class Receiver:
             f"{name}:v{document.number}",
             {"vector": f"{name}:v{version.number}", "digest": version.digest},
         )
+        before = vector_record(self.session, version).behavior
+        set_described(self.session, self.workspace.actor, "vector", version, document.described, before)
         return version.id
 
     def _plan(self, document: PlanDocument, _: Present | None) -> int:
