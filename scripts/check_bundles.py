@@ -40,7 +40,7 @@ from caa_registry.errors import CaaError
 from caa_registry.registry.records.lock_text import canonical
 
 Entries = list[tuple[str, bytes]]
-_VERSIONS = ("vector:team/praise:best", "vector:team/mixed:v1", "dataset:team/dishes:v2", "dataset:team/questions:v1")
+_VERSIONS = ("vector:team/praise:best", "vector:team/mixture:v1", "dataset:team/dishes:v2", "dataset:team/questions:v1")
 _VALUES: tuple[Any, ...] = (
     None, True, 0, 1, -1, 2**31, 10**30, 0.5, 1e308, "", "x", "../../x", "/etc/passwd", "\x00", "\ud800", "é" * 50,
     "sha256:" + "0" * 64, [], {}, [1], {"a": 1}, "2026-01-01T00:00:00+00:00", [[]] * 3,

@@ -25,7 +25,7 @@ from caa_registry.registry.registry import Registry
 
 Entries = list[tuple[str, bytes]]
 
-VERSIONS = ("vector:team/praise:best", "vector:team/mixed:v1", "dataset:team/dishes:v2", "dataset:team/questions:v1")
+VERSIONS = ("vector:team/praise:best", "vector:team/mixture:v1", "dataset:team/dishes:v2", "dataset:team/questions:v1")
 
 
 @pytest.fixture(scope="module")
