@@ -39,7 +39,7 @@ def bundle() -> None:
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @common
 def create(settings: Settings, references: tuple[str, ...], path: Path, key: Path | None, force: bool) -> None:
-    """Write versions with all that caa push would send to one file. The same versions give the same bytes."""
+    """Write versions to one file, with all that caa push would send. The same versions give the same bytes."""
     with settings.open() as registry, output.progress("bundling") as progress:
         passphrase = os.environ.get(PASSPHRASE)
         try:
