@@ -10,7 +10,7 @@ import random
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,7 +83,7 @@ def prepare(whole: Path, path: Path) -> None:
     with caa.open(str(path)) as registry:
         registry.delete("vector:team/praise:v2")
         registry.delete("evaluation:9")
-        registry.blobs.put(random.Random(1).randbytes(100_000))
+        registry.blobs.put(random.Random(1).randbytes(400_000))
         registry.delete("dataset:team/dishes:v2")
         registry.gc(grace=timedelta(0))
         registry.datasets.import_("seed:demo-sentiment", name="team/more")
@@ -259,6 +259,9 @@ class Campaign:
             same = Counter(map(repr, a.values())) == Counter(map(repr, b.values()))
             if same and "id" not in self.columns[table]:
                 continue
+            if table == "tag" and a != b and _unnumbered(a) == _unnumbered(b):
+                found.add((table, "id"))
+                continue
             if a.keys() != b.keys():
                 found.add((table, "*"))
             for row in a.keys() & b.keys():
@@ -267,6 +270,11 @@ class Campaign:
                     (table, column) for column, x, y in cells if repr(x) != repr(y) and not _same(table, column, x, y)
                 }
         return found
+
+
+def _unnumbered(rows: Mapping[object, Sequence[object]]) -> Counter[str]:
+    """What rows say beside their numbers, which stand first."""
+    return Counter(repr(row[1:]) for row in rows.values())
 
 
 def _same(table: str, column: str, one: object, other: object) -> bool:

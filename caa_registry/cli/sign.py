@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import SignatureCheck, Signed
     from caa_registry.registry.registry import Registry
 
-PASSPHRASE = "CAA_KEYPASSPHRASE"
+PASSPHRASE = "CAA_KEY_PASSPHRASE"
 
 require_option = click.option(
     "--require-signature",
@@ -48,7 +48,7 @@ def sign(settings: Settings, reference: str, key: Path) -> None:
 
     What is signed is where it comes from, as caa lineage --in-toto prints it, with the digest of what it holds, which
     is checked first. Of an alias it is where it points, what it recommends, and which of its moves that is: once it
-    moves, the signature no longer counts. The passphrase of a key is asked for, or taken from CAA_KEYPASSPHRASE.
+    moves, the signature no longer counts. The passphrase of a key is asked for, or taken from CAA_KEY_PASSPHRASE.
     """
     with settings.open() as registry:
         made = _signed(registry, reference, key)

@@ -99,7 +99,11 @@ def test_what_is_damaged_is_repaired_as_far_as_it_can_be(full: Path) -> None:
     done = caa("fsck", "--repair")
     assert done.code == 1 and "Quarantined: evaluation 1." in done.err and "PROBLEM: evaluation 1:" in done.err
     found = caa("fsck", "--repair", "--json")
-    assert found.code == 1 and found.json["repaired"] == {"indexes": False, "quarantined": []}
+    assert found.code == 1 and found.json["repaired"] == {
+        "indexes": False,
+        "search": False,
+        "quarantined": [],
+    }
 
 
 def test_a_registry_is_copied_elsewhere(full: Path, tmp_path: Path) -> None:

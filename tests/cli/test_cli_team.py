@@ -77,6 +77,10 @@ alias rm vector:team/s:gone
 sign vector:team/s:v1 --key ada.pem
 deprecate vector:team/s:v2 --why pca --successor team/s:v1
 quarantine vector:team/mixed --why mixed
+tag set team/s:v1 stage=draft owner=ada
+tag rm team/s:v1 owner
+describe vector:team/s --text "Agrees with whoever asks"
+rename vector:team/theirs team/borrowed
 dataset recall team/replayed --why wrong
 delete dataset:team/texts --why unused
 undelete dataset:team/texts
@@ -99,6 +103,7 @@ model show demo
 model verify demo
 vector ls
 vector show vector:team/s:best --card
+vector log team/s
 vector compare team/s:v1 team/s:v2
 vector similar team/s:v1 --layer 2
 vector tokens vector:team/s:v1 --layer 2 "I agree."
@@ -120,6 +125,9 @@ eval verify 1
 generate --vector vector:team/s:best "Why?" --max-tokens 3
 next-token --vector vector:team/s:best "Why?"
 alias ls
+alias log vector:team/s:best
+tag ls
+search agree
 lineage vector:team/s:best
 run ls
 run show 1

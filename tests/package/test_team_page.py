@@ -31,7 +31,7 @@ def test_every_block_says_whose_it_is() -> None:
 
 
 def test_the_page_runs(team: TeamServer, tmp_path: Path, s3: S3Server) -> None:
-    s3.new_bucket("team-bucket")
+    s3.new_bucket("caa-team")
     server = f"127.0.0.1:{team.port}"
     text = PAGE.read_text(encoding="utf-8").replace("db.example.org:5432", server).replace("db.example.org", server)
     programs = tmp_path / "programs"
