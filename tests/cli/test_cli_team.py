@@ -77,8 +77,8 @@ alias rm vector:team/s:gone
 sign vector:team/s:v1 --key ada.pem
 deprecate vector:team/s:v2 --why pca --successor team/s:v1
 quarantine vector:team/mixed --why mixed
-tag set team/s:v1 stage=draft owner=ada
-tag rm team/s:v1 owner
+tag set vector:team/s:v1 stage=draft owner=ada
+tag rm vector:team/s:v1 owner
 describe vector:team/s --text "Agrees with whoever asks"
 rename vector:team/theirs team/borrowed
 dataset recall team/replayed --why wrong

@@ -197,6 +197,7 @@ LIES: dict[str, Callable[[Entries], Entries]] = {
     "another score": resealed(setting("scores", 0, 5, to=0.5), "evaluation"),
     "a score that is a text": resealed(setting("scores", 0, 5, to="x"), "evaluation"),
     "a row too short": resealed(setting("scores", 0, to=[1]), "evaluation"),
+    "questions of nothing": resealed(setting("dataset", to=None), "evaluation"),
     "settings of no kind": resealed(setting("parameters", to={}), "evaluation"),
     "another position": resealed(setting("positions", to="everywhere"), "evaluation"),
     "other terms": resealed(setting("terms", "split", to="generate"), "plan"),

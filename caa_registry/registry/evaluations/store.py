@@ -282,6 +282,8 @@ def load(session: Session, ids: Select[int], keep: Callable[[Score], bool] | Non
         settings = settings_from_json(row.kind, row.parameters, row.id)
         if isinstance(settings, RecordedSideEffects):
             reference = f"text {settings.text}"
+        elif dataset is None:
+            raise damaged(f"evaluation {row.id}", "the questions that it was measured on are missing")
         else:
             reference = f"{dataset.name}:v{asked.number}"
         records.append(
