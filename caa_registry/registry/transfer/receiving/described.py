@@ -25,8 +25,12 @@ def set_described(session: Session, actor: str, kind: Kind, row: Any, described:
     text = checked_description(described.text)
     tags = dict(checked_tag(key, value) for key, value in described.tags.items())
     told = {kind: f"{owner.name}:v{row.number}", "digest": row.digest}
+    versions: Any = type(row)
+    told_of = versions.id == row.id
     if text and not owner.description:
         owner.description = text
+        # Every version of the name is found by it.
+        told_of = (versions.dataset_id if kind == "dataset" else versions.vector_id) == owner.id
         append_event(session, actor, "describe", {"kind": kind, "name": owner.name, "text": text, "before": ""})
     column, now = f"{kind}_version_id", datetime.now(UTC)
     for key, value in tags.items():
@@ -38,4 +42,4 @@ def set_described(session: Session, actor: str, kind: Kind, row: Any, described:
         append_event(session, actor, "describe", {**told, "behavior": behavior, "before": before})
     if text or tags or described.behavior:
         session.flush()
-        entries.refresh(session, kind, type(row).id == row.id)
+        entries.refresh(session, kind, told_of)
