@@ -23,7 +23,7 @@ def remote() -> None:
 @click.option("--replace", is_flag=True, help="Give NAME to another registry.")
 @common
 def add(settings: Settings, name: str, url: str, replace: bool) -> None:
-    """Call the registry at URL NAME. URL is the path of a SQLite file, or a PostgreSQL URL.
+    """Give the registry at URL a name. URL is the path of a SQLite file, or a PostgreSQL URL.
 
     A password does not belong in it: PostgreSQL takes that from PGPASSWORD or ~/.pgpass.
     """

@@ -68,7 +68,7 @@ def show_transfer(settings: Settings, transfer: Transfer, where: str) -> None:
     for note in transfer.notes:
         output.message(f"Note: {note}")
     if not transfer.versions and not transfer.notices:
-        output.message("There is no recall, quarantine or deprecation that is not here already.")
+        output.message("Every recall, quarantine and deprecation is here already.")
 
 
 @click.command(epilog="Example: caa diff --remote team")

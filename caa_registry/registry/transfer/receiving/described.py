@@ -13,12 +13,13 @@ from caa_registry.catalog.search import entries
 from caa_registry.references import Kind, check_new_name
 from caa_registry.registry.order.description import checked_description
 from caa_registry.registry.order.tags import checked_tag
+from caa_registry.registry.rows import dataset_record, vector_record
 from caa_registry.registry.transfer.documents.things import Described
 
 
-def set_described(session: Session, actor: str, kind: Kind, row: Any, described: Described, before: str) -> None:
-    """Set the text, the tags and the behavior of a version that was just added, each with its event. ``before``: the
-    behavior that it has without. The text is that of a name: one that is here stays."""
+def set_described(session: Session, actor: str, kind: Kind, row: Any, described: Described) -> None:
+    """Set the text, the tags and the behavior of a version that was just added, each with its event. The
+    text is that of a name: one that is here stays."""
     owner: Any = (
         session.get_one(t.Dataset, row.dataset_id) if kind == "dataset" else session.get_one(t.Vector, row.vector_id)
     )
@@ -38,6 +39,7 @@ def set_described(session: Session, actor: str, kind: Kind, row: Any, described:
         append_event(session, actor, "set-tag", {**told, "key": key, "value": value, "before": None})
     if described.behavior:
         behavior = check_new_name(described.behavior)
+        before = (dataset_record if kind == "dataset" else vector_record)(session, row).behavior
         session.add(t.Amendment(**{column: row.id}, behavior=behavior, updated_at=now))
         append_event(session, actor, "describe", {**told, "behavior": behavior, "before": before})
     if text or tags or described.behavior:

@@ -13,7 +13,6 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.errors import InputError
-from caa_registry.pairs.record import checked_text
 from caa_registry.registry.provenance.lineage import names_of
 from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.documents.notices import JudgementDocument, Notice, SignatureDocument
@@ -46,8 +45,6 @@ def _columns(kind: str, about: Key, id: int) -> dict[str, Any]:
 
 def _add_notice(receiver: Receiver, notice: Notice) -> bool:
     session, table = receiver.session, _TABLES[notice.kind]
-    for name, text in (("why", notice.why), ("actor", notice.actor), ("successor", notice.successor)):
-        checked_text(text, source=receiver.origin, field=name)
     about = _columns(notice.kind, notice.about, receiver.id_of(notice.about))
     here = select(table).where(*(getattr(table, column) == value for column, value in about.items()))
     newest = session.scalar(here.order_by(table.id.desc()).limit(1))
@@ -83,7 +80,6 @@ def _add_signature(receiver: Receiver, signature: SignatureDocument) -> bool:
     )
     if any(row.envelope == signature.envelope for row in session.scalars(same)):
         return False
-    checked_text(signature.actor, source=receiver.origin, field="actor")
     row = t.Signature(
         **about,
         alias="",

@@ -14,14 +14,13 @@ from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.digests import digest_object
 from caa_registry.errors import InputError
-from caa_registry.pairs.record import checked_text
 from caa_registry.pairs.statistics import statistics_json
 from caa_registry.references import check_new_name
 from caa_registry.registry.datasets import store as datasets
 from caa_registry.registry.evaluations import store as evaluations
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.runs import RECEIVED, Arrow, digest_of_arrows
-from caa_registry.registry.rows import RESPONSE, dataset_record, vector_record
+from caa_registry.registry.rows import RESPONSE
 from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.documents.run import RunDocument
 from caa_registry.registry.transfer.documents.things import (
@@ -84,8 +83,6 @@ class Receiver:
             row = self.session.get_one(t.DatasetVersion, deleted.id)
             datasets.bring_back(self.session, self.workspace.actor, name, row, document.items)
             return row.id
-        for field_name, text in (("message", document.message), ("licence", document.licence)):
-            checked_text(text, source=self.origin, field=field_name)
         owner = datasets.owner(self.session, name, document.holds)
         version = t.DatasetVersion(
             dataset_id=owner.id,
@@ -106,8 +103,7 @@ class Receiver:
             f"{name}:v{document.number}",
             {"dataset": f"{name}:v{version.number}", "digest": version.digest},
         )
-        before = dataset_record(self.session, version).behavior
-        set_described(self.session, self.workspace.actor, "dataset", version, document.described, before)
+        set_described(self.session, self.workspace.actor, "dataset", version, document.described)
         return version.id
 
     def _model(self, document: ModelDocument, _: Present | None) -> int:
@@ -124,8 +120,6 @@ class Receiver:
             subject = {"vector": f"{name}:v{row.number}", "digest": row.digest}
             append_event(self.session, self.workspace.actor, "undelete", subject)
             return row.id
-        if self.session.scalar(select(t.Vector.id).where(t.Vector.name == name)) is None:
-            check_new_name(name)
         version = t.VectorVersion(
             vector_id=vectors.owner_of(self.session, name).id,
             digest=document.key.digest,
@@ -136,7 +130,7 @@ class Receiver:
             origin=dict(document.origin) if document.origin is not None else None,
             blob_digest=document.blob,
             d_model=document.d_model,
-            message=checked_text(document.message, source=self.origin, field="message") or None,
+            message=document.message or None,
             actor=document.run.actor,
             created_at=document.created_at,
             unchecked_before=document.unchecked_before,
@@ -160,8 +154,7 @@ class Receiver:
             f"{name}:v{document.number}",
             {"vector": f"{name}:v{version.number}", "digest": version.digest},
         )
-        before = vector_record(self.session, version).behavior
-        set_described(self.session, self.workspace.actor, "vector", version, document.described, before)
+        set_described(self.session, self.workspace.actor, "vector", version, document.described)
         return version.id
 
     def _plan(self, document: PlanDocument, _: Present | None) -> int:
