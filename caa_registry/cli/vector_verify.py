@@ -86,6 +86,11 @@ def say_layers(found: Verification) -> None:
         output.paragraph(
             f"largest difference: of a coordinate, relative to the largest norm; {found.tolerance:g} may be rounding"
         )
+        if not found.same_bits and not found.apart and not found.environment:
+            output.paragraph(
+                "Only last digits differ: some activations came from the cache, where they had been read with other "
+                "pairs, or another machine made the vector. caa vector compute --force reads all pairs anew."
+            )
     for difference in found.differences:
         output.paragraph(f"DIFFERS: {difference}.")
     if found.environment:
