@@ -13,6 +13,8 @@ from caa_registry.references import Kind
 from caa_registry.registry.maintenance.signing.envelope import opened
 from caa_registry.registry.maintenance.signing.trust import Trust, read_trust
 from caa_registry.registry.records import BundledVersion, BundleInfo, SentVersion, Transfer
+from caa_registry.registry.transfer.bundles.archive import Archive
+from caa_registry.registry.transfer.bundles.manifest import Manifest
 from caa_registry.registry.transfer.bundles.reading import Bundle, opened_bundle
 from caa_registry.registry.transfer.bundles.statement import statement_of
 from caa_registry.registry.transfer.documents.key import Key
@@ -36,8 +38,7 @@ def take(workspace: Workspace, path: Path, require: Sequence[str] = (), keys: Pa
 
 
 def _info(bundle: Bundle, require: Sequence[str], keys: Path | None) -> BundleInfo:
-    trust = read_trust(keys or settings.keys(), required=keys is not None)
-    signer = _signed_by(bundle, trust, require)
+    signed_by, signer = signed(bundle.archive, bundle.manifest, require, keys)
     counts = Counter(document.key.kind for document in bundle.parcel.documents)
     said = bundle.parcel.sayings
     return BundleInfo(
@@ -53,28 +54,37 @@ def _info(bundle: Bundle, require: Sequence[str], keys: Path | None) -> BundleIn
         plans=counts["plan"],
         evaluations=counts["evaluation"],
         notices=len(said.notices) + len(said.signatures) + len(said.judgements),
-        signed_by=signer,
-        signer=trust.name(signer),
+        signed_by=signed_by,
+        signer=signer,
     )
 
 
-def _signed_by(bundle: Bundle, trust: Trust, require: Sequence[str]) -> str:
-    """The id of the key that signed the bundle; empty where it is not signed. One that is not known is only named.
+def signed(
+    archive: Archive, manifest: Manifest, require: Sequence[str] = (), keys: Path | None = None
+) -> tuple[str, str]:
+    """The id of the key that signed a bundle, and who has that, where it is trusted; empty where it is not signed.
 
     Raises ``IntegrityError`` for a signature that does not fit, was revoked, or is not one that is required.
     """
+    trust = read_trust(keys or settings.keys(), required=keys is not None)
+    signer = _signed_by(archive, manifest, trust, require)
+    return signer, trust.name(signer)
+
+
+def _signed_by(archive: Archive, manifest: Manifest, trust: Trust, require: Sequence[str]) -> str:
+    """The id of the key that signed. One that is not known is only named."""
     required = {text: trust.key(text) for text in require}
     signer = ""
-    if bundle.archive.signed:
+    if archive.signed:
         try:
-            envelope = json.loads(bundle.archive.signature())
+            envelope = json.loads(archive.signature())
             signer = str(envelope["signatures"][0]["keyid"])
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-            raise bundle.archive.bad("its signature is not one of DSSE") from error
+            raise archive.bad("its signature is not one of DSSE") from error
         known = {id: key for id, (_, key) in trust.trusted.items()} | {key.id: key for key in required.values()}
         if signer in trust.revoked:
             raise IntegrityError(f"the key that signed the bundle was revoked: {trust.revoked[signer]}")
-        if signer in known and opened(envelope, known[signer]) != statement_of(bundle.manifest):
+        if signer in known and opened(envelope, known[signer]) != statement_of(manifest):
             raise IntegrityError("the signature is of another bundle", "Have it sent again.")
         if signer not in known:
             signer = f"{signer} (not trusted)" if len(signer) < 100 else "an unknown key"
