@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 @click.option("--to", required=True, metavar="REMOTE", help="A name from caa remote ls, a path or a URL.")
 @common
 def push(settings: Settings, references: tuple[str, ...], to: str) -> None:
-    """Send versions to another registry, each with all that it needs: pairs, model identity, numbers, evaluations with
-    their items, plans, runs, recalls and signatures. Only what is missing there is sent.
+    """Send versions to another registry or a shared folder, each with all that it needs: pairs, model identity,
+    numbers, evaluations with their items, plans, runs, recalls and signatures. Only what is missing there is sent.
 
     The same content under the same name is the same version. Where its number is taken by something else, it gets the
     next one, which is said. Each version goes whole or not at all; after an interruption, push again. A name that a
     dataset and a vector share means the vector, whose pairs go along. An alias (team/sycophancy:best) is set there too,
     with what it recommends, unless somebody has set it.
+
+    A folder gets a bundle for each version. Where something is known of a version that its bundle there lacks, the
+    bundle is replaced by one that holds both.
     """
     with settings.open() as registry, output.progress("sending") as progress:
         sent = registry.push(*references, to=to, progress=progress)
@@ -38,9 +41,9 @@ def push(settings: Settings, references: tuple[str, ...], to: str) -> None:
 @click.option("--from", "source", required=True, metavar="REMOTE", help="A name from caa remote ls, a path or a URL.")
 @common
 def pull(settings: Settings, references: tuple[str, ...], source: str) -> None:
-    """Take versions from another registry, as caa push sends them. Nothing is written there.
+    """Take versions from another registry or a shared folder, as caa push sends them. Nothing is written there.
 
-    What the other registry has recalled, quarantined or deprecated of what is here is taken over with every pull.
+    What the other one has recalled, quarantined or deprecated of what is here is taken over with every pull.
     Without a REFERENCE only that is done.
     """
     with settings.open(create=True) as registry, output.progress("receiving") as progress:
@@ -77,7 +80,7 @@ def show_transfer(settings: Settings, transfer: Transfer, where: str) -> None:
 def diff(settings: Settings, remote: str) -> None:
     """Show which versions only this registry or the other one has, and which have another number there.
 
-    Versions are compared by content, under each name. Nothing is written there.
+    The other one may be a shared folder. Versions are compared by content, under each name. Nothing is written there.
     """
     with settings.open() as registry:
         found = registry.diff(remote)
@@ -85,7 +88,7 @@ def diff(settings: Settings, remote: str) -> None:
         output.print_json([difference_json(each) for each in found])
         return
     rows = [(each.kind, each.here or "-", each.there or "-", _remark(each)) for each in found]
-    output.table(["kind", "here", "there", ""], rows, empty="Both registries hold the same versions.")
+    output.table(["kind", "here", "there", ""], rows, empty="Both hold the same versions.")
 
 
 def _remark(difference: Difference) -> str:
