@@ -27,7 +27,7 @@ def remote() -> None:
 def add(settings: Settings, name: str, url: str, replace: bool) -> None:
     """Give the registry, the folder or the repository at URL a name.
 
-    URL is the path of a SQLite file, a PostgreSQL URL, the path of a folder that holds bundles, or hf:ORG/REPO[@REV]. A
+    URL is the path of a SQLite file, a PostgreSQL URL, the path of a folder that holds bundles, or hf:ORG/NAME[@REV]. A
     folder that does not exist yet is written with a slash at its end (/mnt/share/vectors/), and made; another path
     that does not exist yet is a SQLite file.
 

@@ -1,5 +1,5 @@
-"""Versions from one registry to another, one after the other, and what the other one says of them. A folder or a
-repository of the hub may stand for the other registry."""
+"""Versions from one registry to another, one after the other, and what the other one says of them. A folder may stand
+for the other registry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def push(here: Workspace, references: Sequence[str], remote: Remote, telling: Pr
     if remote.kind == "folder":
         return pushing.push(here, references, Path(remote.url), remote.name or remote.url, telling)
     if remote.kind == "hub":
-        raise _on_the_hub(remote)
+        raise UsageError(f"{remote.url} is on the hub", "Call publish, which asks what may be public.")
     with opened(remote, here, read_only=False) as other:
         return _sent(here, other, references, remote.name or other.database.shown, telling)
 
@@ -39,8 +39,6 @@ def pull(here: Workspace, references: Sequence[str], remote: Remote, telling: Pr
     """See ``Registry.pull``."""
     if remote.kind == "folder":
         return pulling.pull(here, references, Path(remote.url), remote.name or remote.url, telling)
-    if remote.kind == "hub":
-        raise _on_the_hub(remote)
     with opened(remote, here, read_only=True) as other:
         taken = _sent(other, here, references, remote.name or other.database.shown, telling)
         with other.database.read() as session:
@@ -57,13 +55,9 @@ def diff(here: Workspace, remote: Remote) -> list[Difference]:
             _log.warning("%s", note)
         return differences(versions_in(here), shelf.by_name, shelf.along)
     if remote.kind == "hub":
-        raise _on_the_hub(remote)
+        raise UsageError(f"{remote.url} is on the hub", "Compare with a registry or a folder.")
     with opened(remote, here, read_only=True) as other:
         return differences(versions_in(here), versions_in(other))
-
-
-def _on_the_hub(remote: Remote) -> UsageError:
-    return UsageError(f"{remote.url} is on the hub", "Name a registry or a folder.")
 
 
 def _sent(

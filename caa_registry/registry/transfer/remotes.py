@@ -36,7 +36,7 @@ class Remotes:
     def add(self, name: str, url: str, *, replace: bool = False) -> Remote:
         """Name a registry: the path of a SQLite file, or a PostgreSQL URL without a password. It need not exist yet.
 
-        A folder is named by its path, and a repository of the hub as ``hf:ORG/REPO[@REVISION]``. A path that ends with
+        A folder is named by its path, and a repository of the hub as ``hf:ORG/NAME[@REVISION]``. A path that ends with
         a slash means a folder, which is made where it is missing.
         Raises ``UsageError`` for a name in use unless ``replace`` is given, and for a URL that holds a password;
         ``WriteError`` where the folder cannot be made.
@@ -46,6 +46,8 @@ class Remotes:
                 f"{visible(name)!r} cannot be the name of a remote", "Use letters, digits, '-' and '_': team"
             )
         remote = Remote(name, _place(url) or _checked(url))
+        if remote.kind == "hub" and parse_hub(url).file:
+            raise UsageError(f"{url} is a file of a repository", "Name the repository: hf:ORG/NAME[@REVISION].")
         known = self._read()
         if not replace and name in known and _remote(name, known[name]) != remote:
             raise UsageError(f"{name} is {known[name]} already", "Choose another name, or give --replace.")
@@ -123,10 +125,6 @@ def _remote(name: str, url: str) -> Remote:
 def _place(text: str) -> str | None:
     """The URL of the folder or repository that ``text`` names; ``None`` for a registry. Raises ``UsageError``."""
     if text.startswith("hf:"):
-        if parse_hub(text).file:
-            raise UsageError(
-                f"{text} is a file of a repository", "Name the repository: hf:ORG/REPO or hf:ORG/REPO@REV."
-            )
         return text
     there = _is_folder(text)
     if "://" in text or not (there or text.endswith("/")):

@@ -67,7 +67,7 @@ def _in_order(shelf: Shelf, asked: Collection[Shelved]) -> list[Shelved]:
 
 def _take(here: Workspace, path: Path, version: Shelved) -> Taken:
     with opened_bundle(path) as bundle:
-        signed(bundle.archive, bundle.manifest)
+        signed(bundle.archive, bundle.manifest, what=path.name)
         parcel = _part_of(bundle.parcel, version, path)
         lacking = missing(here, {document.key for document in parcel.documents})
         documents = [document for document in parcel.documents if document.key in lacking]
@@ -129,5 +129,5 @@ def _take_warnings(here: Workspace, shelf: Shelf) -> tuple[int, list[str]]:
 def _notices(path: Path) -> tuple[Notice, ...]:
     with opened_archive(path) as archive:
         manifest = manifest_in(archive, str(path))
-        signed(archive, manifest)
+        signed(archive, manifest, what=path.name)
         return sayings_in(archive, manifest).notices

@@ -155,7 +155,7 @@ class _Sending:
         blobs = self._here.blobs
         with ExitStack() as stack:
             base = stack.enter_context(opened_bundle(path)) if path in self._shelf.bundles else None
-            if base is not None and signed(base.archive, base.manifest)[0]:
+            if base is not None and signed(base.archive, base.manifest, what=path.name)[0]:
                 self.notes.append(f"{path.name} was signed as it was before, and is not signed any more")
             theirs = base.parcel if base is not None else Parcel((), (), Sayings())
             held = base.archive.members if base is not None else {}
