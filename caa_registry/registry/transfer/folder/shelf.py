@@ -120,9 +120,7 @@ def _files(folder: Path) -> list[Path]:
             found = [
                 entry.name
                 for entry in entries
-                if entry.name.lower().endswith(SUFFIX)
-                and not entry.name.startswith(".")
-                and entry.is_file(follow_symlinks=False)
+                if entry.name.lower().endswith(SUFFIX) and not entry.name.startswith(".") and entry.is_file()
             ]
     except OSError as error:
         raise InputError(f"it cannot be read ({error.strerror or error})", source=str(folder)) from error
