@@ -80,7 +80,9 @@ def test_what_one_pushes_another_pulls(ada: Registry, bob: Registry, hub: HubSer
     }
     run = ada.runs.ls().rows[0].run
     assert (run.kind, run.parameters["commit"]) == ("push", published.commit)
+    assert {each.there for each in bob.diff(REPO)} == {"team/praise:v1", "team/mixture:v1"}
     taken = bob.pull(source=f"{REPO}@{published.commit}")
+    assert bob.diff(REPO) == []
     assert [version.new for version in taken.versions] == [True, True] and bob.fsck().faults == ()
     for reference in (BEST, "team/mixture:v1"):
         assert bob.vectors.get(f"vector:{reference}").digest == ada.vectors.get(f"vector:{reference}").digest

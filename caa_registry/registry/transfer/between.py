@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caa_registry.errors import UsageError
+from caa_registry.hub import parse_hub
 from caa_registry.progress import Progress
 from caa_registry.references import Kind
 from caa_registry.registry.records import Difference, Remote, SentVersion, Transfer
@@ -55,7 +56,9 @@ def diff(here: Workspace, remote: Remote) -> list[Difference]:
             _log.warning("%s", note)
         return differences(versions_in(here), shelf.by_name, shelf.along)
     if remote.kind == "hub":
-        raise UsageError(f"{remote.url} is on the hub", "Compare with a registry or a folder.")
+        from caa_registry.registry.transfer.hub.taking import held
+
+        return differences(versions_in(here), *held(parse_hub(remote.url)))
     with opened(remote, here, read_only=True) as other:
         return differences(versions_in(here), versions_in(other))
 

@@ -10,10 +10,12 @@ from caa_registry.errors import InputError, IntegrityError, NotFoundError, Usage
 from caa_registry.formats.imported import ImportedVectors
 from caa_registry.formats.reading import read_vectors
 from caa_registry.hub import HubSource
-from caa_registry.progress import Progress
+from caa_registry.progress import Progress, silent
 from caa_registry.registry.maintenance.signing.trust import read_trust
 from caa_registry.registry.records import SentVersion, Transfer, behavior_of
 from caa_registry.registry.transfer.bundles.reading import Bundle, opened_bundle
+from caa_registry.registry.transfer.differences import Versions
+from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.documents.things import VectorDocument
 from caa_registry.registry.transfer.hub.alone import VectorAlone, read_alone
 from caa_registry.registry.transfer.hub.fetching import Repository, fetched
@@ -44,13 +46,33 @@ def take(
     if signer:
         who = trust.name(signer)
         notes = (*notes, f"it is signed by {f'{who} ({signer})' if who else signer}")
-    if BUNDLE in repository.files:
-        taken = _take_bundle(workspace, repository, references)
-    elif ALONE in repository.files:
-        taken = _take_alone(workspace, repository, references)
-    else:
-        raise InputError(f"holds neither {BUNDLE} nor {ALONE}", "Have it pushed again.", source=str(repository))
+    taking = _take_bundle if _is_whole(repository) else _take_alone
+    taken = taking(workspace, repository, references)
     return Transfer(str(repository), taken.versions, taken.notices, (*notes, *taken.notes))
+
+
+def held(source: HubSource) -> tuple[Versions, set[Key]]:
+    """The versions that are in a repository, and the keys of all that came along with them. See ``Registry.diff``."""
+    repository = fetched(source, silent)
+    vectors: dict[str, set[tuple[int, str]]] = {}
+    along: set[Key] = set()
+    if _is_whole(repository):
+        with opened_bundle(repository.files[BUNDLE]) as bundle:
+            roots = [(root.key.name, root.number, root.key.digest) for root in bundle.manifest.roots]
+            along = {key for key, _ in bundle.manifest.documents}
+    else:
+        alone = read_alone(repository.files[ALONE].read_bytes(), f"{repository}/{ALONE}")
+        roots = [(vector.name, vector.number, vector.digest) for vector in alone]
+    for name, number, digest in roots:
+        vectors.setdefault(name, set()).add((number, digest))
+    return {"dataset": {}, "vector": vectors}, along
+
+
+def _is_whole(repository: Repository) -> bool:
+    """Whether its vectors are there with all that they need."""
+    if not repository.files.keys() & {BUNDLE, ALONE}:
+        raise InputError(f"holds neither {BUNDLE} nor {ALONE}", "Have it pushed again.", source=str(repository))
+    return BUNDLE in repository.files
 
 
 def _take_bundle(workspace: Workspace, repository: Repository, references: Sequence[str]) -> Transfer:
