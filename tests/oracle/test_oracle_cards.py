@@ -38,9 +38,9 @@ def test_the_python_of_a_card_steers(hub: HubServer, tmp_path: Path, multiplier:
         registry.aliases.set(vector.reference, "best", recommendation=caa.Recommendation((3,), multiplier))
         registry.publish("vector:team/agreeing:best", to="hf:ada/agreeing")
         with registry.steer(model, "vector:team/agreeing:best"):
-            (ours,) = model.generate([PROMPT], max_tokens=60)
-        (plain,) = model.generate([PROMPT], max_tokens=60)
-    assert ours.text != plain.text
+            ours = model.generate(PROMPT, max_tokens=60)
+        plain = model.generate(PROMPT, max_tokens=60)
+    assert ours != plain
     repository = hub.repositories["ada/agreeing"]
     card = repository.commits[repository.names["main"]]["README.md"].decode()
     (code,) = re.findall(r"^```python\n(.*?)^```$", card, re.MULTILINE | re.DOTALL)
@@ -53,4 +53,4 @@ def test_the_python_of_a_card_steers(hub: HubServer, tmp_path: Path, multiplier:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert ours.text.strip() in done.stdout and plain.text.strip() not in done.stdout
+    assert ours.strip() in done.stdout and plain.strip() not in done.stdout
