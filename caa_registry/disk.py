@@ -27,6 +27,14 @@ FREE_SPACE = "Free some space, or choose a place on another disk."
 _OPEN_FILE = re.compile(r"/dev/(?:stdout|stderr|fd/[0-9]+)|/proc/self/fd/[0-9]+")
 
 
+def expanded(path: str | Path) -> Path:
+    """``path`` with ``~`` and ``~ada`` for home folders. As in a shell, what names no user stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def check_new(path: Path, *, force: bool = False) -> None:
     """Raise ``UsageError`` unless ``new`` would write a file at ``path``, so that it is said before any work is done.
 

@@ -16,6 +16,7 @@ import os
 import re
 from pathlib import Path
 
+from caa_registry.disk import expanded
 from caa_registry.errors import UsageError, one_line
 
 # What launchers tell each process: mlx.launch (ring, nccl, jaccl), Open MPI, and other kinds of MPI.
@@ -71,7 +72,7 @@ def registry_url(flag: str | None = None) -> str:
     if "://" in given:
         scheme, rest = given.split("://", 1)
         return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else given
-    path = Path(given).expanduser().absolute()
+    path = expanded(given).absolute()
     if (_SCHEME.match(given) or may_hold_password(given)) and not _is_file(path):
         raise UsageError(
             "the registry is neither a path nor a URL that can be understood",

@@ -26,7 +26,7 @@ from caa_registry.catalog.database import Database
 from caa_registry.catalog.location import Location, locate
 from caa_registry.catalog.state import look
 from caa_registry.digests import canonical_json, digest_object
-from caa_registry.disk import explained
+from caa_registry.disk import expanded, explained
 from caa_registry.errors import CaaError, RegistryError, UsageError, one_line
 from caa_registry.extensions import Extensions, resolve
 
@@ -82,16 +82,16 @@ def parse_place(given: str) -> BlobPlace:
 
 def _exists(given: str) -> bool:
     try:
-        return Path(given).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):
+        return expanded(given).exists()
+    except (OSError, ValueError):
         return False
 
 
 def _path(given: str) -> str:
     try:
         given.encode()
-        path = Path(given).expanduser().absolute()
-    except (UnicodeEncodeError, RuntimeError) as error:
+        path = expanded(given).absolute()
+    except UnicodeEncodeError as error:
         raise UsageError("the path of the blobs cannot be stored", "Choose another folder.") from error
     if not given.strip() or "\x00" in given:
         raise UsageError("the path of the blobs is empty or holds a NUL character", _EXAMPLES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from caa_registry import mx_thread
+from caa_registry.disk import expanded
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError, one_line, without_secrets
 from caa_registry.hub import is_commit, parse_hub
 from caa_registry.models.folder.adapters import Adapter, open_adapter, refuse_adapter
@@ -120,7 +121,7 @@ def locate(
     fetched from a hub too."""
     if str(name).startswith(_HUB):
         return _download(*_repository(str(name), revision), weights)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if revision is not None and (str(name) == DEMO_MODEL or path.exists()):
         raise UsageError(f"{without_secrets(str(name))}: is not a hub repository, so it has no revision {revision}")
     if str(name) == DEMO_MODEL:

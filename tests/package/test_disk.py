@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from caa_registry import disk
+from caa_registry import disk, settings
 from caa_registry.errors import CaaError, InputError, UsageError, WriteError
 
 PACKAGE = Path(disk.__file__).parent
@@ -182,3 +182,10 @@ def test_nothing_is_unpickled() -> None:
             if isinstance(node, ast.Call):
                 call = ast.unparse(node.func)
                 assert call not in ("np.load", "numpy.load", "torch.load", "yaml.load", "eval", "exec"), path
+
+
+def test_a_home_folder_of_nobody_is_a_name_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert disk.expanded("~/x") == Path.home() / "x" and disk.expanded("a/~b") == Path("a/~b")
+    assert disk.expanded("~no-such-user/x") == Path("~no-such-user/x")
+    monkeypatch.chdir(tmp_path)
+    assert settings.registry_url("~no-such-user/x.db") == f"sqlite:///{tmp_path}/~no-such-user/x.db"

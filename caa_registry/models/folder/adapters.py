@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caa_registry.digests import digest_object, floats_as_text
+from caa_registry.disk import expanded
 from caa_registry.errors import ModelError, NotFoundError
 from caa_registry.models.folder.digests import Look, listed, look, weight_digests
 from caa_registry.models.folder.json_files import json_object
@@ -66,7 +67,7 @@ def open_adapter(folder: str | Path, *, again: bool = False) -> Adapter:
     Raises ``NotFoundError`` where there is no such folder, ``ModelError`` for one that holds no LoRA adapter, or a
     broken one.
     """
-    path = Path(folder).expanduser().resolve()
+    path = expanded(folder).resolve()
     if not path.is_dir():
         raise NotFoundError(f"there is no adapter folder {folder}", "Give the folder of a LoRA adapter.")
     if not (path / _CONFIG).is_file():

@@ -131,13 +131,13 @@ def _place(text: str) -> str | None:
         return None
     if not there:
         settings.registry_url(text)  # which refuses what may hold a password
-    return f"{str(Path(text).expanduser().absolute()).rstrip('/')}/"
+    return f"{str(disk.expanded(text).absolute()).rstrip('/')}/"
 
 
 def _is_folder(text: str) -> bool:
     try:
-        return Path(text).expanduser().is_dir()
-    except (OSError, ValueError, RuntimeError):
+        return disk.expanded(text).is_dir()
+    except (OSError, ValueError):
         return False
 
 
