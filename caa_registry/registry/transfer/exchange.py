@@ -32,7 +32,8 @@ class Exchange(Upkeep):
         ``to``: the name of a remote, a path or a URL. Each version goes whole or not at all, so a push that was
         interrupted goes on where it was. The same content under the same name is the same version; where the number is
         taken by something else, it gets the next one. An alias in a reference is set there unless somebody set it.
-        Raises ``NotFoundError``, ``UsageError``, ``RegistryError``, ``IntegrityError``.
+        Raises ``NotFoundError``, ``UsageError``, ``RegistryError``, ``IntegrityError``, ``ConflictError`` where
+        somebody deletes meanwhile what is sent.
         """
         from caa_registry.registry.transfer.between import push
 
