@@ -43,10 +43,10 @@ _STUCK = 180.0
 
 class Seat:
     """One client after the other, which do ``kinds``. ``begun``: how many of these; ``busy``: whether one is under
-    way. ``journals``: of each client, with the moment at which it was gone."""
+    way; ``killed``: how many clients were. ``journals``: of each client, with the moment at which it was gone."""
 
     def __init__(self, place: Place, who: str, kinds: Sequence[str], chance: random.Random) -> None:
-        self.who, self.begun, self.busy, self.kills = who, 0, False, 0
+        self.who, self.begun, self.busy, self.killed = who, 0, False, 0
         self.journals: list[tuple[Path, float]] = []
         self._place, self._kinds, self._chance = place, kinds, chance
         self._start()
@@ -72,15 +72,12 @@ class Seat:
         if exit_code is None:
             return True
         self.busy = False
+        self.killed += exit_code == -signal.SIGKILL
         self.journals.append((self._journal, time.monotonic()))
         if exit_code == -signal.SIGKILL and self.begun < len(self._kinds):
             self._start()
             return True
         return False
-
-    def kill(self) -> None:
-        self.kills += 1
-        self.process.kill()
 
 
 def deck(operations: int, chance: random.Random) -> list[str]:
@@ -105,15 +102,14 @@ def play(seats: Sequence[Seat], options: argparse.Namespace, server: Any, chance
         busy = [seat for seat in working if seat.busy]
         if due["kill"] and due["kill"][0] <= begun and busy:
             due["kill"].popleft()
-            chance.choice(busy).kill()
-            counts["killed"] += 1
+            chance.choice(busy).process.kill()
         if due["end"] and due["end"][0] <= begun:
             due["end"].popleft()
             counts["connections ended"] += server.terminate(server.url, chance.randrange(1, 4))
         for seat in working:
             if time.monotonic() - seat.heard > _STUCK:
                 counts["stuck"] += 1
-                seat.kill()
+                seat.process.kill()
     return counts
 
 
@@ -208,6 +204,7 @@ def run(options: argparse.Namespace, root: Path, server: Any) -> int:
         problems.append(f"{counts['stuck']} clients did nothing for {_STUCK:.0f} seconds")
     figures = {
         "operations": sum(seat.begun for seat in seats),
+        "clients killed": sum(seat.killed for seat in seats),
         **counts,
         "requests": len(bucket.requests),
         "requests that failed": bucket.injected.total(),
