@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from caa_registry.errors import InputError as InputError
     from caa_registry.errors import IntegrityError as IntegrityError
     from caa_registry.errors import JudgeError as JudgeError
+    from caa_registry.errors import LicenceError as LicenceError
     from caa_registry.errors import ModelError as ModelError
     from caa_registry.errors import ModelMismatchError as ModelMismatchError
     from caa_registry.errors import NoCommonDoseError as NoCommonDoseError
@@ -149,6 +150,8 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import PlannedRecipe as PlannedRecipe
     from caa_registry.registry.records import PlanSettings as PlanSettings
     from caa_registry.registry.records import PropensitySettings as PropensitySettings
+    from caa_registry.registry.records import Published as Published
+    from caa_registry.registry.records import PublishedFile as PublishedFile
     from caa_registry.registry.records import Pushed as Pushed
     from caa_registry.registry.records import Ranked as Ranked
     from caa_registry.registry.records import Reading as Reading
@@ -205,6 +208,7 @@ _PUBLIC = {
         "InputError",
         "IntegrityError",
         "JudgeError",
+        "LicenceError",
         "ModelError",
         "ModelMismatchError",
         "NoCommonDoseError",
@@ -321,6 +325,8 @@ _PUBLIC = {
         "PlannedOutcome",
         "PlannedRecipe",
         "PropensitySettings",
+        "Published",
+        "PublishedFile",
         "Pushed",
         "Ranked",
         "Reading",

@@ -76,6 +76,14 @@ class PassphraseError(UsageError):
     """A private key is encrypted, and its passphrase is missing or wrong."""
 
 
+class LicenceError(UsageError):
+    """A licence has to be known and is not. ``of``: whose, ``pairs`` or ``model``."""
+
+    def __init__(self, message: str, hint: str = "", *, of: str) -> None:
+        super().__init__(message, hint)
+        self.of = of
+
+
 class InputError(CaaError):
     """Data from outside that cannot be used. Says which source, which row (1-based) and which field."""
 

@@ -73,6 +73,14 @@ def check_endpoint(what: str) -> None:
     )
 
 
+def check_private(repo: str, private: bool | None, *, public: bool) -> None:
+    """Raise ``UsageError`` where ``repo`` is not ``private``, and nobody said that what is pushed may be ``public``."""
+    if private is False and not public:
+        raise UsageError(
+            f"hf:{repo} is public, and everybody would see what is pushed", "Give --public, or name another repository."
+        )
+
+
 def client_errors() -> tuple[type[Exception], ...]:
     """What a call of the hub's client can raise: its own errors, the HTTP library's, and a nonsensical answer's."""
     from huggingface_hub import errors

@@ -96,6 +96,12 @@ class BlobStore(Protocol):
         """
 
 
+def from_store(blobs: BlobStore, digest: str, session: Session | None = None) -> bytes:
+    """The bytes of one blob as ``get`` gives them, from the store itself and never from a cache."""
+    (read,) = blobs.read_each([digest], session)
+    return read()
+
+
 def checked_digest(digest: str) -> str:
     """``digest`` if it is written ``sha256:`` and 64 hex digits, else ``UsageError``."""
     if not isinstance(digest, str) or not DIGEST.fullmatch(digest):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +9,9 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.cli.sign import PASSPHRASE, keys_option, require_option
+from caa_registry.cli.sign import keys_option, require_option, with_passphrase
 from caa_registry.cli.transfer import show_transfer
 from caa_registry.digests import short
-from caa_registry.errors import PassphraseError
 from caa_registry.pairs.curation.result import count
 from caa_registry.wire.transfer import bundle_json
 
@@ -41,16 +38,11 @@ def bundle() -> None:
 def create(settings: Settings, references: tuple[str, ...], path: Path, key: Path | None, force: bool) -> None:
     """Write versions to one file, with all that caa push would send. The same versions give the same bytes."""
     with settings.open() as registry, output.progress("bundling") as progress:
-        passphrase = os.environ.get(PASSPHRASE)
-        try:
-            made = registry.bundle(
+        made = with_passphrase(
+            lambda passphrase: registry.bundle(
                 *references, path=path, key=key, passphrase=passphrase, force=force, progress=progress
             )
-        except PassphraseError:
-            if passphrase is not None or not sys.stdin.isatty():
-                raise
-            asked = click.prompt("Passphrase", hide_input=True, err=True)
-            made = registry.bundle(*references, path=path, key=key, passphrase=asked, force=force, progress=progress)
+        )
     if settings.as_json:
         output.print_json(bundle_json(made))
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -17,8 +18,7 @@ from caa_registry.errors import PassphraseError
 from caa_registry.wire.signatures import signature_json, signed_json
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import SignatureCheck, Signed
-    from caa_registry.registry.registry import Registry
+    from caa_registry.registry.records import Signed
 
 PASSPHRASE = "CAA_KEY_PASSPHRASE"
 
@@ -37,6 +37,9 @@ keys_option = click.option(
 )
 
 
+T = TypeVar("T")
+
+
 @click.command(epilog="Example: caa sign team/sycophancy:v2 --key ada.pem")
 @click.argument("reference")
 @click.option(
@@ -51,21 +54,23 @@ def sign(settings: Settings, reference: str, key: Path) -> None:
     moves, the signature no longer counts. The passphrase of a key is asked for, or taken from CAA_KEY_PASSPHRASE.
     """
     with settings.open() as registry:
-        made = _signed(registry, reference, key)
+        made = with_passphrase(lambda passphrase: registry.sign(reference, key, passphrase=passphrase))
     if settings.as_json:
         output.print_json(signature_json(made))
     else:
         output.message(f"Signed {reference} with the key {short(made.key)}.")
 
 
-def _signed(registry: Registry, reference: str, key: Path) -> SignatureCheck:
+def with_passphrase(sign: Callable[[str | None], T]) -> T:
+    """What ``sign`` returns, which gets the passphrase of the key: that of CAA_KEY_PASSPHRASE, or where one is needed
+    and somebody can be asked, theirs."""
     given = os.environ.get(PASSPHRASE)
     try:
-        return registry.sign(reference, key, passphrase=given)
+        return sign(given)
     except PassphraseError:
         if given is not None or not sys.stdin.isatty():
             raise
-    return registry.sign(reference, key, passphrase=click.prompt("Passphrase", hide_input=True, err=True))
+    return sign(click.prompt("Passphrase", hide_input=True, err=True))
 
 
 @click.command(epilog="Example: caa verify team/sycophancy:best --require-signature ada")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
+from caa_registry.cli.publish import HubOptions, hub_options, publish
+from caa_registry.cli.sign import keys_option, require_option
+from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.result import count
 from caa_registry.wire.transfer import difference_json, transfer_json
 
@@ -17,9 +21,10 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: caa push team/sycophancy:v2 --to team")
 @click.argument("references", nargs=-1, required=True, metavar="REFERENCE...")
-@click.option("--to", required=True, metavar="REMOTE", help="A name from caa remote ls, a path or a URL.")
+@click.option("--to", required=True, metavar="REMOTE", help="A name from caa remote ls, a path, a URL or hf:ORG/NAME.")
+@hub_options
 @common
-def push(settings: Settings, references: tuple[str, ...], to: str) -> None:
+def push(settings: Settings, references: tuple[str, ...], to: str, hub: HubOptions) -> None:
     """Send versions to another registry, each with all that it needs: pairs, model identity, numbers, evaluations with
     their items, plans, runs, recalls and signatures. Only what is missing there is sent.
 
@@ -27,24 +32,45 @@ def push(settings: Settings, references: tuple[str, ...], to: str) -> None:
     next one, which is said. Each version goes whole or not at all; after an interruption, push again. A name that a
     dataset and a vector share means the vector, whose pairs go along. An alias (team/sycophancy:best) is set there too,
     with what it recommends, unless somebody has set it.
+
+    To the hub (hf:ORG/NAME[@BRANCH]) vectors are pushed as one commit of a model repository: a card, safetensors files,
+    the pairs, a list of digests, and a bundle for caa pull. What is pushed later to the same repository takes the place
+    of what was there. A new repository is private. Where a licence forbids it, no pairs and no answers are pushed;
+    where one is not known, you are asked.
     """
-    with settings.open() as registry, output.progress("sending") as progress:
-        sent = registry.push(*references, to=to, progress=progress)
+    with settings.open() as registry:
+        if registry.remotes.get(to).url.startswith("hf:"):
+            publish(settings, registry, references, to, hub)
+            return
+        hub.check_unused()
+        with output.progress("sending") as progress:
+            sent = registry.push(*references, to=to, progress=progress)
     show_transfer(settings, sent, "there")
 
 
 @click.command(epilog="Example: caa pull team/sycophancy:best --from team")
 @click.argument("references", nargs=-1, metavar="[REFERENCE...]")
-@click.option("--from", "source", required=True, metavar="REMOTE", help="A name from caa remote ls, a path or a URL.")
+@click.option("--from", "source", metavar="REMOTE", help="A name from caa remote ls, a path, a URL or hf:ORG/NAME.")
+@require_option
+@keys_option
 @common
-def pull(settings: Settings, references: tuple[str, ...], source: str) -> None:
+def pull(
+    settings: Settings, references: tuple[str, ...], source: str | None, require: tuple[str, ...], keys: Path | None
+) -> None:
     """Take versions from another registry, as caa push sends them. Nothing is written there.
 
     What the other registry has recalled, quarantined or deprecated of what is here is taken over with every pull.
     Without a REFERENCE only that is done.
+
+    From the hub (caa pull hf:ORG/NAME@REVISION) all that is in the repository is taken. Every file is compared with its
+    list of digests before anything is stored; --require-signature also says who must have signed that list.
     """
+    if source is None and len(references) == 1 and references[0].startswith("hf:"):
+        source, references = references[0], ()
+    if source is None:
+        raise UsageError("it is not said where from", "Give --from REMOTE, or pull hf:ORG/NAME.")
     with settings.open(create=True) as registry, output.progress("receiving") as progress:
-        taken = registry.pull(*references, source=source, progress=progress)
+        taken = registry.pull(*references, source=source, require=require, keys=keys, progress=progress)
     show_transfer(settings, taken, "here")
 
 

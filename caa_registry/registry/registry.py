@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from caa_registry.registry.provenance.audit import Audit
     from caa_registry.registry.provenance.recorded_runs import RecordedRuns
     from caa_registry.registry.provenance.script_runs import ScriptRun
-    from caa_registry.registry.records import DatasetVersion, Evaluation, Hit, Listing
+    from caa_registry.registry.records import DatasetVersion, Evaluation, Hit, Listing, Published
     from caa_registry.registry.reports.reports import Reports
     from caa_registry.registry.vectors.steering import SteeringPart
     from caa_registry.registry.vectors.vectors import Vectors
@@ -263,6 +263,44 @@ class Registry(Exchange):
         from caa_registry.registry.order.names import rename
 
         return rename(self.workspace, reference, name)
+
+    def publish(
+        self,
+        *references: str,
+        to: str,
+        public: bool = False,
+        licence: str = "",
+        model_licence: str = "",
+        pairs: bool | None = None,
+        key: str | Path | None = None,
+        passphrase: str | None = None,
+        message: str = "",
+        dry_run: bool = False,
+        progress: ProgressOption = None,
+    ) -> Published:
+        """Push vectors to a repository on the hub (``to``: ``hf:ORG/NAME[@BRANCH]``, or the name of a remote that is
+        one), as one commit: a card, a safetensors file each, the pairs, a list of digests, and for ``pull`` a bundle of
+        all that they need.
+
+        A new repository is private unless ``public``. ``licence``: of the pairs whose own is not recorded;
+        ``model_licence``: of the models, where their folders do not say. ``pairs``: whether texts are published: all
+        datasets that the vectors and their evaluations need. By default their licences decide, and where one forbids it
+        the vectors go alone. ``key`` signs the list of digests. With ``dry_run`` nothing is sent.
+
+        Raises ``LicenceError`` where a licence is not known, ``UsageError`` for what is no vector and for a repository
+        that is public where that was not said, or that holds something else; ``HubError``.
+        """
+        from caa_registry.registry.maintenance.signing.keys import read_private
+        from caa_registry.registry.transfer.hub.licences import Wishes
+        from caa_registry.registry.transfer.hub.publishing import Publication, publish
+        from caa_registry.registry.transfer.hub.uploading import parse_target
+
+        repo, branch = parse_target(self.remotes.get(to).url)
+        private = None if key is None else read_private(Path(key), passphrase)
+        wishes = Wishes(public, licence, model_licence, pairs)
+        asked = Publication(references, repo, branch, wishes, private, message, dry_run)
+        with shown(bundling=progress) as (telling,):
+            return publish(self.workspace, self.reports, asked, telling)
 
     def lineage(self, reference: str) -> Lineage:
         """What a dataset or vector was made from, and what was made from it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from caa_registry.registry.records import BundleInfo, Difference, Remote, Transfer
+    from caa_registry.registry.records import BundleInfo, Difference, Published, Remote, Transfer
 
 
 def remote_json(remote: Remote) -> dict[str, Any]:
@@ -28,6 +28,24 @@ def transfer_json(transfer: Transfer) -> dict[str, Any]:
         ],
         "notices": transfer.notices,
         "notes": list(transfer.notes),
+    }
+
+
+def published_json(published: Published) -> dict[str, Any]:
+    """What is, or would be, in a repository on the hub."""
+    return {
+        "repo": published.repo,
+        "branch": published.branch,
+        "commit": published.commit or None,
+        "public": published.public,
+        "versions": list(published.versions),
+        "licences": {name: licence or None for name, licence in published.licences.items()},
+        "model_licences": dict(published.model_licences),
+        "pairs": published.pairs,
+        "withheld": dict(published.withheld),
+        "actors": list(published.actors),
+        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in published.files],
+        "signed_by": published.signed_by or None,
     }
 
 

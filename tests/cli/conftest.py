@@ -59,8 +59,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
 
 
 @pytest.fixture
-def full(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of ``filled``, which the commands use."""
+def full(
+    filled: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A copy of ``filled``, which the commands use, with nothing in any cache."""
+    monkeypatch.setenv("CAA_HOME", str(tmp_path_factory.mktemp("home")))
     path = tmp_path / "full.db"
     shutil.copy(filled, path)
     monkeypatch.setenv("CAA_REGISTRY", str(path))

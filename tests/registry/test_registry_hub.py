@@ -151,6 +151,10 @@ def test_a_push_that_fails_records_nothing(registry: Registry, hub: HubServer, t
     assert all(set(files) == {".gitattributes"} for files in hub.repositories["team/shared"].commits.values())
     assert dump(url(tmp_path)) == before
     hub.breaking = None
+    assert registry.datasets.push("team/a", "hf:team/shared", licence="CC0-1.0").commit
+    hub.repository("team/shared", private=False)
+    with pytest.raises(UsageError, match="hf:team/shared is public, and everybody would see"):
+        registry.datasets.push("team/a", "hf:team/shared", licence="CC0-1.0")
     assert registry.datasets.push("team/a", "hf:team/shared", public=True, licence="CC0-1.0").commit
 
 

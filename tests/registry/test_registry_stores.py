@@ -23,6 +23,7 @@ from caa_registry.blobs import removal
 from caa_registry.blobs.objects import CLAIM, name_of
 from caa_registry.catalog import models as t
 from caa_registry.errors import BlobStoreError, CaaError, IntegrityError, RegistryError, UsageError
+from caa_registry.registry.maintenance.signing.keys import new_key
 from caa_registry.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -240,6 +241,25 @@ def reading_after(registry: Registry, first: Callable[[], Any]) -> Any:
             yield each
 
     return reads
+
+
+def test_checks_read_the_store_and_not_what_was_kept_of_it(filled: Registry, damage: Damage, tmp_path: Path) -> None:
+    new_key(tmp_path / "ada.pem")
+    for reference in ("team/vector", "evaluation:1"):
+        filled.sign(reference, tmp_path / "ada.pem")
+    version, items = filled.vectors.get("team/vector"), filled.evaluations.get(1).measurements
+    assert items is not None
+    for digest in (version.blob, items):
+        damage(digest, filled.blobs.get(digest)[:-1] + b"x")
+    for check in (
+        lambda: filled.vectors.verify("team/vector"),
+        lambda: filled.evaluations.verify(1),
+        lambda: filled.verify("vector:team/vector"),
+        lambda: filled.verify("evaluation:1"),
+        lambda: filled.sign("vector:team/vector", tmp_path / "ada.pem"),
+    ):
+        with pytest.raises(IntegrityError):
+            check()
 
 
 @pytest.mark.parametrize("what", ["gone", "changed", "cut off"])

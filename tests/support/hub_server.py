@@ -1,5 +1,5 @@
-"""A small hub on 127.0.0.1 that speaks enough of the dataset API for the hub's client: commits, branches, tags,
-private and gated repositories, downloads whole and in ranges, commits.
+"""A small hub on 127.0.0.1 that speaks enough of the API for the hub's client: datasets and models, commits, branches,
+tags, private and gated repositories, downloads whole and in ranges, large files.
 
     with HubServer() as hub:
         commit = hub.commit("team/pairs", {"pairs.jsonl": b"..."})
@@ -49,6 +49,7 @@ class HubServer(LoopbackServer):
         self.requests: list[str] = []
         self.failing: int | None = None  # an HTTP status that every request gets
         self.breaking: int | None = None  # so many bytes of a file's body, or of a commit, and the connection is closed
+        self.large: dict[str, bytes] = {}  # by SHA-256, as they were uploaded
         self.sent: dict[str, int] = {}  # bytes of each file that were given out
 
     def repository(self, repo: str, **settings: Any) -> Repository:
@@ -70,6 +71,10 @@ class HubServer(LoopbackServer):
     def tag(self, repo: str, name: str, commit: str) -> None:
         """``name`` points to ``commit`` from now on."""
         self.repositories[repo].names[name] = commit
+
+
+def _upload_mode(name: str) -> str:
+    return "lfs" if name.endswith((".safetensors", ".caa")) else "regular"
 
 
 class _Handler(LoopbackHandler):
@@ -95,17 +100,54 @@ class _Handler(LoopbackHandler):
             return self._create(json.loads(body))
         if path == "/api/validate-yaml":
             return self._json({"errors": [], "warnings": []})
-        if parts[:2] == ["api", "datasets"] and len(parts) >= 6:
+        if path.endswith(".git/info/lfs/objects/batch"):
+            return self._lfs(json.loads(body))
+        if parts[0] == "api" and parts[1] in ("datasets", "models") and len(parts) >= 6:
             repo, what, branch = "/".join(parts[2:4]), parts[4], "/".join(parts[5:])
             if what == "preupload":
                 files = [
-                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    {"path": f["path"], "uploadMode": _upload_mode(f["path"]), "shouldIgnore": False}
                     for f in json.loads(body)["files"]
                 ]
                 return self._json({"files": files})
+            if what == "branch":
+                return self._branch(repo, branch)
             if what == "commit":
                 return self._store(repo, branch, body)
         return self._refuse(404, "", "no such page")
+
+    def do_PUT(self) -> None:
+        """The bytes of a large file, at the address that ``_lfs`` gave."""
+        hub = self.owner
+        path = urlsplit(self.path).path
+        hub.requests.append(f"PUT {path}")
+        body = self._body()
+        if hub.breaking is not None:
+            return self._hang_up()
+        hub.large[path.rpartition("/")[2]] = body
+        return self._send(200, b"", {})
+
+    def _lfs(self, wanted: dict[str, Any]) -> None:
+        """Where large files are to be put, but for those that are there."""
+        objects = [
+            {"oid": each["oid"], "size": each["size"]}
+            if each["oid"] in self.owner.large
+            else {
+                "oid": each["oid"],
+                "size": each["size"],
+                "authenticated": True,
+                "actions": {"upload": {"href": f"{self.owner.url}/large/{each['oid']}", "header": {}}},
+            }
+            for each in wanted["objects"]
+        ]
+        self._json({"transfer": "basic", "objects": objects})
+
+    def _branch(self, repo: str, branch: str) -> None:
+        names = self.owner.repositories[repo].names
+        if branch in names:
+            return self._refuse(409, "", "Reference already exists")
+        names[branch] = names["main"]
+        return self._json({})
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -137,6 +179,8 @@ class _Handler(LoopbackHandler):
             said = json.loads(line)
             if said["key"] == "file":
                 files[said["value"]["path"]] = base64.b64decode(said["value"]["content"])
+            if said["key"] == "lfsFile":
+                files[said["value"]["path"]] = self.owner.large[said["value"]["oid"]]
             if said["key"] == "deletedFile":
                 del files[said["value"]["path"]]
         name = self.owner.commit(repo, files, branch=branch)

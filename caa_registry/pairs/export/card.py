@@ -39,9 +39,7 @@ def card(facts: CardFacts) -> str:
 
     total = sum(split.rows for split in facts.splits)
     head: dict[str, Any] = {"pretty_name": facts.name}
-    if facts.licence:
-        known = _KNOWN.get(facts.licence.strip().lower())
-        head |= {"license": known} if known else {"license": "other", "license_name": _slug(facts.licence)}
+    head |= licence_fields(facts.licence)
     head |= {"tags": ["contrastive-pairs", "activation-steering", "caa"], "size_categories": [_size(total)]}
     if facts.files:
         paths = [{"split": split, "path": path} for split, path in facts.files.items()]
@@ -77,6 +75,14 @@ def card(facts: CardFacts) -> str:
         lines += ["", "## Use", "", "```", f"caa dataset import hf:{facts.home} --name {facts.name}", "```"]
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n\n" + "\n".join(lines) + "\n"
+
+
+def licence_fields(licence: str) -> dict[str, str]:
+    """What the front matter of a card says of a licence; nothing of one that is not known."""
+    if not licence:
+        return {}
+    known = _KNOWN.get(licence.strip().lower())
+    return {"license": known} if known else {"license": "other", "license_name": _slug(licence)}
 
 
 def _slug(text: str) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from caa_registry.digests import short
 from caa_registry.disk import check_new, explained, new, place
 from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import check_endpoint, client_errors, is_commit, parse_hub, translated
+from caa_registry.hub import check_endpoint, check_private, client_errors, is_commit, parse_hub, translated
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
 from caa_registry.pairs.export.folders import check_folder, give_place
@@ -148,7 +148,9 @@ def _upload(folder: Path, names: Sequence[str], request: PushRequest) -> str:
     api = HfApi()
     try:
         api.create_repo(repo, repo_type="dataset", private=not request.public, exist_ok=True)
-        present = api.list_repo_files(repo, repo_type="dataset", revision=branch)
+        about = api.dataset_info(repo, revision=branch)
+        check_private(repo, about.private, public=request.public)
+        present = [sibling.rfilename for sibling in about.siblings or []]
         # Splits of an earlier push that this version does not have.
         stale = [name for name in present if SPLIT_FILE.fullmatch(name) and name not in names]
         operations: list[CommitOperationAdd | CommitOperationDelete] = [

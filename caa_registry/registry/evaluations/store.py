@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
-from caa_registry.blobs.store import check_kept
+from caa_registry.blobs.store import check_kept, from_store
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import behavior, tagged
 from caa_registry.catalog.integrity.damage import damaged
@@ -233,14 +234,15 @@ def _of_vector(session: Session, vector: str | None) -> Select[int]:
     return ids.where(t.Evaluation.vector_version_id == find_version(session, vector, "vector").id)
 
 
-def measurements(workspace: Workspace, evaluation: Evaluation) -> Measurements:
-    """The items of an evaluation. Raises ``UsageError`` where they were not kept, ``IntegrityError`` where the bytes
-    are not those that were stored."""
+def measurements(workspace: Workspace, evaluation: Evaluation, *, cached: bool = True) -> Measurements:
+    """The items of an evaluation, not ``cached``: as they lie in the store. Raises ``UsageError`` where they were not
+    kept, ``IntegrityError`` where the bytes are not those that were stored."""
     from caa_registry.evaluation.measurements import from_bytes
 
     if evaluation.measurements is None:
         raise UsageError(f"evaluation {evaluation.id} was stored without its items", "Evaluate again.")
-    return from_bytes(workspace.blobs.get(evaluation.measurements))
+    read = workspace.blobs.get if cached else partial(from_store, workspace.blobs)
+    return from_bytes(read(evaluation.measurements))
 
 
 def check_answers(session: Session, row: t.Evaluation) -> None:

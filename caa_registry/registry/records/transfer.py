@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -91,3 +91,40 @@ class BundleInfo(Table):
 
     def _rows(self) -> Sequence[BundledVersion]:
         return self.versions
+
+
+@dataclass(frozen=True)
+class PublishedFile(Record):
+    """A file of a repository. ``size`` in bytes; ``sha256``: its digest in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Published(Table):
+    """What is, or would be, in a repository on the hub. ``commit``: 40 hex digits, empty where nothing was sent.
+
+    ``licences``: by dataset version, and by model; ``pairs``: whether the pairs are in it; ``withheld``: the licences
+    that forbid it, by dataset version; ``actors``: who is named in it, as those who made something. ``signed_by``: the
+    key that signed it, empty where none did.
+    """
+
+    _facts: ClassVar = "repo branch commit public licences model_licences pairs withheld actors signed_by"
+
+    repo: str
+    branch: str
+    commit: str
+    public: bool
+    versions: Sequence[str]
+    licences: Mapping[str, str]
+    model_licences: Mapping[str, str]
+    pairs: bool
+    withheld: Mapping[str, str]
+    actors: Sequence[str]
+    files: Sequence[PublishedFile]
+    signed_by: str = ""
+
+    def _rows(self) -> Sequence[PublishedFile]:
+        return self.files

@@ -49,10 +49,11 @@ class CardContent:
 
 def card_text(content: CardContent) -> str:
     """The card as Markdown."""
-    return "\n".join(_lines(content))
+    return "\n".join([*about(content), *_reproduce(content), *application(content)])
 
 
-def _lines(content: CardContent) -> Iterator[str]:
+def about(content: CardContent) -> Iterator[str]:
+    """What the vector is and what is known of it, line by line, without the commands that make and apply it."""
     version = content.version
     yield from (f"# {version.reference}", "")
     if version.quarantined:
@@ -66,8 +67,6 @@ def _lines(content: CardContent) -> Iterator[str]:
     yield from identity_section(version, content.made)
     yield from quality_section(version)
     yield from _limits(content)
-    yield from _reproduce(content)
-    yield from _apply(content)
 
 
 def _summary(content: CardContent) -> Iterator[str]:
@@ -247,8 +246,9 @@ def _evaluation(version: VectorVersion, evaluation: Evaluation, asked: DatasetVe
     return _command("caa eval propensity", version.name, **options) + (" --paper" if recorded.paper else "")
 
 
-def _apply(content: CardContent) -> Iterator[str]:
-    version, outcome = content.version, content.outcome
+def application(content: CardContent, before: str = "") -> Iterator[str]:
+    """How the vector is applied, line by line. ``before``: the command that comes first."""
+    version = content.version
     yield from ("## Apply it", "")
     if version.not_addable:
         yield f"It is not applied: {version.not_addable}."
@@ -256,21 +256,28 @@ def _apply(content: CardContent) -> Iterator[str]:
     if version.model is None:
         yield "First import it again with `--model`, which says which model it is of."
         return
-    if outcome is not None and outcome.layer is not None and not outcome.reason:
-        layer, multiplier = outcome.layer, outcome.multiplier
+    layer, multiplier, recommended = dose_of(content)
+    if recommended:
         yield f"Layer {layer}, multiplier {signed(multiplier)}, as its calibration recommends:"
     else:
-        layer, multiplier = (content.report.shown.layer if content.report else version.layer_numbers[0]), 1.0
         yield f"No layer is recommended. For instance layer {layer}:"
     yield ""
     yield "```sh"
+    if before:
+        yield before
     yield (
-        _command(
-            "caa generate", vector=version.reference, layer=str(layer), multipliers=f"0,{_number(multiplier or 0.0)}"
-        )
+        _command("caa generate", vector=version.reference, layer=str(layer), multipliers=f"0,{_number(multiplier)}")
         + " 'PROMPT'"
     )
     yield "```"
+
+
+def dose_of(content: CardContent) -> tuple[int, float, bool]:
+    """The layer and the multiplier to apply it at, and whether its calibration recommends them."""
+    outcome = content.outcome
+    if outcome is not None and outcome.layer is not None and not outcome.reason:
+        return outcome.layer, outcome.multiplier or 0.0, True
+    return content.report.shown.layer if content.report else content.version.layer_numbers[0], 1.0, False
 
 
 def _model(info: ModelInfo) -> str:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.models.model import Model
+    from caa_registry.registry.reports.card import CardContent
 
 _REPORT = "report.md"
 
@@ -110,7 +111,13 @@ class Reports:
     def card(self, vector: str | VectorVersion) -> str:
         """The card of a vector, as Markdown: what it is, what is known of it, its limits, and the commands that make,
         score and apply it again on another machine."""
-        from caa_registry.registry.reports.card import CardContent, card_text
+        from caa_registry.registry.reports.card import card_text
+
+        return card_text(self.card_content(vector))
+
+    def card_content(self, vector: str | VectorVersion) -> CardContent:
+        """All that the card of a vector tells."""
+        from caa_registry.registry.reports.card import CardContent
 
         version = self._vectors.get(vector)
         dataset, example = None, None
@@ -124,17 +131,8 @@ class Reports:
         with self._workspace.database.read() as session:
             calibrated = outcomes(session, [version.id]).get(version.id)
             made = maker(session, ("vector", version.id))
-        return card_text(
-            CardContent(
-                version,
-                dataset,
-                example,
-                [(each, self._datasets.recipe(each)) for each in datasets.values()],
-                content,
-                calibrated,
-                made,
-            )
-        )
+        recipes = [(each, self._datasets.recipe(each)) for each in datasets.values()]
+        return CardContent(version, dataset, example, recipes, content, calibrated, made)
 
     def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
         """The pictures of an evaluation by propensity, by name: ``dose-response``, ``slopes`` and ``items`` at one

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caa_registry.display.bars import ProgressOption, shown
+from caa_registry.errors import UsageError
 from caa_registry.registry.maintenance.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -40,16 +41,38 @@ class Exchange(Upkeep):
         with shown(sending=progress) as (telling,):
             return push(self.workspace, references, self.remotes.get(to), telling)
 
-    def pull(self, *references: str, source: str, progress: ProgressOption = None) -> Transfer:
+    def pull(
+        self,
+        *references: str,
+        source: str,
+        require: Sequence[str] = (),
+        keys: str | Path | None = None,
+        progress: ProgressOption = None,
+    ) -> Transfer:
         """Take versions from another registry, as ``push`` sends them, and all recalls, quarantines and deprecations
         that it has of what is here; without ``references`` only those.
 
-        ``source``: the name of a remote, a path or a URL. Nothing is written there. Raises as ``push`` does.
+        ``source``: the name of a remote, a path or a URL. Nothing is written there. From a repository on the hub
+        (``hf:ORG/NAME[@REVISION]``) all that is in it is taken; every file is compared with its list of digests before
+        anything is stored. ``require``: keys that must have signed that list, ``keys`` as in ``verify``. Raises as
+        ``push`` does, and ``HubError``.
         """
         from caa_registry.registry.transfer.between import pull
 
+        remote = self.remotes.get(source)
+        if remote.url.startswith("hf:"):
+            from caa_registry.hub import parse_hub
+            from caa_registry.registry.transfer.hub.taking import take
+
+            trusted = None if keys is None else Path(keys)
+            with shown(receiving=progress) as (telling,):
+                return take(self.workspace, parse_hub(remote.url), references, require, trusted, telling)
+        if require or keys is not None:
+            raise UsageError(
+                "signatures of versions come along and are checked here", "Pull, then: caa verify REFERENCE"
+            )
         with shown(receiving=progress) as (telling,):
-            return pull(self.workspace, references, self.remotes.get(source), telling)
+            return pull(self.workspace, references, remote, telling)
 
     def diff(self, remote: str) -> list[Difference]:
         """Every version that only this registry or the other one has under its name, and those with two numbers.

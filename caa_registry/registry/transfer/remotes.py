@@ -62,6 +62,8 @@ class Remotes:
         known = self._read()
         if remote in known:
             return Remote(remote, known[remote])
+        if remote.startswith("hf:"):
+            return Remote("", remote)
         if _NAME.fullmatch(remote) and not Path(remote).exists():
             raise _unknown(remote, known)
         # A password may be given on the spot, and is not kept.

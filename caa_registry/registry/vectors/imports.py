@@ -40,7 +40,7 @@ def store_imported(
     Raises ``ModelMismatchError`` where it does not fit, or where the file claims something else.
     """
     if model is not None:
-        _check_model(found, model)
+        check_model(found, model)
     origin = _origin(found, model, behavior)
     vectors = DirectionSet.of(LayerVector(layer, numbers) for layer, numbers in found.directions.items())
     making = Making("", model.fingerprint.digest if model else "", origin, vectors.tensor_digest)
@@ -77,7 +77,8 @@ def _origin(found: ImportedVectors, model: ModelInfo | None, behavior: str) -> F
     return FileOrigin.from_json(_storable(values), found.files[0].name)
 
 
-def _check_model(found: ImportedVectors, model: ModelInfo) -> None:
+def check_model(found: ImportedVectors, model: ModelInfo) -> None:
+    """Raise ``ModelMismatchError`` where ``model`` cannot be the model of what the files say."""
     claims, name = found.claims, found.files[0].name
     width = next(iter(found.directions.values())).shape[-1]
     check_shape(name, width, list(found.directions), model)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from caa_registry.blobs.store import BlobStore
+from caa_registry.blobs.store import BlobStore, from_store
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, UsageError
 from caa_registry.references import ranges
@@ -19,22 +20,23 @@ if TYPE_CHECKING:
     from caa_registry.vectors import DirectionSet, LayerVector, VectorSet
 
 
-def load_set(blobs: BlobStore, version: VectorVersion) -> VectorSet:
-    """All layers of a version, one vector each, checked against every digest. Raises ``IntegrityError`` where one does
+def load_set(blobs: BlobStore, version: VectorVersion, *, cached: bool = True) -> VectorSet:
+    """All layers of a version, one vector each, checked against every digest; not ``cached``: as they lie in the store.
+    Raises ``IntegrityError`` where one does
     not fit, ``UsageError`` for a version with several directions a layer."""
     from caa_registry.vectors import VectorSet
 
     if version.rank > 1:
         version.check_addable()
-    return VectorSet(load_directions(blobs, version).layers)
+    return VectorSet(load_directions(blobs, version, cached=cached).layers)
 
 
-def load_directions(blobs: BlobStore, version: VectorVersion) -> DirectionSet:
+def load_directions(blobs: BlobStore, version: VectorVersion, *, cached: bool = True) -> DirectionSet:
     """All layers of a version, whatever is to be done with them, checked as ``load_set`` does."""
     from caa_registry.formats import safetensors_file
     from caa_registry.vectors import DirectionSet, LayerVector
 
-    stored = safetensors_file.read(checked_file(blobs, version))
+    stored = safetensors_file.read(checked_file(blobs, version, cached=cached))
     known = {record.layer: record for record in version.layers}
     for vector in stored.layers:
         if not _same_length(vector, known[vector.layer]):
@@ -44,10 +46,12 @@ def load_directions(blobs: BlobStore, version: VectorVersion) -> DirectionSet:
     )
 
 
-def checked_file(blobs: BlobStore, version: VectorVersion, session: Session | None = None) -> bytes:
-    """The file of a version, as ``session`` sees it: its layers have the digests of the rows, and together that of the
-    version. Raises ``IntegrityError`` where one does not fit."""
-    data = blobs.get(version.blob, session)
+def checked_file(
+    blobs: BlobStore, version: VectorVersion, session: Session | None = None, *, cached: bool = True
+) -> bytes:
+    """The file of a version, as ``session`` sees it, not ``cached``: as it lies in the store. Its layers have the
+    digests of the rows, and together that of the version. Raises ``IntegrityError`` where one does not fit."""
+    data = (blobs.get if cached else partial(from_store, blobs))(version.blob, session)
     check_bytes(data, version)
     return data
 

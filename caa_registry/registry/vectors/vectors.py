@@ -303,7 +303,7 @@ class Vectors(StoredVectors):
         if recompute:
             verification.check_recomputable(version)
         elif version.recipe is None:
-            load_directions(self._workspace.blobs, version)
+            load_directions(self._workspace.blobs, version, cached=False)
             return Verification(version.reference, 0)
         request = verification.requested(self._workspace, version, self._datasets())
         if not recompute:

@@ -44,7 +44,7 @@ class VerificationRequest:
 def requested(workspace: Workspace, version: VectorVersion, datasets: Datasets) -> VerificationRequest:
     """The version with all that it was made from, every digest checked. Raises ``IntegrityError`` naming what is not
     what was stored."""
-    stored = load_set(workspace.blobs, version)
+    stored = load_set(workspace.blobs, version, cached=False)
     dataset = datasets.get(f"{version.dataset}@{version.dataset_digest}")
     split = version.known_recipe().split
     return VerificationRequest(version, stored, dataset, [item.pair for item in datasets.pairs(dataset, split)])

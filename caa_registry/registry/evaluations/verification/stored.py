@@ -78,7 +78,7 @@ def stored(lookup: Lookup, evaluation: Evaluation) -> StoredEvaluation:
         pairs,
         prompts,
         get_plan(workspace, settings.plan) if isinstance(settings, RecordedPropensity) and settings.plan else None,
-        store.measurements(workspace, evaluation) if evaluation.measurements else None,
+        store.measurements(workspace, evaluation, cached=False) if evaluation.measurements else None,
         given,
         places,
         rated,

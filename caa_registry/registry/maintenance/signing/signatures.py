@@ -15,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from caa_registry import settings
+from caa_registry.blobs.store import from_store
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.errors import IntegrityError, UsageError
@@ -127,7 +128,7 @@ def _check_contents(workspace: Workspace, session: Session, named: Named) -> Non
     kind, id = named.thing
     if kind == "vector":
         (version,) = vector_records(session, select(t.VectorVersion.id).where(t.VectorVersion.id == id))
-        checked_file(workspace.blobs, version, session)
+        checked_file(workspace.blobs, version, session, cached=False)
     elif kind == "dataset":
         (dataset,) = dataset_records(session, select(t.DatasetVersion.id).where(t.DatasetVersion.id == id))
         load_items(session, dataset)
@@ -135,7 +136,7 @@ def _check_contents(workspace: Workspace, session: Session, named: Named) -> Non
         # Its scores are compared where its digest is made of them.
         check_answers(session, named.row)
         if named.row.measurements is not None:
-            workspace.blobs.get(named.row.measurements, session)
+            from_store(workspace.blobs, named.row.measurements, session)
 
 
 def _signing_events(session: Session) -> dict[int, int]:

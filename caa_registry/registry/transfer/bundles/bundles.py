@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from caa_registry import settings
-from caa_registry.errors import IntegrityError
 from caa_registry.references import Kind
-from caa_registry.registry.maintenance.signing.envelope import opened
-from caa_registry.registry.maintenance.signing.trust import Trust, read_trust
+from caa_registry.registry.maintenance.signing.trust import read_trust
 from caa_registry.registry.records import BundledVersion, BundleInfo, SentVersion, Transfer
 from caa_registry.registry.transfer.bundles.reading import Bundle, opened_bundle
 from caa_registry.registry.transfer.bundles.statement import statement_of
 from caa_registry.registry.transfer.documents.key import Key
 from caa_registry.registry.transfer.receiving.receive import receive
+from caa_registry.registry.transfer.signer import signer_of
 from caa_registry.registry.workspace import Workspace
 
 
@@ -37,7 +35,8 @@ def take(workspace: Workspace, path: Path, require: Sequence[str] = (), keys: Pa
 
 def _info(bundle: Bundle, require: Sequence[str], keys: Path | None) -> BundleInfo:
     trust = read_trust(keys or settings.keys(), required=keys is not None)
-    signer = _signed_by(bundle, trust, require)
+    envelope = bundle.archive.signature() if bundle.archive.signed else None
+    signer = signer_of(envelope, statement_of(bundle.manifest), "the bundle", trust, require)
     counts = Counter(document.key.kind for document in bundle.parcel.documents)
     said = bundle.parcel.sayings
     return BundleInfo(
@@ -56,33 +55,6 @@ def _info(bundle: Bundle, require: Sequence[str], keys: Path | None) -> BundleIn
         signed_by=signer,
         signer=trust.name(signer),
     )
-
-
-def _signed_by(bundle: Bundle, trust: Trust, require: Sequence[str]) -> str:
-    """The id of the key that signed the bundle; empty where it is not signed. One that is not known is only named.
-
-    Raises ``IntegrityError`` for a signature that does not fit, was revoked, or is not one that is required.
-    """
-    required = {text: trust.key(text) for text in require}
-    signer = ""
-    if bundle.archive.signed:
-        try:
-            envelope = json.loads(bundle.archive.signature())
-            signer = str(envelope["signatures"][0]["keyid"])
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-            raise bundle.archive.bad("its signature is not one of DSSE") from error
-        known = {id: key for id, (_, key) in trust.trusted.items()} | {key.id: key for key in required.values()}
-        if signer in trust.revoked:
-            raise IntegrityError(f"the key that signed the bundle was revoked: {trust.revoked[signer]}")
-        if signer in known and opened(envelope, known[signer]) != statement_of(bundle.manifest):
-            raise IntegrityError("the signature is of another bundle", "Have it sent again.")
-        if signer not in known:
-            signer = f"{signer} (not trusted)" if len(signer) < 100 else "an unknown key"
-    for text, key in required.items():
-        if key.id != signer:
-            what = f"is signed by {signer}" if signer else "is not signed"
-            raise IntegrityError(f"the bundle {what}, and a signature of {text} is required", "Nothing was stored.")
-    return signer
 
 
 def _kind(key: Key) -> Kind:
