@@ -299,6 +299,18 @@ def test_a_server_that_restarts_is_waited_for(team: TeamServer, database: Databa
     assert names(database) == ["a", "b"]
 
 
+def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_made_anew(
+    team: TeamServer, own: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is said to be a wrong URL or password."""
+    team.administer("CREATE SEQUENCE tried; GRANT USAGE ON tried TO PUBLIC", database=own)
+    ends = "CASE WHEN nextval('tried') = 1 THEN pg_terminate_backend(pg_backend_pid()) END"
+    monkeypatch.setattr(server_engine, "_BOUND", f"SELECT {ends} WHERE %s::text IS NOT NULL")
+    team.end_connections(own)
+    with database.read() as session:
+        assert session.scalar(text("SELECT currval('tried')")) == 2
+
+
 def test_a_server_that_does_not_come_back(
     team: TeamServer, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
