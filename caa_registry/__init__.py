@@ -91,6 +91,9 @@ if TYPE_CHECKING:
     from caa_registry.pairs.statistics import SplitStatistics as SplitStatistics
     from caa_registry.pairs.turns import Turn as Turn
     from caa_registry.registry.evaluations.layers import best_layer as best_layer
+    from caa_registry.registry.opening import copy as copy
+    from caa_registry.registry.opening import open as open
+    from caa_registry.registry.opening import restore as restore
     from caa_registry.registry.provenance.recalls import Downstream as Downstream
     from caa_registry.registry.provenance.script_runs import ScriptRun as ScriptRun
     from caa_registry.registry.records import Alias as Alias
@@ -187,9 +190,6 @@ if TYPE_CHECKING:
     from caa_registry.registry.records import VectorVersion as VectorVersion
     from caa_registry.registry.records import Verification as Verification
     from caa_registry.registry.registry import Registry as Registry
-    from caa_registry.registry.registry import copy as copy
-    from caa_registry.registry.registry import open as open
-    from caa_registry.registry.registry import restore as restore
     from caa_registry.registry.reports.tables import ReportTable as ReportTable
     from caa_registry.registry.transfer.exchange import read_bundle as read_bundle
     from caa_registry.steering.additions import Addition as Addition
@@ -362,7 +362,8 @@ _PUBLIC = {
         "VectorVersion",
         "Verification",
     ],
-    "caa_registry.registry.registry": ["Registry", "copy", "open", "restore"],
+    "caa_registry.registry.opening": ["copy", "open", "restore"],
+    "caa_registry.registry.registry": ["Registry"],
     "caa_registry.registry.reports.tables": ["ReportTable"],
     "caa_registry.registry.transfer.exchange": ["read_bundle"],
     "caa_registry.steering.additions": ["Addition"],

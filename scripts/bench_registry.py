@@ -32,8 +32,8 @@ from registry_rows import DIAMONDS, SHARED, TOP, Filled, counted, fill
 from rich.console import Console
 from rich.table import Table
 
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 SIZES = (100, 1000, 10_000)
 QUICK = (100, 1000)

@@ -27,7 +27,7 @@ def copy(settings: Settings, source: str, target: str, blobs: str | None) -> Non
     is upgraded in the copy; an older PostgreSQL registry is upgraded first, by caa db upgrade. The copy keeps its bytes
     in its database, wherever SRC has them; with --blobs they are put where caa init --blobs would have them.
     """
-    from caa_registry.registry.registry import copy as copy_registry
+    from caa_registry.registry.opening import copy as copy_registry
 
     if settings.registry is not None:
         raise UsageError("caa copy takes both registries as arguments", "Leave --registry out: caa copy SRC DST")

@@ -55,7 +55,7 @@ class Settings:
     def open(self, *, create: bool = False, shared: bool = False, blobs: str | None = None) -> Registry:
         """The registry that the options, the environment or the settings file name. ``shared``: a new one is not for
         its owner only. ``blobs``: where a new one keeps its bytes."""
-        from caa_registry.registry.registry import open as open_registry
+        from caa_registry.registry.opening import open as open_registry
 
         if self.registry is not None and not self.registry.strip():
             # An unset variable in a script must not silently mean the default registry.

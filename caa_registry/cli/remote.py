@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from caa_registry.cli import output
@@ -11,7 +13,7 @@ from caa_registry.wire.transfer import remote_json
 
 @click.group()
 def remote() -> None:
-    """Other registries by name, for push, pull and diff.
+    """Other registries, shared folders and repositories of the hub by name, for push, pull and diff.
 
     They are kept in ~/.caa/remotes.toml, for you alone and without passwords.
     """
@@ -20,10 +22,14 @@ def remote() -> None:
 @remote.command(epilog="Example: caa remote add team postgresql://ada@db.example.org/caa")
 @click.argument("name")
 @click.argument("url")
-@click.option("--replace", is_flag=True, help="Give NAME to another registry.")
+@click.option("--replace", is_flag=True, help="Give NAME to another one.")
 @common
 def add(settings: Settings, name: str, url: str, replace: bool) -> None:
-    """Give the registry at URL a name. URL is the path of a SQLite file, or a PostgreSQL URL.
+    """Give the registry, the folder or the repository at URL a name.
+
+    URL is the path of a SQLite file, a PostgreSQL URL, the path of a folder that holds bundles, or hf:ORG/NAME[@REV]. A
+    folder that does not exist yet is written with a slash at its end (/mnt/share/vectors/), and made; another path
+    that does not exist yet is a SQLite file.
 
     A password does not belong in it: PostgreSQL takes that from PGPASSWORD or ~/.pgpass.
     """
@@ -33,28 +39,33 @@ def add(settings: Settings, name: str, url: str, replace: bool) -> None:
     if settings.as_json:
         output.print_json(remote_json(made))
     else:
-        output.message(f"{made.name} is {made.url}.")
+        what = {"registry": made.url, "folder": f"the folder {made.url}", "hub": f"{made.url} on the hub"}
+        output.message(f"{made.name} is {what[made.kind]}.")
+        if made.kind == "registry" and "://" not in made.url and not Path(made.url).exists():
+            output.message(
+                "That is a SQLite file which is not there yet; a new folder is written with a slash at its end."
+            )
 
 
 @remote.command(epilog="Example: caa remote ls")
 @common
 def ls(settings: Settings) -> None:
-    """List the registries that have names."""
+    """List the registries, folders and repositories that have names."""
     from caa_registry.registry.transfer.remotes import Remotes
 
     listed = Remotes().ls()
     if settings.as_json:
         output.print_json([remote_json(each) for each in listed])
         return
-    rows = [(each.name, each.url) for each in listed]
-    output.table(["name", "registry"], rows, empty="No remotes yet. Name one: caa remote add NAME URL")
+    rows = [(each.name, each.kind, each.url) for each in listed]
+    output.table(["name", "kind", "where"], rows, empty="No remotes yet. Name one: caa remote add NAME URL")
 
 
 @remote.command(epilog="Example: caa remote rm team")
 @click.argument("name")
 @common
 def rm(settings: Settings, name: str) -> None:
-    """Forget NAME. The registry stays."""
+    """Forget NAME. What it names stays."""
     from caa_registry.registry.transfer.remotes import Remotes
 
     Remotes().remove(name)

@@ -26,7 +26,7 @@ def restore(settings: Settings, backup: Path, blobs: str | None) -> None:
     --registry names the new registry, a path or a PostgreSQL URL; there must be none yet. Everything in the backup is
     checked first. With --blobs its bytes are put where caa init --blobs would have them.
     """
-    from caa_registry.registry.registry import restore as restore_registry
+    from caa_registry.registry.opening import restore as restore_registry
 
     if settings.read_only:
         raise UsageError("a registry cannot be made with --read-only", "Leave it out. The backup is never changed.")

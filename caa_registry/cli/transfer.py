@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 @hub_options
 @common
 def push(settings: Settings, references: tuple[str, ...], to: str, hub: HubOptions) -> None:
-    """Send versions to another registry, each with all that it needs: pairs, model identity, numbers, evaluations with
-    their items, plans, runs, recalls and signatures. Only what is missing there is sent.
+    """Send versions to another registry or a shared folder, each with all that it needs: pairs, model identity,
+    numbers, evaluations with their items, plans, runs, recalls and signatures. Only what is missing there is sent.
 
     The same content under the same name is the same version. Where its number is taken by something else, it gets the
     next one, which is said. Each version goes whole or not at all; after an interruption, push again. A name that a
     dataset and a vector share means the vector, whose pairs go along. An alias (team/sycophancy:best) is set there too,
     with what it recommends, unless somebody has set it.
+
+    A folder gets a bundle for each version. Where something is known of a version that its bundle there lacks, the
+    bundle is replaced by one that holds both.
 
     To the hub (hf:ORG/NAME[@BRANCH]) vectors are pushed as one commit of a model repository: a card, safetensors files,
     the pairs, a list of digests, and a bundle for caa pull. What is pushed later to the same repository takes the place
@@ -39,7 +42,7 @@ def push(settings: Settings, references: tuple[str, ...], to: str, hub: HubOptio
     where one is not known, you are asked.
     """
     with settings.open() as registry:
-        if registry.remotes.get(to).url.startswith("hf:"):
+        if registry.remotes.get(to).kind == "hub":
             publish(settings, registry, references, to, hub)
             return
         hub.check_unused()
@@ -57,9 +60,9 @@ def push(settings: Settings, references: tuple[str, ...], to: str, hub: HubOptio
 def pull(
     settings: Settings, references: tuple[str, ...], source: str | None, require: tuple[str, ...], keys: Path | None
 ) -> None:
-    """Take versions from another registry, as caa push sends them. Nothing is written there.
+    """Take versions from another registry or a shared folder, as caa push sends them. Nothing is written there.
 
-    What the other registry has recalled, quarantined or deprecated of what is here is taken over with every pull.
+    What the other one has recalled, quarantined or deprecated of what is here is taken over with every pull.
     Without a REFERENCE only that is done.
 
     From the hub (caa pull hf:ORG/NAME@REVISION) all that is in the repository is taken. Every file is compared with its
@@ -103,7 +106,7 @@ def show_transfer(settings: Settings, transfer: Transfer, where: str) -> None:
 def diff(settings: Settings, remote: str) -> None:
     """Show which versions only this registry or the other one has, and which have another number there.
 
-    Versions are compared by content, under each name. Nothing is written there.
+    The other one may be a shared folder. Versions are compared by content, under each name. Nothing is written there.
     """
     with settings.open() as registry:
         found = registry.diff(remote)
@@ -111,7 +114,7 @@ def diff(settings: Settings, remote: str) -> None:
         output.print_json([difference_json(each) for each in found])
         return
     rows = [(each.kind, each.here or "-", each.there or "-", _remark(each)) for each in found]
-    output.table(["kind", "here", "there", ""], rows, empty="Both registries hold the same versions.")
+    output.table(["kind", "here", "there", ""], rows, empty="Both hold the same versions.")
 
 
 def _remark(difference: Difference) -> str:

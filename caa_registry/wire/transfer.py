@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def remote_json(remote: Remote) -> dict[str, Any]:
-    return {"name": remote.name, "url": remote.url}
+    return {"name": remote.name, "kind": remote.kind, "url": remote.url}
 
 
 def transfer_json(transfer: Transfer) -> dict[str, Any]:

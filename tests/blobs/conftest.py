@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from catalog.registry_fixtures import database, sqlite_database, url
 
-from caa_registry.registry.registry import open as open_registry
+from caa_registry.registry.opening import open as open_registry
 
 __all__ = ["database", "sqlite_database", "url"]
 

@@ -21,7 +21,7 @@ from caa_registry.blobs.store import BlobStore
 from caa_registry.catalog.database import Database
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import BlobStoreError, CaaError, IntegrityError, NotFoundError, UsageError, WriteError
-from caa_registry.registry.registry import open as open_registry
+from caa_registry.registry.opening import open as open_registry
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from cli.command_line import caa
 
 from caa_registry.pairs.curation.choosing import Sample
-from caa_registry.registry.registry import open as open_registry
+from caa_registry.registry.opening import open as open_registry
 
 
 def test_the_log_is_listed_with_and_without_a_verb(full: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli.command_line import caa
 
-from caa_registry.registry.registry import open as open_registry
+from caa_registry.registry.opening import open as open_registry
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 from registry_rows import DIAMONDS, SHARED, TOP, fill

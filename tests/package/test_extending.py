@@ -29,9 +29,9 @@ from caa_registry.pairs.lint.rules import RULES, Rule
 from caa_registry.pairs.sources.formats import FORMATS as ROW_FORMATS
 from caa_registry.pairs.sources.formats import RowFormat
 from caa_registry.pairs.sources.load import SCHEMES, Scheme
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 from caa_registry.steering.additions import Addition, steering
 from caa_registry.steering.operators.operator import OPERATORS
 

@@ -12,9 +12,9 @@ import pytest
 from catalog.registry_fixtures import new_sqlite, url
 from registry.registry_support import jsonl, letters
 
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 

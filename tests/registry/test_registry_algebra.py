@@ -20,9 +20,9 @@ from caa_registry.catalog import models as t
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
 from caa_registry.formats.card import Card
 from caa_registry.formats.writing import write_vectors
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import CombinedOrigin, PlanSettings
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 from caa_registry.registry.vectors.algebra.operations import combined
 from caa_registry.vectors import LayerVector, VectorSet
 

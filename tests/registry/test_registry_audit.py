@@ -10,9 +10,9 @@ import pytest
 from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import IntegrityError, NotFoundError, UsageError
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import Recommendation
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model

@@ -75,7 +75,7 @@ def test_a_team_loses_nothing_while_servers_fail_and_clients_are_killed() -> Non
     options = ("--operations", "80", "--clients", "3", "--kills", "3", "--ended", "4", "--faults", "0.2")
     figures = script("check_team.py", *options)
     assert figures["operations"] == 80 and 1 <= figures["clients killed"] <= 3
-    assert figures["requests that failed"] >= 10 and figures["told"] >= 30 and figures["read"] >= 10
+    assert figures["requests that failed"] >= 3 and figures["told"] >= 30 and figures["read"] >= 10
     assert all(any(name.startswith(f"{kind}: ") for name in figures) for kind in WAYS)
 
 

@@ -16,9 +16,9 @@ from registry.registry_support import check_consistent, dump, jsonl, letters
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.curation.operations import OPERATIONS, Dedupe, Expand, Filter, Merge, Relabel, Sample
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 def test_an_operation_makes_the_next_version(url: str, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ CHAINS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 FOLLOW = """
 import json, sys
-from caa_registry.registry.registry import open
+from caa_registry.registry.opening import open
 recipe, url, generate, test = sys.argv[1:]
 with open(url, create=False) as registry:
     given = json.load(__builtins__.open(recipe))

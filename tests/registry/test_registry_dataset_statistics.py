@@ -11,8 +11,8 @@ from support.resealed import reseal
 
 from caa_registry.catalog import models as t
 from caa_registry.models.model import Model
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion, PropensitySettings
-from caa_registry.registry.registry import open as open_registry
 
 
 def test_where_a_dataset_is_used_and_what_it_shares(url: str, tmp_path: Path, model: Model) -> None:

@@ -8,8 +8,8 @@ import pytest
 from registry.registry_support import check_consistent, dump, events, jsonl, letters
 
 from caa_registry.errors import InputError, NotFoundError, UsageError
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 def test_an_import_is_a_version_with_its_source(registry: Registry, tmp_path: Path) -> None:

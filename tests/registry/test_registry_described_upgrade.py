@@ -16,7 +16,7 @@ from caa_registry.catalog.integrity.row_digests import digest_of_row
 from caa_registry.catalog.models import Base
 from caa_registry.catalog.schema import migrations_folder
 from caa_registry.catalog.upgrade import upgrade
-from caa_registry.registry.registry import open as open_registry
+from caa_registry.registry.opening import open as open_registry
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model

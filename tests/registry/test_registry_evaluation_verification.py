@@ -22,6 +22,7 @@ from caa_registry.evaluation.open_ended.local_judge import LocalJudge
 from caa_registry.evaluation.open_ended.rubrics import find_rubric
 from caa_registry.extraction import activations
 from caa_registry.registry.evaluations.verification.comparison import items_compared, scores_compared
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import (
     EvaluationVerification,
     OpenEndedSettings,
@@ -31,7 +32,6 @@ from caa_registry.registry.records import (
     RecomputedScore,
 )
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels

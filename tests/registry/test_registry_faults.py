@@ -16,9 +16,9 @@ from registry.registry_support import check_consistent, counts, dump, failures, 
 
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion, PropensitySettings
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels

@@ -10,7 +10,7 @@ from registry.registry_support import jsonl, letters
 
 from caa_registry.errors import UsageError
 from caa_registry.pairs.curation.operations import Dedupe
-from caa_registry.registry.registry import open as open_registry
+from caa_registry.registry.opening import open as open_registry
 
 
 def test_what_changed_between_versions(url: str, tmp_path: Path) -> None:

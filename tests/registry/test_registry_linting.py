@@ -10,9 +10,9 @@ from registry.registry_support import events, jsonl, letters
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
 from caa_registry.pairs.curation.operations import Relabel, Sample
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 def test_a_report_is_stored_with_its_version(url: str, tmp_path: Path) -> None:

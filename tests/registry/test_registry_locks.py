@@ -22,10 +22,10 @@ from support.adapters import of_mlx_lm
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import CaaError, InputError, ModelMismatchError, NotFoundError, UsageError
 from caa_registry.pairs.curation.operations import Split
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import Lock
 from caa_registry.registry.records.lock_text import canonical
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 from caa_registry.registry.vectors.locks import read_lock
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from sqlalchemy import text
 import caa_registry as caa
 from caa_registry.errors import CaaError, ConflictError, InputError, NotFoundError, UsageError
 from caa_registry.registry.maintenance.signing.keys import new_key
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import PlanSettings, Recommendation
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model

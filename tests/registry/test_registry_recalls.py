@@ -11,9 +11,9 @@ from registry.registry_support import events, jsonl, letters
 from caa_registry.errors import UsageError
 from caa_registry.models.model import Model
 from caa_registry.pairs.curation.operations import Filter
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import OpenEndedSettings, PropensitySettings
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 def fill(registry: Registry, folder: Path, model: Model) -> dict[str, int]:

@@ -9,9 +9,9 @@ from registry.registry_support import dump, jsonl, letters
 
 from caa_registry.errors import InputError, UsageError
 from caa_registry.pairs.record import dataset_digest
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import DatasetVersion
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 def test_two_reviewers_of_fifty_pairs_interrupted(url: str, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from catalog.registry_fixtures import new_postgres, new_sqlite
 
 from caa_registry.catalog import models as t
 from caa_registry.catalog.integrity.row_digests import digest_of_rows
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 from registry_rows import DIAMONDS, SHARED, TOP, Filled, counted, fill

@@ -10,9 +10,9 @@ from support.stored_computations import CASES, STORED, compute_all, evaluations,
 
 from caa_registry.digests import digest_object
 from caa_registry.models.model import Model
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import Recipe
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from caa_registry.pairs.lint.rows import rows_of
 from caa_registry.pairs.record import Pair, PairItem
 from caa_registry.pairs.turns import Turn, turns_json
 from caa_registry.registry.evaluations.propensity.request import _examples
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 
 
 def messages(i: int, turns: int = 2) -> list[dict[str, str]]:

@@ -21,9 +21,9 @@ from caa_registry.errors import CaaError, InputError, ModelMismatchError, NotFou
 from caa_registry.formats.card import Card
 from caa_registry.formats.format import FORMATS
 from caa_registry.formats.writing import write_vectors
+from caa_registry.registry.opening import open as open_registry
 from caa_registry.registry.records import FileOrigin, PropensitySettings
 from caa_registry.registry.registry import Registry
-from caa_registry.registry.registry import open as open_registry
 from caa_registry.vectors import LayerVector, VectorSet
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))

@@ -113,6 +113,7 @@ def handed_out(registry: caa.Registry, folder: Path) -> Iterator[Any]:
     )
     yield from (registry.fsck(), registry.backup(folder / "copy.db"), registry.repair(registry.fsck()))
     yield from (registry.bundle("vector:team/mood:best", path=folder / "mood.caa"), registry.remotes.ls())
+    yield registry.publish("vector:team/mood:best", to="hf:team/mood", dry_run=True)
     with caa.open(str(folder / "other.db")) as elsewhere:
         yield elsewhere.open_bundle(folder / "mood.caa")
     yield registry.diff(str(folder / "other.db"))

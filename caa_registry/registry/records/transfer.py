@@ -1,21 +1,34 @@
-"""Other registries, and what went from one to another."""
+"""Other registries, folders of bundles and repositories of the hub, and what went from one to another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from caa_registry.display.records import Record, Table
 from caa_registry.references import Kind
 
+RemoteKind = Literal["registry", "folder", "hub"]
+
 
 @dataclass(frozen=True)
 class Remote(Record):
-    """Another registry by name. ``url``: a path or a PostgreSQL URL without a password."""
+    """Another registry, a folder of bundles or a repository of the hub, by name.
+
+    ``url``: of a registry a path or a PostgreSQL URL without a password; of a folder its path, which ends with a slash;
+    of a repository ``hf:ORG/NAME[@REVISION]``.
+    """
 
     name: str
     url: str
+
+    @property
+    def kind(self) -> RemoteKind:
+        """Which of the three it is, by its ``url`` alone: a folder stays one while its disk is not mounted."""
+        if self.url.startswith("hf:"):
+            return "hub"
+        return "folder" if self.url.endswith("/") and "://" not in self.url else "registry"
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from caa_registry.errors import one_line
 from caa_registry.models.folder.fingerprint import ModelInfo
-from caa_registry.pairs.record import Pair
 from caa_registry.references import ranges
 from caa_registry.registry.records import (
-    CalibrationOutcome,
     CombinedOrigin,
     DatasetVersion,
     Evaluation,
     FileOrigin,
     RecordedPropensity,
-    RunRecord,
     VectorVersion,
 )
-from caa_registry.registry.reports.content import ReportContent
+from caa_registry.registry.reports.content import CardContent, ReportContent
 from caa_registry.registry.reports.effects import doses_section, side_effects_section
 from caa_registry.registry.reports.identity import identity_section, quality_section
 from caa_registry.registry.reports.text import between, change, inline, plain, signed, table
@@ -30,21 +25,6 @@ from caa_registry.registry.reports.verdict import verdict_section
 
 # In the order in which a score is told: what it is of, and how it is called.
 _HEADLINES = (("steerability", "log-odds of the matching answer per unit of multiplier"), ("effect", "probability"))
-
-
-@dataclass(frozen=True, eq=False)
-class CardContent:
-    """Everything a card tells. ``dataset``, ``example``: of a vector that was computed here its pairs, and one of them;
-    ``recipes``: how these, and those of the questions, are made from their sources; ``report``: ``None`` where the
-    vector was never evaluated; ``outcome``: of its newest calibration; ``made``: the run that made it."""
-
-    version: VectorVersion
-    dataset: DatasetVersion | None
-    example: Pair | None
-    recipes: Sequence[tuple[DatasetVersion, Mapping[str, Any]]]
-    report: ReportContent | None
-    outcome: CalibrationOutcome | None
-    made: RunRecord | None
 
 
 def card_text(content: CardContent) -> str:

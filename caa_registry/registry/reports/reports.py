@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,26 +11,14 @@ from caa_registry.disk import check_new, explained, write_new
 from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import UsageError
 from caa_registry.registry.datasets.datasets import Datasets
-from caa_registry.registry.evaluations import store
-from caa_registry.registry.evaluations.calibration.outcomes import outcomes
 from caa_registry.registry.evaluations.evaluations import Evaluations
-from caa_registry.registry.evaluations.layers import shown_layer
-from caa_registry.registry.evaluations.plans import store as plans
-from caa_registry.registry.evaluations.plans.outcome import outcome
 from caa_registry.registry.evaluations.target import Questions
 from caa_registry.registry.models import Models
-from caa_registry.registry.provenance.aliases import Aliases
-from caa_registry.registry.provenance.lineage import lineage, maker
+from caa_registry.registry.provenance.lineage import lineage
 from caa_registry.registry.records import (
-    Alias,
-    CalibrationOutcome,
-    Evaluation,
-    Plan,
-    PlannedOutcome,
-    RunRecord,
     VectorVersion,
 )
-from caa_registry.registry.reports.content import AnswersContent, EvaluationContent, PairsContent, ReportContent
+from caa_registry.registry.reports.content import Contents, PairsContent
 from caa_registry.registry.reports.evaluation_pictures import evaluation_pictures
 from caa_registry.registry.reports.report import report_text
 from caa_registry.registry.reports.tables import ReportTable, report_tables
@@ -48,9 +35,7 @@ from caa_registry.registry.workspace import Workspace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from caa_registry.evaluation.inference.caveats import Caveat
     from caa_registry.models.model import Model
-    from caa_registry.registry.reports.card import CardContent
 
 _REPORT = "report.md"
 
@@ -69,6 +54,7 @@ class Reports:
         self._evaluations = evaluations
         self._models = models
         self._datasets = datasets
+        self._contents = Contents(workspace, evaluations, datasets)
 
     def write(
         self, vector: str | VectorVersion, folder: Path, *, layer: int | None = None, force: bool = False
@@ -84,7 +70,7 @@ class Reports:
         from caa_registry.plots.style import save
 
         version = self._vectors.get(vector)
-        content = self._content(version, layer)
+        content = self._contents.report(version, layer)
         pictures = {
             **evaluation_pictures(content.shown),
             "cosines": between_layers(version, self._vectors.load(version)),
@@ -106,33 +92,14 @@ class Reports:
     def tables(self, vector: str | VectorVersion, *, layer: int | None = None) -> dict[str, ReportTable]:
         """The tables of a report by name, each with ``to_csv()`` and ``to_frame()`` (``reports.tables``): those that
         ``write`` puts beside it. Raises ``UsageError`` as ``write`` does."""
-        return report_tables(self._content(self._vectors.get(vector), layer))
+        return report_tables(self._contents.report(self._vectors.get(vector), layer))
 
     def card(self, vector: str | VectorVersion) -> str:
         """The card of a vector, as Markdown: what it is, what is known of it, its limits, and the commands that make,
         score and apply it again on another machine."""
         from caa_registry.registry.reports.card import card_text
 
-        return card_text(self.card_content(vector))
-
-    def card_content(self, vector: str | VectorVersion) -> CardContent:
-        """All that the card of a vector tells."""
-        from caa_registry.registry.reports.card import CardContent
-
-        version = self._vectors.get(vector)
-        dataset, example = None, None
-        if version.recipe is not None:
-            dataset = self._datasets.get(f"{version.dataset}@{version.dataset_digest}")
-            example = self._datasets.pairs(dataset, version.recipe.split, limit=1)[0].pair
-        scored = any(each.kind == "propensity" for each in self._evaluations.ls(f"vector:{version.reference}"))
-        content = self._content(version, None) if scored else None
-        asked = self._datasets.get(content.shown.evaluation.dataset) if content else dataset
-        datasets = {each.digest: each for each in (dataset, asked) if each is not None}
-        with self._workspace.database.read() as session:
-            calibrated = outcomes(session, [version.id]).get(version.id)
-            made = maker(session, ("vector", version.id))
-        recipes = [(each, self._datasets.recipe(each)) for each in datasets.values()]
-        return CardContent(version, dataset, example, recipes, content, calibrated, made)
+        return card_text(self._contents.card(self._vectors.get(vector)))
 
     def evaluation_pictures(self, id: int, *, layer: int | None = None) -> dict[str, Figure]:
         """The pictures of an evaluation by propensity, by name: ``dose-response``, ``slopes`` and ``items`` at one
@@ -146,7 +113,7 @@ class Reports:
                 "List them with: caa eval ls",
             )
         version = self._vectors.get(f"vector:{evaluation.vector}")
-        return evaluation_pictures(self._shown(version, evaluation, layer))
+        return evaluation_pictures(self._contents.evaluation(version, evaluation, layer))
 
     def vector_pictures(
         self,
@@ -196,85 +163,9 @@ class Reports:
         title = f"Lineage of {part.root.reference}"
         return lineage_graph(labels, kinds, part.arrows, root=part.root.key, title=title, caption=caption)
 
-    def _content(self, version: VectorVersion, layer: int | None) -> ReportContent:
-        evaluations = self._evaluations.ls(f"vector:{version.reference}")
-        scored = [evaluation for evaluation in evaluations if evaluation.kind == "propensity"]
-        if not scored:
-            raise UsageError(
-                f"{version.reference} has no evaluation to report", f"Make one: caa eval propensity {version.reference}"
-            )
-        evidence = self._evaluations.evidence([version]).get(version.digest)
-        evaluation = self._evaluations.get((evidence.evaluation if evidence else scored[-1]).id)
-        answered = [evaluation for evaluation in evaluations if evaluation.kind == "open-ended"]
-        calibrated, run, made = self._recorded(version, evaluation)
-        of_verdict = calibrated.layer if calibrated and layer is None else None
-        if of_verdict not in evaluation.settings.layers:
-            of_verdict = None
-        shown = self._shown(version, evaluation, layer if of_verdict is None else of_verdict)
-        if of_verdict is not None:
-            shown = replace(shown, caveats=[*shown.caveats, _of_verdict(of_verdict)])
-        return ReportContent(
-            shown,
-            evaluations,
-            self._answers(answered[-1]) if answered else None,
-            self._recommending(version),
-            calibrated,
-            run,
-            made,
-            self._planned(evaluation),
-        )
-
-    def _recorded(
-        self, version: VectorVersion, evaluation: Evaluation
-    ) -> tuple[CalibrationOutcome | None, RunRecord | None, RunRecord | None]:
-        """What the newest calibration of ``version`` came to, and the runs that made ``evaluation`` and ``version``."""
-        with self._workspace.database.read() as session:
-            calibrated = outcomes(session, [version.id]).get(version.id)
-            return calibrated, maker(session, ("evaluation", evaluation.id)), maker(session, ("vector", version.id))
-
-    def _planned(self, evaluation: Evaluation) -> tuple[Plan, PlannedOutcome] | None:
-        """The plan that ``evaluation`` followed, and what came of it."""
-        if not evaluation.standing.plan:
-            return None
-        plan = plans.get(self._workspace, evaluation.standing.plan)
-        return plan, outcome(self._workspace, plan, evaluation)
-
-    def _shown(self, version: VectorVersion, evaluation: Evaluation, layer: int | None) -> EvaluationContent:
-        from caa_registry.evaluation.inference.caveats import chosen
-
-        at = shown_layer(evaluation, layer)
-        if not evaluation.measurements:
-            return EvaluationContent(version, evaluation, at, None)
-        measured = store.measurements(self._workspace, evaluation)
-        caveats = self._evaluations.caveats(evaluation, at)
-        choice = chosen(measured, at) if layer is None else None
-        return EvaluationContent(version, evaluation, at, measured, [*caveats, *([choice] if choice else [])])
-
-    def _answers(self, evaluation: Evaluation) -> AnswersContent:
-        answers, judgements = self._evaluations.answers(evaluation), self._evaluations.judgements(evaluation)
-        return AnswersContent(evaluation, answers, judgements)
-
-    def _recommending(self, version: VectorVersion) -> list[Alias]:
-        """The aliases of ``version`` that recommend something."""
-        return [
-            alias
-            for alias in Aliases(self._workspace).ls()
-            if alias.kind == "vector" and alias.target == version.reference and alias.recommendation
-        ]
-
     def _pairs(self, version: VectorVersion, model: Model, layer: int | None) -> PairsContent:
         recipe = version.known_recipe()
         dataset = self._datasets.get(version.dataset)
         own = Questions(dataset, recipe.split, self._datasets.pairs(dataset, recipe.split))
         layers = version.layer_numbers if layer is None else [layer]
         return PairsContent(version, own, recomputation(version, dataset, own.pairs, model, layers))
-
-
-def _of_verdict(layer: int) -> Caveat:
-    from caa_registry.evaluation.inference.caveats import Caveat
-
-    text = (
-        f"Layer {layer} is shown because the newest calibration chose it, on half of its questions. The verdict is "
-        "about the other half. The figures below may include the first, and are then too good."
-    )
-    return Caveat("chosen", text)

@@ -21,7 +21,7 @@ class Exchange(Upkeep):
 
     @cached_property
     def remotes(self) -> Remotes:
-        """Other registries, by the names that this user has given them."""
+        """Other registries, folders and repositories, by the names that this user has given them."""
         from caa_registry.registry.transfer.remotes import Remotes
 
         return Remotes()
@@ -33,8 +33,10 @@ class Exchange(Upkeep):
         ``to``: the name of a remote, a path or a URL. Each version goes whole or not at all, so a push that was
         interrupted goes on where it was. The same content under the same name is the same version; where the number is
         taken by something else, it gets the next one. An alias in a reference is set there unless somebody set it.
+        A folder gets a bundle for each version, which is replaced where something new is known of it.
         Raises ``NotFoundError``, ``UsageError``, ``RegistryError``, ``IntegrityError``, ``ConflictError`` where
-        somebody deletes meanwhile what is sent.
+        somebody deletes meanwhile what is sent; of a folder ``InputError`` for a damaged bundle, ``WriteError``,
+        ``ConflictError`` where others keep replacing the bundle.
         """
         from caa_registry.registry.transfer.between import push
 
@@ -52,15 +54,15 @@ class Exchange(Upkeep):
         """Take versions from another registry, as ``push`` sends them, and all recalls, quarantines and deprecations
         that it has of what is here; without ``references`` only those.
 
-        ``source``: the name of a remote, a path or a URL. Nothing is written there. From a repository on the hub
-        (``hf:ORG/NAME[@REVISION]``) all that is in it is taken; every file is compared with its list of digests before
-        anything is stored. ``require``: keys that must have signed that list, ``keys`` as in ``verify``. Raises as
-        ``push`` does, and ``HubError``.
+        ``source``: the name of a remote, a path or a URL. Nothing is written there. Bundles in a folder are checked as
+        ``open_bundle`` checks them. From a repository on the hub (``hf:ORG/NAME[@REVISION]``) all that is in it is
+        taken; every file is compared with its list of digests before anything is stored. ``require``: keys that must
+        have signed that list, ``keys`` as in ``verify``. Raises as ``push`` does, and ``HubError``.
         """
         from caa_registry.registry.transfer.between import pull
 
         remote = self.remotes.get(source)
-        if remote.url.startswith("hf:"):
+        if remote.kind == "hub":
             from caa_registry.hub import parse_hub
             from caa_registry.registry.transfer.hub.taking import take
 

@@ -1,7 +1,9 @@
-"""Other registries by name: ``remotes.toml`` in the home folder::
+"""Other registries, folders and repositories by name: ``remotes.toml`` in the home folder::
 
     team = "postgresql://ada@db.example.org/caa"
     archive = "/mnt/share/archive.db"
+    share = "/mnt/share/vectors/"
+    public = "hf:team/vectors"
 
 It is each user's own and holds no password: PostgreSQL takes it from PGPASSWORD or ~/.pgpass.
 """
@@ -9,6 +11,7 @@ It is each user's own and holds no password: PostgreSQL takes it from PGPASSWORD
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,6 +23,7 @@ from caa_registry.blobs.location import open_store
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.location import locate
 from caa_registry.errors import InputError, NotFoundError, UsageError, visible
+from caa_registry.hub import parse_hub
 from caa_registry.registry.records import Listing, Remote
 from caa_registry.registry.workspace import Workspace
 
@@ -27,26 +31,33 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Remotes:
-    """The registries that this user has named."""
+    """The registries, folders and repositories that this user has named."""
 
     def add(self, name: str, url: str, *, replace: bool = False) -> Remote:
         """Name a registry: the path of a SQLite file, or a PostgreSQL URL without a password. It need not exist yet.
 
-        Raises ``UsageError`` for a name in use unless ``replace`` is given, and for a URL that holds a password.
+        A folder is named by its path, and a repository of the hub as ``hf:ORG/NAME[@REVISION]``. A path that ends with
+        a slash means a folder, which is made where it is missing.
+        Raises ``UsageError`` for a name in use unless ``replace`` is given, and for a URL that holds a password;
+        ``WriteError`` where the folder cannot be made.
         """
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"{visible(name)!r} cannot be the name of a remote", "Use letters, digits, '-' and '_': team"
             )
-        remote = Remote(name, _checked(url))
+        remote = Remote(name, _place(url) or _checked(url))
+        if remote.kind == "hub" and parse_hub(url).file:
+            raise UsageError(f"{url} is a file of a repository", "Name the repository: hf:ORG/NAME[@REVISION].")
         known = self._read()
-        if not replace and name in known and known[name] != remote.url:
+        if not replace and name in known and _remote(name, known[name]) != remote:
             raise UsageError(f"{name} is {known[name]} already", "Choose another name, or give --replace.")
+        if remote.kind == "folder":
+            _make(Path(remote.url))
         self._write({**known, name: remote.url})
         return remote
 
     def remove(self, name: str) -> None:
-        """Forget a name. The registry stays. Raises ``NotFoundError``."""
+        """Forget a name. What it names stays. Raises ``NotFoundError``."""
         known = self._read()
         if name not in known:
             raise _unknown(name, known)
@@ -54,20 +65,18 @@ class Remotes:
 
     def ls(self) -> Listing[Remote]:
         """All of them, by name."""
-        remotes = tuple(Remote(name, url) for name, url in sorted(self._read().items()))
+        remotes = tuple(_remote(name, url) for name, url in sorted(self._read().items()))
         return Listing(remotes, len(remotes))
 
     def get(self, remote: str) -> Remote:
         """The remote of that name. What is a path or a URL stands for itself. Raises ``NotFoundError``."""
         known = self._read()
         if remote in known:
-            return Remote(remote, known[remote])
-        if remote.startswith("hf:"):
-            return Remote("", remote)
+            return _remote(remote, known[remote])
         if _NAME.fullmatch(remote) and not Path(remote).exists():
             raise _unknown(remote, known)
         # A password may be given on the spot, and is not kept.
-        return Remote("", settings.registry_url(remote))
+        return Remote("", _place(remote) or settings.registry_url(remote))
 
     def _path(self) -> Path:
         return settings.home() / "remotes.toml"
@@ -86,8 +95,7 @@ class Remotes:
         return values
 
     def _write(self, remotes: Mapping[str, str]) -> None:
-        # A JSON string in ASCII is a TOML string.
-        text = "".join(f"{name} = {json.dumps(url)}\n" for name, url in sorted(remotes.items()))
+        text = "".join(f"{name} = {_toml(url)}\n" for name, url in sorted(remotes.items()))
         with disk.explained(self._path()):
             disk.keep(self._path(), text.encode())
 
@@ -107,6 +115,51 @@ def described(workspace: Workspace) -> str:
     """How another registry remembers this one: a server's address, or the name of a file and not where it lies."""
     path = workspace.database.path
     return workspace.database.shown if path is None else path.name
+
+
+def _remote(name: str, url: str) -> Remote:
+    """A remote as the file has it. Somebody may have written a folder without its slash."""
+    return Remote(name, f"{url}/" if Remote(name, url).kind == "registry" and _is_folder(url) else url)
+
+
+def _place(text: str) -> str | None:
+    """The URL of the folder or repository that ``text`` names; ``None`` for a registry. Raises ``UsageError``."""
+    if text.startswith("hf:"):
+        return text
+    there = _is_folder(text)
+    if "://" in text or not (there or text.endswith("/")):
+        return None
+    if not there:
+        settings.registry_url(text)  # which refuses what may hold a password
+    return f"{str(Path(text).expanduser().absolute()).rstrip('/')}/"
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _make(folder: Path) -> None:
+    """Make a folder where it is missing, for all whom the one that it lies in is for."""
+    with disk.explained(folder):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UsageError(
+                f"{folder} is not a folder", "Name a folder; the path of a SQLite file ends without a slash."
+            )
+        disk.check_parent(folder)
+        folder.mkdir(exist_ok=True)
+
+
+def _toml(url: str) -> str:
+    """A string of TOML: that of JSON, but every character that is not in ASCII as it is, since TOML knows no pairs of
+    surrogates."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{visible(ascii(url))} is not in UTF-8", "Give it another name, or a link to it.") from None
+    return json.dumps(url, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _checked(url: str) -> str:

@@ -63,8 +63,13 @@ def in_order(source: Workspace, references: Sequence[str]) -> list[str]:
     places: dict[str, tuple[str, int]] = {}
     with source.database.read() as session:
         for reference in references:
-            if EVALUATION.fullmatch(reference):
-                raise UsageError(f"{reference} cannot be sent by itself", "It goes along with its vector: name that.")
+            check_version(reference)
             kind = kind_of(session, reference, prefer="vector")  # its pairs go along
             places[reference] = kind, find_version(session, reference, kind).id
     return sorted(places, key=lambda reference: places[reference])
+
+
+def check_version(reference: str) -> None:
+    """Raise ``UsageError`` for what goes along with a version and never by itself."""
+    if EVALUATION.fullmatch(reference):
+        raise UsageError(f"{reference} cannot be sent by itself", "It goes along with its vector: name that.")

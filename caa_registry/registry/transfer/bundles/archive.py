@@ -107,6 +107,10 @@ def opened_archive(path: Path) -> Iterator[Archive]:
     """The entries of the bundle at ``path``. Raises ``NotFoundError`` where there is none, ``InputError`` for another
     file."""
     what = str(path)
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:  # it is kept as where things come from
+        raise InputError("its name is not in UTF-8", "Give it another name.", source=ascii(path.name)) from None
     if not path.is_file():
         if path.exists():
             raise UsageError(f"{what} is not a regular file", "Name a bundle: pairs.caa")

@@ -10,6 +10,8 @@ from caa_registry import settings
 from caa_registry.references import Kind
 from caa_registry.registry.maintenance.signing.trust import read_trust
 from caa_registry.registry.records import BundledVersion, BundleInfo, SentVersion, Transfer
+from caa_registry.registry.transfer.bundles.archive import Archive
+from caa_registry.registry.transfer.bundles.manifest import Manifest
 from caa_registry.registry.transfer.bundles.reading import Bundle, opened_bundle
 from caa_registry.registry.transfer.bundles.statement import statement_of
 from caa_registry.registry.transfer.documents.key import Key
@@ -34,9 +36,7 @@ def take(workspace: Workspace, path: Path, require: Sequence[str] = (), keys: Pa
 
 
 def _info(bundle: Bundle, require: Sequence[str], keys: Path | None) -> BundleInfo:
-    trust = read_trust(keys or settings.keys(), required=keys is not None)
-    envelope = bundle.archive.signature() if bundle.archive.signed else None
-    signer = signer_of(envelope, statement_of(bundle.manifest), "the bundle", trust, require)
+    signed_by, signer = signed(bundle.archive, bundle.manifest, require, keys)
     counts = Counter(document.key.kind for document in bundle.parcel.documents)
     said = bundle.parcel.sayings
     return BundleInfo(
@@ -52,9 +52,24 @@ def _info(bundle: Bundle, require: Sequence[str], keys: Path | None) -> BundleIn
         plans=counts["plan"],
         evaluations=counts["evaluation"],
         notices=len(said.notices) + len(said.signatures) + len(said.judgements),
-        signed_by=signer,
-        signer=trust.name(signer),
+        signed_by=signed_by,
+        signer=signer,
     )
+
+
+def signed(
+    archive: Archive,
+    manifest: Manifest,
+    require: Sequence[str] = (),
+    keys: Path | None = None,
+    what: str = "the bundle",
+) -> tuple[str, str]:
+    """The id of the key that signed a bundle, and who has that, where it is trusted; empty where it is not signed.
+    ``what`` names it in errors. Raises as ``signer_of`` does."""
+    trust = read_trust(keys or settings.keys(), required=keys is not None)
+    envelope = archive.signature() if archive.signed else None
+    signer = signer_of(envelope, statement_of(manifest), what, trust, require)
+    return signer, trust.name(signer)
 
 
 def _kind(key: Key) -> Kind:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,22 @@ def opened_bundle(path: Path) -> Iterator[Bundle]:
     """The bundle in a file, checked. Raises ``InputError`` for one that is damaged, lies, or holds what no registry
     takes; ``NotFoundError``."""
     with opened_archive(path) as archive:
-        manifest = Manifest.from_bytes(archive.manifest(), str(path))
-        if [(member.digest, member.size) for member in manifest.members] != list(archive.members.items()):
-            raise archive.bad("its entries are not those that its manifest names")
+        manifest = manifest_in(archive, str(path))
         documents = [_document(archive, str(key), digest) for key, digest in manifest.documents]
         if [document.key for document in documents] != [key for key, _ in manifest.documents]:
             raise archive.bad("its documents are not about what its manifest says")
-        parcel = Parcel(manifest.roots, documents, _sayings(archive, manifest.sayings))
+        parcel = Parcel(manifest.roots, documents, sayings_in(archive, manifest))
         _check_whole(archive, manifest, parcel)
         _try(archive, parcel, path)
         yield Bundle(manifest, parcel, archive)
+
+
+def manifest_in(archive: Archive, what: str) -> Manifest:
+    """What a bundle says is in it, compared with its entries and not with what they hold. Raises ``InputError``."""
+    manifest = Manifest.from_bytes(archive.manifest(), what)
+    if [(member.digest, member.size) for member in manifest.members] != list(archive.members.items()):
+        raise archive.bad("its entries are not those that its manifest names")
+    return manifest
 
 
 def _document(archive: Archive, name: str, digest: str) -> Document:
@@ -70,8 +77,9 @@ def _values(archive: Archive, name: str, digest: str) -> Any:
     return values
 
 
-def _sayings(archive: Archive, digest: str) -> Sayings:
-    values = _values(archive, "what is said", digest)
+def sayings_in(archive: Archive, manifest: Manifest) -> Sayings:
+    """What a bundle says of things. Raises ``InputError``."""
+    values = _values(archive, "what is said", manifest.sayings)
     read = Fields(values, "what is said", "")
     sayings = Sayings(
         read.parts("notices", Notice.from_json),
@@ -107,13 +115,29 @@ def _check_whole(archive: Archive, manifest: Manifest, parcel: Parcel) -> None:
 
 def _try(archive: Archive, parcel: Parcel, path: Path) -> None:
     """Have an empty registry take it in, which compares everything with everything, before a real one is written."""
+    with _trial() as trial:
+        try:
+            receive(trial, parcel, archive.member, str(path))
+        except InputError:
+            raise
+        except CaaError as error:
+            raise InputError(error.message, error.hint, source=str(path)) from error
+
+
+@contextmanager
+def _trial() -> Iterator[Workspace]:
+    """An empty registry, which goes afterwards."""
     with tempfile.TemporaryDirectory(prefix="caa-bundle-") as folder:
-        database = Database.open(f"sqlite:///{Path(folder) / 'trial.db'}", create=True)
-        with database:
-            trial = Workspace(database, DatabaseBlobStore(database), "trial")
-            try:
-                receive(trial, parcel, archive.member, str(path))
-            except InputError:
-                raise
-            except CaaError as error:
-                raise InputError(error.message, error.hint, source=str(path)) from error
+        path = Path(folder) / "trial.db"
+        path.write_bytes(_empty())
+        with Database.open(f"sqlite:///{path}", create=False) as database:
+            yield Workspace(database, DatabaseBlobStore(database), "trial")
+
+
+@cache
+def _empty() -> bytes:
+    """The file of an empty registry: making one takes longer than most bundles do."""
+    with tempfile.TemporaryDirectory(prefix="caa-bundle-") as folder:
+        path = Path(folder) / "empty.db"
+        Database.open(f"sqlite:///{path}", create=True).close()
+        return path.read_bytes()

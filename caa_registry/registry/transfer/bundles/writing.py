@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from caa_registry import disk
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import UsageError
-from caa_registry.progress import Progress
+from caa_registry.progress import Progress, silent
 from caa_registry.registry.maintenance.signing.envelope import sealed
 from caa_registry.registry.maintenance.signing.keys import read_private
 from caa_registry.registry.records.lock_text import LARGEST, canonical
 from caa_registry.registry.transfer.bundles.archive import MANIFEST, SIGNATURE, member_name, write_archive
 from caa_registry.registry.transfer.bundles.manifest import Manifest, Member
 from caa_registry.registry.transfer.bundles.statement import statement_of
-from caa_registry.registry.transfer.documents.key import Key
-from caa_registry.registry.transfer.documents.things import Document
 from caa_registry.registry.transfer.documents.things_json import document_json
 from caa_registry.registry.transfer.parcel import Parcel
 from caa_registry.registry.transfer.sayings import Sayings, sayings_json
 from caa_registry.registry.transfer.sending import in_order, parcel_of
 from caa_registry.registry.workspace import Workspace
+
+T = TypeVar("T")
 
 
 def create(
@@ -42,51 +43,76 @@ def create(
     ordered = in_order(workspace, references)
     with workspace.database.read() as session:
         parcel = joined([parcel_of(session, reference, lambda keys: keys) for reference in ordered])
-        texts = {document.key: _bytes(document_json(document), str(document.key)) for document in parcel.documents}
-        said = _bytes(sayings_json(parcel.sayings), "what is said of it")
-        blobs = dict.fromkeys(digest for document in parcel.documents for digest in document.blobs)
-        members = {digest_bytes(data): len(data) for data in (*texts.values(), said)}
-        members |= {digest: workspace.blobs.stat(digest).size for digest in blobs}
-        manifest = Manifest(
-            parcel.roots,
-            [(key, digest_bytes(data)) for key, data in texts.items()],
-            digest_bytes(said),
-            [Member(digest, size) for digest, size in members.items()],
-        )
-
-        def entries() -> Iterator[tuple[str, bytes]]:
-            yield MANIFEST, manifest.to_bytes()
-            held = {digest_bytes(data): data for data in (*texts.values(), said)}
-            for done, digest in enumerate(members, start=1):
-                yield member_name(digest), held[digest] if digest in held else workspace.blobs.get(digest, session)
-                progress(done, len(members))
-            if private is not None:
-                yield SIGNATURE, canonical(sealed(statement_of(manifest), private)).encode("ascii")
-
+        manifest, texts = laid_out(parcel, lambda digest: workspace.blobs.stat(digest).size)
+        signature = None if private is None else canonical(sealed(statement_of(manifest), private)).encode("ascii")
         with disk.new(path, force=force) as part:
-            write_archive(part, entries())
+            write(part, manifest, texts, lambda digest: workspace.blobs.get(digest, session), progress, signature)
     return manifest
 
 
+def laid_out(parcel: Parcel, size: Callable[[str], int]) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest of a bundle of ``parcel``, and by digest those members that are JSON. ``size``: of bytes by digest.
+    Raises ``UsageError`` for what no bundle holds."""
+    documents = {document.key: _bytes(document_json(document), str(document.key)) for document in parcel.documents}
+    said = _bytes(sayings_json(parcel.sayings), "what is said of it")
+    texts = {digest_bytes(data): data for data in (*documents.values(), said)}
+    members = {digest: len(data) for digest, data in texts.items()}
+    members |= {
+        digest: size(digest) for digest in (digest for document in parcel.documents for digest in document.blobs)
+    }
+    manifest = Manifest(
+        parcel.roots,
+        [(key, digest_bytes(data)) for key, data in documents.items()],
+        digest_bytes(said),
+        [Member(digest, size) for digest, size in members.items()],
+    )
+    return manifest, texts
+
+
+def write(
+    path: Path,
+    manifest: Manifest,
+    texts: Mapping[str, bytes],
+    blob: Callable[[str], bytes],
+    progress: Progress = silent,
+    signature: bytes | None = None,
+) -> None:
+    """Write the bundle of ``manifest``. ``blob`` gives the members that are no ``texts``, by digest."""
+
+    def entries() -> Iterator[tuple[str, bytes]]:
+        yield MANIFEST, manifest.to_bytes()
+        for done, member in enumerate(manifest.members, start=1):
+            yield member_name(member.digest), texts.get(member.digest) or blob(member.digest)
+            progress(done, len(manifest.members))
+        if signature is not None:
+            yield SIGNATURE, signature
+
+    write_archive(path, entries())
+
+
 def joined(parcels: Sequence[Parcel]) -> Parcel:
-    """Several parcels as one: everything in it once."""
-    documents: dict[Key, Document] = {}
-    for parcel in parcels:
-        for document in parcel.documents:
-            documents.setdefault(document.key, document)
-    notices = dict.fromkeys(notice for parcel in parcels for notice in parcel.sayings.notices)
-    signatures = {
-        (signature.about, signature.key, canonical(dict(signature.envelope))): signature
-        for parcel in parcels
-        for signature in parcel.sayings.signatures
-    }
-    judgements = {
-        (judgement.about, judgement.judge_digest, judgement.created_at): judgement
-        for parcel in parcels
-        for judgement in parcel.sayings.judgements
-    }
-    sayings = Sayings(tuple(notices), tuple(signatures.values()), tuple(judgements.values()))
-    return Parcel(tuple(root for parcel in parcels for root in parcel.roots), tuple(documents.values()), sayings)
+    """Several parcels as one: everything in it once, as the first of them has it."""
+    said = [parcel.sayings for parcel in parcels]
+    sayings = Sayings(
+        _once((each for one in said for each in one.notices), lambda each: (each.kind, each.about, each.created_at)),
+        _once(
+            (each for one in said for each in one.signatures),
+            lambda each: (each.about, each.key, canonical(dict(each.envelope))),
+        ),
+        _once(
+            (each for one in said for each in one.judgements),
+            lambda each: (each.about, each.judge_digest, each.created_at),
+        ),
+    )
+    documents = _once((document for parcel in parcels for document in parcel.documents), lambda document: document.key)
+    return Parcel(tuple(root for parcel in parcels for root in parcel.roots), documents, sayings)
+
+
+def _once(things: Iterable[T], identity: Callable[[T], Hashable]) -> tuple[T, ...]:
+    kept: dict[Hashable, T] = {}
+    for thing in things:
+        kept.setdefault(identity(thing), thing)
+    return tuple(kept.values())
 
 
 def _bytes(values: object, what: str) -> bytes:

@@ -9,7 +9,8 @@ from typing import Any
 from caa_registry.pairs.export.card import licence_fields
 from caa_registry.references import ranges
 from caa_registry.registry.records import Recommendation
-from caa_registry.registry.reports.card import CardContent, about, application, dose_of
+from caa_registry.registry.reports.card import about, application, dose_of
+from caa_registry.registry.reports.content import CardContent
 from caa_registry.registry.reports.text import plain, signed, table
 from caa_registry.registry.transfer.hub.layout import SUMS, vector_file
 from caa_registry.registry.transfer.hub.licences import Licences
@@ -19,23 +20,21 @@ _TAGS = ("activation-steering", "steering-vector", "contrastive-activation-addit
 
 @dataclass(frozen=True, eq=False)
 class RepositoryFacts:
-    """What a card tells beside its vectors. ``files``: of what strangers read, each with a word about it; ``advice``:
-    by vector version the alias that it was pushed by, where that recommends something; ``signer``: the key that signs
-    the repository, empty where none does."""
+    """What a card tells beside its vectors. ``advice``: by vector version the alias that it was pushed by, where that
+    recommends something; ``signer``: the key that signs the repository, empty where none does."""
 
     repo: str
     licences: Licences
-    files: Mapping[str, str]
     advice: Mapping[str, tuple[str, Recommendation]]
     signer: str = ""
 
 
-def repository_card(contents: Sequence[CardContent], facts: RepositoryFacts) -> str:
-    """The card as Markdown with front matter."""
+def repository_card(contents: Sequence[CardContent], facts: RepositoryFacts, files: Mapping[str, str]) -> str:
+    """The card as Markdown with front matter. ``files``: of what strangers read, each with a word about it."""
     import yaml
 
     front = yaml.safe_dump(_front_matter(contents, facts), sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n" + "\n".join(_lines(contents, facts)) + "\n"
+    return f"---\n{front}---\n\n" + "\n".join(_lines(contents, facts, files)) + "\n"
 
 
 def _front_matter(contents: Sequence[CardContent], facts: RepositoryFacts) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def _front_matter(contents: Sequence[CardContent], facts: RepositoryFacts) -> di
     return head
 
 
-def _lines(contents: Sequence[CardContent], facts: RepositoryFacts) -> Iterator[str]:
+def _lines(contents: Sequence[CardContent], facts: RepositoryFacts, files: Mapping[str, str]) -> Iterator[str]:
     if len(contents) > 1:
         yield from (f"# {len(contents)} steering vectors", "")
         rows = []
@@ -69,7 +68,7 @@ def _lines(contents: Sequence[CardContent], facts: RepositoryFacts) -> Iterator[
         yield from about(content)
     yield from _licences(facts)
     yield from ("## What is here", "")
-    yield from table(["file", ""], [(f"`{name}`", words) for name, words in facts.files.items()])
+    yield from table(["file", ""], [(f"`{name}`", words) for name, words in files.items()])
     yield f"`{SUMS}` has the digest of every file: `sha256sum -c {SUMS}`."
     if facts.signer:
         yield f"It is signed by `{facts.signer}`; whether that is the key of whom you think, ask them."

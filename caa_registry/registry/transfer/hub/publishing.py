@@ -17,7 +17,7 @@ from caa_registry.progress import Progress
 from caa_registry.registry.datasets.store import load_items
 from caa_registry.registry.lookup import kind_of
 from caa_registry.registry.maintenance.signing.envelope import sealed
-from caa_registry.registry.maintenance.signing.keys import PrivateKey
+from caa_registry.registry.maintenance.signing.keys import PrivateKey, read_private
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import DatasetVersion, Published, PublishedFile, Recommendation
 from caa_registry.registry.records.lock_text import canonical
@@ -39,7 +39,7 @@ from caa_registry.registry.transfer.hub.layout import (
     vector_file,
 )
 from caa_registry.registry.transfer.hub.licences import Licences, Wishes, decided, model_licence
-from caa_registry.registry.transfer.hub.uploading import Upload, upload
+from caa_registry.registry.transfer.hub.uploading import Upload, parse_target, upload
 from caa_registry.registry.transfer.parcel import Root
 from caa_registry.registry.transfer.sending import parcel_of
 from caa_registry.registry.vectors.export import export
@@ -47,30 +47,35 @@ from caa_registry.registry.workspace import Workspace
 
 if TYPE_CHECKING:
     from caa_registry.models.folder.fingerprint import ModelInfo
-    from caa_registry.registry.reports.card import CardContent
-    from caa_registry.registry.reports.reports import Reports
+    from caa_registry.registry.reports.content import CardContent, Contents
+    from caa_registry.registry.vectors.vectors import Vectors
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What is to be pushed where: versions by ``references``, to a ``branch`` of ``repo``. ``key`` signs it;
-    ``message``: of the commit; ``dry_run``: nothing is sent."""
+    """What is to be pushed where: versions by ``references``, to ``target`` (``hf:ORG/NAME[@BRANCH]``). ``key``: the
+    file of one to sign it with, ``passphrase`` where that has one; ``message``: of the commit; ``dry_run``: nothing is
+    sent."""
 
     references: Sequence[str]
-    repo: str
-    branch: str
+    target: str
     wishes: Wishes
-    key: PrivateKey | None = None
+    key: Path | None = None
+    passphrase: str | None = None
     message: str = ""
     dry_run: bool = False
 
 
-def publish(workspace: Workspace, reports: Reports, asked: Publication, progress: Progress) -> Published:
+def publish(
+    workspace: Workspace, vectors: Vectors, cards: Contents, asked: Publication, progress: Progress
+) -> Published:
     """Push vectors to the hub. See ``Registry.publish``."""
+    repo, branch = parse_target(asked.target)
+    key = None if asked.key is None else read_private(asked.key, asked.passphrase)
     if not asked.dry_run:
         workspace.database.check_writable()
     activity = Activity("push", workspace.actor, {})
-    contents = [reports.card_content(reference) for reference in _vectors(workspace, asked.references)]
+    contents = [cards.card(vectors.get(reference)) for reference in _vectors(workspace, asked.references)]
     with workspace.database.read() as session:
         parcels = [parcel_of(session, reference, lambda keys: keys) for reference in asked.references]
     whole = joined(parcels)
@@ -80,11 +85,12 @@ def publish(workspace: Workspace, reports: Reports, asked: Publication, progress
         contents = [replace(content, example=None) for content in contents]
     with explained("the files to push"), tempfile.TemporaryDirectory(prefix="caa-push-") as name:
         folder = Path(name)
-        _write(workspace, folder, contents, asked, licences, _advice(whole.roots), progress)
+        facts = RepositoryFacts(repo, licences, _advice(whole.roots), key.public.id if key is not None else "")
+        _write(workspace, folder, contents, asked.references, facts, key, progress)
         files = [_described(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
         published = Published(
-            asked.repo,
-            asked.branch,
+            repo,
+            branch,
             "",
             asked.wishes.public,
             [content.version.reference for content in contents],
@@ -94,7 +100,7 @@ def publish(workspace: Workspace, reports: Reports, asked: Publication, progress
             licences.withheld,
             _actors(documents) if _is_whole(licences) else (),
             files,
-            asked.key.public.id if asked.key is not None else "",
+            facts.signer,
         )
         if asked.dry_run:
             return published
@@ -103,22 +109,22 @@ def publish(workspace: Workspace, reports: Reports, asked: Publication, progress
             Upload(
                 folder,
                 [file.name for file in files],
-                asked.repo,
-                asked.branch,
+                repo,
+                branch,
                 public=asked.wishes.public,
                 message=asked.message or f"{names} of CAA Registry",
             )
         )
     activity = replace(
         activity,
-        parameters={"repo": asked.repo, "branch": asked.branch, "private": not asked.wishes.public, "commit": commit},
+        parameters={"repo": repo, "branch": branch, "private": not asked.wishes.public, "commit": commit},
     )
     with workspace.database.write() as session:
         record_run(
             session,
             activity,
             inputs=[("vector", content.version.id) for content in contents],
-            subject={"vectors": list(published.versions), "repo": asked.repo, "commit": commit},
+            subject={"vectors": list(published.versions), "repo": repo, "commit": commit},
         )
     return replace(published, commit=commit)
 
@@ -185,11 +191,12 @@ def _write(
     workspace: Workspace,
     folder: Path,
     contents: Sequence[CardContent],
-    asked: Publication,
-    licences: Licences,
-    advice: Mapping[str, tuple[str, Recommendation]],
+    references: Sequence[str],
+    facts: RepositoryFacts,
+    key: PrivateKey | None,
     progress: Progress,
 ) -> None:
+    licences = facts.licences
     files: dict[str, str] = {}
     for content in contents:
         version = content.version
@@ -201,20 +208,19 @@ def _write(
             if content.dataset is not None:
                 files |= _write_pairs(workspace, folder, content.dataset)
     if _is_whole(licences):
-        create(workspace, asked.references, folder / BUNDLE, key=None, passphrase=None, force=False, progress=progress)
+        create(workspace, references, folder / BUNDLE, key=None, passphrase=None, force=False, progress=progress)
         files[BUNDLE] = "all of it for `caa pull`: pairs, model identity, vectors, evaluations with their answers"
     else:
         (folder / ALONE).write_bytes(alone_bytes([content.version for content in contents]))
         files[ALONE] = "what `caa pull` needs beside the vectors"
-    signer = asked.key.public.id if asked.key is not None else ""
-    card = repository_card(contents, RepositoryFacts(asked.repo, licences, files, advice, signer))
+    card = repository_card(contents, facts, files)
     for name in (CARD, CARD_COPY):
         (folder / name).write_text(card, encoding="utf-8", newline="\n")
     names = [path for path in folder.rglob("*") if path.is_file() and path.name != CARD]
     digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in names}
     (folder / SUMS).write_text(sums_text(digests), encoding="utf-8", newline="\n")
-    if asked.key is not None:
-        (folder / SIGNATURE).write_text(canonical(sealed(statement_of(digests), asked.key)), encoding="ascii")
+    if key is not None:
+        (folder / SIGNATURE).write_text(canonical(sealed(statement_of(digests), key)), encoding="ascii")
 
 
 def _write_pairs(workspace: Workspace, folder: Path, dataset: DatasetVersion) -> Mapping[str, str]:
