@@ -114,6 +114,14 @@ class Operations:
         kind = self.chance.choice(["dataset", "vector", "vector"])
         return self._some(kind, deleted=deleted, pulled=pulled, unused=unused)
 
+    def _met(self) -> Version:
+        """A version that is there; half of the time one of two that nobody deletes, so that clients meet at it."""
+        if self.chance.random() < 0.5:
+            return self._any()
+        kind, name = self.chance.choice([("dataset", f"{BASE}/pairs"), ("vector", f"{BASE}/demo")])
+        nouns: Any = self.registry.datasets if kind == "dataset" else self.registry.vectors
+        return Version(kind, name, 1, nouns.get(f"{kind}:{name}:v1").digest)
+
     @cached_property
     def _model(self) -> Any:
         return self.registry.models.load("demo")
@@ -195,14 +203,14 @@ class Operations:
         return {"told": [(about, NONE)]}
 
     def tag(self) -> dict[str, Any]:
-        version, key, value = self._any(), self.chance.choice(["status", "owner"]), f"{self.who}-{self.chance.random()}"
+        version, key, value = self._met(), self.chance.choice(["status", "owner"]), f"{self.who}-{self.chance.random()}"
         told = [(f"tag {version.about} {key}", value)]
         self.begin(*told)
         self.registry.tags.set(version.reference, {key: value})
         return {"told": told}
 
     def tag_removed(self) -> dict[str, Any]:
-        tags = [tag for tag in self.registry.tags.ls() if f":{BASE}/" not in tag.reference]
+        tags = list(self.registry.tags.ls())
         if not tags:
             raise NothingThereError
         tag = self.chance.choice(tags)
@@ -214,7 +222,7 @@ class Operations:
         return {"told": told}
 
     def describe(self) -> dict[str, Any]:
-        version, text = self._any(), f"What {self.who} says, {self.chance.random()}."
+        version, text = self._met(), f"What {self.who} says, {self.chance.random()}."
         told = [(f"text {version.kind} {version.name}", text)]
         self.begin(*told)
         self.registry.describe(version.reference, text=text)

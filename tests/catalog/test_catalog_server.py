@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -309,6 +311,20 @@ def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_made_anew(
     team.end_connections(own)
     with database.read() as session:
         assert session.scalar(text("SELECT currval('tried')")) == 2
+
+
+def test_a_connection_that_is_lost_while_a_registry_is_opened_is_called_lost(
+    team: TeamServer, shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(connection: psycopg.Connection[Any]) -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+        connection.execute("SELECT 1")
+
+    monkeypatch.setattr(server_engine, "_bound", cut)
+    with pytest.raises(RegistryError, match="the connection was lost") as caught:
+        Database.open(team.member(shared, "ada"), create=False)
+    assert "Do the same again" in caught.value.hint and "member-pw" not in str(caught.value)
 
 
 def test_a_server_that_does_not_come_back(
