@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -297,6 +299,32 @@ def test_a_server_that_restarts_is_waited_for(team: TeamServer, database: Databa
         team.start()
     writer.join()
     assert names(database) == ["a", "b"]
+
+
+def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_made_anew(
+    team: TeamServer, own: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is said to be a wrong URL or password."""
+    team.administer("CREATE SEQUENCE tried; GRANT USAGE ON tried TO PUBLIC", database=own)
+    ends = "CASE WHEN nextval('tried') = 1 THEN pg_terminate_backend(pg_backend_pid()) END"
+    monkeypatch.setattr(server_engine, "_BOUND", f"SELECT {ends} WHERE %s::text IS NOT NULL")
+    team.end_connections(own)
+    with database.read() as session:
+        assert session.scalar(text("SELECT currval('tried')")) == 2
+
+
+def test_a_connection_that_is_lost_while_a_registry_is_opened_is_called_lost(
+    team: TeamServer, shared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(connection: psycopg.Connection[Any]) -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+        connection.execute("SELECT 1")
+
+    monkeypatch.setattr(server_engine, "_bound", cut)
+    with pytest.raises(RegistryError, match="the connection was lost") as caught:
+        Database.open(team.member(shared, "ada"), create=False)
+    assert "Do the same again" in caught.value.hint and "member-pw" not in str(caught.value)
 
 
 def test_a_server_that_does_not_come_back(

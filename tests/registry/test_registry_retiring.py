@@ -247,10 +247,25 @@ def test_the_same_numbers_of_a_dataset_that_is_deleted_are_not_brought_back(
     assert caught.value.hint == "v2 was deleted. To bring it back: caa undelete dataset:team/pairs:v2"
     sources = {name: str(tmp_path / f"{name}2.jsonl") for name in ("generate", "test")}
     filled.datasets.import_(sources, name="team/twin")
-    with pytest.raises(UsageError, match="is made from team/pairs:v2, which is deleted too"):
+    with pytest.raises(UsageError, match="was made from dataset:team/pairs:v2, which is deleted too"):
         filled.vectors.compute("team/vector", dataset="team/twin", model=model)
     filled.undelete("team/pairs:v2")
     assert filled.vectors.compute("team/vector", dataset="team/twin", model=model).reference == "team/vector:v1"
+    assert filled.fsck().damage == ()
+
+
+def test_the_same_numbers_made_of_vectors_that_are_deleted_are_not_brought_back(filled: Registry) -> None:
+    filled.vectors.combine("team/twin", ["team/vector:v1"], behavior="mixed")
+    filled.vectors.combine("team/twin-too", ["team/vector:v1"], behavior="mixed")
+    made = filled.vectors.combine("team/sum", [("team/twin", 2.0)])
+    for name in ("team/sum", "team/twin"):
+        filled.delete(name)
+    with pytest.raises(UsageError, match="was made from vector:team/twin:v1, which is deleted too") as caught:
+        filled.vectors.combine("team/sum", [("team/twin-too", 2.0)])
+    assert caught.value.hint.startswith("First: caa undelete vector:team/twin:v1")
+    filled.undelete("team/twin")
+    again = filled.vectors.combine("team/sum", [("team/twin-too", 2.0)])
+    assert (again.reference, again.digest) == (made.reference, made.digest)
     assert filled.fsck().damage == ()
 
 

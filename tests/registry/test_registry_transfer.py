@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
@@ -15,10 +15,11 @@ from support.changed import change
 
 import caa_registry as caa
 from caa_registry.catalog import models as t
-from caa_registry.errors import InputError, IntegrityError, NotFoundError, RegistryError, UsageError
+from caa_registry.errors import ConflictError, InputError, IntegrityError, NotFoundError, RegistryError, UsageError
 from caa_registry.registry.maintenance.signing.keys import new_key
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.registry import Registry
+from caa_registry.registry.transfer import sending
 from caa_registry.registry.transfer.receiving import receive as receiving
 
 if TYPE_CHECKING:
@@ -207,6 +208,36 @@ def test_what_was_deleted_there_is_brought_back_and_evaluations_are_not(source: 
     assert either.datasets.get("team/dishes:v2").n_items == len(either.datasets.pairs("team/dishes:v2"))
     assert gone not in [e.id for e in either.evaluations.ls()]
     assert either.fsck().faults == ()
+
+
+@pytest.mark.parametrize(
+    ("sent", "deleted"),
+    [
+        ("vector:team/praise:v1", "dataset:team/dishes:v1"),
+        ("vector:team/mixture:v1", "vector:team/theirs:v2"),
+        ("dataset:team/dishes:main", "dataset:team/dishes:v1"),
+    ],
+)
+def test_what_somebody_deletes_there_while_it_is_sent_is_said(
+    source: Registry, either: Registry, sent: str, deleted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a version would be there without what it was made from, or an alias point at one that is deleted."""
+    (there,) = source.push(deleted, to=where(either)).versions
+    before = counts(either)
+
+    def missing(*arguments: Any) -> set[Any]:
+        found = real(*arguments)
+        either.delete(f"{there.kind}:{there.became}")
+        return found
+
+    real = sending.missing
+    with monkeypatch.context() as patch, pytest.raises(ConflictError, match="was deleted meanwhile") as caught:
+        patch.setattr(sending, "missing", missing)
+        source.push(sent, to=where(either))
+    assert caught.value.hint.startswith("Nothing was stored")
+    assert {**counts(either), "event": 0} == {**before, "event": 0} and list(either.aliases.ls()) == []
+    source.push(sent, to=where(either))
+    assert either.fsck().faults == () and either.lineage(f"{there.kind}:{there.became}")
 
 
 @pytest.mark.parametrize("place", ["add_sayings", "check_received", "present"])

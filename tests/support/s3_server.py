@@ -24,6 +24,8 @@ from caa_registry.blobs import bucket
 
 KEY, SECRET = "AKIDFORTESTSONLY0000", "secret/for+tests/only0000000000000000000"
 
+LATE_SECONDS = 3
+
 _numbers = itertools.count()
 
 
@@ -44,9 +46,10 @@ class Fault:
     """What becomes of a request of ``method`` whose path holds ``part``.
 
     ``kind``: a status to be answered with (and ``code``, as S3 names it) in place of carrying it out; ``refuse``: the
-    connection is closed, and it is not carried out. All others carry it out: ``drop`` closes the connection in place of
-    the answer, ``hang`` never answers, ``cut`` closes it amid the body, ``short`` gives a body that ends early as if it
-    were whole, ``flip`` one with another byte, ``other`` quite another one.
+    connection is closed, and it is not carried out; ``late``: it is closed, and carried out seconds later. All others
+    carry it out: ``drop`` closes the connection in place of the answer, ``hang`` never answers, ``cut`` closes it amid
+    the body, ``short`` gives a body that ends early as if it were whole, ``flip`` one with another byte, ``other``
+    quite another one.
     """
 
     method: str
@@ -112,6 +115,9 @@ class _Handler(LoopbackHandler):
         if fault is not None and fault.kind == "refuse":
             self._close()
             return
+        if fault is not None and fault.kind == "late":
+            self._close()
+            server.stopped.wait(timeout=LATE_SECONDS)
         connection = http.client.HTTPConnection(*_moto())
         connection.request(self.command, self.path, body, dict(self.headers))
         answer = connection.getresponse()
@@ -121,6 +127,8 @@ class _Handler(LoopbackHandler):
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in skipped]
         length = int(answer.headers.get("Content-Length") or 0) if self.command == "HEAD" else None
         kind = fault.kind if fault is not None else ""
+        if kind == "late":
+            return
         if kind == "drop":
             self._close()
         elif kind == "hang":

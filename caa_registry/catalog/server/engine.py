@@ -61,7 +61,8 @@ def postgres_engine(location: Location) -> Engine:
 
 
 def _connect_patiently(engine: Engine) -> None:
-    """Wait for a server that restarts, once it has been there, and bound each session."""
+    """Wait for a server that restarts, once it has been there, and bound each session. A connection that is lost as
+    soon as it is made is made anew."""
     seen = False
 
     @event.listens_for(engine, "do_connect")
@@ -71,6 +72,7 @@ def _connect_patiently(engine: Engine) -> None:
         while True:
             try:
                 connection = dialect.connect(*arguments, **named)
+                _bound(connection)
             except dialect.loaded_dbapi.OperationalError:
                 if not seen or time.monotonic() > deadline:
                     raise
@@ -79,11 +81,15 @@ def _connect_patiently(engine: Engine) -> None:
                 seen = True
                 return connection
 
-    @event.listens_for(engine, "connect")
-    def bound(connection: Any, _record: object) -> None:
+
+def _bound(connection: Any) -> None:
+    try:
         with connection.cursor() as cursor:
             cursor.execute(_BOUND, [f"{engines.LOCK_WAIT_MS}ms"])
         connection.commit()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def take_lock(connection: Connection) -> None:

@@ -11,6 +11,9 @@ _LOST = "Do the same again: what was under way is stored whole or not at all, an
 MAY_NOT = "Nothing was changed. Whoever set up the registry can give the right (caa db roles)."
 _FULL = "Too many are connected at once. Try again when others have ended, or have max_connections raised."
 
+# How the driver begins to tell that nobody is at the other end any more.
+_ENDED = ("consuming input failed", "flushing failed", "the connection is lost")
+
 # By the state that the server gives. https://www.postgresql.org/docs/current/errcodes-appendix.html
 _HINTS = {
     "42501": MAY_NOT,
@@ -49,5 +52,5 @@ def told(shown: str, error: Exception, reason: str) -> RegistryError | None:
 
 
 def _is_lost(error: Exception) -> bool:
-    """Whether a connection ended that had been made."""
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    """Whether a connection ended that had been made. One that ends as it is prepared is known by its words alone."""
+    return isinstance(error, DBAPIError) and (error.connection_invalidated or str(error.orig).startswith(_ENDED))

@@ -15,7 +15,7 @@ from caa_registry.references import parse
 from caa_registry.registry.datasets.store import has_items
 from caa_registry.registry.evaluations.plans.standing import runs_of
 from caa_registry.registry.lookup import kind_of, owner_id
-from caa_registry.registry.provenance.lineage import Thing, names_of
+from caa_registry.registry.provenance.lineage import Thing, deleted_sources, names_of
 from caa_registry.registry.provenance.named import EVALUATION, Named, find
 from caa_registry.registry.records import Recommendation
 from caa_registry.registry.workspace import Workspace
@@ -55,7 +55,7 @@ def undelete(workspace: Workspace, reference: str) -> str:
     """
     with workspace.database.write() as session:
         target = _deleted(session, reference)
-        missing = [name for name, row in _inputs(session, target.thing) if row.deleted_at is not None]
+        missing = deleted_sources(session, [target.thing])
         if missing:
             raise UsageError(
                 f"{target.reference} was made from {', '.join(missing)}, which is deleted",
@@ -141,20 +141,6 @@ def _made_from(session: Session, thing: Thing) -> list[str]:
         elif of in _TABLES and session.get_one(_TABLES[of], product).deleted_at is None:
             found.append(names[of, product].key)
     return found
-
-
-def _inputs(session: Session, thing: Thing) -> list[tuple[str, Any]]:
-    """The versions that the run which made it read, with their references."""
-    kind, id = thing
-    used, made = aliased(t.RunIO), aliased(t.RunIO)
-    things = session.execute(
-        select(used.kind, used.object_id)
-        .join(made, and_(made.run_id == used.run_id, made.direction == "output"))
-        .where(made.kind == kind, made.object_id == id, used.direction == "input", used.kind.in_(["dataset", "vector"]))
-        .distinct()
-    ).all()
-    names = names_of(session, [(of, used_id) for of, used_id in things])
-    return [(names[of, used_id].key, session.get_one(_TABLES[of], used_id)) for of, used_id in sorted(things)]
 
 
 def _is_whole(workspace: Workspace, session: Session, target: Named) -> bool:

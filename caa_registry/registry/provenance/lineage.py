@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from caa_registry.catalog import models as t
@@ -220,3 +220,22 @@ def names_of(session: Session, things: Sequence[Thing]) -> dict[Thing, Name]:
             reference = f"{owner.name}:v{version.number}"
             names[kind, version.id] = Name(f"{kind}:{reference}", reference, version.digest, tuple(aliases[version.id]))
     return names
+
+
+def deleted_sources(session: Session, things: Sequence[Thing]) -> list[str]:
+    """The dataset and vector versions that ``things`` were made from and that are deleted, with their kinds."""
+    used, made = aliased(t.RunIO), aliased(t.RunIO)
+    versions: dict[str, Any] = {"dataset": t.DatasetVersion, "vector": t.VectorVersion}
+    found: set[Thing] = set()
+    for kind in {kind for kind, _ in things}:
+        of_these = among(session, made.object_id, [id for of, id in things if of == kind])
+        for source, version in versions.items():
+            query = (
+                select(version.id)
+                .join(used, and_(used.object_id == version.id, used.kind == source, used.direction == "input"))
+                .join(made, and_(made.run_id == used.run_id, made.kind == kind, made.direction == "output"))
+                .where(of_these, version.deleted_at.is_not(None))
+            )
+            found |= {(source, id) for id in session.scalars(query)}
+    names = names_of(session, sorted(found))
+    return [names[thing].key for thing in sorted(found)]

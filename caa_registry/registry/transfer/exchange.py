@@ -34,8 +34,9 @@ class Exchange(Upkeep):
         interrupted goes on where it was. The same content under the same name is the same version; where the number is
         taken by something else, it gets the next one. An alias in a reference is set there unless somebody set it.
         A folder gets a bundle for each version, which is replaced where something new is known of it.
-        Raises ``NotFoundError``, ``UsageError``, ``RegistryError``, ``IntegrityError``; of a folder ``InputError`` for
-        a damaged bundle, ``WriteError``, ``ConflictError`` where others keep replacing the bundle.
+        Raises ``NotFoundError``, ``UsageError``, ``RegistryError``, ``IntegrityError``, ``ConflictError`` where
+        somebody deletes meanwhile what is sent; of a folder ``InputError`` for a damaged bundle, ``WriteError``,
+        ``ConflictError`` where others keep replacing the bundle.
         """
         from caa_registry.registry.transfer.between import push
 

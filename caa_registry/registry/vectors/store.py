@@ -19,6 +19,7 @@ from caa_registry.digests import digest_object
 from caa_registry.errors import UsageError
 from caa_registry.references import check_new_name
 from caa_registry.registry.models import ensure_model
+from caa_registry.registry.provenance.lineage import deleted_sources
 from caa_registry.registry.provenance.runs import Activity, record_run
 from caa_registry.registry.records import Origin, Reading, Recipe, VectorVersion
 from caa_registry.registry.rows import LAYER, digest_of_parts, vector_identity, vector_record
@@ -143,13 +144,12 @@ def add(
     if deleted is not None:
         # The same again: its bytes were just stored.
         check_kept(workspace.blobs, deleted.blob_digest)
-        pairs = session.get(t.DatasetVersion, deleted.dataset_version_id) if deleted.dataset_version_id else None
-        if pairs is not None and pairs.deleted_at is not None:
-            of = session.get_one(t.Dataset, pairs.dataset_id).name
+        sources = deleted_sources(session, [("vector", deleted.id)])
+        if sources:
             raise UsageError(
-                f"{name}:v{deleted.number}, which was deleted, has the same numbers, and is made from "
-                f"{of}:v{pairs.number}, which is deleted too",
-                f"First: caa undelete dataset:{of}:v{pairs.number}; or import its pairs as {of} again.",
+                f"{name}:v{deleted.number}, which was deleted, has the same numbers, and was made from "
+                f"{', '.join(sources)}, which is deleted too",
+                f"First: {'; '.join(f'caa undelete {source}' for source in sources)}; or make that again.",
             )
         deleted.deleted_at = None
         subject = {"vector": f"{name}:v{deleted.number}", "digest": deleted.digest}

@@ -14,10 +14,10 @@ from sqlalchemy.exc import IntegrityError as IntegrityConstraintError
 from caa_registry.catalog import models as t
 from caa_registry.catalog.events import append_event
 from caa_registry.digests import digest_bytes, floats_as_text
-from caa_registry.errors import InputError, IntegrityError
+from caa_registry.errors import ConflictError, InputError, IntegrityError
 from caa_registry.references import check_alias
 from caa_registry.registry.lookup import find_alias
-from caa_registry.registry.provenance.lineage import names_of
+from caa_registry.registry.provenance.lineage import deleted_sources, names_of
 from caa_registry.registry.records import Recommendation
 from caa_registry.registry.records.lock_text import check_values
 from caa_registry.registry.transfer.documents.key import Key
@@ -54,7 +54,8 @@ def receive(workspace: Workspace, parcel: Parcel, blob: Callable[[str], bytes], 
     """Take in a parcel. ``blob`` gives bytes by digest; ``origin`` is shown and kept as where it comes from.
 
     Bytes come first, so that a failure leaves bytes that belong to nothing, which ``gc`` removes, and nothing else.
-    Raises ``InputError`` for what is not what it says it is, ``UsageError`` for a name that it cannot have here.
+    Raises ``InputError`` for what is not what it says it is, ``UsageError`` for a name that it cannot have here,
+    ``ConflictError`` where what it needs was deleted meanwhile.
     """
     for document in parcel.documents:
         check_values(document_json(document), f"{document.key} of {origin}")
@@ -71,6 +72,7 @@ def receive(workspace: Workspace, parcel: Parcel, blob: Callable[[str], bytes], 
         before = dict(receiver.there)
         for document in parcel.documents:
             receiver.add(document)
+        _check_sources(receiver, parcel)
         notes = [f"plan {name} is {here} here: another plan has its name" for name, here in receiver.renamed.items()]
         # The pairs that recalls are about came with their datasets.
         receiver.there |= present(session, {key for key in parcel.sayings.about if key.kind == "pair"})
@@ -84,6 +86,20 @@ def receive(workspace: Workspace, parcel: Parcel, blob: Callable[[str], bytes], 
                 notes += _point(receiver, root, root.alias, reference)
         check_received(receiver)
     return Taken(roots, sum(map(len, receiver.new.values())), sayings, notes)
+
+
+def _check_sources(receiver: Receiver, parcel: Parcel) -> None:
+    """Raise ``ConflictError`` where what was asked for, or what something that was added is made from, was deleted
+    after it was looked up what is missing here."""
+    session = receiver.session
+    asked = {(root.key.kind, receiver.id_of(root.key)): receiver.there[root.key] for root in parcel.roots}
+    gone = [thing for thing, found in asked.items() if found.deleted]
+    deleted = [name.key for name in names_of(session, gone).values()]
+    deleted += deleted_sources(session, [(kind, id) for kind, ids in receiver.new.items() for id in ids])
+    if deleted:
+        raise ConflictError(
+            f"{', '.join(deleted)} was deleted meanwhile", "Nothing was stored. Do the same again, to have it back too."
+        )
 
 
 def take_sayings(workspace: Workspace, sayings: Sayings, origin: str) -> int:
