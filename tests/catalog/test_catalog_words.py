@@ -26,6 +26,7 @@ from caa_registry.catalog.search.words import indexed, phrases, words
         ("мир", ["u43cu438u440"]),
         ("I❤\ufe0f🙂", ["i", "u2764", "u1f642"]),
         ("ﬁne ①", ["fine", "n1"]),
+        ("№ 𝒩 ℡ Ａ İ ẞ Ǆ", ["no", "n", "tel", "a", "i", "ss", "dz"]),
     ],
 )
 def test_words_of_a_text(text: str, found: list[str]) -> None:

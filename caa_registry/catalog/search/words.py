@@ -25,7 +25,9 @@ class _Letters(dict[int, str]):
     """What each character becomes, found out when it is first met."""
 
     def __missing__(self, code: int) -> str:
-        said = "".join(map(_letter, unicodedata.normalize("NFKD", chr(code).casefold()))) or ""
+        # Capitals come out of signs such as № too, and accents out of small letters.
+        small = unicodedata.normalize("NFKD", chr(code)).casefold()
+        said = "".join(map(_letter, unicodedata.normalize("NFKD", small)))
         self[code] = said
         return said
 
