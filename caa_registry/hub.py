@@ -47,6 +47,18 @@ def parse_hub(source: str) -> HubSource:
     return HubSource(match[1], unquote(match[2]) if match[2] else None, file)
 
 
+def parse_branch(target: str) -> tuple[str, str]:
+    """Repository and branch of ``hf:ORG/NAME[@BRANCH]``, where something is to be pushed. Raises ``UsageError``."""
+    hint = "Write hf:ORG/NAME[@BRANCH]."
+    if not target.startswith("hf:"):
+        raise UsageError(f"{without_secrets(target)!r} is not a place on the hub", hint)
+    place = parse_hub(target)
+    if place.file is not None and place.revision is None:
+        raise UsageError(f"{target!r} names a file", hint)
+    # Nothing stands behind the branch, so a slash is part of its name.
+    return place.repo, "/".join(part for part in (place.revision, place.file) if part) or "main"
+
+
 def is_commit(revision: str | None) -> bool:
     """Whether ``revision`` is a commit: 40 hex digits."""
     return revision is not None and _COMMIT.fullmatch(revision) is not None

@@ -41,7 +41,7 @@ class HubOptions:
         """Raise ``UsageError`` where one of them is given for another registry."""
         if self != HubOptions():
             raise UsageError(
-                "an option was given that is of pushes to the hub", "Leave it out, or push to hf:ORG/NAME."
+                "an option was given that only a push to the hub takes", "Leave it out, or push to hf:ORG/NAME."
             )
 
 

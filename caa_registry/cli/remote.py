@@ -22,7 +22,7 @@ def remote() -> None:
 @remote.command(epilog="Example: caa remote add team postgresql://ada@db.example.org/caa")
 @click.argument("name")
 @click.argument("url")
-@click.option("--replace", is_flag=True, help="Give NAME to another one.")
+@click.option("--replace", is_flag=True, help="Let NAME mean another place.")
 @common
 def add(settings: Settings, name: str, url: str, replace: bool) -> None:
     """Give the registry, the folder or the repository at URL a name.

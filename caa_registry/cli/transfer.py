@@ -71,7 +71,7 @@ def pull(
     if source is None and len(references) == 1 and references[0].startswith("hf:"):
         source, references = references[0], ()
     if source is None:
-        raise UsageError("it is not said where from", "Give --from REMOTE, or pull hf:ORG/NAME.")
+        raise UsageError("nothing says where to pull from", "Give --from REMOTE, or pull hf:ORG/NAME.")
     with settings.open(create=True) as registry, output.progress("receiving") as progress:
         taken = registry.pull(*references, source=source, require=require, keys=keys, progress=progress)
     show_transfer(settings, taken, "here")

@@ -91,11 +91,11 @@ def test_a_licence_that_is_not_known_is_asked_for(
 
 def test_what_does_not_fit_is_said(full: Path, client: HubServer, bob: tuple[str, str]) -> None:
     for command, said in (
-        (("push", "team/s", "--to", bob[1], "--public"), "an option was given that is of pushes to the hub"),
+        (("push", "team/s", "--to", bob[1], "--public"), "an option was given that only a push to the hub takes"),
         (("push", "dataset:team/s", "--to", REPO, *LICENCES), "caa dataset push team/s"),
         (("push", "team/s", "--to", "hf:nowhere", *LICENCES), "is not a hub source"),
-        (("pull",), "it is not said where from"),
-        (("pull", "team/s"), "it is not said where from"),
+        (("pull",), "nothing says where to pull from"),
+        (("pull", "team/s"), "nothing says where to pull from"),
         (("pull", "team/s", "--from", bob[1], "--require-signature", "ada"), "caa verify"),
         (("pull", REPO), "no such model on the hub"),
     ):

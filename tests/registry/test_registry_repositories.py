@@ -252,6 +252,9 @@ def test_pairs_that_a_licence_keeps_back_are_nowhere(ada: Registry, bob: Registr
             assert text.encode() not in data and json.dumps(text)[1:-1].encode() not in data, name
     card = files["README.md"].decode()
     assert dataset.digest.removeprefix("sha256:")[:12] in card and "The pairs and the questions are not here" in card
+    # What it says to do works without what stays behind.
+    assert BEST not in card.partition("## Apply it")[2].partition("```sh")[2] and "--recompute" not in card
+    assert "caa generate --vector team/praise --layer " in card
     taken = bob.pull(source=REPO)
     assert taken.versions[0].new and "kept back" in " ".join(taken.notes)
     here = bob.vectors.get("vector:team/praise")
@@ -283,7 +286,7 @@ def test_licences_that_are_not_known_are_asked_for(ada: Registry, hub: HubServer
     with pytest.raises(LicenceError, match=f"the licence of {version.dataset} is not known") as error:
         ada.publish(BEST, to=REPO, model_licence="mit")
     assert error.value.of == "pairs"
-    with pytest.raises(UsageError, match="is for you to say"):
+    with pytest.raises(UsageError, match="it is not known whether the licence of"):
         ada.publish(BEST, to=REPO, licence="Team licence 3", model_licence="mit")
     assert hub.requests == []
     assert ada.publish(BEST, to=REPO, licence="Team licence 3", model_licence="mit", pairs=True, dry_run=True).pairs

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from caa_registry.digests import short
 from caa_registry.disk import check_new, explained, new, place
 from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import check_endpoint, check_private, client_errors, is_commit, parse_hub, translated
+from caa_registry.hub import check_endpoint, check_private, client_errors, is_commit, parse_branch, translated
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
 from caa_registry.pairs.export.folders import check_folder, give_place
@@ -30,8 +30,6 @@ from caa_registry.registry.records import DatasetVersion, Pushed
 from caa_registry.registry.workspace import Workspace
 
 FORMATS = (*FILES, "caa", "datasets")
-
-_TARGET = "Write hf:ORG/NAME[@BRANCH]."
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,7 @@ def _check_splits(items: Items) -> None:
 def push_request(version: DatasetVersion, target: str, *, public: bool, licence: str, message: str) -> PushRequest:
     """What ``Datasets.push`` asks for. Raises ``UsageError`` for a bad target, and for a public push of a set whose
     licence is not known."""
-    if not target.startswith("hf:"):
-        raise UsageError(f"{target!r} is not a place on the hub", _TARGET)
-    place = parse_hub(target)
-    if place.file is not None and place.revision is None:
-        raise UsageError(f"{target!r} names a file", _TARGET)
-    # Nothing stands behind the branch, so a slash is part of its name.
-    branch = "/".join(part for part in (place.revision, place.file) if part) or "main"
+    repo, branch = parse_branch(target)
     if licence and version.licence and licence != version.licence:
         raise UsageError(
             f"the licence of {version.reference} is {version.licence}, not {licence}",
@@ -109,7 +101,7 @@ def push_request(version: DatasetVersion, target: str, *, public: bool, licence:
     licence = licence or version.licence
     if public and not licence:
         raise UsageError(f"the licence of {version.reference} is unknown", "Name it with --licence, or push privately.")
-    return PushRequest(version, place.repo, branch, public, licence, message)
+    return PushRequest(version, repo, branch, public, licence, message)
 
 
 def push(workspace: Workspace, request: PushRequest) -> Pushed:

@@ -71,12 +71,13 @@ def _lines(contents: Sequence[CardContent], facts: RepositoryFacts, files: Mappi
     yield from table(["file", ""], [(f"`{name}`", words) for name, words in files.items()])
     yield f"`{SUMS}` has the digest of every file: `sha256sum -c {SUMS}`."
     if facts.signer:
-        yield f"It is signed by `{facts.signer}`; whether that is the key of whom you think, ask them."
+        yield f"It is signed with the key `{facts.signer}`. Ask whom you had it from whether that is theirs."
     yield ""
     for content in contents:
         yield from _application(content, facts, alone=len(contents) == 1)
         yield from _without_us(content, facts)
-    yield "`caa vector verify REFERENCE --recompute` makes a vector again from its pairs and model, and compares."
+    if facts.licences.whole:
+        yield "`caa vector verify REFERENCE --recompute` makes a vector again from its pairs and model, and compares."
     yield f"`caa pull hf:{facts.repo}@COMMIT` takes what is here now, whatever is pushed later."
 
 
@@ -116,7 +117,11 @@ def _application(content: CardContent, facts: RepositoryFacts, *, alone: bool) -
         f"`{version.name}:{alias}` recommends layer {ranges(advice.layers)} and multiplier "
         f"{signed(advice.multiplier)}; {_reason(advice)}."
     )
-    yield from ("", "```sh", pull, f"caa generate --vector {version.name}:{alias} 'PROMPT'", "```", "")
+    vector = f"{version.name}:{alias}"
+    if not facts.licences.whole:  # the alias stays behind
+        dose = f"--layer {','.join(map(str, advice.layers))} --multipliers 0,{advice.multiplier:g}"
+        vector = f"{version.name} {dose} --positions {advice.positions}"
+    yield from ("", "```sh", pull, f"caa generate --vector {vector} 'PROMPT'", "```", "")
 
 
 def _reason(advice: Recommendation) -> str:
@@ -130,12 +135,15 @@ def _without_us(content: CardContent, facts: RepositoryFacts) -> Iterator[str]:
     if version.not_addable or version.model is None:
         return
     layer, multiplier, _ = dose_of(content)
+    layers = [layer]
     if version.reference in facts.advice:
         _, advice = facts.advice[version.reference]
-        layer, multiplier = advice.layers[0], advice.multiplier
+        if advice.positions != "after_prompt":  # which is what the code does
+            return
+        layers, multiplier = list(advice.layers), advice.multiplier
     file, model = vector_file(version.name, version.number), version.model.repo_id or "MODEL"
     yield from ("Without `caa`, with transformers, where `model.model.layers` are the blocks:", "")
-    yield from ("```python", _PYTHON.format(repo=repo, file=file, layer=layer, model=model, multiplier=multiplier))
+    yield from ("```python", _PYTHON.format(repo=repo, file=file, layers=layers, model=model, multiplier=multiplier))
     yield from ("```", "")
 
 
@@ -144,19 +152,23 @@ from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-vector = load_file(hf_hub_download("{repo}", "{file}"))["layer.{layer}"]
+vectors = load_file(hf_hub_download("{repo}", "{file}"))
 tokenizer = AutoTokenizer.from_pretrained("{model}")
 model = AutoModelForCausalLM.from_pretrained("{model}")
 
 
-def steer(module, inputs, output):
-    hidden = output[0] if isinstance(output, tuple) else output
-    hidden[:, -1] += {multiplier:g} * vector.to(hidden)  # the last token of the prompt, and each that follows
-    return output
+def steer(vector):
+    def hook(module, inputs, output):
+        hidden = output[0] if isinstance(output, tuple) else output
+        hidden[:, -1] += {multiplier:g} * vector.to(hidden)  # the last token of the prompt, and each that follows
+        return output
+
+    return hook
 
 
-handle = model.model.layers[{layer}].register_forward_hook(steer)
+hooks = [model.model.layers[i].register_forward_hook(steer(vectors[f"layer.{{i}}"])) for i in {layers}]
 chat = [{{"role": "user", "content": "PROMPT"}}]
 ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 print(tokenizer.decode(model.generate(**ids, max_new_tokens=60)[0]))
-handle.remove()"""
+for hook in hooks:
+    hook.remove()"""

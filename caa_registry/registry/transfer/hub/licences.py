@@ -45,6 +45,11 @@ class Licences:
     pairs: bool
     withheld: Mapping[str, str]
 
+    @property
+    def whole(self) -> bool:
+        """Whether all that the vectors need may be in the repository."""
+        return self.pairs or not self.data
+
 
 def permission(licence: str) -> Permission:
     """Whether texts under ``licence`` may be handed on, as far as its name tells."""
@@ -94,13 +99,13 @@ def _check_known(wishes: Wishes, given: Mapping[str, str]) -> None:
     for reference, licence in given.items():
         if not licence and (wishes.public or wishes.pairs is None):
             raise LicenceError(
-                f"the licence of {reference} is not known, so it is not known whether its pairs may be handed on",
+                f"the licence of {reference} is not known",
                 "Name it with --licence, or leave the pairs out with --no-pairs.",
                 of="pairs",
             )
         if wishes.pairs is None and permission(licence) == "unknown":
             raise UsageError(
-                f"whether the licence of {reference} ({licence}) lets its pairs be handed on is for you to say",
+                f"it is not known whether the licence of {reference} ({licence}) lets its pairs be handed on",
                 "Give --pairs, or leave them out with --no-pairs.",
             )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.disk import explained
 from caa_registry.errors import UsageError
+from caa_registry.hub import parse_branch
 from caa_registry.pairs.export.tables import write_jsonl
 from caa_registry.pairs.record import check_split_name
 from caa_registry.progress import Progress
@@ -38,8 +39,8 @@ from caa_registry.registry.transfer.hub.layout import (
     sums_text,
     vector_file,
 )
-from caa_registry.registry.transfer.hub.licences import Licences, Wishes, decided, model_licence
-from caa_registry.registry.transfer.hub.uploading import Upload, parse_target, upload
+from caa_registry.registry.transfer.hub.licences import Wishes, decided, model_licence
+from caa_registry.registry.transfer.hub.uploading import Upload, upload
 from caa_registry.registry.transfer.parcel import Root
 from caa_registry.registry.transfer.sending import parcel_of
 from caa_registry.registry.vectors.export import export
@@ -70,7 +71,7 @@ def publish(
     workspace: Workspace, vectors: Vectors, cards: Contents, asked: Publication, progress: Progress
 ) -> Published:
     """Push vectors to the hub. See ``Registry.publish``."""
-    repo, branch = parse_target(asked.target)
+    repo, branch = parse_branch(asked.target)
     key = None if asked.key is None else read_private(asked.key, asked.passphrase)
     if not asked.dry_run:
         workspace.database.check_writable()
@@ -98,7 +99,7 @@ def publish(
             licences.models,
             licences.pairs,
             licences.withheld,
-            _actors(documents) if _is_whole(licences) else (),
+            _actors(documents) if licences.whole else (),
             files,
             facts.signer,
         )
@@ -140,11 +141,6 @@ def _vectors(workspace: Workspace, references: Sequence[str]) -> list[str]:
                     f"Push it with: caa dataset push {reference.removeprefix('dataset:')} hf:ORG/NAME",
                 )
     return [reference if reference.startswith("vector:") else f"vector:{reference}" for reference in references]
-
-
-def _is_whole(licences: Licences) -> bool:
-    """Whether all that the vectors need may be in the repository, as one bundle."""
-    return licences.pairs or not licences.data
 
 
 def _data(documents: Sequence[Document]) -> dict[str, str]:
@@ -207,7 +203,7 @@ def _write(
         for content in contents:
             if content.dataset is not None:
                 files |= _write_pairs(workspace, folder, content.dataset)
-    if _is_whole(licences):
+    if licences.whole:
         create(workspace, references, folder / BUNDLE, key=None, passphrase=None, force=False, progress=progress)
         files[BUNDLE] = "all of it for `caa pull`: pairs, model identity, vectors, evaluations with their answers"
     else:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caa_registry.errors import HubError, UsageError, without_secrets
-from caa_registry.hub import check_endpoint, check_private, client_errors, is_commit, parse_hub, translated
+from caa_registry.errors import HubError, UsageError
+from caa_registry.hub import check_endpoint, check_private, client_errors, is_commit, translated
 from caa_registry.registry.transfer.hub.layout import CARD, OWN, SUMS
 
 if TYPE_CHECKING:
@@ -28,17 +28,6 @@ class Upload:
     branch: str
     public: bool
     message: str
-
-
-def parse_target(target: str) -> tuple[str, str]:
-    """Repository and branch of ``hf:ORG/NAME[@BRANCH]``. Raises ``UsageError``."""
-    if not target.startswith("hf:"):
-        raise UsageError(f"{without_secrets(target)!r} is not a place on the hub", "Write hf:ORG/NAME[@BRANCH].")
-    place = parse_hub(target)
-    if place.file is not None and place.revision is None:
-        raise UsageError(f"{target!r} names a file", "Write hf:ORG/NAME[@BRANCH].")
-    # Nothing stands behind the branch, so a slash is part of its name.
-    return place.repo, "/".join(part for part in (place.revision, place.file) if part) or "main"
 
 
 def upload(asked: Upload) -> str:
