@@ -9,6 +9,7 @@ the log.
 from __future__ import annotations
 
 import os
+import select
 import sqlite3
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from caa_registry.catalog.engines import file_uri
 from caa_registry.progress import Progress
 
 # A process of its own: whoever closes a file loses all locks that its process has on it, those of SQLite too.
+# The target is not emptied first: ext4 writes a file that was emptied to the disk when it is closed (``auto_da_alloc``).
 _COPY = """
 import shutil, sys
 try:
-    shutil.copyfile(sys.argv[1], sys.argv[2])
+    with open(sys.argv[1], "rb", buffering=0) as source, open(sys.argv[2], "r+b", buffering=0) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 except OSError as error:
     sys.exit(error.errno)
 """
@@ -70,16 +73,15 @@ def _begun(writer: sqlite3.Connection, folder: sqlite3.Connection, reader: sqlit
 
 
 def copy_bytes(source: Path, target: Path, progress: Progress) -> None:
-    """Copy the bytes of a file that is ``still`` to another, which is there. Raises ``OSError``."""
+    """Copy the bytes of a file that is ``still`` to another, which is there and empty. Raises ``OSError``."""
     size = max(source.stat().st_size, 1)
-    with subprocess.Popen([sys.executable, "-I", "-S", "-c", _COPY, source, target]) as copying:
+    command = [sys.executable, "-I", "-S", "-c", _COPY, source, target]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as copying:
         try:
-            while copying.poll() is None:
+            # It prints nothing: what it would print to is closed when it ends.
+            while not select.select([copying.stdout], [], [], _LOOK_SECONDS)[0]:
                 progress(min(target.stat().st_size, size), size)
-                try:
-                    copying.wait(_LOOK_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
+            copying.wait()
         except BaseException:
             copying.kill()
             raise
