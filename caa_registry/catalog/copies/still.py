@@ -21,7 +21,8 @@ from caa_registry.catalog.engines import file_uri
 from caa_registry.progress import Progress
 
 # A process of its own: whoever closes a file loses all locks that its process has on it, those of SQLite too.
-# The target is not emptied first: ext4 writes a file that was emptied to the disk when it is closed (``auto_da_alloc``).
+# It does not empty the target first: ext4 writes a file that was emptied to the disk when it is closed
+# (``auto_da_alloc``), and whoever closes it waits.
 _COPY = """
 import shutil, sys
 try:
