@@ -76,9 +76,10 @@ def _begun(writer: sqlite3.Connection, folder: sqlite3.Connection, reader: sqlit
 def copy_bytes(source: Path, target: Path, progress: Progress) -> None:
     """Copy the bytes of a file that is ``still`` to another, which is there and empty. Raises ``OSError``."""
     size = max(source.stat().st_size, 1)
-    command = [sys.executable, "-I", "-S", "-c", _COPY, source, target]
+    command = [sys.executable, "-I", "-S", "-c", _COPY, str(source), str(target)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as copying:
         try:
+            assert copying.stdout is not None
             # It prints nothing: what it would print to is closed when it ends.
             while not select.select([copying.stdout], [], [], _LOOK_SECONDS)[0]:
                 progress(min(target.stat().st_size, size), size)
