@@ -18,10 +18,11 @@ from caa_registry.models.memory import allowed_memory
 from caa_registry.models.model import Model
 from caa_registry.mx import mx
 
-# Logits of one batch stay below this many numbers, and what is made of each below so many bytes. So do its tokens.
+# Logits and tokens of one batch stay below these numbers.
 _LOGITS_PER_BATCH = 1 << 26
 _TOKENS_PER_BATCH = 2048
-_BYTES_PER_LOGIT = 16
+BYTES_PER_LOGIT = 16
+"""What is made of a logit, generously."""
 
 
 def log_probabilities(model: Model, answers: Sequence[Answer]) -> NDArray[np.float64]:
@@ -52,7 +53,7 @@ def at_a_time(model: Model, memory: int | None = None, *, holding: bool = False)
     vocabulary = model.stream.vocabulary
 
     def fits(tokens: int) -> bool:
-        return tokens * vocabulary * (_BYTES_PER_LOGIT + 4 * holding) + model.shapes.needed(1, tokens) <= memory
+        return tokens * vocabulary * (BYTES_PER_LOGIT + 4 * holding) + model.shapes.needed(1, tokens) <= memory
 
     most = max(1, min(_TOKENS_PER_BATCH, _LOGITS_PER_BATCH // vocabulary))
     return most if fits(most) else max(1, bisect_left(range(most), True, key=lambda tokens: not fits(tokens)) - 1)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
 from caa_registry.engine.kernels import fast_exponentials
-from caa_registry.engine.likelihoods import at_a_time, logits_behind
+from caa_registry.engine.likelihoods import BYTES_PER_LOGIT, at_a_time, logits_behind
 from caa_registry.engine.logits import Answer, Logits
 from caa_registry.engine.plan import Group
 from caa_registry.engine.schedule import managed_memory, side_by_side, tokens_at_a_time, workers
@@ -35,10 +35,6 @@ from caa_registry.mx import mx
 from caa_registry.progress import Progress
 from caa_registry.steering.additions import Addition, added, steering, sums
 from caa_registry.steering.positions import SteeredPositions
-
-# A generous estimate in bytes: for each logit of a token, for each number of its stream, and for attention's scores in
-# all. Where so much is free, nothing is measured.
-_LOGIT_BYTES, _STREAM_BYTES, _ATTENTION_BYTES = 16, 512, 1 << 28
 
 P = TypeVar("P")
 V = TypeVar("V")
@@ -153,22 +149,20 @@ class Runs(ABC, Generic[P, V]):
     def all(self) -> None:
         """Run every group; nothing is given out before the first is found right."""
         with managed_memory(), fast_exponentials():
-            self.most = self._affordable()
+            planned = self._affordable()
             self.meter = self._meter()
-            tasks = [functools.partial(self._run, group) for group in self.planned()]
+            tasks = [functools.partial(self._run, group) for group in planned]
             if tasks and not self.checked:
                 tasks[0] = functools.partial(self._run_first, *tasks[0].args)
             for _ in side_by_side(tasks, self.at_a_time, self.stopped):
                 pass
 
-    def _affordable(self) -> int:
-        """How many tokens one computation may run together: ``most`` where memory is plentiful, else as many as fit
-        when the longest text, unsteered and with one vector, shows what a token takes."""
-        logit = _LOGIT_BYTES + 4 * self.holds_logits
-        plenty = self.most * (logit * self.stream.vocabulary + _STREAM_BYTES * self.model.d_model)
-        enough = allowed_memory() // self.at_a_time >= plenty + _ATTENTION_BYTES
-        if enough or not (planned := self.planned()):
-            return self.most
+    def _affordable(self) -> list[Group]:
+        """The groups, of as many tokens as fit into memory. Where it is tight, the longest text, unsteered and with one
+        vector, shows what a token takes."""
+        planned = self.planned()
+        if not planned or max(map(self._bytes, planned)) <= allowed_memory() // self.at_a_time:
+            return planned
         mx.reset_peak_memory()
         before = mx.get_active_memory()
         base = self._base(replace(planned[0], pairs=planned[0].pairs[-1:]))
@@ -176,7 +170,19 @@ class Runs(ABC, Generic[P, V]):
             self._batch(base, self.layers[0], self.rows[:1])
         taken = max(1, mx.get_peak_memory() - before)
         self.at_a_time = max(1, min(self.at_a_time, allowed_memory() // taken))
-        return max(1, min(self.most, allowed_memory() // self.at_a_time * self.widest // taken))
+        self.most = max(1, min(self.most, allowed_memory() // self.at_a_time * self.widest // taken))
+        return self.planned()
+
+    def _bytes(self, group: Group) -> int:
+        """What a group takes, generously, by the shapes of the network."""
+        answers, needed = self._answers(group), self.model.shapes.needed
+        seen = max(len(answer.ids) for answer in answers)
+        width = seen - group.length
+        rows = max(1, min(len(self.rows) + 1, self.most // (len(answers) * width)))
+        logits = len(answers) * max(len(answer.ids) - answer.first for answer in answers) * self.stream.vocabulary
+        streams = 4 * len(answers) * width * self.model.d_model * len(self.layers)
+        steered = needed(len(answers) * rows, width, seen) + BYTES_PER_LOGIT * logits * rows
+        return needed(len(answers), seen) + streams + steered + 4 * logits * self.holds_logits
 
     def _run_first(self, group: Group) -> None:
         """As ``_run``. Entering behind each layer must change nothing by itself, and a text that is steered and run
@@ -255,8 +261,11 @@ class Runs(ABC, Generic[P, V]):
     def _worked(self, layer: int | None, group: Group) -> Worked:
         return self.meter.of(sum(self._cost(layer, question) for question in group.pairs))
 
+    def _answers(self, group: Group) -> tuple[Answer, ...]:
+        return tuple(self.answers[i * self.ends + end] for i in group.pairs for end in range(self.ends))
+
     def _base(self, group: Group, worked: Worked = _ignored) -> Base[V]:
-        answers = tuple(self.answers[i * self.ends + end] for i in group.pairs for end in range(self.ends))
+        answers = self._answers(group)
         streams: dict[int, mx.array] = {}
         taken: list[Step] = []
 
@@ -269,10 +278,7 @@ class Runs(ABC, Generic[P, V]):
             cache = branching_cache(self.network)
             if group.length > 0:
                 prefixes = mx.array([list(answer.ids[: group.length]) for answer in answers[:: self.ends]])
-                with (
-                    self.stream.prompt(_ends(answers[:: self.ends])),
-                    steps(self.stream, taken),
-                ):
+                with self.stream.prompt(_ends(answers[:: self.ends])), steps(self.stream, taken):
                     self.network(prefixes, cache=cache)
             kept = held(cache)
             with self.stream.tapped(keep):
@@ -334,11 +340,7 @@ class Runs(ABC, Generic[P, V]):
             gathered.append(hidden[rows, places])
             return gathered[0] if few else gathered[0][:, :1]
 
-        with (
-            self.stream.prompt(_ends(answers)),
-            steps(self.stream, taken),
-            self.stream.tapped(gather),
-        ):
+        with self.stream.prompt(_ends(answers)), steps(self.stream, taken), self.stream.tapped(gather):
             logits: mx.array = self.network(tokens, cache=cache)
         if few:
             logits = logits.astype(mx.float32)

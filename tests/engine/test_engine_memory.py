@@ -11,10 +11,13 @@ import pytest
 
 from caa_registry.engine import likelihoods, runs, sweeps, texts
 from caa_registry.engine.logits import Answer
+from caa_registry.engine.plan import Group
+from caa_registry.engine.schedule import workers
 
 if TYPE_CHECKING:
     from support.tiny_models import TinyModels
 
+    from caa_registry.engine.steps import Worked
     from caa_registry.models.model import Model
 
 MULTIPLIERS = [0.5 * n for n in range(1, 9)]
@@ -95,3 +98,38 @@ def test_a_third_of_the_memory_gives_the_same(
     assert freely.keys() == closely.keys()
     for place, values in freely.items():
         np.testing.assert_allclose(closely[place], values, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("work", [sweep, dosed, passages])
+def test_nothing_is_run_to_measure_memory_where_the_shapes_say_that_it_is_enough(
+    work: Callable[[Model, dict[object, np.ndarray]], None],
+    tiny: TinyModels,
+    allow: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, groups, needed, run = tiny("llama"), set[Group](), list[int](), list[Group]()
+    needs, base = runs.Runs._bytes, runs.Runs._base
+
+    def told(self: runs.Runs[object, object], group: Group) -> int:
+        groups.add(group)
+        needed.append(needs(self, group))
+        return needed[-1]
+
+    def counted(self: runs.Runs[object, object], group: Group, *worked: Worked) -> runs.Base[object]:
+        run.append(group)
+        return base(self, group, *worked)
+
+    monkeypatch.setattr(runs.Runs, "_bytes", told)
+    monkeypatch.setattr(runs.Runs, "_base", counted)
+    allow(1 << 40)
+    taken = peak(lambda: work(model, {}))
+    enough = workers() * max(needed)
+    assert taken <= enough and sorted(run, key=str) == sorted(groups, key=str)
+    run.clear()
+    allow(enough)
+    work(model, {})
+    assert sorted(run, key=str) == sorted(groups, key=str)
+    run.clear()
+    allow(enough // 8)
+    work(model, {})
+    assert len(run) == len(set(run)) + 1
