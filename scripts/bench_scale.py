@@ -89,6 +89,8 @@ class Work:
         """Seconds, MLX's peak above the weights in GB, and the result of one piece of work."""
         from caa_registry.mx import mx
 
+        if work == "compute":
+            self.begin_turn()
         mx.clear_cache()
         mx.reset_peak_memory()
         active = mx.get_active_memory()
@@ -97,8 +99,8 @@ class Work:
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "gb": (mx.get_peak_memory() - active) / 1e9, "result": result}
 
-    def compute(self) -> list[float]:
-        """In a registry of its own, which the rest of the turn uses: nothing is kept from one turn to the next."""
+    def begin_turn(self) -> None:
+        """Make a registry with pairs, for all work of a turn: nothing is kept from one turn to the next."""
         import caa_registry
 
         folder = Path(tempfile.mkdtemp(dir=os.environ["CAA_BENCH_FOLDER"]))
@@ -106,6 +108,8 @@ class Work:
         self.registry = caa_registry.open(str(folder / "registry.db"), create=True)
         self.text, sources = write_data(folder, self.counts)
         self.data = self.registry.datasets.import_(sources, name="scale")
+
+    def compute(self) -> list[float]:
         self.vector = self.registry.vectors.compute("scale", dataset=self.data, model=self.model)
         stored = self.registry.vectors.load(self.vector)
         return [float(abs(layer.values).max()) for layer in stored.layers]
