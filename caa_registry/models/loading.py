@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from caa_registry import mx_thread
 from caa_registry.disk import expanded
 from caa_registry.errors import HubError, ModelError, NotFoundError, UsageError, one_line, without_secrets
-from caa_registry.hub import is_commit, parse_hub
+from caa_registry.hub.names import is_commit, parse_hub
 from caa_registry.models.folder.adapters import Adapter, open_adapter, refuse_adapter
 from caa_registry.models.folder.checks import check_files, checked_config, checked_weights
 from caa_registry.models.folder.digests import look
@@ -155,7 +155,7 @@ def _download(repo: str, revision: str | None, weights: bool) -> tuple[Path, str
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
-    from caa_registry.hub import check_endpoint, client_errors, translated
+    from caa_registry.hub.client import check_endpoint, client_errors, translated
 
     check_endpoint(repo)
     patterns = ["*.json", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]

@@ -16,7 +16,7 @@ from support.hub_server import TOKEN, HubServer, client_environment, point_clien
 
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import HubError, InputError, UsageError
-from caa_registry.hub import check_endpoint
+from caa_registry.hub.client import check_endpoint
 from caa_registry.pairs.record import PairItem
 from caa_registry.pairs.sources import load, load_splits
 from caa_registry.pairs.sources.hub import parse_hub

@@ -133,6 +133,10 @@ def test_what_is_pushed_comes_back(registry: Registry, hub: HubServer, tmp_path:
     assert small is not None
     registry.datasets.push(small, "hf:team/shared")
     assert registry.datasets.import_("hf:team/shared", name="team/back").digest == small.digest
+    # On a branch that is made for it there are both splits again.
+    registry.datasets.push(version, "hf:team/shared@both/splits")
+    assert registry.datasets.import_("hf:team/shared@both%2Fsplits", name="team/branch").digest == version.digest
+    assert registry.datasets.import_("hf:team/shared", name="team/back").digest == small.digest
     subject = next(said for action, said in events(registry) if action == "push")
     assert subject["commit"] == done.commit and subject["dataset"] == version.reference
 

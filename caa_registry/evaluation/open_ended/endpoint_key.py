@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from caa_registry.errors import UsageError, without_secrets
-from caa_registry.hub import is_loopback
+from caa_registry.hub.client import is_loopback
 
 ANY_JUDGE = "CAA_JUDGE_KEY"
 OPENAI = "OPENAI_API_KEY"

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import HubSource, parse_hub
+from caa_registry.hub.names import HubSource, parse_hub
 from caa_registry.pairs.record import GENERATE, Imported
 from caa_registry.pairs.sources.files import SourceData, read_file
 from caa_registry.pairs.sources.formats import CONVENTIONS

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from caa_registry.errors import HubError, InputError
-from caa_registry.hub import check_endpoint, client_errors, is_commit, is_offline, translated
+from caa_registry.hub.client import check_endpoint, client_errors, is_offline, translated
+from caa_registry.hub.names import is_commit
 from caa_registry.pairs.sources.files import MAX_FILE_BYTES, SourceData
 from caa_registry.pairs.sources.formats import by_suffix
 from caa_registry.pairs.sources.parquet_rows import MAX_ROW_GROUP_BYTES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from caa_registry.digests import short
 from caa_registry.disk import check_new, explained, new, place
-from caa_registry.errors import HubError, UsageError
-from caa_registry.hub import check_endpoint, check_private, client_errors, is_commit, parse_branch, translated
+from caa_registry.errors import UsageError
+from caa_registry.hub.names import parse_branch
+from caa_registry.hub.upload import Upload, upload
 from caa_registry.pairs.export.caa_layout import write_caa
 from caa_registry.pairs.export.card import CardFacts, card
 from caa_registry.pairs.export.folders import check_folder, give_place
@@ -121,40 +121,16 @@ def push(workspace: Workspace, request: PushRequest) -> Pushed:
             path.parent.mkdir(exist_ok=True)
             write_jsonl([item for item in items if item.split == split], path)  # type: ignore[arg-type]
         (Path(folder) / "README.md").write_text(text, encoding="utf-8")
-        commit = _upload(Path(folder), [*files.values(), "README.md"], request)
+        message = request.message or f"{version.reference} ({short(version.digest)})"
+        names = [*files.values(), "README.md"]
+        commit = upload(
+            Upload(Path(folder), names, "dataset", repo, request.branch, SPLIT_FILE, message, public=request.public)
+        )
     activity = replace(activity, parameters={**asked, "commit": commit})
     with workspace.database.write() as session:
         subject = {"dataset": version.reference, "repo": repo, "commit": commit}
         record_run(session, activity, inputs=[("dataset", version.id)], subject=subject)
-    return Pushed(repo, commit, [*files.values(), "README.md"])
-
-
-def _upload(folder: Path, names: Sequence[str], request: PushRequest) -> str:
-    """Commit the files ``names`` of ``folder``; the commit."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    version, repo, branch = request.version, request.repo, request.branch
-    added = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
-    message = request.message or f"{version.reference} ({short(version.digest)})"
-    check_endpoint(f"hf:{repo}")
-    api = HfApi()
-    try:
-        api.create_repo(repo, repo_type="dataset", private=not request.public, exist_ok=True)
-        about = api.dataset_info(repo, revision=branch)
-        check_private(repo, about.private, public=request.public)
-        present = [sibling.rfilename for sibling in about.siblings or []]
-        # Splits of an earlier push that this version does not have.
-        stale = [name for name in present if SPLIT_FILE.fullmatch(name) and name not in names]
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            *added,
-            *(CommitOperationDelete(path_in_repo=name) for name in stale),
-        ]
-        commit = api.create_commit(repo, operations, commit_message=message, repo_type="dataset", revision=branch).oid
-    except client_errors() as error:
-        raise translated(error, f"hf:{repo}") from error
-    if not is_commit(commit):
-        raise HubError(f"hf:{repo}: the hub gave no commit for it", "Look at the repository.")
-    return str(commit)
+    return Pushed(repo, commit, names)
 
 
 def card_of(workspace: Workspace, version: DatasetVersion) -> str:

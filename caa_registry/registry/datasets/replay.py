@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from caa_registry.hub import parse_hub
+from caa_registry.hub.names import parse_hub
 from caa_registry.pairs.curation.operations import Operation, operation_of, perform
 from caa_registry.pairs.record import Imported, PairItem, dataset_digest
 from caa_registry.pairs.source import OperationRecord, Source

@@ -86,7 +86,7 @@ class LockedModel(Record):
 
     @classmethod
     def from_json(cls, values: Any, what: str = "", field: str = "model") -> LockedModel:
-        from caa_registry.hub import is_commit
+        from caa_registry.hub.names import is_commit
         from caa_registry.models.loading import is_repository
 
         read = Fields(values, what, field)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from caa_registry.errors import UsageError
-from caa_registry.hub import parse_hub
+from caa_registry.hub.names import parse_hub
 from caa_registry.progress import Progress
 from caa_registry.references import Kind
 from caa_registry.registry.records import Difference, Remote, SentVersion, Transfer

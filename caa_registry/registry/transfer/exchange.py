@@ -63,7 +63,7 @@ class Exchange(Upkeep):
 
         remote = self.remotes.get(source)
         if remote.kind == "hub":
-            from caa_registry.hub import parse_hub
+            from caa_registry.hub.names import parse_hub
             from caa_registry.registry.transfer.hub.taking import take
 
             trusted = None if keys is None else Path(keys)

@@ -23,7 +23,7 @@ from caa_registry.blobs.location import open_store
 from caa_registry.catalog.database import Database
 from caa_registry.catalog.location import locate
 from caa_registry.errors import InputError, NotFoundError, UsageError, visible
-from caa_registry.hub import parse_hub
+from caa_registry.hub.names import parse_hub
 from caa_registry.registry.records import Listing, Remote
 from caa_registry.registry.workspace import Workspace
 

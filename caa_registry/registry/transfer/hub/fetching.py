@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from caa_registry.errors import HubError, InputError, IntegrityError, NotFoundError, one_line, shortened, visible
-from caa_registry.hub import HubSource, check_endpoint, client_errors, is_commit, translated
+from caa_registry.hub.client import check_endpoint, client_errors, translated
+from caa_registry.hub.names import HubSource, is_commit
 from caa_registry.progress import Progress
 from caa_registry.registry.transfer.hub.layout import CARD, CARD_COPY, SIGNATURE, SUMS, file_digest, read_sums
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from caa_registry.disk import explained
 from caa_registry.errors import UsageError
-from caa_registry.hub import parse_branch
+from caa_registry.hub.names import parse_branch
+from caa_registry.hub.upload import Upload, upload
 from caa_registry.pairs.export.tables import write_jsonl
 from caa_registry.pairs.record import check_split_name
 from caa_registry.progress import Progress
@@ -31,6 +32,7 @@ from caa_registry.registry.transfer.hub.layout import (
     BUNDLE,
     CARD,
     CARD_COPY,
+    OWN,
     SIGNATURE,
     SUMS,
     file_digest,
@@ -40,7 +42,6 @@ from caa_registry.registry.transfer.hub.layout import (
     vector_file,
 )
 from caa_registry.registry.transfer.hub.licences import Wishes, decided, model_licence
-from caa_registry.registry.transfer.hub.uploading import Upload, upload
 from caa_registry.registry.transfer.parcel import Root
 from caa_registry.registry.transfer.sending import parcel_of
 from caa_registry.registry.vectors.export import export
@@ -110,10 +111,13 @@ def publish(
             Upload(
                 folder,
                 [file.name for file in files],
+                "model",
                 repo,
                 branch,
+                OWN,
+                asked.message or f"{names} of CAA Registry",
+                mark=SUMS,
                 public=asked.wishes.public,
-                message=asked.message or f"{names} of CAA Registry",
             )
         )
     activity = replace(

@@ -9,7 +9,7 @@ from caa_registry import settings
 from caa_registry.errors import InputError, IntegrityError, NotFoundError, UsageError, visible
 from caa_registry.formats.imported import ImportedVectors
 from caa_registry.formats.reading import read_vectors
-from caa_registry.hub import HubSource
+from caa_registry.hub.names import HubSource
 from caa_registry.progress import Progress, silent
 from caa_registry.registry.maintenance.signing.trust import read_trust
 from caa_registry.registry.records import SentVersion, Transfer, behavior_of
