@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.models.cache import KVCache, make_prompt_cache
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
@@ -146,8 +146,12 @@ class Model(Record):
         """
         width = max(len(ids) for ids in sequences)
         padded = [list(ids) + [0] * (width - len(ids)) for ids in sequences]
+        cache = make_prompt_cache(self.network)
+        for entry in cache:
+            if type(entry) is KVCache:
+                entry.step = width  # it has room for all tokens at once, and for no more
         with self.stream.prompt(prompt_ends):
-            yield mx.array(padded), make_prompt_cache(self.network)
+            yield mx.array(padded), cache
 
     def stream_text(
         self,
