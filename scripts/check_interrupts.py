@@ -32,9 +32,9 @@ from rich.table import Column, Table
 
 LIMIT = 3.0
 # Seconds from the start of a command to its first interruption, and from there to the next.
-START, STEP = 2.0, 1.5
+START, STEP = 2.0, 0.75
 LAYERS = 4
-COUNTS = {"pairs": 32, "questions": 6, "passages": 4}
+COUNTS = {"pairs": 128, "questions": 12, "passages": 8}
 
 
 def commands(folder: Path, text: Path) -> dict[str, list[str]]:

@@ -7,7 +7,9 @@ import io
 import logging
 import os
 import select
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -163,6 +165,7 @@ def main() -> None:
             raise
         sys.exit(_say(error))
     except (KeyboardInterrupt, click.Abort):
+        _end_when_interrupted()
         message("Interrupted. The registry holds nothing incomplete.")
         sys.exit(130)
     except ReaderGoneError:
@@ -177,9 +180,17 @@ def main() -> None:
         message("This is a bug in caa. Run the command again with --debug and report what it prints.")
         sys.exit(1)
     finally:
+        _end_when_interrupted()
         logging.getLogger("caa_registry").removeHandler(notes)
         for stream in (sys.stdout, sys.stderr):
             _drop_unwritten(stream)
+
+
+def _end_when_interrupted() -> None:
+    """From now on Ctrl-C ends the process: all is done, and Python would report where it was while it closes down."""
+    alone = threading.current_thread() is threading.main_thread()
+    if alone and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -36,12 +37,15 @@ def caa(*arguments: object) -> Result:
 
     out, err = io.StringIO(), io.StringIO()
     code = 0
+    interrupted = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", ["caa", *map(str, arguments)])
         try:
             main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        finally:
+            signal.signal(signal.SIGINT, interrupted)  # it lets go of it, since its process ends
     return Result(code, out.getvalue(), err.getvalue())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,18 @@ def test_the_settings_file_names_registry_and_actor(tmp_path: Path) -> None:
     assert process("dataset", "import", source, "--name", "a/b", environment=environment).code == 0
     done = process("lineage", "a/b", "--json", environment=environment)
     assert done.json["runs"][0]["actor"] == "grace" and (tmp_path / "own.db").is_file()
+
+
+@pytest.mark.parametrize("handler, code", [("signal.default_int_handler", -signal.SIGINT), ("signal.SIG_IGN", 0)])
+def test_ctrl_c_while_python_closes_down_says_nothing(handler: str, code: int) -> None:
+    done = process(
+        "--version",
+        program=f"""
+import os, signal, threading
+from caa_registry.cli.main import main
+signal.signal(signal.SIGINT, {handler})
+threading._register_atexit(os.kill, os.getpid(), signal.SIGINT)  # called before threads are waited for
+main()
+""",
+    )
+    assert (done.code, done.err) == (code, "") and done.out.startswith("caa, version")
