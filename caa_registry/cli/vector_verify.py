@@ -86,7 +86,7 @@ def say_layers(found: Verification) -> None:
         output.paragraph(
             f"largest difference: of a coordinate, relative to the largest norm; {found.tolerance:g} may be rounding"
         )
-        if not found.same_bits and not found.apart and not found.environment:
+        if not (found.same_bits or found.apart or found.environment or found.differences):
             output.paragraph(
                 "Only last digits differ: some activations came from the cache, where they had been read with other "
                 "pairs, or another machine made the vector. caa vector compute --force reads all pairs anew."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_last_digits_that_the_cache_explains_are_explained(
     again = caa("vector", "verify", "team/few", "--recompute")
     said = " ".join(again.err.split())
     assert again.code == 0 and "the same but for rounding" in again.out and "read with other pairs" in said
+    # Where something else is named, the cache is not what explains them.
+    changed = Path(shutil.copytree(tiny_folder, tmp_path / "changed")) / "model.safetensors"
+    weights = bytearray(changed.read_bytes())
+    weights[-4] ^= 1
+    changed.write_bytes(weights)
+    other = caa("vector", "verify", "team/few", "--recompute", "--model", changed.parent)
+    assert other.code == 1 and "for rounding" in other.out and "DIFFERS: the weights" in other.err
+    assert "read with other pairs" not in " ".join(other.err.split())
     anew = ("vector", "compute", "team/anew", "--dataset", "team/few", "--model", tiny_folder, "--force")
     assert "compute --force" in said and caa(*anew).code == 0
     again = caa("vector", "verify", "team/anew", "--recompute")
