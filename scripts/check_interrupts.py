@@ -1,6 +1,6 @@
 """Whether long commands stop soon after Ctrl-C, and whether the next call repeats nothing of what was kept.
 
-    python scripts/check_interrupts.py                   # ten points of each command; about ten minutes on two cores
+    python scripts/check_interrupts.py                   # ten points of each command; about a quarter of an hour on two cores
     python scripts/check_interrupts.py --points 3        # fewer
     python scripts/check_interrupts.py --json            # one JSON object of figures on stdout
 
@@ -34,7 +34,7 @@ LIMIT = 3.0
 # Seconds from the start of a command to its first interruption, and from there to the next.
 START, STEP = 2.0, 0.75
 LAYERS = 4
-COUNTS = {"pairs": 128, "questions": 12, "passages": 8}
+COUNTS = {"pairs": 192, "questions": 12, "passages": 8}
 
 
 def commands(folder: Path, text: Path) -> dict[str, list[str]]:
