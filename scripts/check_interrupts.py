@@ -1,6 +1,6 @@
 """Whether long commands stop soon after Ctrl-C, and whether the next call repeats nothing of what was kept.
 
-    python scripts/check_interrupts.py                   # ten points of each command; about a quarter of an hour on two cores
+    python scripts/check_interrupts.py                   # ten points of each command; about 15 minutes on 2 cores
     python scripts/check_interrupts.py --points 3        # fewer
     python scripts/check_interrupts.py --json            # one JSON object of figures on stdout
 
