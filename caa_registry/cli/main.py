@@ -187,7 +187,7 @@ def main() -> None:
 
 
 def _end_when_interrupted() -> None:
-    """From now on Ctrl-C ends the process: all is done, and Python would report where it was while it closes down."""
+    """From now on Ctrl-C ends the process at once. All is done, and Python would print a traceback while it ends."""
     alone = threading.current_thread() is threading.main_thread()
     if alone and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

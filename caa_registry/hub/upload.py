@@ -22,9 +22,9 @@ _GIVEN_BY_THE_HUB = {".gitattributes", "README.md"}
 class Upload:
     """The files ``names`` of ``folder``, to ``branch`` of ``repo``, which are made where they are missing.
 
-    ``own``: what an earlier push may have put there, which goes where this one does not bring it. ``mark``: the file
-    by which a repository of ours is known, so that no other is changed; ``None``: any may be. ``public``: where the
-    repository is new, whether everybody may see it; else what it is taken to be.
+    ``own``: files that an earlier push may have put there, which are removed unless they are pushed again. ``mark``:
+    the file without which a repository is left alone; ``None``: any may be changed. ``public``: whether everybody may
+    see a new repository; of one that is there, whether it may be one that everybody sees.
     """
 
     folder: Path
