@@ -8,7 +8,6 @@ front says which kind is meant where both are possible.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,14 +110,3 @@ def parse(text: str) -> Reference:
     if numbered:
         return Reference(name, kind, int(numbered[1]), None, digest)
     return Reference(name, kind, None, check_alias(tag), digest)
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """``0-3, 7``: numbers as a person would list them."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from caa_registry.digests import digest_bytes, digest_object
 from caa_registry.display.records import Record, Table
 from caa_registry.errors import UsageError
-from caa_registry.references import ranges
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +91,7 @@ def words_alone(qualities: Mapping[int, LayerQuality]) -> str:
     equalled = [layer for layer, quality in qualities.items() if quality.auc <= found]
     if not equalled:
         return said
-    where = "every layer" if len(equalled) == len(qualities) else f"layer {ranges(equalled)}"
+    where = "every layer" if len(equalled) == len(qualities) else named_layers(equalled)
     return f"{said} At {where} that is as much as the vector: its AUC may be that of the words."
 
 
@@ -205,7 +205,7 @@ class DirectionSet(Table):
         for vector in self.layers:
             if vector.layer == layer:
                 return vector
-        raise UsageError(f"this vector has no layer {layer}", f"Its layers are {ranges(self.layer_numbers)}.")
+        raise UsageError(f"this vector has no layer {layer}", f"It has {named_layers(self.layer_numbers)}.")
 
 
 @dataclass(frozen=True, eq=False)

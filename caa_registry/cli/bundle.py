@@ -12,8 +12,8 @@ from caa_registry.cli.options import Settings, common
 from caa_registry.cli.sign import keys_option, require_option, with_passphrase
 from caa_registry.cli.transfer import show_transfer
 from caa_registry.digests import short
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.transfer import bundle_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import BundleInfo

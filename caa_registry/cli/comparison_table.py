@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
 from caa_registry.cli.dose_table import SIDES
-from caa_registry.references import ranges
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.comparison import Compared
@@ -49,4 +49,4 @@ def say_comparison(first: Evaluation, second: Evaluation, compared: Sequence[Com
         shared = set(first.settings.layers) & set(second.settings.layers)
         left = sorted(shared - {c.layer for c in compared})
         if left:
-            output.paragraph(f"Note: without a common dose, and left out: layers {ranges(left)}.")
+            output.paragraph(f"Note: without a common dose, and left out: {named_layers(left)}.")

@@ -7,7 +7,7 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
+from caa_registry.wording import count
 
 
 @click.command(epilog="Example: caa copy ~/.caa/registry.db postgresql://team-db/caa")

@@ -13,8 +13,8 @@ from caa_registry.cli import output
 from caa_registry.cli.dataset_show import print_items
 from caa_registry.cli.options import MESSAGE, Settings, common
 from caa_registry.errors import InputError, UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import curated_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.curation.operations import Operation

@@ -8,8 +8,8 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import FORCE, Settings, common
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.datasets import pushed_json
+from caa_registry.wording import count
 
 
 @click.command(epilog="Example: caa dataset export team/refusal refusal.jsonl")

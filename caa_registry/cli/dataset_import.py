@@ -10,9 +10,9 @@ from caa_registry.cli import output
 from caa_registry.cli.dataset_show import PREVIEW, print_items, say_notes
 from caa_registry.cli.options import MESSAGE, Settings, common
 from caa_registry.errors import NotFoundError, RegistryError, UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.references import check_new_name
 from caa_registry.wire.datasets import dataset_json
+from caa_registry.wording import count
 
 
 @click.command("import", epilog="Example: caa dataset import seed:sycophancy --name team/sycophancy")

@@ -10,9 +10,9 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import TEMPLATE, Settings, common
-from caa_registry.pairs.curation.result import count
 from caa_registry.pairs.lint.rules import RULES
 from caa_registry.wire.datasets import lint_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.lint.findings import Finding

@@ -12,8 +12,8 @@ from caa_registry.cli.options import FORCE, Settings, common
 from caa_registry.digests import short
 from caa_registry.disk import write_new
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import replay_json
+from caa_registry.wording import count
 
 
 @click.command(epilog="Example: caa dataset recipe team/refusal --out refusal.recipe.json")

@@ -16,8 +16,8 @@ from caa_registry.cli.dataset_show import print_item
 from caa_registry.cli.options import FORCE, MESSAGE, Settings, common
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.curation import reviews_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.record import PairItem
@@ -91,7 +91,7 @@ def _walk(registry: Registry, version: DatasetVersion, name: str, split: str | N
     todo = list({item.digest: item for item in items}.values()) if everything else undecided(items, found, name)
     total = len({item.digest for item in items})
     if not todo:
-        output.message(f"{name} has reviewed all {total} pairs of {version.reference}.")
+        output.message(f"{name} has reviewed every pair of {version.reference} ({total}).")
         return 0
     findings = _findings(registry, version)
     before = total - len(todo)

@@ -8,8 +8,8 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.datasets import dataset_page_json, item_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.pairs.statistics import Lengths

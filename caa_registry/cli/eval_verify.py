@@ -11,9 +11,9 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import ModelChoice, Settings, common, with_adapter
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
 from caa_registry.wire.evaluations import evaluation_verification_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import EvaluationVerification, RecomputedScore

@@ -33,10 +33,10 @@ from caa_registry.cli.score_tables import say_evaluation
 from caa_registry.cli.shards import SHARD, kept_shard
 from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.orders import Orders
-from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS, Evaluation, PropensitySettings
 from caa_registry.wire.evaluations import comparison_json, evaluation_json, ranked_json
 from caa_registry.wire.vectors import vector_json
+from caa_registry.wording import ranges
 
 LAZY = {
     "merge": "caa_registry.cli.shards:merge",

@@ -11,8 +11,8 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.listing import since_option
 from caa_registry.cli.options import Settings, common
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.maintenance import fsck_json
+from caa_registry.wording import count
 
 _MOST = 50
 

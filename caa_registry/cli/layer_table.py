@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from caa_registry.cli import output
-from caa_registry.references import ranges
 from caa_registry.vectors import NOT_FROM_PAIRS, UNMEASURED, words_alone
+from caa_registry.wording import ranges
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import LayerRecord, VectorVersion

@@ -13,6 +13,7 @@ from caa_registry.cli.listing import page_options, rows_to_show, say_rest, since
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.wire.audit import check_json, event_json
+from caa_registry.wording import count
 
 _DIGEST = "sha256:"
 # What a description says; an empty one says that there is none.
@@ -87,7 +88,7 @@ def verify(settings: Settings, head: str | None) -> None:
     if check.events == 0:
         output.message("No events yet.")
         return
-    output.message(f"The log is intact: {check.events:,} events, the last with the digest {check.head}.")
+    output.message(f"The log is intact: {count(check.events, 'event')}, the last with the digest {check.head}.")
     if check.place is not None:
         output.message(f"The digest given is that of event {check.place:,}.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from caa_registry.digests import short
-from caa_registry.pairs.curation.result import count
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import FileOrigin, Recipe, VectorVersion

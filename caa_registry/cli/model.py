@@ -12,6 +12,7 @@ from caa_registry.cli.listing import page_options, rows_to_show, say_rest, tag_o
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.wire.models import model_json, verification_json
+from caa_registry.wording import count
 
 
 @click.group()
@@ -38,7 +39,7 @@ def add(settings: Settings, path_or_repo: str, revision: str | None, adapter: st
         output.print_json(model_json(record))
         return
     info = record.info
-    output.message(f"{info.name}: {info.architecture}, {info.n_layers} layers, {info.d_model} wide")
+    output.message(f"{info.name}: {info.architecture}, {count(info.n_layers, 'layer')}, {info.d_model} wide")
     output.message(f"fingerprint {info.fingerprint.digest}")
 
 

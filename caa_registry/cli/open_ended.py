@@ -28,6 +28,7 @@ from caa_registry.errors import NotFoundError, UsageError
 from caa_registry.evaluation.shards import Shard
 from caa_registry.registry.records import OpenEndedSettings
 from caa_registry.wire.evaluations import answer_json, rubric_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.open_ended.judging import Judge
@@ -189,11 +190,11 @@ def sheet(settings: Settings, id: int, out: Path, seed: int, force: bool) -> Non
     It is read back with: caa eval rate ID --sheet FILE --rater NAME.
     """
     with settings.open() as registry:
-        count = registry.evaluations.write_sheet(id, out, seed=seed, force=force)
+        rows = registry.evaluations.write_sheet(id, out, seed=seed, force=force)
     if settings.as_json:
-        output.print_json({"sheet": str(out), "rows": count})
+        output.print_json({"sheet": str(out), "rows": rows})
     else:
-        output.message(f"Wrote {count} answers to {out}. Fill in the column rating, 0 to 10.")
+        output.message(f"Wrote {count(rows, 'answer')} to {out}. Fill in the column rating, 0 to 10.")
 
 
 @click.command("rubrics", epilog="Example: caa eval rubrics sycophancy")

@@ -31,10 +31,10 @@ from caa_registry.cli.resumable import kept
 from caa_registry.digests import short
 from caa_registry.errors import UsageError
 from caa_registry.pairs.orders import Orders
-from caa_registry.references import ranges
 from caa_registry.registry.records import PLANNED, STATISTICS, PlanSettings, ToCompute
 from caa_registry.wire.evaluations import evaluation_json
 from caa_registry.wire.plans import outcome_json, plan_json
+from caa_registry.wording import count, ranges
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import Evaluation, Plan, PlannedOutcome
@@ -283,9 +283,8 @@ def _say_outcome(evaluation: Evaluation, came: PlannedOutcome) -> None:
     output.table(["layer", came.statistic, "95 %", "n", p_name, "detectable"], rows, empty="no scores")
     best = next(each for each in came.layers if each.layer == came.layer)
     if best.detectable is not None:
-        output.message(
-            f"{best.n} questions in {best.clusters} clusters would show {best.detectable:.3f} or more (80 % power)."
-        )
+        asked = f"{count(best.n, 'question')} in {count(best.clusters or 0, 'cluster')}"
+        output.message(f"{asked} would show {best.detectable:.3f} or more (80 % power).")
     if several:
         output.message(
             f"The conditions are about layer {came.layer}, where it is largest of those planned. p counts that; the "

@@ -8,8 +8,8 @@ import click
 
 from caa_registry.cli import output
 from caa_registry.cli.options import Settings, common
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.maintenance import collected_json, quarantine_json
+from caa_registry.wording import count
 
 
 @click.command(epilog="Example: caa delete team/sycophancy:v2 --why 'labels were wrong'")

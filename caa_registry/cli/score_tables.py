@@ -10,10 +10,10 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.dose_table import dose_table
 from caa_registry.cli.options import Settings
-from caa_registry.references import ranges
 from caa_registry.registry.evaluations.layers import shown_layer
 from caa_registry.registry.records import RecordedPropensity, RecordedSideEffects
 from caa_registry.wire.evaluations import caveats_json, evaluation_json, judgement_json
+from caa_registry.wording import count, named_layers, subject
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.doses.shape import CurveShape
@@ -63,7 +63,8 @@ def say_evaluation(
             output.paragraph(f"Warning: {caveat.text}")
     elif isinstance(recorded, RecordedSideEffects):
         if recorded.too_long:
-            output.paragraph(f"Note: {recorded.too_long} passages were left out: too long for the context or memory.")
+            left_out = subject(recorded.too_long, "passage", "was", "were")
+            output.paragraph(f"Note: {left_out} left out: too long for the context or memory.")
         _side_effects(evaluation)
     else:
         _open_ended(evaluation, judgements or (), answers)
@@ -190,7 +191,7 @@ def _layers(evaluation: Evaluation) -> None:
     for name in (null, "shuffled"):
         used = [score.n for score in evaluation.of("steerability", name)]
         if used and name != "random":
-            output.message(f"Null: {max(used)} vectors, {name}.")
+            output.message(f"Null: {count(max(used), 'vector')}, {name}.")
 
 
 def _shapes(evaluation: Evaluation, shapes: Sequence[CurveShape]) -> None:
@@ -211,7 +212,7 @@ def say_letters(evaluation: Evaluation) -> None:
     layers = evaluation.letter_layers
     if layers:
         output.paragraph(
-            f"Letter vector at {'layers' if len(layers) > 1 else 'layer'} {ranges(layers)}: there it moves the letter "
+            f"Letter vector at {named_layers(layers)}: there it moves the letter "
             "of the answer more than the behavior (letter_slope against steerability)."
         )
 

@@ -31,9 +31,9 @@ from caa_registry.cli.shards import SHARD, kept_shard
 from caa_registry.evaluation.conditions import ConditionName
 from caa_registry.evaluation.shards import Shard
 from caa_registry.pairs.orders import Orders
-from caa_registry.references import ranges
 from caa_registry.registry.records import Calibrated, CalibrationSettings
 from caa_registry.wire.evaluations import calibration_json, categories_json, caveats_json, cross_json
+from caa_registry.wording import count, ranges
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.calibration import Choice
@@ -217,7 +217,7 @@ def _say_calibrated(calibrated: Calibrated, caveats: Sequence[Caveat]) -> None:
     evaluations = calibrated.propensity, calibrated.side_effects, *calibrated.extended, *calibrated.answers
     output.paragraph(
         f"{calibrated.alias.reference}: {where}. On the other "
-        f"half ({calibration.n_b} questions) the propensity is {_with_interval(score)}, changed by "
+        f"half ({count(calibration.n_b, 'question')}) the propensity is {_with_interval(score)}, changed by "
         f"{_with_interval(effect)} in the intended direction; KL {choice.kl.value:.3f}. "
         f"Evidence: evaluations {', '.join(str(e.id) for e in evaluations)}."
     )
@@ -228,7 +228,7 @@ def _enough(choice: Choice) -> str:
     power, effect = choice.power_b, choice.effect_b
     if power.detectable is None:
         return "These questions are too few, or too few of a letter, to say how small an effect they would show."
-    asked = f"{power.items} questions in {power.clusters} clusters"
+    asked = f"{count(power.items, 'question')} in {count(power.clusters, 'cluster')}"
     said = f"{asked} would show an effect of {output.figure(power.detectable)} or more (80 % power, two-sided 5 %)."
     unclear = effect.low is not None and effect.low <= 0 < effect.value
     if unclear and power.needed is not None:

@@ -21,7 +21,7 @@ from caa_registry.cli.options import (
     with_adapter,
 )
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.models.model import Model

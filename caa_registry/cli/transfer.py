@@ -12,8 +12,8 @@ from caa_registry.cli.options import Settings, common
 from caa_registry.cli.publish import HubOptions, hub_options, publish
 from caa_registry.cli.sign import keys_option, require_option
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.transfer import difference_json, transfer_json
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import Difference, Transfer

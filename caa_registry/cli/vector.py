@@ -16,10 +16,10 @@ from caa_registry.cli.listing import page_options, rows_to_show, say_rest, tag_o
 from caa_registry.cli.made_fields import made_fields
 from caa_registry.cli.options import MESSAGE, Settings, common
 from caa_registry.digests import short
-from caa_registry.references import ranges
 from caa_registry.registry.records import STATISTICS
 from caa_registry.wire.evaluations import evidence_json
 from caa_registry.wire.vectors import computed_json, vector_json
+from caa_registry.wording import ranges
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import VectorVersion

@@ -13,10 +13,10 @@ from caa_registry.cli.comparison_table import say_comparison
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.options import MESSAGE, LayerList, NumberList, Settings, common
 from caa_registry.errors import UsageError
-from caa_registry.references import ranges
 from caa_registry.registry.records import COMBINE_OPERATIONS
 from caa_registry.wire.evaluations import comparison_json
 from caa_registry.wire.vectors import nearness_json, similar_json, vector_json
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import CombineOperation, LayerNearness
@@ -67,7 +67,7 @@ def combine(
     if version.existing:
         output.message(f"{version.reference} already holds exactly this; nothing was added.")
     else:
-        output.message(f"Made {version.reference}: {version.made_from}, layers {ranges(version.layer_numbers)}.")
+        output.message(f"Made {version.reference}: {version.made_from}, {named_layers(version.layer_numbers)}.")
     layer_table(version)
 
 

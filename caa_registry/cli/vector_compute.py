@@ -25,11 +25,10 @@ from caa_registry.cli.options import (
     with_adapter,
 )
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
-from caa_registry.references import ranges
 from caa_registry.settings import activation_cache
 from caa_registry.wire.vectors import computed_json
+from caa_registry.wording import count, named_layers
 
 if TYPE_CHECKING:
     from caa_registry.progress import Progress
@@ -165,13 +164,14 @@ def _say_computed(version: VectorVersion) -> None:
     recipe = version.known_recipe()
     output.paragraph(
         f"Computed {version.reference} from {count(recipe.pairs, 'pair')} of {version.dataset} ({recipe.split}) on "
-        f"{version.model_name}: layers {ranges(version.layer_numbers)}, read at '{recipe.read}', "
+        f"{version.model_name}: {named_layers(version.layer_numbers)}, read at '{recipe.read}', "
         f"template {recipe.template}."
     )
     reading = version.reading
     if reading is not None and reading.forward_passes:
         by = f" in each of {reading.processes} processes" if reading.processes > 1 else ""
-        output.message(f"Activations read in {reading.forward_passes} forward passes over {reading.tokens} tokens{by}.")
+        passes = count(reading.forward_passes, "forward pass", "forward passes")
+        output.message(f"Activations read in {passes} over {count(reading.tokens, 'token')}{by}.")
     else:
         output.message("All activations came from the cache: 0 forward passes.")
     layer_table(version)

@@ -10,10 +10,9 @@ from caa_registry.cli import output
 from caa_registry.cli.layer_table import layer_table
 from caa_registry.cli.made_fields import made_fields
 from caa_registry.cli.options import FORCE, MESSAGE, LayerList, ModelChoice, Number, Settings, common, with_adapter
-from caa_registry.pairs.curation.result import count
-from caa_registry.references import ranges
 from caa_registry.registry.records import FileOrigin
 from caa_registry.wire.vectors import vector_json
+from caa_registry.wording import count, named_layers
 
 _FORMATS = """\b
     safetensors        layer.<i>, layer_<i>, layer<i>.v
@@ -78,7 +77,7 @@ def import_(
     if version.existing:
         output.message(f"{version.reference} already holds exactly this; nothing was added.")
     else:
-        output.message(f"Imported {version.reference}: layers {ranges(version.layer_numbers)}, {version.d_model} wide.")
+        output.message(f"Imported {version.reference}: {named_layers(version.layer_numbers)}, {version.d_model} wide.")
     output.fields({**made_fields(version), "model": version.model_name})
     layer_table(version)
     for warning in version.origin.warnings if isinstance(version.origin, FileOrigin) else ():

@@ -12,8 +12,8 @@ from caa_registry.cli.options import FORCE, ModelChoice, Settings, common
 from caa_registry.cli.vector_verify import outcome_of, say_layers
 from caa_registry.digests import short
 from caa_registry.disk import write_new
-from caa_registry.pairs.curation.result import count
 from caa_registry.wire.vectors import followed_json, lock_json
+from caa_registry.wording import count
 
 
 @click.command(epilog="Example: caa vector lock team/sycophancy:best --out sycophancy.caa-lock.json")

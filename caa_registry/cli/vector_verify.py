@@ -11,10 +11,9 @@ import click
 from caa_registry.cli import output
 from caa_registry.cli.options import ModelChoice, Settings, common, with_adapter
 from caa_registry.errors import UsageError
-from caa_registry.pairs.curation.result import count
 from caa_registry.progress import silent
-from caa_registry.references import ranges
 from caa_registry.wire.vectors import verification_json
+from caa_registry.wording import count, named_layers
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import Verification
@@ -102,4 +101,6 @@ def outcome_of(found: Verification) -> str:
     if not found.layers:
         return "nothing was computed again"
     apart = [each.layer for each in found.apart]
-    return f"layers {ranges(apart)} come out otherwise" if apart else "every layer comes out as before"
+    if not apart:
+        return "every layer comes out as before"
+    return f"{named_layers(apart)} {'comes' if len(apart) == 1 else 'come'} out otherwise"

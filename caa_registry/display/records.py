@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from caa_registry.digests import DIGEST, short
 from caa_registry.errors import visible
-from caa_registry.references import ranges
+from caa_registry.wording import ranges
 
 if TYPE_CHECKING:
     import pandas

@@ -20,7 +20,7 @@ from caa_registry.evaluation.inference.p_values import holm, paired_test
 from caa_registry.evaluation.letters import contrasts
 from caa_registry.evaluation.measurements import VECTOR, Measurements, Observed
 from caa_registry.evaluation.statistics import effects, steerability
-from caa_registry.references import ranges
+from caa_registry.wording import ranges
 
 
 @dataclass(frozen=True)

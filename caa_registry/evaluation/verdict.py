@@ -10,6 +10,7 @@ from caa_registry.display.records import Record, Table
 from caa_registry.evaluation.calibration import Choice
 from caa_registry.evaluation.conditions import ConditionName
 from caa_registry.evaluation.inference.p_values import NullTest
+from caa_registry.wording import subject
 
 LEVEL = 0.05
 LEAST_MASS = 0.5
@@ -113,7 +114,7 @@ def verdict(
 def _leaks(leaked: int, unknown: bool) -> Condition:
     if unknown and not leaked:
         return Condition("leaks", False, "not all of the vector's own pairs are known: questions may be among them")
-    return Condition("leaks", leaked == 0, f"{leaked} questions are among the vector's own pairs")
+    return Condition("leaks", leaked == 0, f"{subject(leaked, 'question')} among the vector's own pairs")
 
 
 def _answers(answering: Answering) -> Condition:

@@ -14,8 +14,8 @@ from caa_registry.errors import InputError, UsageError
 from caa_registry.formats.claims import Claims, FileDigest, Scale
 from caa_registry.formats.values import Values
 from caa_registry.formats.vector_file import VectorFile
-from caa_registry.references import ranges
 from caa_registry.vectors import LayerVector, VectorSet
+from caa_registry.wording import named_layers
 
 BLOCK_OUTPUT = "residual_stream_post_layer"
 """The only hook point that is read: the residual stream behind a block. The name is GLP's."""
@@ -147,7 +147,7 @@ def imported(
         scale = "unit"
     zero = [layer for layer, each in lengths.items() if each.size and not each.any()]
     if zero:
-        notes.append(f"Layer {ranges(zero)}: the vector is zero, and steers nothing.")
+        notes.append(f"{named_layers(zero).capitalize()}: the vector is zero, and steers nothing.")
     if top_is_final_norm:
         notes.append(
             f"{producer}: a vector that was read from Hugging Face hidden states is, at the model's last block, one of "

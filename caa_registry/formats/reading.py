@@ -15,7 +15,7 @@ from caa_registry.formats.tensor_files.tensor_header import layout
 from caa_registry.formats.torch_file.saved import LEGACY_MAGIC, described
 from caa_registry.formats.vector_file import VectorFile, open_file
 from caa_registry.progress import Progress, silent
-from caa_registry.references import ranges
+from caa_registry.wording import named_layers
 
 _MOST_FILES = 1000
 _WITH_ROWS = ("axbench",)
@@ -56,7 +56,7 @@ def read_vectors(
         part = (known or format_of(file)).read(file)
         if layer is not None and list(part.directions) != [layer]:
             raise file.error(
-                f"it says itself that its layers are {ranges(list(part.directions))}, and --layer says {layer}",
+                f"it says itself that it has {named_layers(list(part.directions))}, and --layer says {layer}",
                 "Leave --layer out.",
             )
         if row is not None and part.format not in _WITH_ROWS:

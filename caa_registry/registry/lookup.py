@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from caa_registry.catalog import models as t
 from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.references import Kind, Reference, parse, ranges
+from caa_registry.references import Kind, Reference, parse
 from caa_registry.registry.renames import Renames
+from caa_registry.wording import ranges
 
 KINDS: tuple[Kind, ...] = ("dataset", "vector")
 

@@ -108,7 +108,7 @@ def test_bad_references(unchanged: Callable[..., None]) -> None:
     unchanged(["alias", "rm", "team/s"], 2, "names no alias")
     unchanged(["alias", "set", "team/s", "v2", "--layer", "1"], 2, "'v2' cannot be an alias")
     unchanged(["alias", "set", "team/s", "a b", "--layer", "1"], 2, "'a b' is not an alias")
-    unchanged(["alias", "set", "team/s", "good", "--layer", "9"], 2, "has no layer 9", "Its layers are 0-2.")
+    unchanged(["alias", "set", "team/s", "good", "--layer", "9"], 2, "has no layer 9", "It has layers 0-2.")
     unchanged(["alias", "set", "vector:team/s", "good", "--multiplier", "2"], 2, "Give --layer too.")
     unchanged(["alias", "set", "dataset:team/s", "good", "--layer", "1"], 2, "is a dataset")
     unchanged(["eval", "show", "99"], 1, "there is no evaluation 99", "caa eval ls")

@@ -238,7 +238,7 @@ def test_sides_that_never_vary_are_finite(method: Method) -> None:
 def test_words_that_do_as_much_as_the_vector_are_said_with_the_layers() -> None:
     quality = measured("mean-difference", shifted(15, 20, 1.0))
     at = {layer: replace(quality, auc=auc, words_auc=0.8) for layer, auc in ((0, 0.7), (1, 0.8), (2, 0.9))}
-    assert "AUC of 0.800. At layer 0-1 that is as much as the vector" in words_alone(at)
+    assert "AUC of 0.800. At layers 0-1 that is as much as the vector" in words_alone(at)
     assert words_alone({2: at[2]}).endswith("with an AUC of 0.800.")
     assert "At every layer" in words_alone({0: at[0]})
     assert words_alone({0: quality}) == "" == words_alone({})

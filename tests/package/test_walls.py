@@ -21,6 +21,7 @@ PACKAGE = ROOT / "caa_registry"
 BASE = {
     "errors",
     "references",
+    "wording",
     "digests",
     "disk",
     "settings",

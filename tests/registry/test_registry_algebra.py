@@ -302,7 +302,7 @@ def test_what_ran_on_another_model_speaks_for_no_vector(
     registry: Registry, two: tuple[VectorVersion, VectorVersion], pairs: DatasetVersion, tiny: TinyModels
 ) -> None:
     there = registry.vectors.compute("team/there", dataset=pairs, model=tiny("llama", seed=1))
-    with pytest.raises(UsageError, match="both vectors have the layers"):
+    with pytest.raises(UsageError, match="both vectors have layers"):
         registry.evaluations.transfer(two[0], there, layers=[9])
     with pytest.raises(UsageError, match="one multiplier"):
         registry.evaluations.transfer(two[0], there, multipliers=[1])

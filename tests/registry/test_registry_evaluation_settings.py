@@ -147,7 +147,7 @@ def test_what_is_stored_now_has_the_newest_shape(registry: Registry, pairs: Data
         (PropensitySettings, {"template": "mine"}, "there is no template 'mine'"),
         (PropensitySettings, {"rows": "third"}, "there is no half 'third'"),
         (PropensitySettings, {"controls": ("noise",)}, "there is no control 'noise'"),
-        (PropensitySettings, {"draws": 1}, "with 1 vectors no p-value can be below 0.5"),
+        (PropensitySettings, {"draws": 1}, "with 1 vector no p-value can be below 0.5"),
         (OpenEndedSettings, {"positions": "nowhere"}, "there are no positions 'nowhere'"),
         (OpenEndedSettings, {"template": "mine"}, "there is no template 'mine'"),
         (CalibrationSettings, {"positions": "nowhere"}, "there are no positions 'nowhere'"),

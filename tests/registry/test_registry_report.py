@@ -111,7 +111,7 @@ def test_a_report_has_every_number_and_says_where_it_is_from(
     # At the extremes of three equal steps the slope is that of the line through all.
     for values, where in ((np.abs(slopes[:, 1]), "at this layer"), (np.abs(slopes).max(axis=1), "chosen of all")):
         assert f"p = {(1 + (values >= abs(slope.value)).sum()) / (1 + len(values)):.3f}" in text and where in text
-    assert "- few-shot: 1 pairs" in text and "'Say | A.'" in text
+    assert "- few-shot: 1 pair of" in text and "'Say | A.'" in text
     # A table's cells are the same number in every row.
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
@@ -157,7 +157,7 @@ def test_a_report_prefers_the_vector_s_own_behavior_and_marks_leaks(
     assert not (tmp_path / "none").exists()
     registry.evaluations.propensity(version, model=model, split="generate", multipliers=[1], settings=ALONE)
     leaked = registry.reports.write("team/v", tmp_path / "leaked").read_text(encoding="utf-8")
-    assert "4 questions are among the vector's own pairs" in leaked and "LEAKED" in leaked
+    assert "4 questions among the vector's own pairs" in leaked and "LEAKED" in leaked
     own = registry.evaluations.propensity(version, model=model, settings=ALONE)
     registry.datasets.import_(jsonl(tmp_path / "o.jsonl", letters(3, about="tea")), name="team/other")
     registry.evaluations.propensity(version, model=model, dataset="team/other", split="generate", settings=ALONE)

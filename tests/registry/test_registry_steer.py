@@ -78,7 +78,7 @@ def test_a_recommendation_that_cannot_be_followed_is_refused(registry: Registry,
     before = dump(f"sqlite:///{registry.database.path}")
     with pytest.raises(UsageError, match="has no layer 3") as caught:
         registry.aliases.set("team/v", "best", Recommendation((3,)))
-    assert caught.value.hint == "Its layers are 0-2."
+    assert caught.value.hint == "It has layers 0-2."
     with pytest.raises(UsageError, match="no positions 'nowhere'"):
         registry.aliases.set("team/v", "best", Recommendation((1,), 1.0, "nowhere"))
     for multiplier in (float("nan"), float("inf"), 1e39):

@@ -364,7 +364,7 @@ def test_what_is_said_of_a_file_that_says_it_itself_is_refused(
     registry: Registry, model: Model, tmp_path: Path
 ) -> None:
     write_vectors(rows(model), tmp_path / "x.safetensors", Card())
-    with pytest.raises(InputError, match=r"its layers are 1-2, and --layer says 1"):
+    with pytest.raises(InputError, match=r"it has layers 1-2, and --layer says 1"):
         registry.vectors.import_(tmp_path / "x.safetensors", name="team/x", layer=1)
     with pytest.raises(InputError, match="no rows"):
         registry.vectors.import_(tmp_path / "x.safetensors", name="team/x", row=0)

@@ -168,7 +168,7 @@ def test_pairs_that_exceed_the_context_are_left_out_and_counted(
     assert (version.recipe.pairs, version.recipe.skipped_too_long) == (3, 1)
     before = counts(registry)
     only = registry.datasets.import_(jsonl(tmp_path / "o.jsonl", [long]), name="team/only")
-    with pytest.raises(InputError, match="all 1 pairs of team/only:v1 are longer than the 96 tokens"):
+    with pytest.raises(InputError, match="every pair of team/only:v1 is longer than the 96 tokens"):
         registry.vectors.compute("team/w", dataset=only, model=model)
     assert counts(registry) == before | {name: before[name] + 1 for name in ("run", "run_io", "event")}
 
@@ -213,7 +213,7 @@ def test_a_layer_is_read_alone_and_checked(registry: Registry, pairs: DatasetVer
     for missing in (1, -1, 10**30):
         with pytest.raises(UsageError, match="has no layer") as caught:
             registry.vectors.layer(version, missing)
-        assert caught.value.hint == "Its layers are 0, 2."
+        assert caught.value.hint == "It has layers 0, 2."
 
 
 def test_models_are_known_by_name_folder_and_fingerprint(registry: Registry, tiny: TinyModels) -> None:

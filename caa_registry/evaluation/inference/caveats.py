@@ -17,7 +17,7 @@ from caa_registry.evaluation.nulls.names import FEWEST_DRAWS
 from caa_registry.evaluation.propensity import SURE, saturated
 from caa_registry.evaluation.statistics import steerability
 from caa_registry.evaluation.verdict import LEAST_MASS, LEVEL, MOST_SATURATED
-from caa_registry.references import ranges
+from caa_registry.wording import named_layers
 
 CaveatName = Literal["mass", "saturated", "few", "letters", "chosen", "multipliers", "draws", "untrained"]
 ENOUGH_CLUSTERS = 10
@@ -169,7 +169,7 @@ def _untrained(measured: Measurements, places: Sequence[int]) -> Iterator[Caveat
     if equalled:
         yield Caveat(
             "untrained",
-            f"At layer {ranges(equalled)} the same recipe on a network of random weights steers as much: there it "
+            f"At {named_layers(equalled)} the same recipe on a network of random weights steers as much: there it "
             "takes no training to do what the vector does.",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from caa_registry.errors import UsageError
+from caa_registry.wording import count
 
 NullName = Literal["covariance", "isotropic", "shuffled"]
 NULLS: tuple[NullName, ...] = ("covariance", "isotropic", "shuffled")
@@ -21,6 +22,6 @@ def check_nulls(names: Sequence[str], draws: int) -> None:
             raise UsageError(f"there is no control {name!r}", f"Choose of {', '.join(NULLS)}.")
     if names and draws < FEWEST_DRAWS:
         raise UsageError(
-            f"with {draws} vectors no p-value can be below {1 / (1 + draws):.2g}",
+            f"with {count(draws, 'vector')} no p-value can be below {1 / (1 + draws):.2g}",
             f"Take at least {FEWEST_DRAWS}; {DRAWS} is the default.",
         )

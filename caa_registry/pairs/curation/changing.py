@@ -23,12 +23,13 @@ from caa_registry.pairs.curation.operation import (
     Operation,
     optional,
 )
-from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
+from caa_registry.pairs.curation.result import CurationResult, metadata_key, rank
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, Pair, PairItem, checked_pair
 from caa_registry.pairs.repeats.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.pairs.turns import turns_of
 from caa_registry.progress import Progress
+from caa_registry.wording import count
 
 DEV = "dev"
 _REFERS = re.compile(

@@ -22,11 +22,12 @@ from caa_registry.pairs.curation.operation import (
     Operation,
     optional,
 )
-from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
+from caa_registry.pairs.curation.result import CurationResult, metadata_key, rank
 from caa_registry.pairs.questions import question
 from caa_registry.pairs.record import GENERATE, TEST, PairItem
 from caa_registry.pairs.repeats.near_duplicates import THRESHOLD, NearIndex
 from caa_registry.progress import Progress
+from caa_registry.wording import count
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from caa_registry.pairs.answers import ab, form_of, sides_of
 from caa_registry.pairs.choices import listings, without_heading
 from caa_registry.pairs.curation.operation import SEED, WHOLE, Items, Operation
-from caa_registry.pairs.curation.result import CurationResult, count, metadata_key, rank
+from caa_registry.pairs.curation.result import CurationResult, metadata_key, rank
 from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress
+from caa_registry.wording import count
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from caa_registry.pairs.curation.changing import Balance, Edit, Relabel, Split
 from caa_registry.pairs.curation.choosing import Dedupe, Drop, Filter, Keep, Merge, Sample
 from caa_registry.pairs.curation.forms import ToAB, ToFreeForm
 from caa_registry.pairs.curation.operation import Items, Operation, check_values
-from caa_registry.pairs.curation.result import CurationResult, count
+from caa_registry.pairs.curation.result import CurationResult
 from caa_registry.pairs.curation.templates import Expand
 from caa_registry.progress import Progress
+from caa_registry.wording import count
 
 __all__ = [
     "OPERATIONS",

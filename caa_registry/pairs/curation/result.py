@@ -30,8 +30,3 @@ def rank(seed: int, text: str) -> str:
 def metadata_key(item: PairItem) -> str:
     """Tells rows of one pair apart, without the row numbers of a file."""
     return canonical_json(floats_as_text({key: value for key, value in item.metadata.items() if key != "row"}))
-
-
-def count(n: int, noun: str) -> str:
-    """``1 pair``, ``2 pairs``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -13,6 +13,7 @@ from caa_registry.pairs.sources.files import SourceData, decoded, read_file, rea
 from caa_registry.pairs.sources.items import ItemBuilder
 from caa_registry.pairs.sources.rows import Row
 from caa_registry.pairs.sources.table import file_records
+from caa_registry.wording import count
 
 _SYNTAX = "Write lines:POSITIVE_FILE,NEGATIVE_FILE."
 
@@ -66,7 +67,7 @@ def line_rows(positive: SourceData, negative: SourceData) -> Iterator[Row]:
     positives, negatives = _lines(positive), _lines(negative)
     if len(positives) != len(negatives):
         raise InputError(
-            f"{positive.label} has {len(positives)} lines and {negative.label} has {len(negatives)}",
+            f"{positive.label} has {count(len(positives), 'line')} and {negative.label} has {len(negatives)}",
             "Line i of one file is set against line i of the other.",
         )
     for number, (with_behavior, without) in enumerate(zip(positives, negatives, strict=True), 1):

@@ -10,7 +10,6 @@ from caa_registry.display.bars import ProgressOption, shown
 from caa_registry.errors import UsageError
 from caa_registry.evaluation.shards import Shard
 from caa_registry.progress import part_of
-from caa_registry.references import ranges
 from caa_registry.registry.datasets.datasets import Datasets
 from caa_registry.registry.evaluations.calibration.calibrate import MULTIPLIERS, CalibrationRequest, calibrate
 from caa_registry.registry.evaluations.comparing.cross import Row, check_crossed, cross
@@ -43,6 +42,7 @@ from caa_registry.registry.records import (
 )
 from caa_registry.registry.vectors.vectors import Vectors
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.cross_behavior import CrossBehavior
@@ -181,7 +181,7 @@ class Evaluations(StoredEvaluations):
             common = [each.layer for each in near]
             chosen = common if layers == "all" else sorted(set(layers))
             if not chosen or not set(chosen) <= set(common):
-                raise UsageError(f"both vectors have the layers {ranges(common)}", "Choose among these.")
+                raise UsageError(f"both vectors have {named_layers(common)}", "Choose among these.")
             if len(steps(multipliers)) < 2:
                 raise UsageError("one multiplier shows no effect", "For example --multipliers -1,0,1.")
             model = self._lookup.models.load_recorded(there.known_model())

@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 
 from caa_registry.errors import UsageError
-from caa_registry.references import ranges
 from caa_registry.registry.records import Evaluation, Score, Statistic
+from caa_registry.wording import named_layers
 
 
 def largest(evaluation: Evaluation, metric: Statistic) -> Score | None:
@@ -55,5 +55,5 @@ def shown_layer(evaluation: Evaluation, layer: int | None = None) -> int:
         steepest = largest(evaluation, "steerability")
         return layers[0] if steepest is None else steepest.layer
     if layer not in layers:
-        raise UsageError(f"evaluation {evaluation.id} has no layer {layer}", f"Its layers are {ranges(layers)}.")
+        raise UsageError(f"evaluation {evaluation.id} has no layer {layer}", f"It has {named_layers(layers)}.")
     return layer

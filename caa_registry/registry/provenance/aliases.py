@@ -15,11 +15,12 @@ from caa_registry.catalog.filters import tagged
 from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.digests import floats_as_text
 from caa_registry.errors import ConflictError, NotFoundError, UsageError
-from caa_registry.references import VERSION, Kind, Reference, check_alias, parse, ranges
+from caa_registry.references import VERSION, Kind, Reference, check_alias, parse
 from caa_registry.registry.lookup import find_alias, find_owner, find_version, kind_of, no_alias, owner_id
 from caa_registry.registry.records import Alias, AliasMove, Listing, Recommendation, check_limit
 from caa_registry.registry.renames import Renames
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import named_layers
 
 _MOVES = ("set-alias", "remove-alias")
 # What is expected of an alias that there must not be.
@@ -218,7 +219,7 @@ def _check_layers(session: Session, row: t.VectorVersion, reference: str, recomm
     layers = set(session.scalars(select(t.VectorLayer.layer).where(t.VectorLayer.version_id == row.id)))
     for layer in recommendation.layers:
         if layer not in layers:
-            raise UsageError(f"{reference} has no layer {layer}", f"Its layers are {ranges(sorted(layers))}.")
+            raise UsageError(f"{reference} has no layer {layer}", f"It has {named_layers(sorted(layers))}.")
 
 
 def _target(session: Session, row: t.Alias) -> str:

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 from caa_registry.digests import floats_as_text
 from caa_registry.display.records import Record
 from caa_registry.formats.claims import Claims
-from caa_registry.references import ranges
 from caa_registry.registry.records.stored import Stored
+from caa_registry.wording import named_layers
 
 _REVISION = 1
 
@@ -69,7 +69,7 @@ class FileOrigin(Record):
         by_place: dict[str, list[int]] = {}
         for layer, place in self.derived_at.items():
             by_place.setdefault(place, []).append(layer)
-        return "; ".join(f"layer {ranges(layers)}: {place}" for place, layers in by_place.items())
+        return "; ".join(f"{named_layers(layers)}: {place}" for place, layers in by_place.items())
 
     def to_json(self) -> dict[str, Any]:
         """What is stored, and what the digest of the vector covers. Floats are texts."""

@@ -23,6 +23,7 @@ from caa_registry.registry.records.evidence import Statistic, check_statistic
 from caa_registry.registry.records.settings import PropensitySettings
 from caa_registry.registry.records.stored import Stored
 from caa_registry.steering.positions import SteeredPositions
+from caa_registry.wording import count
 
 _REVISION = 1
 
@@ -145,7 +146,7 @@ class PlanSettings(Record):
             raise UsageError(f"{self.level} is no level of significance", "Give one between 0 and 1, such as 0.05.")
         if 1 / (1 + self.draws) > self.level:
             raise UsageError(
-                f"with {self.draws} vectors no p-value can be at most {self.level:g}",
+                f"with {count(self.draws, 'vector')} no p-value can be at most {self.level:g}",
                 f"Take at least {-int(-1 // self.level) - 1}.",
             )
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 
 from caa_registry.errors import one_line
 from caa_registry.models.folder.fingerprint import ModelInfo
-from caa_registry.references import ranges
 from caa_registry.registry.records import (
     CombinedOrigin,
     DatasetVersion,
@@ -22,6 +21,7 @@ from caa_registry.registry.reports.effects import doses_section, side_effects_se
 from caa_registry.registry.reports.identity import identity_section, quality_section
 from caa_registry.registry.reports.text import between, change, inline, plain, signed, table
 from caa_registry.registry.reports.verdict import verdict_section
+from caa_registry.wording import count, ranges
 
 # In the order in which a score is told: what it is of, and how it is called.
 _HEADLINES = (("steerability", "log-odds of the matching answer per unit of multiplier"), ("effect", "probability"))
@@ -76,7 +76,7 @@ def _scores(report: ReportContent) -> Iterator[str]:
     evaluation, layer = shown.evaluation, shown.layer
     yield from (f"## Scores: layer {layer}, evaluation {evaluation.id}", "")
     yield from (evaluation.standing.sentence, "")
-    yield f"{evaluation.n} questions of {evaluation.dataset} ({evaluation.split}{evaluation.half})."
+    yield f"{count(evaluation.n, 'question')} of {evaluation.dataset} ({evaluation.split}{evaluation.half})."
     yield ""
     rows = []
     # Of several layers the one that is shown was chosen, and p is that of the largest of all.

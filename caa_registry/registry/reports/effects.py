@@ -10,6 +10,7 @@ from caa_registry.registry.evaluations.ratings import mean_ratings
 from caa_registry.registry.records import Alias, CalibrationOutcome, Evaluation, RecordedOpenEnded, RecordedSideEffects
 from caa_registry.registry.reports.content import AnswersContent
 from caa_registry.registry.reports.text import between, change, signed, table
+from caa_registry.wording import count
 
 
 def doses_section(evaluation: Evaluation, layer: int) -> Iterator[str]:
@@ -54,7 +55,7 @@ def side_effects_section(evaluations: Sequence[Evaluation], layer: int) -> Itera
     yield f"## Side effects on ordinary text: evaluation {evaluation.id}"
     yield ""
     yield (
-        f"{evaluation.n} passages of {evaluation.dataset} (`{short(recorded.text_digest)}`), "
+        f"{count(evaluation.n, 'passage')} of {evaluation.dataset} (`{short(recorded.text_digest)}`), "
         f"all tokens steered at layer {layer}. KL divergence from the unsteered model in nats per token; intervals: "
         f"{recorded.interval}."
     )
@@ -77,8 +78,8 @@ def answers_section(content: AnswersContent) -> Iterator[str]:
     yield f"## Open-ended answers: evaluation {evaluation.id}"
     yield ""
     yield (
-        f"{recorded.questions} questions of {evaluation.dataset} ({evaluation.split}), layer "
-        f"{', '.join(map(str, recorded.layers))}, at most {sampling.max_tokens} tokens, temperature "
+        f"{count(recorded.questions, 'question')} of {evaluation.dataset} ({evaluation.split}), layer "
+        f"{', '.join(map(str, recorded.layers))}, at most {count(sampling.max_tokens, 'token')}, temperature "
         f"{sampling.temperature:g}, seed {sampling.seed}. Perplexity is that of the answers under the unsteered "
         "model; a text that goes round in circles can have a low one, so repetition stands beside it."
     )
@@ -101,8 +102,8 @@ def answers_section(content: AnswersContent) -> Iterator[str]:
     yield from table(["multiplier", "tokens", "repeated 4-grams", "perplexity", *judges], rows)
     for judged in content.judgements:
         if judged.unparsable:
-            count = f"{judged.unparsable} of {len(judged.ratings)}"
-            yield f"- {judged.judge['name']}: {count} replies could not be read as a rating."
+            unread = f"{judged.unparsable} of {count(len(judged.ratings), 'reply', 'replies')}"
+            yield f"- {judged.judge['name']}: {unread} could not be read as a rating."
     yield f"Asked: {answers[0].question!r}"
     yield ""
     for answer in answers:
@@ -127,7 +128,7 @@ def recommendation_section(aliases: Sequence[Alias], outcome: CalibrationOutcome
             score, effect = evidence["score_b"], evidence["effect_b"]
             ids = ", ".join(map(str, advice.evaluations))
             line += (
-                f" On {evidence['items']['b']} questions that took no part in the choice: propensity "
+                f" On {count(evidence['items']['b'], 'question')} that took no part in the choice: propensity "
                 f"{score['value']:.3f} ({between(score['low'], score['high'])}), changed by {effect['value']:.3f} "
                 f"({between(effect['low'], effect['high'])}) in the intended direction; KL "
                 f"{evidence['kl']['value']:.3f} nats per token. Evaluations {ids}. {evidence['rule']}"

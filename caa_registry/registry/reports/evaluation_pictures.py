@@ -8,6 +8,7 @@ from caa_registry.digests import short
 from caa_registry.registry.records import Evaluation, RecordedPropensity, Score, VectorVersion
 from caa_registry.registry.reports.content import EvaluationContent
 from caa_registry.registry.reports.nulls import null_intervals, outside_null
+from caa_registry.wording import subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def caption_of(version: VectorVersion, evaluation: Evaluation) -> str:
         seeds = f" Nulls: {recorded.beside.seeds} vectors each."
     leaked = " Not all of the vector's own pairs are known." if evaluation.leaks_unknown else ""
     if evaluation.leaked:
-        leaked = f" LEAKED: {evaluation.leaked} questions are among the vector's own pairs."
+        leaked = f" LEAKED: {subject(evaluation.leaked, 'question')} among the vector's own pairs."
     return (
         f"{evaluation.vector} ({short(version.digest)}) on {evaluation.dataset} ({evaluation.split}{evaluation.half}, "
         f"n = {evaluation.n}); model {evaluation.model.name} ({short(evaluation.model.fingerprint.digest)}); "

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from caa_registry.digests import short
-from caa_registry.references import ranges
 from caa_registry.registry.records import CombinedOrigin, FileOrigin, RunRecord, VectorVersion
 from caa_registry.registry.reports.text import inline, plain, table
 from caa_registry.vectors import NOT_FROM_PAIRS, UNMEASURED, words_alone
+from caa_registry.wording import count, ranges
 
 _MOST_FILES = 5
 
@@ -24,7 +24,7 @@ def identity_section(version: VectorVersion, made: RunRecord | None) -> Iterator
         rows += [
             (
                 "made from",
-                f"{version.dataset} ({recipe.split}, {recipe.pairs} pairs; `{short(version.dataset_digest)}`)",
+                f"{version.dataset} ({recipe.split}, {count(recipe.pairs, 'pair')}; `{short(version.dataset_digest)}`)",
             ),
             ("method", f"{recipe.method}, read at '{recipe.read}', template {recipe.template}"),
         ]

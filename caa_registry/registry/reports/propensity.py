@@ -10,6 +10,7 @@ from caa_registry.registry.records import Beside, Evaluation, RecordedPropensity
 from caa_registry.registry.reports.content import EvaluationContent
 from caa_registry.registry.reports.nulls import null_intervals
 from caa_registry.registry.reports.text import between, change, picture, signed, table
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.measurements import Measurements
@@ -55,24 +56,25 @@ def _asked(shown: EvaluationContent, recorded: RecordedPropensity) -> Iterator[s
     evaluation, clusters = shown.evaluation, ""
     if shown.measured is not None:
         kinds = len(set(shown.measured.vector.clusters))
-        clusters = f" in {kinds} clusters of those that ask the same" if kinds < evaluation.n else ""
+        clusters = f" in {count(kinds, 'cluster')} of those that ask the same" if kinds < evaluation.n else ""
     yield (
-        f"{evaluation.n} questions{clusters} of {evaluation.dataset} ({evaluation.split}{evaluation.half}), scored by "
-        f"{evaluation.metric}; model {evaluation.model.name} (`{short(evaluation.model.fingerprint.digest)}`, "
-        f"{recorded.verdict}); steered positions {evaluation.positions}; template {evaluation.template}. "
+        f"{count(evaluation.n, 'question')}{clusters} of {evaluation.dataset} ({evaluation.split}{evaluation.half}), "
+        f"scored by {evaluation.metric}; model {evaluation.model.name} "
+        f"(`{short(evaluation.model.fingerprint.digest)}`, {recorded.verdict}); "
+        f"steered positions {evaluation.positions}; template {evaluation.template}. "
         f"Intervals: {recorded.interval}."
     )
     yield ""
-    letters = "items have a matching letter beyond A and B and "
-    letters += "count as 0 (the paper's rule)" if recorded.paper else "were left out"
+    letters = "with a matching letter beyond A and B, "
+    letters += "counted as 0 (the paper's rule)" if recorded.paper else "left out"
     notes = [
-        (evaluation.leaked, "questions are among the vector's own pairs, the same or nearly: these scores are LEAKED"),
-        (recorded.more_choices, "items are scored over more than two letters"),
+        (evaluation.leaked, "among the vector's own pairs, the same or nearly: these scores are LEAKED"),
+        (recorded.more_choices, "scored over more than two letters"),
         (recorded.beyond_letters, letters),
-        (recorded.too_long, "items were left out: longer than the model's context"),
-        (recorded.unscorable, "items were left out: nothing predicts the token in which their sides differ"),
+        (recorded.too_long, "left out: longer than the model's context"),
+        (recorded.unscorable, "left out: nothing predicts the token in which their sides differ"),
     ]
-    lines = [f"- {count} {note}" for count, note in notes if count]
+    lines = [f"- {count(n, 'question')} {note}" for n, note in notes if n]
     if evaluation.leaks_unknown:
         lines.append("- not all of the vector's own pairs are known: whether questions are among them cannot be told")
     if lines:
@@ -262,7 +264,7 @@ def _baselines(evaluation: Evaluation, beside: Beside, layer: int) -> Iterator[s
         if prompt:
             yield f"- {name}: {prompt!r}"
     if beside.few_shot:
-        yield f"- few-shot: {beside.few_shot} pairs of {evaluation.vector}'s own, drawn at random"
+        yield f"- few-shot: {count(beside.few_shot, 'pair')} of {evaluation.vector}'s own, drawn at random"
     yield ""
 
 

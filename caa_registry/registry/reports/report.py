@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from caa_registry.digests import short
-from caa_registry.references import ranges
 from caa_registry.registry.records import Evaluation
 from caa_registry.registry.reports.content import ReportContent
 from caa_registry.registry.reports.effects import (
@@ -19,6 +18,7 @@ from caa_registry.registry.reports.planned import plan_section
 from caa_registry.registry.reports.propensity import propensity_section
 from caa_registry.registry.reports.text import picture, table
 from caa_registry.registry.reports.verdict import environment_section, verdict_section
+from caa_registry.wording import ranges
 
 
 def report_text(content: ReportContent, pictures: Sequence[str], tables: Sequence[str]) -> str:

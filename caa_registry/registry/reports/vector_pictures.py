@@ -11,6 +11,7 @@ from caa_registry.pairs.answers import sides_of
 from caa_registry.progress import Progress
 from caa_registry.registry.records import VectorVersion
 from caa_registry.registry.reports.content import PairsContent
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,8 +83,8 @@ def _caption(version: VectorVersion) -> str:
     recipe, made = version.recipe, version.made_from
     if recipe is not None:
         made = (
-            f"{recipe.method} of {recipe.pairs} pairs of {version.dataset} ({recipe.split}), read at '{recipe.read}', "
-            f"template {recipe.template}"
+            f"{recipe.method} of {count(recipe.pairs, 'pair')} of {version.dataset} ({recipe.split}), "
+            f"read at '{recipe.read}', template {recipe.template}"
         )
     return f"{version.reference} ({short(version.digest)}): {made}; model {_model(version)}."
 

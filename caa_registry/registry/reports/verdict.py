@@ -7,6 +7,7 @@ from typing import Any
 
 from caa_registry.registry.records import CalibrationOutcome, RunRecord
 from caa_registry.registry.reports.text import between, change, signed, table
+from caa_registry.wording import count
 
 
 def verdict_section(outcome: CalibrationOutcome | None, reference: str) -> Iterator[str]:
@@ -31,7 +32,7 @@ def verdict_section(outcome: CalibrationOutcome | None, reference: str) -> Itera
         yield f"**{outcome.summary.capitalize()}**: {cell} may be recommended."
     effect, score = evidence["effect_b"], evidence["score_b"]
     yield (
-        f"On the {evidence['items']['b']} questions that had no part in the choice the propensity there is "
+        f"On the {count(evidence['items']['b'], 'question')} that had no part in the choice the propensity there is "
         f"{score['value']:.3f} ({_range(score)}), changed by {change(effect['value'])} ({_range(effect)}) in the "
         f"intended direction ({evidence['direction']})."
     )

@@ -15,6 +15,7 @@ from caa_registry.extraction.methods import Method, check_method
 from caa_registry.models.read_position import ReadPosition, check_read
 from caa_registry.progress import Progress
 from caa_registry.registry.records import DatasetVersion, Reading, Recipe, VectorVersion
+from caa_registry.wording import subject
 
 if TYPE_CHECKING:
     from caa_registry.engine.reading import PairTokens, Work
@@ -150,7 +151,7 @@ def computation(
     kept, too_long = encode_pairs(pairs, rendered, model, longest)
     if not kept:
         raise InputError(
-            f"all {len(pairs)} pairs of {dataset.reference} are longer than {longest}",
+            f"every pair of {dataset.reference} is longer than {longest}",
             f"Choose shorter pairs or {longest.remedy}.",
         )
     rendering = rendered.rendering(system=any(pair.system for pair in pairs))
@@ -166,7 +167,7 @@ def computation(
         skipped_too_long=len(too_long),
         rendering=rendering.differences,
     )
-    left_out = f"{len(too_long)} of {len(pairs)} pairs are left out, longer than {longest}." if too_long else ""
+    left_out = f"{len(too_long)} of {subject(len(pairs), 'pair')} left out, longer than {longest}." if too_long else ""
     return Computation(dataset, model, recipe, kept, [pairs[tokens.index] for tokens in kept], left_out)
 
 

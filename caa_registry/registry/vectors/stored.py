@@ -15,13 +15,13 @@ from sqlalchemy import func, select
 from caa_registry.catalog import models as t
 from caa_registry.catalog.filters import of_model, of_vector_behavior, tagged
 from caa_registry.errors import UsageError
-from caa_registry.references import ranges
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.provenance import deprecations
 from caa_registry.registry.provenance.recalls import mark_vectors
 from caa_registry.registry.records import Listing, VectorVersion, check_limit
 from caa_registry.registry.rows import vector_record, vector_records
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     from caa_registry.evaluation.token_projection import TokenProjection
@@ -159,7 +159,7 @@ class StoredVectors:
         version = self.get(reference)
         if layer is None and len(version.layers) > 1:
             raise UsageError(
-                f"{version.reference} has layers {ranges(version.layer_numbers)}", "Say which to compare: --layer."
+                f"{version.reference} has {named_layers(version.layer_numbers)}", "Say which to compare: --layer."
             )
         at = version.layer_numbers[0] if layer is None else layer
         found, self._near = similar(self._workspace, version, at, limit, self._near)

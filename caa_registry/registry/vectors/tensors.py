@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from caa_registry.blobs.store import BlobStore, from_store
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import IntegrityError, UsageError
-from caa_registry.references import ranges
 from caa_registry.registry.records import Comparison, LayerRecord, RecomputedLayer, VectorVersion
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -106,9 +106,7 @@ def load_layer(workspace: Workspace, version: VectorVersion, layer: int) -> Laye
 def check_layer(version: VectorVersion, layer: int) -> None:
     """Raise ``UsageError`` for a layer that the version does not have."""
     if layer not in version.layer_numbers:
-        raise UsageError(
-            f"{version.reference} has no layer {layer}", f"Its layers are {ranges(version.layer_numbers)}."
-        )
+        raise UsageError(f"{version.reference} has no layer {layer}", f"It has {named_layers(version.layer_numbers)}.")
 
 
 def _same_length(vector: LayerVector, record: LayerRecord) -> bool:

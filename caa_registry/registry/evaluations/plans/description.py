@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from caa_registry.digests import short
-from caa_registry.references import ranges
 from caa_registry.registry.records import Plan
+from caa_registry.wording import ranges
 
 _FIXED = {"answers": "the answers have half of the mass, or texts can move", "leaks": "no question is leaked"}
 

@@ -12,6 +12,7 @@ from caa_registry.registry.records import (
     RecordedPropensity,
 )
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import subject
 
 
 def outcome(workspace: Workspace, plan: Plan, evaluation: Evaluation) -> PlannedOutcome:
@@ -86,7 +87,7 @@ def _answers(workspace: Workspace, evaluation: Evaluation, layer: int) -> Planne
 
 
 def _leaks(evaluation: Evaluation) -> PlannedCondition:
-    figure = f"{evaluation.leaked} questions are among the vector's own pairs"
+    figure = f"{subject(evaluation.leaked, 'question')} among the vector's own pairs"
     if evaluation.leaks_unknown:
         figure += " that are known; the others are not"
     return PlannedCondition("leaks", evaluation.leaked == 0 and not evaluation.leaks_unknown, figure)

@@ -15,6 +15,7 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.registry.provenance.runs import RECEIVED, Arrow, check_arrows
 from caa_registry.registry.records import Evaluation, Plan, RecordedPropensity, Standing
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import subject
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def standing(asked: Asked, plan: t.Plan | None, others: Sequence[Asked]) -> Stan
     elif asked.began <= plan.created_at:
         reason = "it began before the plan was stored"
     elif asked.leaked:
-        reason = f"{asked.leaked} questions are among the vector's own pairs"
+        reason = f"{subject(asked.leaked, 'question')} among the vector's own pairs"
     elif asked.leaks_unknown:
         reason = "not all of the vector's own pairs are known"
     elif before:

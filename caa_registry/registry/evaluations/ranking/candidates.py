@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from caa_registry.evaluation.doses.ladder import DOSES, LARGEST_DOSE, DoseSides, score_at, sides_of
 from caa_registry.registry.records import Evaluation, Score, VectorVersion
+from caa_registry.wording import subject
 
 _SAID = {"both": "on both sides of 0", "up": "above 0", "down": "below 0"}
 # How much further out than needed, so that the dose is reached where it grows more slowly.
@@ -53,7 +54,7 @@ def unranked(one: Candidate, dose: float | None, sides: DoseSides | None) -> tup
         return f"it was measured {_SAID[one.sides]} only, others {_SAID[sides]}", _command(one, multipliers)
     score = one.at.get(wanted)
     if score is not None:
-        return f"{score.n} questions are too few for an interval", ""
+        return f"{subject(score.n, 'question')} too few for an interval", ""
     if one.largest is None or (one.largest >= wanted and 0 not in multipliers):
         return "multiplier 0 was not measured", _command(one, multipliers)
     if one.largest >= wanted:

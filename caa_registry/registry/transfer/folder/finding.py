@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from caa_registry.errors import NotFoundError, UsageError
-from caa_registry.references import Kind, Reference, parse, ranges
+from caa_registry.references import Kind, Reference, parse
 from caa_registry.registry.transfer.folder.shelf import Shelf, Shelved
 from caa_registry.registry.transfer.sending import check_version
+from caa_registry.wording import ranges
 
 
 def find(shelf: Shelf, reference: str) -> Shelved:

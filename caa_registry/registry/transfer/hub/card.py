@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from caa_registry.pairs.export.card import licence_fields
-from caa_registry.references import ranges
 from caa_registry.registry.records import Recommendation
 from caa_registry.registry.reports.card import about, application, dose_of
 from caa_registry.registry.reports.content import CardContent
 from caa_registry.registry.reports.text import plain, signed, table
 from caa_registry.registry.transfer.hub.layout import SUMS, vector_file
 from caa_registry.registry.transfer.hub.licences import Licences
+from caa_registry.wording import named_layers, ranges
 
 _TAGS = ("activation-steering", "steering-vector", "contrastive-activation-addition", "caa", "caa-registry")
 
@@ -114,7 +114,7 @@ def _application(content: CardContent, facts: RepositoryFacts, *, alone: bool) -
     alias, advice = facts.advice[version.reference]
     yield ""
     yield (
-        f"`{version.name}:{alias}` recommends layer {ranges(advice.layers)} and multiplier "
+        f"`{version.name}:{alias}` recommends {named_layers(advice.layers)} and multiplier "
         f"{signed(advice.multiplier)}; {_reason(advice)}."
     )
     vector = f"{version.name}:{alias}"

@@ -46,6 +46,7 @@ from caa_registry.registry.transfer.parcel import Root
 from caa_registry.registry.transfer.sending import parcel_of
 from caa_registry.registry.vectors.export import export
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import count
 
 if TYPE_CHECKING:
     from caa_registry.models.folder.fingerprint import ModelInfo
@@ -232,7 +233,7 @@ def _write_pairs(workspace: Workspace, folder: Path, dataset: DatasetVersion) ->
         chosen = [item for item in items if item.split == split]
         with _place(folder, pairs_file(dataset.name, dataset.number, split)) as (name, path):
             write_jsonl(chosen, path)  # type: ignore[arg-type]
-            files[name] = f"{len(chosen)} pairs of {dataset.reference}, split {split}"
+            files[name] = f"{count(len(chosen), 'pair')} of {dataset.reference}, split {split}"
     return files
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from caa_registry.errors import ModelMismatchError, NotFoundError, UsageError
-from caa_registry.references import ranges
 from caa_registry.registry.lookup import find_version
 from caa_registry.registry.models import ensure_model
 from caa_registry.registry.provenance.recalls import warn_of_vector
@@ -29,6 +28,7 @@ from caa_registry.registry.vectors.algebra.operations import check_terms, combin
 from caa_registry.registry.vectors.store import Making, add, check_target, find, store_bytes
 from caa_registry.registry.vectors.tensors import load_set
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     from caa_registry.models.folder.fingerprint import ModelInfo
@@ -152,15 +152,15 @@ def _layers(terms: Sequence[WeightedVector], layers: Sequence[int] | None) -> li
             missing = [layer for layer in chosen if layer not in term.version.layer_numbers]
             if missing:
                 raise UsageError(
-                    f"{term.version.reference} has no layer {ranges(missing)}",
-                    f"Its layers are {ranges(term.version.layer_numbers)}.",
+                    f"{term.version.reference} has no {named_layers(missing)}",
+                    f"It has {named_layers(term.version.layer_numbers)}.",
                 )
         return chosen
     for term in terms:
         if term.version.layer_numbers != first.layer_numbers:
             raise UsageError(
-                f"{first.reference} has layers {ranges(first.layer_numbers)}, and {term.version.reference} has "
-                f"{ranges(term.version.layer_numbers)}",
+                f"{first.reference} has {named_layers(first.layer_numbers)}, and {term.version.reference} has "
+                f"{named_layers(term.version.layer_numbers)}",
                 "Say which to combine: --layers.",
             )
     return first.layer_numbers
@@ -188,5 +188,7 @@ def _combined(
         residual_norm = float(np.mean(norms)) if len(norms) == len(parts) else None
         made.append(LayerVector(layer, row.astype(np.float32), residual_norm))
     if nothing:
-        _log.warning("Layer %s: nothing is left there but rounding, and the result is zero.", ranges(nothing))
+        _log.warning(
+            "%s: nothing is left there but rounding, and the result is zero.", named_layers(nothing).capitalize()
+        )
     return VectorSet.of(made)

@@ -17,11 +17,11 @@ from caa_registry.catalog.integrity.damage import damaged
 from caa_registry.digests import digest_bytes
 from caa_registry.errors import ModelMismatchError, UsageError
 from caa_registry.models.folder.fingerprint import compare
-from caa_registry.references import ranges
 from caa_registry.registry.records import LayerNearness, LayerRecord, Similar, VectorVersion
 from caa_registry.registry.rows import model_info, vector_records
 from caa_registry.registry.vectors.tensors import check_layer, load_set
 from caa_registry.registry.workspace import Workspace
+from caa_registry.wording import named_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,8 +115,8 @@ def compared(workspace: Workspace, one: VectorVersion, other: VectorVersion, *, 
     common = sorted(set(one.layer_numbers) & set(other.layer_numbers))
     if not common:
         raise UsageError(
-            f"{one.reference} has layers {ranges(one.layer_numbers)}, and {other.reference} has "
-            f"{ranges(other.layer_numbers)}",
+            f"{one.reference} has {named_layers(one.layer_numbers)}, and {other.reference} has "
+            f"{named_layers(other.layer_numbers)}",
             "Name vectors with a layer in common.",
         )
     first, second = load_set(workspace.blobs, one), load_set(workspace.blobs, other)
