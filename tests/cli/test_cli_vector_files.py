@@ -16,7 +16,7 @@ def test_a_vector_goes_out_and_comes_back(full: Path, tmp_path: Path, tiny_folde
     again = caa("vector", "export", "team/s:v1", "--out", file, "--layers", "1", "--force", "--json").json
     assert again == {"vector": "team/s:v1", "digest": again["digest"], "files": [str(file)]}
     claimed = caa("vector", "import", file, "--name", "team/x")
-    assert claimed.code == 0 and "Imported team/x:v1: layers 1" in claimed.err
+    assert claimed.code == 0 and "Imported team/x:v1: layer 1," in claimed.err
     assert "Its model is only claimed" in claimed.err and "claimed: " in claimed.out
     assert "already holds exactly this" in caa("vector", "import", file, "--name", "team/x").err
     known = caa("vector", "import", file, "--name", "team/x", "--model", tiny_folder, "--json").json
