@@ -30,18 +30,20 @@ _MASKED = -1e30
 # Scores of one block of queries: what is made of more leaves the processor's caches. With fewer queries products slow.
 _SCORES = 1 << 20
 _LEAST_QUERIES = 32
+# Numbers of one piece: what is made of it, ten arrays, stays in the caches too, and takes little memory.
+_PIECE = 1 << 17
 _GELU = 2 * math.sqrt(2 / math.pi) * _LOG2_E
 
 
 def silu(x: mx.array) -> mx.array:
     """``x / (1 + exp(-x))`` for float32."""
-    return _times_sigmoid(x, x * -_LOG2_E)
+    return _times_sigmoid(x, lambda x: x * -_LOG2_E)
 
 
 def gelu_approx(x: mx.array) -> mx.array:
     """``x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`` for float32."""
     # (1 + tanh(y)) / 2 = 1 / (1 + exp(-2 y))
-    return _times_sigmoid(x, x * (x * x * (-0.044715 * _GELU) - _GELU))
+    return _times_sigmoid(x, lambda x: x * (x * x * (-0.044715 * _GELU) - _GELU))
 
 
 def attention(
@@ -164,13 +166,16 @@ def _added(mask: mx.array | str, tokens: int, keys: mx.array) -> mx.array:
     return mask[:, :, None] if mask.shape[1] == 1 else mask.reshape(mask.shape[0], heads, -1, *mask.shape[2:])
 
 
-def _times_sigmoid(x: mx.array, z: mx.array) -> mx.array:
-    """``x / (1 + 2^z)``"""
+def _times_sigmoid(x: mx.array, exponent: Callable[[mx.array], mx.array]) -> mx.array:
+    """``x / (1 + 2^exponent(x))``"""
     step(x)
-    upper, lower = _power_of_two(mx.minimum(mx.maximum(z, -_LARGEST), _LARGEST))
-    out = x * lower / (lower + upper)
-    step(out)
-    return out
+    flat, pieces = x.reshape(-1), []
+    for first in range(0, max(1, x.size), _PIECE):
+        piece = flat[first : first + _PIECE]
+        upper, lower = _power_of_two(mx.minimum(mx.maximum(exponent(piece), -_LARGEST), _LARGEST))
+        pieces.append(piece * lower / (lower + upper))
+        step(pieces[-1])
+    return (mx.concatenate(pieces) if len(pieces) > 1 else pieces[0]).reshape(x.shape)
 
 
 def _power_of_two(z: mx.array) -> tuple[mx.array, mx.array]:

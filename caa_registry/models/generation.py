@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from mlx_lm import stream_generate
-from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.models.cache import KVCache, make_prompt_cache
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
@@ -99,6 +99,15 @@ def stoppable(stream: ResidualStream) -> Iterator[None]:
         yield
 
 
+def cache_of(network: Any, tokens: int) -> list[Any]:
+    """A fresh prompt cache that grows by ``tokens`` at a time: mlx-lm's has room for 256 from its first token on."""
+    cache: list[Any] = make_prompt_cache(network)
+    for entry in cache:
+        if type(entry) is KVCache:
+            entry.step = tokens
+    return cache
+
+
 def cached_text(
     network: Any, tokenizer: Any, prompt: PromptTokens, max_tokens: int, sampler: Sampler, piece: int
 ) -> Iterator[str]:
@@ -111,6 +120,7 @@ def cached_text(
         max_tokens=max_tokens,
         sampler=sampler,
         prefill_step_size=piece,
+        prompt_cache=cache_of(network, min(KVCache.step, len(prompt.ids) + max_tokens)),
         # What other texts are computed on between two pieces of this one: nothing is to be set back for them.
         stream=mx.default_stream(mx.default_device()),
     ):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mlx_lm.models.cache import KVCache, make_prompt_cache
 from numpy.typing import NDArray
 
 from caa_registry import mx_thread
@@ -23,6 +22,7 @@ from caa_registry.models.folder.fingerprint import ModelInfo
 from caa_registry.models.generation import (
     NextToken,
     NotFiniteError,
+    cache_of,
     cached_text,
     check_sampling,
     check_top,
@@ -146,12 +146,8 @@ class Model(Record):
         """
         width = max(len(ids) for ids in sequences)
         padded = [list(ids) + [0] * (width - len(ids)) for ids in sequences]
-        cache = make_prompt_cache(self.network)
-        for entry in cache:
-            if type(entry) is KVCache:
-                entry.step = width  # it has room for all tokens at once, and for no more
         with self.stream.prompt(prompt_ends):
-            yield mx.array(padded), cache
+            yield mx.array(padded), cache_of(self.network, width)
 
     def stream_text(
         self,
