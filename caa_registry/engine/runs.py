@@ -1,8 +1,8 @@
 """Texts of which, for every layer and multiplier, only what steering changes is run.
 
 A text is run once without steering, its prompt for all answers to it. For a layer, the unsteered stream behind its
-block is kept: the blocks up to it are not run again. Each addition at a layer is a row of
-a batch, which goes on from the branched prompt cache. Only the positions whose logits are read pass the LM head.
+block is kept: the blocks up to it are not run again. Each addition at a layer is a row of a batch, which goes on from
+the branched prompt cache. Only the positions whose logits are read pass the LM head.
 
 Before anything is given out, the way of computing is checked: entering behind each layer without an addition against
 not entering, and a steered text against the same text run whole, steered.
@@ -132,15 +132,15 @@ class Runs(ABC, Generic[P, V]):
 
     @abstractmethod
     def unsteered_log_p(self, values: V) -> Values:
-        """The log-probabilities without steering, of the shape that ``log_p`` gives of one row."""
+        """The log-probabilities without steering, ``(answers, numbers)``."""
 
     @abstractmethod
     def log_p(self, row: Values) -> Values:
-        """The log-probabilities in one row of what ``read`` gives: those of the last answers last."""
+        """The log-probabilities in one row of what ``read`` gives, ``(answers, numbers)``."""
 
     @abstractmethod
-    def whole_log_p(self, base: Base[V]) -> Values:
-        """Those of the group's last question run whole, under whatever steering context is open."""
+    def whole_log_p(self, answers: Sequence[Answer]) -> Values:
+        """Those of some answers to one question run whole, under whatever steering context is open."""
 
     @abstractmethod
     def part(self, base: Base[V], layer: int | None, values: Values | None) -> P:
@@ -204,8 +204,9 @@ class Runs(ABC, Generic[P, V]):
                 self.give(part)
 
     def _check_whole(self, base: Base[V], log_p: Values) -> None:
-        whole = self.whole_log_p(base)
-        check_alike(self.model, log_p[-len(whole) :], whole, self.whole_differs)
+        last = range(len(base.answers))[-self.ends :]  # what goes wrong by lengths or by rows shows in these:
+        shown = sorted({max(last, key=lambda i: len(base.answers[i].ids)), last[-1]})
+        check_alike(self.model, log_p[shown], self.whole_log_p([base.answers[i] for i in shown]), self.whole_differs)
 
     def checked_values(self, base: Base[V], layer: int, worked: Worked) -> Values:
         """What is read with each addition; one row more of each answer, to which nothing is added, must come out as
@@ -341,8 +342,9 @@ class Runs(ABC, Generic[P, V]):
             return gathered[0] if few else gathered[0][:, :1]
 
         with self.stream.prompt(_ends(answers)), steps(self.stream, taken), self.stream.tapped(gather):
-            logits: mx.array = self.network(tokens, cache=cache)
+            logits: mx.array = self.network(tokens, cache=cache).astype(mx.float32)
+        if taken:
+            taken.append((gathered[0],))  # the last block gives up what it needed before logits take room
         if few:
-            logits = logits.astype(mx.float32)
             return logits, lambda: logits
         return gathered[0], lambda: logits_behind(self.model, gathered[0])

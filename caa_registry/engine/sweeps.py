@@ -286,8 +286,8 @@ class _Runs(Runs[Parts, _Unsteered]):
     def log_p(self, row: Values) -> Values:
         return row[:, : self.sweep.logarithms]
 
-    def whole_log_p(self, base: Base[_Unsteered]) -> Values:
-        return log_probabilities(self.model, base.answers[-self.ends :])
+    def whole_log_p(self, answers: Sequence[Answer]) -> Values:
+        return log_probabilities(self.model, answers)
 
     def part(self, base: Base[_Unsteered], layer: int | None, values: Values | None) -> Parts:
         return _parts(self.sweep, layer, base.group.pairs, base.values.values[None] if values is None else values)

@@ -170,24 +170,23 @@ class _Runs(Runs[Part, _Unsteered]):
 
     def _entered(self, base: Base[_Unsteered], layer: int) -> Values:
         """Log-probabilities of the beginning of a text that is entered behind ``layer``, with nothing added."""
-        short = self._beginning(base)
+        short = self._beginning(*base.answers)
         begun = replace(base, answers=(short,), streams={layer: base.streams[layer][:, : len(short.ids)]})
-        return _Unsteered.of(short, self.steered_logits(begun, layer, [NOTHING])).log_p
+        return _Unsteered.of(short, self.steered_logits(begun, layer, [NOTHING])).log_p[None]
 
-    def _beginning(self, base: Base[_Unsteered]) -> Answer:
-        (answer,) = base.answers
+    def _beginning(self, answer: Answer) -> Answer:
         return replace(answer, ids=answer.ids[: self.shown], targets=answer.targets[: self.shown])
 
     def unsteered_log_p(self, values: _Unsteered) -> Values:
-        return values.log_p[: self.shown]
+        return values.log_p[None, : self.shown]
 
     def log_p(self, row: Values) -> Values:
-        log_p: Values = row[1, : self.shown]
+        log_p: Values = row[None, 1, : self.shown]
         return log_p
 
-    def whole_log_p(self, base: Base[_Unsteered]) -> Values:
-        short = self._beginning(base)
-        return _Unsteered.of(short, _whole(self.model, short)).log_p
+    def whole_log_p(self, answers: Sequence[Answer]) -> Values:
+        short = self._beginning(*answers)
+        return _Unsteered.of(short, _whole(self.model, short)).log_p[None]
 
     def part(self, base: Base[_Unsteered], layer: int | None, values: Values | None) -> Part:
         return _part(layer, base.group.pairs[0], base.values.values if values is None else values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -77,21 +78,39 @@ def test_long_texts_go_in_blocks(
     np.testing.assert_allclose(np.array(attention(queries, keys, values, 0.3, mask)), expected, atol=3e-5)
 
 
+def peak_of(call: Callable[..., mx.array], *arrays: mx.array) -> int:
+    """Bytes that a call takes at most, evaluated step by step, its result among them."""
+    mx.eval(*arrays)
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    taken: list[Step] = []
+    steps_module._thread.recorded = taken
+    try:
+        out = call(*arrays)
+    finally:
+        steps_module._thread.recorded = None
+    evaluate(taken, out)
+    return mx.get_peak_memory() - before
+
+
+@pytest.mark.parametrize("activation", [silu, gelu_approx])
+def test_memory_of_activations_is_what_they_give_twice_over(activation: Any) -> None:
+    x = mx.random.normal((2, 300, 4096))
+    piece = 4 * kernels._PIECE
+    assert x.nbytes > 18 * piece
+    assert peak_of(activation, x) <= 2 * x.nbytes + 10 * piece
+    found = activation(x)
+    assert found.shape == x.shape
+    np.testing.assert_array_equal(np.array(found[1, 250:]), np.array(activation(x[1, 250:])))
+
+
 def test_memory_of_attention_grows_with_the_tokens_and_not_with_their_square() -> None:
     def peak(tokens: int) -> int:
-        queries, keys, values = (mx.random.normal((1, 8, tokens, 16)) for _ in range(3))
-        mx.eval(queries, keys, values)
-        mx.clear_cache()
-        mx.reset_peak_memory()
-        before = mx.get_active_memory()
-        taken: list[Step] = []
-        steps_module._thread.recorded = taken
-        try:
-            out = attention(queries, keys, values, 0.25, "causal")
-        finally:
-            steps_module._thread.recorded = None
-        evaluate(taken, out)
-        return mx.get_peak_memory() - before
+        return peak_of(
+            lambda queries, keys, values: attention(queries, keys, values, 0.25, "causal"),
+            *(mx.random.normal((1, 8, tokens, 16)) for _ in range(3)),
+        )
 
     assert peak(4000) < 2.2 * peak(2000) < 5 * peak(1000)
 

@@ -16,7 +16,9 @@ from support.sweeps import sweep
 from support.tiny_models import CHAT, FAMILIES, LAYERS, TinyModels
 
 from caa_registry.engine import runs as steered_runs
+from caa_registry.engine import sweeps
 from caa_registry.engine.checks import DifferentError
+from caa_registry.engine.logits import Answer, Readout
 from caa_registry.engine.sweeps import Arm, Part, Parts, Sweep, run_steered, run_whole
 from caa_registry.errors import ModelError
 from caa_registry.evaluation.propensity import answers_of, prepare
@@ -111,6 +113,26 @@ def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels) -> None:
     # Nothing but the prompts and the text that is run whole to check: not the rows of the multipliers.
     texts = [len(answer.ids) for answer in sweep_of(model, LETTERS).answers]
     assert 0 < tokens_in(shapes) <= sum(texts) + 2 * max(texts)
+
+
+@pytest.mark.parametrize("end", [0, 1], ids=["the longest", "the last"])
+def test_of_a_question_the_longest_answer_and_the_last_are_checked(
+    end: int, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = sweep_of(tiny("llama", chat=CHAT), TEXTS)
+    lengths = [len(answer.ids) for answer in run.answers]
+    assert all(longest > last for longest, last in zip(lengths[::2], lengths[1::2], strict=True))
+    wrong = {answer.ids for answer in run.answers[end::2]}
+    original = sweeps.read_answers
+
+    def bent(answers: Sequence[Answer], *others: Any) -> Readout:
+        reading = original(answers, *others)
+        shift = np.array([[1.0 if answer.ids in wrong else 0.0] for answer in answers])
+        return replace(reading, log_p=reading.log_p + shift)
+
+    monkeypatch.setattr(sweeps, "read_answers", bent)
+    with pytest.raises(DifferentError, match="computes differently when a prompt is run once"):
+        steered(run)
 
 
 @pytest.mark.parametrize("wrong", ["prompt", "entry"])

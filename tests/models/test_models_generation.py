@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from itertools import zip_longest
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlx_lm.models.cache import KVCache
 from support.tiny_models import CHAT, CONTEXT, FAMILIES, TinyModels
 
 from caa_registry.engine.plan import batches
 from caa_registry.errors import ModelError, UsageError
+from caa_registry.models import generation
+from caa_registry.models.generation import cache_of
 
 PROMPT = "Is the sky blue?"
 
@@ -24,6 +28,26 @@ def test_cached_text_is_the_uncached_text(family: str, tiny: TinyModels) -> None
     assert text
     assert text == model.generate(PROMPT, max_tokens=12, cache=False)
     assert text == "".join(model.stream_text(PROMPT, max_tokens=12))
+
+
+@pytest.mark.parametrize("step", [256, 16])
+def test_a_cache_has_room_for_the_text_and_grows_by_no_more_than_mlx_lms(
+    step: int, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama", chat=CHAT)
+    caches: list[Any] = []
+
+    def kept(network: Any, tokens: int) -> Any:
+        caches.append(cache_of(network, tokens))
+        return caches[0]
+
+    monkeypatch.setattr(generation, "cache_of", kept)
+    monkeypatch.setattr(KVCache, "step", step)
+    assert next(iter(model.stream_text(PROMPT, max_tokens=40)))
+    (cache,) = caches
+    prompt = len(model.template().prompt(PROMPT).ids)
+    wanted = prompt + 40 if step > prompt + 40 else -(-(prompt + 1) // step) * step
+    assert {entry.keys.shape[2] for entry in cache} == {wanted}
 
 
 def test_a_seed_repeats_and_temperature_varies(tiny: TinyModels) -> None:

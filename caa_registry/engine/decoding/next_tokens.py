@@ -96,8 +96,8 @@ def _rows(logits: Logits) -> Values:
     return np.array(logits)[:, -1].astype(np.float64)
 
 
-def _log_softmax(row: Values) -> Values:
-    return np.asarray(row - normalizers(row[None].astype(np.float32)).logarithms)
+def _log_softmax(rows: Values) -> Values:
+    return np.asarray(rows - normalizers(rows.astype(np.float32)).logarithms[:, None])
 
 
 class _Runs(Runs[Part, Values]):
@@ -123,13 +123,13 @@ class _Runs(Runs[Part, Values]):
         return _rows(logits)
 
     def unsteered_log_p(self, values: Values) -> Values:
-        return _log_softmax(values[0])
+        return _log_softmax(values)
 
     def log_p(self, row: Values) -> Values:
-        return _log_softmax(row)
+        return _log_softmax(row[None])
 
-    def whole_log_p(self, base: Base[Values]) -> Values:
-        return _log_softmax(_last(self.model, self.answers[0])[0])
+    def whole_log_p(self, answers: Sequence[Answer]) -> Values:
+        return _log_softmax(_last(self.model, *answers))
 
     def part(self, base: Base[Values], layer: int | None, values: Values | None) -> Part:
         return layer, base.values if values is None else values
