@@ -16,8 +16,9 @@ registry's own methods:
 - open-ended: answers to questions at several multipliers;
 - generate: one answer, steered.
 
-Time is the least of all turns; peak memory is MLX's above the weights. Before a figure is printed, both commits'
-results are compared: scores must agree to 1e-5 and the greedy answers must be the same, else the exit code is 1.
+Time is the least of all turns, with the ratios of single turns beside it; peak memory is MLX's above the weights, the
+most of all turns. Before a figure is printed, both commits' results are compared: scores must agree to 1e-5 and the
+greedy answers must be the same, else the exit code is 1.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Counts:
     turns: int
 
 
-FULL = Counts(8, 4, (3, 7, 11, 14), (-1.0, 0.0, 1.0), 19, 2, 4, 24, 2)
+FULL = Counts(8, 4, (3, 7, 11, 14), (-1.0, 0.0, 1.0), 19, 2, 4, 24, 3)
 QUICK = Counts(2, 2, (0, 1), (-1.0, 0.0, 1.0), 19, 1, 2, 6, 1)
 
 
@@ -255,7 +256,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare two commits on a model of a billion parameters.")
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help=f"the earlier commit (default {BEFORE})")
     parser.add_argument("--kind", action="append", choices=["4", "bf16"], help="only this kind of weights")
-    parser.add_argument("--turns", type=int, help="how often each commit does each work (default 2; quick 1)")
+    parser.add_argument("--turns", type=int, help="how often each commit does each work (default 3; quick 1)")
     parser.add_argument("--work", action="append", choices=[*WORK], help="only this work (compute always runs)")
     parser.add_argument("--quick", action="store_true", help="few layers, few counts, 4-bit only")
     parser.add_argument("--json", action="store_true", help="figures as one flat JSON object on stdout")
@@ -312,23 +313,28 @@ def main() -> int:
                 console.print(f"{kind}, {name}: loaded {loaded['gb']:.1f} GB as {loaded['dtype']}")
             answers = measure(workers, works, options.turns or counts.turns, console.print)
         title = "bf16" if kind == "bf16" else f"{kind}-bit"
-        table = Table(Column("work", no_wrap=True), "before", "now", "ratio", "GB before", "GB now", title=title)
+        table = Table(
+            Column("work", no_wrap=True), "before", "now", "ratio", "turns", "GB before", "GB now", title=title
+        )
         for work in works:
             before, now = answers[work]["before"], answers[work]["now"]
             if any(different(before[0]["result"], answer["result"]) for answer in [*before, *now]):
                 print(f"{title}, {WORK[work]}: the commits' results differ", file=sys.stderr)
                 return 1
+            turns = [b["seconds"] / n["seconds"] for b, n in zip(before, now, strict=True)]
             seconds = [min(answer["seconds"] for answer in each) for each in (before, now)]
             peaks = [max(answer["gb"] for answer in each) for each in (before, now)]
             table.add_row(
                 WORK[work],
                 *(f"{each:.1f} s" for each in seconds),
                 f"{seconds[0] / seconds[1]:.2f}x",
-                *(f"{each:.2f}" for each in peaks),
+                f"{min(turns):.2f}-{max(turns):.2f}",
+                *(f"{each:.3f}" for each in peaks),
             )
             for name, second, peak in zip(("before", "now"), seconds, peaks, strict=True):
                 figures[f"{kind}_{work}_{name}_seconds"], figures[f"{kind}_{work}_{name}_gb"] = second, peak
             figures[f"{kind}_{work}_ratio"] = seconds[0] / seconds[1]
+            figures[f"{kind}_{work}_ratio_low"], figures[f"{kind}_{work}_ratio_high"] = min(turns), max(turns)
         console.print(table)
     if options.json:
         print(json.dumps(figures))

@@ -13,7 +13,6 @@ from caa_registry.cli.listing import page_options, rows_to_show, say_rest, since
 from caa_registry.cli.options import Settings, common
 from caa_registry.digests import short
 from caa_registry.wire.audit import check_json, event_json
-from caa_registry.wording import count
 
 _DIGEST = "sha256:"
 # What a description says; an empty one says that there is none.
@@ -88,7 +87,8 @@ def verify(settings: Settings, head: str | None) -> None:
     if check.events == 0:
         output.message("No events yet.")
         return
-    output.message(f"The log is intact: {count(check.events, 'event')}, the last with the digest {check.head}.")
+    events = "1 event" if check.events == 1 else f"{check.events:,} events"
+    output.message(f"The log is intact: {events}, the last with the digest {check.head}.")
     if check.place is not None:
         output.message(f"The digest given is that of event {check.place:,}.")
 

@@ -282,8 +282,8 @@ def _say_outcome(evaluation: Evaluation, came: PlannedOutcome) -> None:
     p_name = "p, chosen" if several else "p"
     output.table(["layer", came.statistic, "95 %", "n", p_name, "detectable"], rows, empty="no scores")
     best = next(each for each in came.layers if each.layer == came.layer)
-    if best.detectable is not None:
-        asked = f"{count(best.n, 'question')} in {count(best.clusters or 0, 'cluster')}"
+    if best.detectable is not None and best.clusters is not None:
+        asked = f"{count(best.n, 'question')} in {count(best.clusters, 'cluster')}"
         output.message(f"{asked} would show {best.detectable:.3f} or more (80 % power).")
     if several:
         output.message(

@@ -7,7 +7,6 @@ from typing import Any
 
 from caa_registry.registry.records import CalibrationOutcome, RunRecord
 from caa_registry.registry.reports.text import between, change, signed, table
-from caa_registry.wording import count
 
 
 def verdict_section(outcome: CalibrationOutcome | None, reference: str) -> Iterator[str]:
@@ -30,11 +29,12 @@ def verdict_section(outcome: CalibrationOutcome | None, reference: str) -> Itera
         yield f"**Nothing is recommended.** The best of what was measured is {cell}, and it fails."
     else:
         yield f"**{outcome.summary.capitalize()}**: {cell} may be recommended."
-    effect, score = evidence["effect_b"], evidence["score_b"]
+    effect, score, n = evidence["effect_b"], evidence["score_b"], evidence["items"]["b"]
+    questions = "the one question" if n == 1 else f"the {n} questions"
     yield (
-        f"On the {count(evidence['items']['b'], 'question')} that had no part in the choice the propensity there is "
-        f"{score['value']:.3f} ({_range(score)}), changed by {change(effect['value'])} ({_range(effect)}) in the "
-        f"intended direction ({evidence['direction']})."
+        f"On {questions} that had no part in the choice the propensity there is {score['value']:.3f} "
+        f"({_range(score)}), changed by {change(effect['value'])} ({_range(effect)}) in the intended direction "
+        f"({evidence['direction']})."
     )
     yield ""
     rows = [(each["name"], _held(each), each["figure"]) for each in evidence["verdict"]]
