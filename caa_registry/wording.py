@@ -10,6 +10,11 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n} {noun if n == 1 else plural or noun + 's'}"
 
 
+def one(noun: str) -> str:
+    """``a pair``, ``an evaluation``."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
 def subject(n: int, noun: str, singular: str = "is", plural: str = "are") -> str:
     """``1 pair is``, ``2 pairs are``: the subject of a sentence with its verb."""
     return f"{count(n, noun)} {singular if n == 1 else plural}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caa_registry.wording import count, named_layers, ranges, subject
+from caa_registry.wording import count, named_layers, one, ranges, subject
 
 
 def test_one_thing_is_not_called_several() -> None:
@@ -12,6 +12,15 @@ def test_one_thing_is_not_called_several() -> None:
     assert [count(n, "reply", "replies") for n in (1, 2)] == ["1 reply", "2 replies"]
     assert [subject(n, "pair") for n in (0, 1, 2)] == ["0 pairs are", "1 pair is", "2 pairs are"]
     assert [subject(n, "row", "was", "were") for n in (1, 2)] == ["1 row was", "2 rows were"]
+
+
+def test_a_thing_has_its_article() -> None:
+    assert [one(noun) for noun in ("pair", "evaluation", "OrderedDict", "uint8")] == [
+        "a pair",
+        "an evaluation",
+        "an OrderedDict",
+        "a uint8",
+    ]
 
 
 @pytest.mark.parametrize(
