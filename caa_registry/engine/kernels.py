@@ -169,9 +169,12 @@ def _added(mask: mx.array | str, tokens: int, keys: mx.array) -> mx.array:
 def _times_sigmoid(x: mx.array, exponent: Callable[[mx.array], mx.array]) -> mx.array:
     """``x / (1 + 2^exponent(x))``"""
     step(x)
-    flat, pieces = x.reshape(-1), []
+    flat = x.reshape(-1)
+    pieces: list[mx.array] = []
     for first in range(0, max(1, x.size), _PIECE):
         piece = flat[first : first + _PIECE]
+        if pieces:
+            (piece,) = mx.depends([piece], [pieces[-1]])  # MLX would work on many at once
         upper, lower = _power_of_two(mx.minimum(mx.maximum(exponent(piece), -_LARGEST), _LARGEST))
         pieces.append(piece * lower / (lower + upper))
         step(pieces[-1])

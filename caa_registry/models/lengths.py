@@ -23,6 +23,8 @@ Limit = Literal["context", "memory"]
 
 # Arrays as wide as the stream, and as what the widest layer of a block gives out.
 _STREAMS, _WIDE, _WIDE_IN_STEPS = 16, 5, 12
+# Activation functions in pieces (``engine.kernels``), where there are more than a few: bytes of a piece, arrays of one.
+_PIECE, _PIECE_ARRAYS = 4 << 17, 16
 # Attention in blocks of queries (``engine.kernels``): scores of a block, the fewest queries of one, arrays of scores of
 # each block and blocks that are under way. MLX's own on a CPU holds all scores.
 _SCORES, _LEAST_QUERIES, _SCORE_ARRAYS, _BLOCKS, _WHOLE_SCORES = 1 << 20, 32, 11, 4, 2.4
@@ -107,7 +109,8 @@ class Shapes:
         cache then, by default as many. ``in_steps``: with the functions of ``engine.kernels``."""
         seen = tokens if seen is None else seen
         own = in_steps and self.dtype == "float32" and slow_exponentials()
-        wide = rows * tokens * self.widest * self.itemsize * (_WIDE_IN_STEPS if own else _WIDE)
+        wide = rows * tokens * self.widest * self.itemsize
+        wide = min(_WIDE_IN_STEPS * wide, _WIDE * wide + _PIECE_ARRAYS * _PIECE) if own else _WIDE * wide
         scores = self._scores(rows, tokens, seen) if own else self._whole_scores(rows, tokens, seen)
         streams = rows * tokens * self.width * 4 * _STREAMS  # norms are float32
         return int(_GROWING * rows * self.cached(seen, tokens)) + streams + max(wide, scores)

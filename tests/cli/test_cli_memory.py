@@ -12,7 +12,7 @@ from cli.command_line import caa
 from registry.registry_support import jsonl
 from support.tiny_models import build
 
-MEMORY = 25_000_000
+MEMORY = 8_000_000
 SIZE = {
     "hidden_size": 192,
     "num_hidden_layers": 4,
@@ -47,9 +47,9 @@ def registry(empty: Path, model: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """A registry with a vector ``team/s`` of that model, and passages in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAA_HOME", str(tmp_path / "home"))
-    rows = [{"prompt": text(12, i) + "?", "positive": " (A)", "negative": " (B)"} for i in range(12)]
+    rows = [{"prompt": text(5, i) + "?", "positive": " (A)", "negative": " (B)"} for i in range(12)]
     file = jsonl(tmp_path / "pairs.jsonl", rows)
-    (tmp_path / "passages.txt").write_text("\n\n".join(text(12, i) for i in range(6)), encoding="utf-8")
+    (tmp_path / "passages.txt").write_text("\n\n".join(text(5, i) for i in range(6)), encoding="utf-8")
     for command in (
         ["dataset", "import", "--name", "team/s", "--split", f"generate={file}", "--split", f"test={file}"],
         ["vector", "compute", "team/s", "--dataset", "team/s", "--model", model],

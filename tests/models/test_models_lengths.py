@@ -57,7 +57,7 @@ def peak_of_a_pair(model: Model, tokens: int, shared: int) -> int:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
-    ("dtype", "tokens"), [("float32", 500), ("float32", 1000), ("bfloat16", 250), ("bfloat16", 500)]
+    ("dtype", "tokens"), [("float32", 60), ("float32", 500), ("float32", 1000), ("bfloat16", 250), ("bfloat16", 500)]
 )
 def test_a_pair_takes_at_most_what_is_estimated_and_not_much_less(
     size: str, dtype: str, tokens: int, tiny: TinyModels
