@@ -10,7 +10,7 @@ def count(n: int, noun: str, plural: str = "") -> str:
     return f"{n} {noun if n == 1 else plural or noun + 's'}"
 
 
-def one(noun: str) -> str:
+def with_article(noun: str) -> str:
     """``a pair``, ``an evaluation``."""
     return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
 

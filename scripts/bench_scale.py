@@ -1,6 +1,6 @@
 """What the work costs on a model of the size that users have: this commit beside an earlier one.
 
-    python scripts/bench_scale.py                        # both commits, 4-bit and bf16; about an hour on two cores
+    python scripts/bench_scale.py                        # both commits, 4-bit and bf16; half an hour on two cores
     python scripts/bench_scale.py --quick                # 2 of the 16 layers, smaller counts, 4-bit only
     python scripts/bench_scale.py --before COMMIT        # the commit to compare with (default: the one named here)
     python scripts/bench_scale.py --json                 # one flat JSON object of figures on stdout

@@ -30,7 +30,7 @@ _MASKED = -1e30
 # Scores of one block of queries: what is made of more leaves the processor's caches. With fewer queries products slow.
 _SCORES = 1 << 20
 _LEAST_QUERIES = 32
-# Numbers of one piece: what is made of it, ten arrays, stays in the caches too, and takes little memory.
+# Numbers of one piece of an activation: the ten arrays that are made of it stay in the processor's caches, too.
 _PIECE = 1 << 17
 _GELU = 2 * math.sqrt(2 / math.pi) * _LOG2_E
 
@@ -173,8 +173,6 @@ def _times_sigmoid(x: mx.array, exponent: Callable[[mx.array], mx.array]) -> mx.
     pieces: list[mx.array] = []
     for first in range(0, max(1, x.size), _PIECE):
         piece = flat[first : first + _PIECE]
-        if pieces:
-            (piece,) = mx.depends([piece], [pieces[-1]])  # MLX would work on many at once
         upper, lower = _power_of_two(mx.minimum(mx.maximum(exponent(piece), -_LARGEST), _LARGEST))
         pieces.append(piece * lower / (lower + upper))
         step(pieces[-1])

@@ -15,7 +15,7 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -203,16 +203,15 @@ class _Reader:
         width = max(len(side.ids) for side in rest)
         tokens = mx.array([list(side.ids) + [0] * (width - len(side.ids)) for side in rest])
         self.work.add(sum(len(side.ids) for side in rest))
-        with self.model.stream.prompt([side.prompt_end for side in sides]), self._steps(taken):
+        stream = self.model.stream
+        with stream.prompt([side.prompt_end for side in sides]), steps(stream, taken, max(self.layers) + 1):
             return gathered(self.model, tokens, cache, rest, self.layers, self.read)
 
     def _forward(self, rows: Sequence[Sequence[int]], cache: list[Any], ends: Sequence[int], taken: list[Step]) -> None:
         self.work.add(sum(map(len, rows)))
-        with self.model.stream.prompt(ends), self._steps(taken):
+        # Of the highest layer nothing is read yet.
+        with self.model.stream.prompt(ends), steps(self.model.stream, taken, max(self.layers)):
             self.model.network(mx.array([list(ids) for ids in rows]), cache=cache)
-
-    def _steps(self, taken: list[Step]) -> AbstractContextManager[None]:
-        return steps(self.model.stream, taken, max(self.layers))
 
     def _run_checked(self, group: Group, head: list[Any] | None) -> _Read:
         """As ``_run``, and whether the group's last pair, whose completions stand farthest behind the branching point,

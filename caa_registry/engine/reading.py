@@ -71,7 +71,7 @@ def read_activations(
         chosen = [sequences[i] for i in batch]
         taken: list[Step] = []
         with building, model.rows([s.ids for s in chosen], [s.prompt_end for s in chosen]) as (tokens, cache):
-            with steps(model.stream, taken, max(layers)):
+            with steps(model.stream, taken, max(layers) + 1):
                 values = gathered(model, tokens, cache, chosen, layers, read)
             work.add(sum(len(s.ids) for s in chosen))
         evaluate(taken, values)

@@ -204,8 +204,9 @@ class Runs(ABC, Generic[P, V]):
                 self.give(part)
 
     def _check_whole(self, base: Base[V], log_p: Values) -> None:
-        last = range(len(base.answers))[-self.ends :]  # what goes wrong by lengths or by rows shows in these:
-        shown = sorted({max(last, key=lambda i: len(base.answers[i].ids)), last[-1]})
+        # The longest answer to the last question, and the shortest, which is padded most.
+        by_length = sorted(range(len(base.answers))[-self.ends :], key=lambda i: len(base.answers[i].ids))
+        shown = sorted({by_length[0], by_length[-1]})
         check_alike(self.model, log_p[shown], self.whole_log_p([base.answers[i] for i in shown]), self.whole_differs)
 
     def checked_values(self, base: Base[V], layer: int, worked: Worked) -> Values:
@@ -331,20 +332,18 @@ class Runs(ABC, Generic[P, V]):
         tokens = mx.array([[*answer.ids[length:], *[0] * (width - len(answer.ids) + length)] for answer in answers])
         positions = range(max(len(answer.ids) - answer.first for answer in answers))
         places = mx.array([[min(a.first + i, len(a.ids) - 1) - length for i in positions] for a in answers])
-        rows = mx.arange(len(answers))[:, None]
+        rows, n = mx.arange(len(answers))[:, None], self.model.n_layers
         few = places.size <= rows_of_logits(self.stream)
         gathered: list[mx.array] = []
 
         def gather(layer: int, hidden: mx.array, where: Positions) -> mx.array:
-            if layer < self.model.n_layers - 1:
+            if layer < n - 1:
                 return hidden
             gathered.append(hidden[rows, places])
             return gathered[0] if few else gathered[0][:, :1]
 
-        with self.stream.prompt(_ends(answers)), steps(self.stream, taken), self.stream.tapped(gather):
+        with self.stream.prompt(_ends(answers)), steps(self.stream, taken, n), self.stream.tapped(gather):
             logits: mx.array = self.network(tokens, cache=cache).astype(mx.float32)
-        if taken:
-            taken.append((gathered[0],))  # the last block gives up what it needed before logits take room
         if few:
             return logits, lambda: logits
         return gathered[0], lambda: logits_behind(self.model, gathered[0])

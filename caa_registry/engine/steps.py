@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
 
 from caa_registry.models.stream import Positions, ResidualStream
 from caa_registry.models.weights import on_cpu
@@ -28,8 +27,6 @@ building = threading.RLock()
 evaluated, which needs no lock."""
 
 
-T = TypeVar("T")
-
 Step = tuple[mx.array, ...]
 """What is evaluated together."""
 
@@ -42,13 +39,13 @@ def step(*arrays: mx.array) -> None:
 
 
 @contextmanager
-def steps(stream: ResidualStream, taken: list[Step], highest: int | None = None) -> Iterator[None]:
-    """Add to ``taken`` the steps of a network called inside, in order, as far as the input of block ``highest`` (the
-    last): what of that block is needed, only the caller knows. None on a GPU, which is best left to run ahead."""
+def steps(stream: ResidualStream, taken: list[Step], blocks: int | None = None) -> Iterator[None]:
+    """Add to ``taken`` the steps of a network called inside, in order. ``blocks``: of how many; by default all but the
+    last, of which a cache needs only the beginning. On a GPU, which is best left to run ahead, there are none."""
     recorded: list[Step] = []
 
     def boundary(layer: int, hidden: mx.array, positions: Positions) -> mx.array:
-        if layer < (stream.n_layers - 1 if highest is None else highest):
+        if layer < (stream.n_layers - 1 if blocks is None else blocks):
             taken.extend([*recorded, (hidden,)])
             recorded.clear()
         return hidden
@@ -107,12 +104,14 @@ def rows_of_logits(stream: ResidualStream) -> int:
     return max(1, int(_STEP / (2 * stream.vocabulary * stream.d_model))) if on_cpu() else 2**62
 
 
-def stepped(stream: ResidualStream, call: Callable[[], T], needed: Callable[[T], Any] = lambda result: result) -> T:
-    """What ``call``, which calls the network, gives, and of it what is ``needed`` evaluated step by step."""
+def stepped(
+    stream: ResidualStream, call: Callable[[], mx.array], needed: Callable[[], list[mx.array]] | None = None
+) -> mx.array:
+    """What ``call``, which calls the network, gives, evaluated step by step. ``needed``: what is evaluated instead."""
     taken: list[Step] = []
-    with building, steps(stream, taken):
+    with building, steps(stream, taken, None if needed else stream.n_layers):
         result = call()
-    evaluate(taken, needed(result))
+    evaluate(taken, needed() if needed else result)
     return result
 
 

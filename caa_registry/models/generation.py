@@ -100,7 +100,7 @@ def stoppable(stream: ResidualStream) -> Iterator[None]:
 
 
 def cache_of(network: Any, tokens: int) -> list[Any]:
-    """A fresh prompt cache that grows by ``tokens`` at a time: mlx-lm's has room for 256 from its first token on."""
+    """A fresh prompt cache that grows by ``tokens`` at a time, mlx-lm's own by 256."""
     cache: list[Any] = make_prompt_cache(network)
     for entry in cache:
         if type(entry) is KVCache:

@@ -22,12 +22,12 @@ from caa_registry.mx import mx, tree_flatten
 Limit = Literal["context", "memory"]
 
 # Arrays as wide as the stream, and as what the widest layer of a block gives out.
-_STREAMS, _WIDE, _WIDE_IN_STEPS = 16, 5, 12
-# Activation functions in pieces (``engine.kernels``), where there are more than a few: bytes of a piece, arrays of one.
-_PIECE, _PIECE_ARRAYS = 4 << 17, 16
-# Attention in blocks of queries (``engine.kernels``): scores of a block, the fewest queries of one, arrays of scores of
-# each block and blocks that are under way. MLX's own on a CPU holds all scores.
-_SCORES, _LEAST_QUERIES, _SCORE_ARRAYS, _BLOCKS, _WHOLE_SCORES = 1 << 20, 32, 11, 4, 2.4
+_STREAMS, _WIDE, _WIDE_IN_STEPS = 16, 5, 4
+# Activation functions in pieces (``engine.kernels``): bytes of a piece, and arrays of one.
+_PIECE, _PIECE_ARRAYS = 4 << 17, 8
+# Attention in blocks of queries (``engine.kernels``): scores of a block, the fewest queries of one, and arrays of
+# scores of one. MLX's own on a CPU holds all scores.
+_SCORES, _LEAST_QUERIES, _SCORE_ARRAYS, _WHOLE_SCORES = 1 << 20, 32, 11, 2.4
 # A cache, while one of its entries grows.
 _GROWING = 1.15
 # Two lengths at which a cache is looked at; mlx-lm's own grow by 256 tokens.
@@ -110,16 +110,14 @@ class Shapes:
         seen = tokens if seen is None else seen
         own = in_steps and self.dtype == "float32" and slow_exponentials()
         wide = rows * tokens * self.widest * self.itemsize
-        wide = min(_WIDE_IN_STEPS * wide, _WIDE * wide + _PIECE_ARRAYS * _PIECE) if own else _WIDE * wide
+        wide = _WIDE_IN_STEPS * wide + _PIECE_ARRAYS * min(wide, _PIECE) if own else _WIDE * wide
         scores = self._scores(rows, tokens, seen) if own else self._whole_scores(rows, tokens, seen)
         streams = rows * tokens * self.width * 4 * _STREAMS  # norms are float32
         return int(_GROWING * rows * self.cached(seen, tokens)) + streams + max(wide, scores)
 
     def _scores(self, rows: int, tokens: int, seen: int) -> int:
-        size = max(_LEAST_QUERIES, _SCORES // (rows * self.heads * seen))
-        # Of a causal mask a block computes what its queries see.
-        area = min(tokens * (seen - (tokens - min(size, tokens)) // 2), _BLOCKS * size * seen)
-        return rows * self.heads * area * _SCORE_ARRAYS * 4
+        queries = min(tokens, max(_LEAST_QUERIES, _SCORES // (rows * self.heads * seen)))
+        return rows * self.heads * queries * seen * _SCORE_ARRAYS * 4
 
     def _whole_scores(self, rows: int, tokens: int, seen: int) -> int:
         if not on_cpu():

@@ -12,7 +12,7 @@ from cli.command_line import caa
 from registry.registry_support import jsonl
 from support.tiny_models import build
 
-MEMORY = 8_000_000
+MEMORY = 7_000_000
 SIZE = {
     "hidden_size": 192,
     "num_hidden_layers": 4,
@@ -26,7 +26,8 @@ SIZE = {
 COMMANDS = {
     "vector compute": ["vector", "compute", "team/again", "--dataset", "team/s", "--force"],
     "eval propensity": ["eval", "propensity", "team/s", "--multipliers", "-2,-1,0,1,2", "--controls", "isotropic"],
-    "eval side-effects": ["eval", "side-effects", "team/s", "--text", "passages.txt", "--multipliers", "-2,-1,1,2"],
+    "eval side-effects": ["eval", "side-effects", "team/s", "--text", "passages.txt",
+                          "--multipliers", "-3,-2,-1,-0.5,0.5,1,2,3"],
     "eval open-ended": ["eval", "open-ended", "team/s", "--dataset", "team/s", "--layer", "1", "--multipliers",
                         "-2,-1,0,1,2", "--max-tokens", "8"],
     "generate": ["generate", "--vector", "team/s", "--layer", "1", "--max-tokens", "8"],
@@ -47,9 +48,9 @@ def registry(empty: Path, model: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """A registry with a vector ``team/s`` of that model, and passages in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CAA_HOME", str(tmp_path / "home"))
-    rows = [{"prompt": text(5, i) + "?", "positive": " (A)", "negative": " (B)"} for i in range(12)]
+    rows = [{"prompt": text(4, i) + "?", "positive": " (A)", "negative": " (B)"} for i in range(24)]
     file = jsonl(tmp_path / "pairs.jsonl", rows)
-    (tmp_path / "passages.txt").write_text("\n\n".join(text(5, i) for i in range(6)), encoding="utf-8")
+    (tmp_path / "passages.txt").write_text("\n\n".join(text(4, i) for i in range(6)), encoding="utf-8")
     for command in (
         ["dataset", "import", "--name", "team/s", "--split", f"generate={file}", "--split", f"test={file}"],
         ["vector", "compute", "team/s", "--dataset", "team/s", "--model", model],

@@ -115,13 +115,13 @@ def test_blocks_up_to_the_steered_layer_are_run_once(tiny: TinyModels) -> None:
     assert 0 < tokens_in(shapes) <= sum(texts) + 2 * max(texts)
 
 
-@pytest.mark.parametrize("end", [0, 1], ids=["the longest", "the last"])
-def test_of_a_question_the_longest_answer_and_the_last_are_checked(
+@pytest.mark.parametrize("end", [0, 1], ids=["the longest", "the shortest"])
+def test_of_a_question_the_longest_answer_and_the_shortest_are_checked(
     end: int, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = sweep_of(tiny("llama", chat=CHAT), TEXTS)
     lengths = [len(answer.ids) for answer in run.answers]
-    assert all(longest > last for longest, last in zip(lengths[::2], lengths[1::2], strict=True))
+    assert all(longest > shortest for longest, shortest in zip(lengths[::2], lengths[1::2], strict=True))
     wrong = {answer.ids for answer in run.answers[end::2]}
     original = sweeps.read_answers
 

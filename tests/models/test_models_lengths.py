@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.tiny_models import CONTEXT
 
+from caa_registry.engine import kernels
 from caa_registry.engine.prefix_sharing import read_pairs
 from caa_registry.engine.reading import PairTokens
 from caa_registry.errors import InputError, ModelError
@@ -18,7 +19,7 @@ from caa_registry.evaluation.propensity import prepare
 from caa_registry.evaluation.side_effects.measure import tokenized
 from caa_registry.evaluation.side_effects.neutral_text import NeutralText, Passage
 from caa_registry.extraction.reading import encode_pairs
-from caa_registry.models import memory
+from caa_registry.models import lengths, memory
 from caa_registry.models.lengths import Longest, longest
 from caa_registry.models.rendering.prompts import CompletedTokens
 from caa_registry.models.weights import weight_bytes
@@ -55,9 +56,15 @@ def peak_of_a_pair(model: Model, tokens: int, shared: int) -> int:
     return mx.get_peak_memory() - before
 
 
+def test_the_estimate_knows_the_pieces_that_the_kernels_work_in() -> None:
+    assert lengths._PIECE == 4 * kernels._PIECE
+    assert (lengths._SCORES, lengths._LEAST_QUERIES) == (kernels._SCORES, kernels._LEAST_QUERIES)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
-    ("dtype", "tokens"), [("float32", 60), ("float32", 500), ("float32", 1000), ("bfloat16", 250), ("bfloat16", 500)]
+    ("dtype", "tokens"),
+    [*(("float32", tokens) for tokens in (60, 250, 500, 1000, 2000)), ("bfloat16", 250), ("bfloat16", 500)],
 )
 def test_a_pair_takes_at_most_what_is_estimated_and_not_much_less(
     size: str, dtype: str, tokens: int, tiny: TinyModels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from caa_registry.wording import count, named_layers, one, ranges, subject
+from caa_registry.wording import count, named_layers, ranges, subject, with_article
 
 
 def test_one_thing_is_not_called_several() -> None:
@@ -15,7 +15,7 @@ def test_one_thing_is_not_called_several() -> None:
 
 
 def test_a_thing_has_its_article() -> None:
-    assert [one(noun) for noun in ("pair", "evaluation", "OrderedDict", "uint8")] == [
+    assert [with_article(noun) for noun in ("pair", "evaluation", "OrderedDict", "uint8")] == [
         "a pair",
         "an evaluation",
         "an OrderedDict",

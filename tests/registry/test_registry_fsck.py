@@ -179,7 +179,7 @@ TAMPERED: dict[str, tuple[list[str], tuple[str, str, str]]] = {
     ),
     "search_entry": (
         ["UPDATE search_entry SET text = 'other words' WHERE id = 3"],
-        ("search", "the index of words", "one entry is not what it should be and one entry is missing"),
+        ("search", "the index of words", "1 entry is wrong and 1 entry is missing"),
     ),
     "search_index": (
         ["INSERT INTO search_index (search_index, rowid, text) SELECT 'delete', id, text FROM search_entry LIMIT 1"],

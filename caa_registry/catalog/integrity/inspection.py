@@ -18,6 +18,7 @@ from sqlalchemy import Connection, StaticPool, create_engine, event
 from caa_registry.catalog.schema import VERSION_TABLE, migrate, revisions
 from caa_registry.digests import digest_object
 from caa_registry.errors import RegistryError
+from caa_registry.wording import with_article
 
 SCHEMAS = "schemas.json"
 """In the migrations folder: of each revision the digest of the schema that the migrations make."""
@@ -137,8 +138,7 @@ def _compare(objects: Objects, expected: Objects, shown: str) -> None:
 
 
 def _refusal(shown: str, name: str, kind: str, *, changed: bool = True) -> RegistryError:
-    article = "an" if kind[:1] in "aeiou" else "a"
-    what = f"its {name} is not what" if changed else f"it holds {article} {kind} {name!r}, which is not what"
+    what = f"its {name} is not what" if changed else f"it holds {with_article(kind)} {name!r}, which is not what"
     return RegistryError(f"{shown} is not opened: {what} this program makes", _HINT)
 
 

@@ -121,5 +121,5 @@ class Prompts:
         for start in range(0, length, width):
             piece = tokens[:, start : start + width]
             model = self.request.model
-            stepped(model.stream, partial(model.network, piece, cache=cache), lambda _: held(cache))
+            stepped(model.stream, partial(model.network, piece, cache=cache), lambda: held(cache))
             self.worked(height * min(width, length - start))

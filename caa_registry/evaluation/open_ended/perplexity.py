@@ -42,8 +42,6 @@ def mean_log_probabilities(model: Model, texts: Sequence[Continuation]) -> list[
     for i, text in enumerate(texts):
         if text.ids:
             by_prompt.setdefault(text.prompt, []).append(i)
-    for continued in by_prompt.values():
-        continued.sort(key=lambda i: len(texts[i].ids))  # the longest and the last are checked: one text
     sums = np.zeros(len(texts))
     # Prompts with as many continuations go together.
     for count in sorted({len(continued) for continued in by_prompt.values()}):

@@ -16,7 +16,7 @@ from caa_registry.formats.torch_file.pickled import SavedObject, SavedTensor
 from caa_registry.formats.torch_file.pickled import described as unpickled
 from caa_registry.formats.values import SIZES, Values, decoded
 from caa_registry.formats.vector_file import VectorFile
-from caa_registry.wording import one
+from caa_registry.wording import with_article
 
 LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
 """Of files before torch 1.6, as it stands in their first pickle."""
@@ -113,4 +113,4 @@ def described(file: VectorFile) -> str:
     if isinstance(content, dict):
         keys = ", ".join(one_line(str(key), 40) for key in list(content)[:5])
         return f"a dict with the keys {keys or 'none'}"
-    return one(type(content).__name__)
+    return with_article(type(content).__name__)

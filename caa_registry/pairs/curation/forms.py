@@ -12,7 +12,7 @@ from caa_registry.pairs.curation.result import CurationResult, metadata_key, ran
 from caa_registry.pairs.questions import said
 from caa_registry.pairs.record import Pair
 from caa_registry.progress import Progress
-from caa_registry.wording import count
+from caa_registry.wording import count, with_article
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ def _lists(pair: Pair) -> bool:
 
 
 def _left_out(n: int, form: str) -> list[str]:
-    return [f"left out {count(n, 'row')} without {'an' if form.startswith('A') else 'a'} {form}"] if n else []
+    return [f"left out {count(n, 'row')} without {with_article(form)}"] if n else []

@@ -20,7 +20,7 @@ from caa_registry.digests import DIGEST
 from caa_registry.registry.datasets.store import stored_pair
 from caa_registry.registry.maintenance.checkup import OWNED, Checkup
 from caa_registry.registry.provenance.runs import digest_of_arrows
-from caa_registry.wording import one
+from caa_registry.wording import with_article
 
 # What table ``meta`` holds: by key, how its value is written.
 _FACTS = {
@@ -118,7 +118,7 @@ def check_references(checkup: Checkup) -> None:
             there = exists().where(parent.columns[key.column.name] == column)
             for row in connection.execute(select(child).where(column.is_not(None), ~there)).mappings():
                 what = key.column.table.name.replace("_", " ")
-                problem = f"its {key.parent.name} names {one(what)} that is missing"
+                problem = f"its {key.parent.name} names {with_article(what)} that is missing"
                 checkup.note("references", name_of(connection, table.name, dict(row)), problem)
             checkup.count("references")
     kinds: dict[str, Any] = {
@@ -131,7 +131,7 @@ def check_references(checkup: Checkup) -> None:
     for kind, table in kinds.items():
         arrows = select(t.RunIO.run_id, t.RunIO.object_id).where(t.RunIO.kind == kind)
         for run, id in checkup.session.execute(arrows.where(~exists().where(table.id == t.RunIO.object_id))):
-            checkup.note("references", f"run {run}", f"it names {one(kind)} {id} that is missing")
+            checkup.note("references", f"run {run}", f"it names {with_article(kind)} {id} that is missing")
         checkup.count("references")
     _check_owners(checkup)
     _check_sources(checkup)

@@ -20,7 +20,7 @@ from caa_registry.catalog.integrity.row_digests import digest_of_rows
 from caa_registry.errors import CaaError, UsageError, one_line
 from caa_registry.registry.provenance.git_state import git_state
 from caa_registry.registry.workspace import Workspace
-from caa_registry.wording import one
+from caa_registry.wording import with_article
 
 _PACKAGES = (
     "caa-registry",
@@ -117,7 +117,7 @@ def _check_present(session: Session, things: Sequence[tuple[str, int]]) -> None:
         ids = [id for of, id in things if of == kind]
         if session.scalar(select(table.id).where(table.id.in_(ids), table.deleted_at.is_not(None)).limit(1)):
             raise UsageError(
-                f"{one(kind)} that this was made from was deleted meanwhile",
+                f"{with_article(kind)} that this was made from was deleted meanwhile",
                 "Nothing was stored. caa log shows who deleted it; caa undelete brings it back.",
             )
 

@@ -15,7 +15,7 @@ from caa_registry.registry.provenance.lineage import Thing
 from caa_registry.registry.provenance.named import find
 from caa_registry.registry.provenance.runs import SCRIPT, Activity, failure_of, record_run, within
 from caa_registry.registry.workspace import Workspace
-from caa_registry.wording import one
+from caa_registry.wording import with_article
 
 if TYPE_CHECKING:
     from caa_registry.registry.records import DatasetVersion, Evaluation, VectorVersion
@@ -106,7 +106,7 @@ def _check(value: object, place: str = "parameters") -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{place} is {value}, which JSON has no number for", "Leave it out, or write it as a text.")
     elif not isinstance(value, bool | int | float | None):
-        raise UsageError(f"{place} is {one(type(value).__name__)}", "Give numbers, texts, lists and dicts.")
+        raise UsageError(f"{place} is {with_article(type(value).__name__)}", "Give numbers, texts, lists and dicts.")
 
 
 def _store(workspace: Workspace, run: ScriptRun, activity: Activity, token: str, failure: str | None) -> None:

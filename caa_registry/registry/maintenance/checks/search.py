@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from caa_registry.catalog.search import entries
 from caa_registry.registry.maintenance.checkup import Checkup
 
@@ -23,16 +21,11 @@ def check_search(checkup: Checkup) -> None:
         total += sum(hash((word, id, place)) for place, word in enumerate(text.split()))
         checkup.count("search")
     if lacking or wrong:
-        checkup.note("search", _INDEX, " and ".join(_problems(wrong, lacking)))
+        problems = [(wrong, "wrong"), (lacking, "missing")]
+        said = [f"{n:,} {'entry is' if n == 1 else 'entries are'} {what}" for n, what in problems if n]
+        checkup.note("search", _INDEX, " and ".join(said))
     if checkup.workspace.database.dialect == "sqlite":
         with checkup.noting("search", _INDEX):
             # The words that the index holds, in whatever order: as a sum, since there may be millions.
             if sum(map(hash, entries.index_words(session))) != total:
                 checkup.note("search", _INDEX, "it is not that of its entries")
-
-
-def _problems(wrong: int, lacking: int) -> Iterator[str]:
-    if wrong:
-        yield "one entry is not what it should be" if wrong == 1 else f"{wrong:,} entries are not what they should be"
-    if lacking:
-        yield "one entry is missing" if lacking == 1 else f"{lacking:,} entries are missing"

@@ -12,7 +12,7 @@ from caa_registry.pairs.source import Fields
 from caa_registry.registry.records.locked_dataset import digest_in
 from caa_registry.registry.transfer.documents.fields import key_in, moment_in, moment_json, number_of
 from caa_registry.registry.transfer.documents.key import Key, ThingKind
-from caa_registry.wording import one
+from caa_registry.wording import with_article
 
 NoticeKind = Literal["recall", "deprecation", "quarantine"]
 # What each may be about.
@@ -53,7 +53,7 @@ class Notice:
         about = key_in(read, "about")
         kind = next((kind for kind in get_args(NoticeKind) if kind == read.get("kind", str)), None)
         if kind is None or about.kind not in ABOUT[kind]:
-            raise read.bad(f"is nothing that is said of {one(about.kind)}", "kind")
+            raise read.bad(f"is nothing that is said of {with_article(about.kind)}", "kind")
         if type(values.get("lifted")) is not bool:
             raise read.bad("has to be true or false", "lifted")
         return cls(
