@@ -68,6 +68,12 @@ def threads() -> int:
         return _unshared if _shares else _threads()
 
 
+def threads_each() -> int:
+    """How many threads a matrix product uses now, also while they are ``shared``."""
+    with _lock:
+        return _threads()
+
+
 def set_threads(n: int) -> None:
     """Use ``n`` threads, at least 1, from now on. MLX's own BLAS has one thread and stays as it is."""
     global _unshared

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from caa_registry.engine.caches import branched, branching_cache, held
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.logits import divergences, log_probabilities_of, normalizers
 from caa_registry.engine.schedule import managed_memory, side_by_side, workers
 from caa_registry.engine.steps import building
@@ -74,7 +74,7 @@ def measured_speed(model: Model, prompt: int, end: int, batch: int, pairs: int) 
     ``batch``: tokens run together; ``pairs``: how many a vector is made from."""
     few = max(1, batch // prompt)
     texts = [(1, min(_FEW, prompt)), (1, prompt), (few, prompt)]
-    with managed_memory(), fast_exponentials():
+    with managed_memory(), fast_kernels():
         blocks = []
         for layer, count in kinds(model):
             every = _curve(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from caa_registry import mx_thread
 from caa_registry.engine.caches import branching_cache, held
 from caa_registry.engine.checks import entered
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.logits import Answer, Logits, read_answers
 from caa_registry.engine.plan import batches
 from caa_registry.engine.steps import building, evaluate, rows_of_logits, stepped
@@ -69,7 +69,7 @@ def logits_from(model: Model, rows: Sequence[Sequence[int]], prompt_ends: Sequen
     def logits_of(part: mx.array) -> mx.array:
         return stepped(model.stream, lambda: model.network(part, cache=cache).astype(mx.float32))
 
-    with fast_exponentials(), model.rows(rows, prompt_ends) as (tokens, cache):
+    with fast_kernels(), model.rows(rows, prompt_ends) as (tokens, cache):
         height, length = tokens.shape
         if first > 0:
             stepped(model.stream, lambda: model.network(tokens[:, :first], cache=cache), lambda: held(cache))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caa_registry.engine.caches import branched, branching_cache, held, windows
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.plan import Group, evened, groups, shared_heads
 from caa_registry.engine.reading import PairTokens, Rows, Work, check_layers, gathered, read_activations
 from caa_registry.engine.schedule import managed_memory, side_by_side, tokens_at_a_time, workers
@@ -116,7 +116,7 @@ class _Reader:
 
     def rows(self, memory: int) -> Iterator[Rows]:
         """All sides, whatever way they have to be read. ``memory`` in bytes."""
-        with managed_memory(), fast_exponentials():
+        with managed_memory(), fast_kernels():
             left = set(range(len(self.shared)))
             # The longest pair first and alone: it shows what a token takes.
             probe = max(left, key=lambda i: self.longest[i])

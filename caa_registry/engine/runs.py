@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from caa_registry.engine.caches import branched, branching_cache, held
 from caa_registry.engine.checks import check_alike, entered
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.likelihoods import BYTES_PER_LOGIT, at_a_time, logits_behind
 from caa_registry.engine.logits import Answer, Logits
 from caa_registry.engine.plan import Group
@@ -148,7 +148,7 @@ class Runs(ABC, Generic[P, V]):
 
     def all(self) -> None:
         """Run every group; nothing is given out before the first is found right."""
-        with managed_memory(), fast_exponentials():
+        with managed_memory(), fast_kernels():
             planned = self._affordable()
             self.meter = self._meter()
             tasks = [functools.partial(self._run, group) for group in planned]

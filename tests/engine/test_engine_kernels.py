@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from caa_registry import blas
 from caa_registry.engine import kernels
 from caa_registry.engine import steps as steps_module
-from caa_registry.engine.kernels import attention, fast_exponentials, gelu_approx, silu
+from caa_registry.engine.kernels import attention, fast_kernels, gelu_approx, missing_rows, silu
 from caa_registry.engine.steps import Step, evaluate
 
 REPLACED = sys.platform == "linux" and platform.machine() == "x86_64"
+PADDED = REPLACED and "openblas" in (blas.status().library or "")
 
 
 def wanted_silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,9 +119,15 @@ def test_memory_of_attention_grows_with_the_tokens_and_not_with_their_square() -
 
 @pytest.mark.skipif(not REPLACED, reason="only MLX for x86 Linux has slow exponentials")
 def test_networks_take_them_while_the_context_lasts() -> None:
-    names = [(nn, "silu"), (nn, "gelu_approx"), (mx.fast, "scaled_dot_product_attention")]
+    names = [
+        (nn, "silu"),
+        (nn, "gelu_approx"),
+        (mx.fast, "scaled_dot_product_attention"),
+        (nn.Linear, "__call__"),
+        (nn.Embedding, "as_linear"),
+    ]
     before = [getattr(module, name) for module, name in names]
-    with fast_exponentials():
+    with fast_kernels():
         assert all(getattr(module, name) is not old for (module, name), old in zip(names, before, strict=True))
         narrow = mx.array([1.0, -2.0], dtype=mx.bfloat16)
         np.testing.assert_array_equal(np.array(nn.silu(narrow) == before[0](narrow)), True)
@@ -133,9 +141,62 @@ def test_what_is_not_float32_or_has_sinks_is_left_to_mlx() -> None:
     narrow = q.astype(mx.float16)
     wanted = mx.fast.scaled_dot_product_attention(narrow, narrow, narrow, scale=1.0, mask="causal")
     sunk = mx.fast.scaled_dot_product_attention(q, q, q, scale=1.0, sinks=mx.zeros((2,)))
-    with fast_exponentials():
+    with fast_kernels():
         found = mx.fast.scaled_dot_product_attention(narrow, narrow, narrow, scale=1.0, mask="causal")
         assert found.dtype == mx.float16
         np.testing.assert_array_equal(np.array(found), np.array(wanted))
         found = mx.fast.scaled_dot_product_attention(q, q, q, scale=1.0, sinks=mx.zeros((2,)))
         np.testing.assert_array_equal(np.array(found), np.array(sunk))
+
+
+def test_rows_are_added_up_to_those_that_are_multiplied_together() -> None:
+    assert [
+        rows + missing_rows(rows, 2) for rows in (0, 1, 2, 5, 8, 9, 10, 11, 12, 16, 17, 18, 19, 33, 91, 364, 511)
+    ] == [
+        *(0, 1, 8, 8, 8, 9, 10, 16, 16, 16, 17, 18, 32, 33, 96, 368, 512),
+    ]
+    assert not any(missing_rows(rows, 2) for rows in range(512, 5000))
+    assert {rows: missing_rows(rows, 1) for rows in range(600) if missing_rows(rows, 1)} == {5: 3, 6: 2, 7: 1}
+
+
+def layers(width: int) -> list[tuple[Any, str]]:
+    """A layer without a bias, one with, and an embedding that gives logits: with the function that multiplies."""
+    layer, biased = nn.Linear(width, width + 8, bias=False), nn.Linear(width, width + 8)
+    return [(layer, "__call__"), (biased, "__call__"), (nn.Embedding(width + 8, width), "as_linear")]
+
+
+@pytest.mark.skipif(not PADDED, reason="products run on another library than OpenBLAS")
+@pytest.mark.parametrize(
+    ("shape", "dtype", "width", "multiplied"),
+    [
+        ((1, 12), mx.float32, 1024, 16),
+        ((4, 6), mx.float32, 1024, 32),
+        ((5,), mx.float32, 1024, 8),
+        ((1, 1), mx.float32, 1024, 1),
+        ((2, 8), mx.float32, 1024, 16),
+        ((1, 12), mx.float32, 64, 12),
+        ((1, 12), mx.bfloat16, 1024, 12),
+    ],
+)
+def test_rows_of_zeros_change_nothing_that_a_layer_gives(
+    shape: tuple[int, ...], dtype: mx.Dtype, width: int, multiplied: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = mx.random.normal((*shape, width)).astype(dtype)
+    for layer, name in layers(width):
+        layer.set_dtype(dtype)
+        original = getattr(type(layer), name)
+        wanted = np.array(original(layer, x).astype(mx.float32))
+        seen: list[int] = []
+
+        def spied(layer: Any, x: mx.array, original: Any = original, seen: list[int] = seen) -> mx.array:
+            seen.append(x.size // x.shape[-1])
+            return original(layer, x)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(layer), name, spied)
+            patched.setattr(blas, "threads_each", lambda: 2)
+            with fast_kernels():
+                found = getattr(layer, name)(x)
+        assert seen == [multiplied]
+        assert (found.shape, found.dtype) == ((*shape, width + 8), dtype)
+        np.testing.assert_allclose(np.array(found.astype(mx.float32)), wanted, rtol=1e-5, atol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 
 import caa_registry.blas as blas
 from caa_registry.engine import schedule
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.schedule import managed_memory, side_by_side, workers
 
 
@@ -68,7 +68,7 @@ def test_what_fails_ends_all_and_restores_everything(at_a_time: int) -> None:
     def fail() -> float:
         raise OSError("no more")
 
-    with pytest.raises(OSError, match="no more"), fast_exponentials():
+    with pytest.raises(OSError, match="no more"), fast_kernels():
         list(side_by_side([fail, *[lambda: product(1)] * 5], at_a_time))
     assert blas.threads() == before and nn.silu is original
     # Compiled functions are compiled again: a trace is taken once.

@@ -22,7 +22,7 @@ from support.computed import mean_difference
 from support.tiny_models import CHAT, TinyModels
 
 import caa_registry.blas as blas
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.reading import PairTokens
 from caa_registry.errors import UsageError
 from caa_registry.extraction.reading import encode_pairs
@@ -133,14 +133,14 @@ def test_contexts_that_overlap_leave_nothing_replaced() -> None:
     steps = {name: threading.Event() for name in ("a in", "b in", "a out")}
 
     def first() -> None:
-        with fast_exponentials(), blas.shared(2):
+        with fast_kernels(), blas.shared(2):
             steps["a in"].set()
             steps["b in"].wait()
         steps["a out"].set()
 
     def second() -> list[Any]:
         steps["a in"].wait()
-        with fast_exponentials(), blas.shared(2):
+        with fast_kernels(), blas.shared(2):
             steps["b in"].set()
             steps["a out"].wait()
             return replaced()
@@ -153,6 +153,15 @@ def test_contexts_that_overlap_leave_nothing_replaced() -> None:
     if sys.platform == "linux":
         assert meanwhile[:3] != before[:3]
     assert meanwhile[3] == before[3]  # what is to be used again, not what a computation has of it
+
+
+def test_a_product_has_its_share_of_the_threads() -> None:
+    alone = blas.threads_each()
+    with blas.shared(2) as among:
+        assert blas.threads_each() == max(1, alone // 2)
+        among(1)
+        assert blas.threads_each() == alone
+    assert blas.threads_each() == alone == blas.threads()
 
 
 def test_computations_from_many_threads_leave_as_many_threads_as_one(models: list[Model]) -> None:

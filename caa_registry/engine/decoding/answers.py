@@ -20,7 +20,7 @@ from caa_registry.engine.checks import DifferentError, tolerance
 from caa_registry.engine.decoding.batch import COMPARED, Batch
 from caa_registry.engine.decoding.prompts import Prompts
 from caa_registry.engine.decoding.request import Place, Request, Row
-from caa_registry.engine.kernels import fast_exponentials
+from caa_registry.engine.kernels import fast_kernels
 from caa_registry.engine.plan import PASS
 from caa_registry.engine.schedule import managed_memory
 from caa_registry.engine.steps import Meter
@@ -160,7 +160,7 @@ class _Decoder:
     def ended(self) -> Iterator[list[Row]]:
         """The answers as they end. Raises ``DifferentError`` where those to come do not come out as they do alone."""
         while self.pending or self.batch.rows:
-            with managed_memory(), fast_exponentials():
+            with managed_memory(), fast_kernels():
                 rows = self._next()
             yield rows
 
