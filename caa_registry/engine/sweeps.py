@@ -300,8 +300,9 @@ class _Runs(Runs[Parts, _Unsteered]):
         n = self.model.n_layers
         runs = max(1.0, sum(n - 1 - layer for layer in self.layers) / n)
         tokens = sum(shared[i] + copies * (longest[i] - shared[i]) for i in some)
-        # Few questions are spread over all that are computed at a time.
-        most = min(self.most, -(-tokens // workers()))
+        # Few questions are spread over all that are computed at a time: a third more than an even share, since their
+        # lengths differ.
+        most = min(self.most, -(-4 * tokens // (3 * workers())))
         return groups(0, some, shared, longest, most, copies, runs)
 
     def _unsteered(self, answer: Answer) -> int:

@@ -114,7 +114,7 @@ def cached_text(
     """Text piece by piece, until an end token or ``max_tokens``. ``piece``: how many tokens of the prompt are run
     together. Raises ``NotFiniteError``."""
     for response in stream_generate(
-        network,
+        _until(network, len(prompt.ids) + max_tokens - 1),
         tokenizer,
         list(prompt.ids),
         max_tokens=max_tokens,
@@ -127,6 +127,20 @@ def cached_text(
         if mx.isnan(response.logprobs).any().item():
             raise NotFiniteError
         yield response.text
+
+
+def _until(network: Any, tokens: int) -> Callable[..., Any]:
+    """``network``, which after so many ``tokens`` computes nothing: mlx-lm runs it once more than it has to."""
+    left = tokens
+
+    def logits(tokens: mx.array, **others: Any) -> Any:
+        nonlocal left
+        if left < 1:
+            return mx.zeros((1, 1, 1))
+        left -= tokens.shape[1]
+        return network(tokens, **others)
+
+    return logits
 
 
 def uncached_text(

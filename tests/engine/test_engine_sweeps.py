@@ -100,6 +100,15 @@ def test_small_batches_give_the_same(pairs: list[Pair], tiny: TinyModels, monkey
     check(sweep_of(tiny("llama", chat=CHAT), pairs))
 
 
+def test_few_questions_of_several_lengths_are_spread_over_what_is_computed_at_a_time(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "workers", lambda: 2)
+    pairs = [Pair("Is it" + " so" * words + "?", "(A)", "(B)") for words in (12, 13, 14, 15)]
+    parts = steered(sweep_of(tiny("llama", chat=CHAT), pairs))
+    assert {part.questions for part in parts} == {(0, 1), (2, 3)}
+
+
 def test_without_multipliers_only_the_unsteered_model_is_run(tiny: TinyModels) -> None:
     parts = steered(sweep_of(tiny("llama"), LETTERS, multipliers=[]))
     assert {part.layer for part in parts} == {None}

@@ -50,6 +50,24 @@ def test_a_cache_has_room_for_the_text_and_grows_by_no_more_than_mlx_lms(
     assert {entry.keys.shape[2] for entry in cache} == {wanted}
 
 
+@pytest.mark.parametrize("tokens", [1, 2, 7])
+def test_nothing_is_computed_behind_the_last_token(
+    tokens: int, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama", chat=CHAT)
+    network, run = type(model.network), []
+
+    def counted(self: Any, ids: mx.array, *args: Any, original: Any = network.__call__, **others: Any) -> mx.array:
+        run.append(ids.shape[1])
+        result: mx.array = original(self, ids, *args, **others)
+        return result
+
+    monkeypatch.setattr(network, "__call__", counted)
+    text = model.generate(PROMPT, max_tokens=tokens)
+    assert sum(run) == len(model.template().prompt(PROMPT).ids) + tokens - 1
+    assert text == model.generate(PROMPT, max_tokens=tokens, cache=False)
+
+
 def test_a_seed_repeats_and_temperature_varies(tiny: TinyModels) -> None:
     model = tiny("llama")
     texts = [model.generate(PROMPT, max_tokens=12, temperature=1.0, seed=seed) for seed in (1, 1, 2)]
