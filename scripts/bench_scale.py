@@ -313,9 +313,8 @@ def main() -> int:
                 console.print(f"{kind}, {name}: loaded {loaded['gb']:.1f} GB as {loaded['dtype']}")
             answers = measure(workers, works, options.turns or counts.turns, console.print)
         title = "bf16" if kind == "bf16" else f"{kind}-bit"
-        table = Table(
-            Column("work", no_wrap=True), "before", "now", "ratio", "turns", "GB before", "GB now", title=title
-        )
+        name, spread = Column("work", no_wrap=True), Column("turns", min_width=len("0.00-0.00"))
+        table = Table(name, "before", "now", "ratio", spread, "GB\nbefore", "GB\nnow", title=title)
         for work in works:
             before, now = answers[work]["before"], answers[work]["now"]
             if any(different(before[0]["result"], answer["result"]) for answer in [*before, *now]):
@@ -331,8 +330,8 @@ def main() -> int:
                 f"{min(turns):.2f}-{max(turns):.2f}",
                 *(f"{each:.3f}" for each in peaks),
             )
-            for name, second, peak in zip(("before", "now"), seconds, peaks, strict=True):
-                figures[f"{kind}_{work}_{name}_seconds"], figures[f"{kind}_{work}_{name}_gb"] = second, peak
+            for commit, second, peak in zip(("before", "now"), seconds, peaks, strict=True):
+                figures[f"{kind}_{work}_{commit}_seconds"], figures[f"{kind}_{work}_{commit}_gb"] = second, peak
             figures[f"{kind}_{work}_ratio"] = seconds[0] / seconds[1]
             figures[f"{kind}_{work}_ratio_low"], figures[f"{kind}_{work}_ratio_high"] = min(turns), max(turns)
         console.print(table)
