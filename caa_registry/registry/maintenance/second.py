@@ -24,8 +24,8 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
 
-# A smaller file is checked before another process is there.
-_LARGE = 400_000_000
+# Checking a smaller file takes no less time with another process, which needs a third of a second to be there.
+_LARGE = 200_000_000
 # How often to begin anew where somebody writes in the moment between the beginnings of the two.
 _TRIES = 20
 _WAIT_SECONDS = 0.2
