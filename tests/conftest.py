@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,27 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # A machine without OpenBLAS says so once, which would be on the stderr of whichever test came first.
         patch.setattr(logging.getLogger("caa_registry.models.weights"), "level", logging.ERROR)
         yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Repeat how much the tests tried, which pytest keeps to itself where they pass."""
+    reports = [each for some in terminalreporter.stats.values() for each in some if isinstance(each, pytest.TestReport)]
+    told = {
+        f"{report.nodeid.partition('::')[2]}: {value}": None
+        for report in reports
+        for name, value in report.user_properties
+        if name == "tried"
+    }
+    if told:
+        terminalreporter.section("how much was tried")
+        for line in sorted(told):
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def tried(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tells how much a test tried."""
+    return partial(record_property, "tried")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,9 @@ def test_a_blob_that_cannot_be_stored_leaves_nothing(
 
 @pytest.mark.long
 @forks
-def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_path: Path, tiny: TinyModels) -> None:
+def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(
+    tmp_path: Path, tiny: TinyModels, tried: Callable[[str], None]
+) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     with open_registry(str(template)) as registry:
         registry.datasets.import_(jsonl(tmp_path / "p.jsonl", letters()), name="team/pairs")
@@ -128,12 +131,13 @@ def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(tmp_pa
             check_consistent(registry)
             seen += 1
     assert seen == len(told["points"]) >= 15
+    tried(f"{seen} points at which it was killed")
 
 
 @pytest.mark.long
 @forks
 def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
-    tmp_path: Path, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, tried: Callable[[str], None]
 ) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     model = tiny("llama")
@@ -177,6 +181,7 @@ def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
             assert [found.id for found in registry.evaluations.ls()] == [done.id]
             assert not list((folder / f"home-{number}" / "cache" / "unfinished").glob("*"))
             check_consistent(registry)
+    tried(f"{stored + 1} points at which it was killed")
 
 
 @forks
@@ -236,7 +241,9 @@ def test_a_failed_first_import_keeps_the_registry_usable(tmp_path: Path) -> None
         ("recall", "team/pairs:v1", "--why", "wrong"),
     ],
 )
-def test_killed_curation_changes_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_killed_curation_changes_nothing(
+    tmp_path: Path, command: tuple[str, ...], tried: Callable[[str], None]
+) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     rows = letters()
     with open_registry(str(template)) as registry:
@@ -255,3 +262,4 @@ def test_killed_curation_changes_nothing(tmp_path: Path, command: tuple[str, ...
         assert dump(f"sqlite:///{path}") == before, point
         with open_registry(str(path), create=False) as registry:
             check_consistent(registry)
+    tried(f"{last} points at which it was killed")
