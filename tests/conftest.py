@@ -41,7 +41,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Repeat how much the tests tried, which pytest keeps to itself where they pass."""
     reports = [each for some in terminalreporter.stats.values() for each in some if isinstance(each, pytest.TestReport)]
     told = {
-        f"{report.nodeid.partition('::')[2]}: {value}": None
+        f"{report.nodeid.partition('::')[2]}: {value}"
         for report in reports
         for name, value in report.user_properties
         if name == "tried"
