@@ -19,6 +19,7 @@ settings.load_profile("untimed")
 if TYPE_CHECKING:
     from support.team_server import TeamServer
     from support.tiny_models import TinyModels
+    from support.tried import Tried
 
     from caa_registry.models.model import Model
 
@@ -53,7 +54,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-def tried(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+def tried(record_property: Callable[[str, object], None]) -> Tried:
     """Tells how much a test tried."""
     return partial(record_property, "tried")
 

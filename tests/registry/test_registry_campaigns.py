@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from support.tried import Tried, listed
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts"))
@@ -23,12 +24,7 @@ from team_operations import WAYS  # noqa: E402
 import caa_registry as caa  # noqa: E402
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="the campaigns fork after loading MLX; Linux on a CPU only")
-Tried = Callable[[str], None]
 compiled = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
-
-
-def listed(figures: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in figures.items())
 
 
 def script(tried: Tried, name: str, *arguments: str) -> dict[str, int]:

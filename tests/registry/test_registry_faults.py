@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from catalog.registry_fixtures import new_postgres, new_sqlite
 from registry.registry_support import check_consistent, counts, dump, failures, jsonl, letters
+from support.tried import Tried
 
 from caa_registry.evaluation.unfinished import Unfinished
 from caa_registry.models.model import Model
@@ -105,7 +105,7 @@ def test_a_blob_that_cannot_be_stored_leaves_nothing(
 @pytest.mark.long
 @forks
 def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(
-    tmp_path: Path, tiny: TinyModels, tried: Callable[[str], None]
+    tmp_path: Path, tiny: TinyModels, tried: Tried
 ) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     with open_registry(str(template)) as registry:
@@ -137,7 +137,7 @@ def test_a_killed_computation_leaves_no_version_and_the_next_one_succeeds(
 @pytest.mark.long
 @forks
 def test_a_killed_evaluation_is_not_listed_and_goes_on_where_it_was(
-    tmp_path: Path, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, tried: Callable[[str], None]
+    tmp_path: Path, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch, tried: Tried
 ) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     model = tiny("llama")
@@ -241,9 +241,7 @@ def test_a_failed_first_import_keeps_the_registry_usable(tmp_path: Path) -> None
         ("recall", "team/pairs:v1", "--why", "wrong"),
     ],
 )
-def test_killed_curation_changes_nothing(
-    tmp_path: Path, command: tuple[str, ...], tried: Callable[[str], None]
-) -> None:
+def test_killed_curation_changes_nothing(tmp_path: Path, command: tuple[str, ...], tried: Tried) -> None:
     template = Path(new_sqlite(tmp_path).removeprefix("sqlite:///"))
     rows = letters()
     with open_registry(str(template)) as registry:

@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from catalog.registry_fixtures import new_postgres
 from registry.registry_support import jsonl, letters
 from sqlalchemy import text
 from support.changed import change
+from support.tried import Tried, listed
 
 import caa_registry as caa
 from caa_registry.errors import CaaError
@@ -371,7 +371,7 @@ def test_a_postgres_registry_is_checked(model: Model, tmp_path: Path) -> None:
     }
 
 
-def test_random_damage_is_found(whole: Path, tmp_path: Path, tried: Callable[[str], None]) -> None:
+def test_random_damage_is_found(whole: Path, tmp_path: Path, tried: Tried) -> None:
     """Bytes, pages and cells. ``scripts/check_damage.py --fsck`` does more of it."""
     outcomes: Counter[str] = Counter()
     for seed in range(60):
@@ -387,4 +387,4 @@ def test_random_damage_is_found(whole: Path, tmp_path: Path, tried: Callable[[st
             assert different <= UNKNOWN, (seed, what, sorted(different))
         outcomes[outcome] += 1
     assert outcomes["found"] > 15 and outcomes["refused"] > 5, outcomes
-    tried(", ".join([f"{outcomes.total()} damages", *(f"{count} {name}" for name, count in outcomes.items())]))
+    tried(f"{outcomes.total()} damages, {listed(outcomes)}")

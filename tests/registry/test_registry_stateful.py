@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.tried import Tried
 
 import caa_registry as caa
 from caa_registry.errors import NotFoundError, UsageError
@@ -201,7 +202,7 @@ class TestRegistry(Machine.TestCase):  # type: ignore[misc]
     settings = settings(max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
 
     @pytest.fixture(autouse=True)
-    def _tell(self, tried: Callable[[str], None]) -> Iterator[None]:
+    def _tell(self, tried: Tried) -> Iterator[None]:
         Machine.checked = 0
         yield
         tried(f"{Machine.checked} times the registry was compared with the model, with fsck each time")

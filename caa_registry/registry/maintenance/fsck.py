@@ -69,8 +69,8 @@ def fsck(workspace: Workspace, since: datetime | None = None, progress: Progress
 
 @contextmanager
 def _set_aside() -> Iterator[None]:
-    """Keep the garbage collector from what is there already, which it would look through again and again while many
-    rows come and go: that takes a fifth of the time where a program holds much."""
+    """Set aside what the program holds already. The garbage collector would look through it again and again while rows
+    come and go, which takes a fifth of the time where that is much."""
     if gc.get_freeze_count():
         yield  # the caller set something aside, which is the caller's to take back
         return

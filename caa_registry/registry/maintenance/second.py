@@ -24,7 +24,7 @@ from caa_registry.blobs.database import DatabaseBlobStore
 from caa_registry.registry.records import Fault
 from caa_registry.registry.workspace import Workspace
 
-# Checking a smaller file takes no less time with another process, which needs a third of a second to be there.
+# Of a smaller file a second process saves no time: it takes a third of a second to start.
 _LARGE = 200_000_000
 # How often to begin anew where somebody writes in the moment between the beginnings of the two.
 _TRIES = 20
